@@ -1,0 +1,29 @@
+"""Errors a user can act on: each message names the place and the remedy."""
+
+
+class PtupcdrError(Exception):
+    """Base of all errors that are the input's or the set-up's fault, not the program's."""
+
+
+class CatalogError(PtupcdrError):
+    """The catalog file (domains.toml) is missing or says something that cannot be used."""
+
+
+class SourceError(PtupcdrError):
+    """A domain's ratings cannot be read as the catalog describes them."""
+
+
+class WarehouseError(PtupcdrError):
+    """A table that is needed is not in the warehouse, or cannot be written."""
+
+
+class SplitError(PtupcdrError):
+    """A pair of domains cannot be split for the cold-start protocol."""
+
+
+class ArtifactError(PtupcdrError):
+    """A checkpoint is missing, damaged, or was trained on another vocabulary."""
+
+
+class UnknownUserError(PtupcdrError):
+    """Recommendations were asked for a user who is not a cold-start user of the pair."""

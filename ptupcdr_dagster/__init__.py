@@ -1,0 +1,1 @@
+"""The Dagster project around ptupcdr_core: assets, checks, tracking and the command line."""
