@@ -1,0 +1,1 @@
+"""The statements that clean and split, as package data."""

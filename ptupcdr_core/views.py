@@ -1,0 +1,69 @@
+"""The catalog file: for each table name a view over the partition files that hold it."""
+
+import os
+import uuid
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock
+
+
+def literal(value: object) -> str:
+    """A value as an SQL string, where DuckDB takes no parameter (ATTACH, views)."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def rebuild(root: Path, catalog: Path, storage: str) -> None:
+    """Write the catalog of views anew and put it in place at once.
+
+    One process at a time; somebody who holds the old catalog open keeps it, and stands in nobody's way.
+    """
+    with FileLock(root / ".catalog.lock"):
+        temporary = root / f".catalog.{uuid.uuid4().hex}.tmp"
+        try:
+            with duckdb.connect(str(temporary), config={"storage_compatibility_version": storage}) as connection:
+                for table, body in _bodies(root).items():
+                    connection.execute(f"create view {identifier(table)} as {body}")
+            os.replace(temporary, catalog)
+        finally:
+            temporary.unlink(missing_ok=True)
+            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+
+
+def _bodies(root: Path) -> dict[str, str]:
+    found: dict[str, dict[tuple[tuple[str, str], ...], list[Path]]] = {}
+    for path in sorted(root.glob("*/*.duckdb")):
+        for table, columns in _tables(path).items():
+            found.setdefault(table, {}).setdefault(columns, []).append(path)
+    return {table: _union(table, groups) for table, groups in found.items()}
+
+
+def _tables(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
+    with duckdb.connect() as connection:
+        connection.execute(f"attach {literal(path)} as partition_file (read_only)")
+        rows = connection.execute(
+            "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns() "
+            "where database_name = 'partition_file' group by table_name"
+        ).fetchall()
+    return {name: tuple(columns) for name, columns in rows}
+
+
+def _union(table: str, groups: dict[tuple[tuple[str, str], ...], list[Path]]) -> str:
+    return " union all by name ".join(_select(table, columns, paths) for columns, paths in groups.items())
+
+
+def _select(table: str, columns: tuple[tuple[str, str], ...], paths: list[Path]) -> str:
+    # FLOAT[10] and FLOAT[12] have no common type; as lists of any length they stand in one view.
+    casts = [
+        f"{identifier(name)}::{kind[: kind.rindex('[')]}[] as {identifier(name)}"
+        for name, kind in columns
+        if kind.endswith("]") and not kind.endswith("[]")
+    ]
+    replaced = f" replace ({', '.join(casts)})" if casts else ""
+    files = ", ".join(literal(path) for path in paths)
+    return f"select *{replaced} from read_duckdb([{files}], table_name = {literal(table)})"
