@@ -1,0 +1,228 @@
+"""Alternating least squares: exact ridge solutions, row by row, in compiled code.
+
+Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Row 0 of every table is padding.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks
+
+LANES = 8  # vectors are padded to a multiple: inner loops of constant length become single vector instructions
+INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
+
+
+def als(
+    users: Integers,
+    items: Integers,
+    residuals: Floats,
+    user_count: int,
+    item_count: int,
+    *,
+    size: int,
+    user_regularization: float,
+    item_regularization: float,
+    iterations: int,
+    seed: int,
+    weighted: bool = True,
+) -> tuple[Floats, Floats]:
+    """Factorize residuals: minimize Σ (r - p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
+
+    Args:
+        users: (N,) int32 in 1..U.
+        items: (N,) int32 in 1..I.
+        residuals: (N,) float32, ratings minus whatever baseline they are to be explained beyond.
+        user_count: U.
+        item_count: I.
+        size: D.
+        user_regularization: λ of users, > 0.
+        item_regularization: λ of items, > 0.
+        iterations: each solves all users, then all items.
+        seed: fixes the initial item vectors, N(0, 0.1²).
+        weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
+            else λ itself.
+
+    Returns:
+        User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
+        for any number of threads.
+    """
+    by_user = compress(users, items, residuals, user_count)
+    by_item = compress(items, users, residuals, item_count)
+    initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
+    item_vectors = _padded(INITIAL_SCALE * initial)
+    user_vectors = _padded(np.zeros((user_count + 1, size), np.float32))
+    for _ in range(iterations):
+        _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted)
+        _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted)
+    return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
+
+
+def fold_in(rows: Csr, vectors: Floats, *, regularization: float, weighted: bool = True) -> Floats:
+    """Solve one side for the other side's given vectors, for example new users for known items.
+
+    Args:
+        rows: the ratings (residuals) of R rows.
+        vectors: (columns, D) float32 of the other side.
+        regularization: λ, > 0.
+        weighted: as for ``als``.
+
+    Returns:
+        (R+1, D) float32; rows without ratings are zero.
+    """
+    solved = _padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
+    _solve(rows, _padded(vectors), solved, vectors.shape[1], regularization, weighted)
+    return solved[:, : vectors.shape[1]].copy()
+
+
+def leave_one_out_item_vectors(
+    users: Integers,
+    items: Integers,
+    residuals: Floats,
+    user_vectors: Floats,
+    item_count: int,
+    *,
+    regularization: float,
+    weighted: bool = True,
+) -> Floats:
+    """For every rating, its item's vector as if that one rating had not been there.
+
+    For rating r of user u on item j: (A_j - p_u p_uᵀ)⁻¹ (b_j - r p_u) with b_j = Σ r p and A_j = Σ p pᵀ + λ I,
+    or λ (n_j - 1) I when weighted; by the Sherman-Morrison identity, from one inverse an item. Training on these
+    keeps an item with few raters from remembering the very rating that is to be predicted.
+
+    Args:
+        users: (N,) int32 in 1..U.
+        items: (N,) int32 in 1..I.
+        residuals: (N,) float32.
+        user_vectors: (U+1, D) float32, held fixed.
+        item_count: I.
+        regularization: λ of items, > 0.
+        weighted: as for ``als``.
+
+    Returns:
+        (N, D) float32, in the order of the ratings; zero where the rating was the item's only one.
+    """
+    by_item = compress(items, users, residuals, item_count)
+    vectors = _padded(user_vectors)
+    left_out = np.zeros((len(users), user_vectors.shape[1]), np.float32)
+    for_row_chunks(
+        by_item,
+        lambda first, last: _leave_one_out(first, last, *by_item, vectors, regularization, weighted, left_out),
+    )
+    return left_out
+
+
+def _padded(vectors: Floats) -> Floats:
+    """Return a copy with zero columns up to a multiple of LANES."""
+    return np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % LANES)))
+
+
+def _solve(rows: Csr, vectors: Floats, solved: Floats, size: int, regularization: float, weighted: bool) -> None:
+    """Fill ``solved`` with every row's ridge solution; both tables padded."""
+    for_row_chunks(
+        rows,
+        lambda first, last: _solve_rows(
+            first, last, rows.offsets, rows.columns, rows.values, vectors, size, regularization, weighted, solved
+        ),
+    )
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _normal_equations(
+    columns: Integers, values: Floats, vectors: Floats, size: int, ridge: float, A: NDArray[np.float64], b: NDArray[np.float64]
+) -> None:
+    """A = Σ x xᵀ + ridge I (upper triangle), b = Σ value x over the given ratings."""
+    blocks = A.shape[1] // LANES
+    A[:] = 0
+    b[:] = 0
+    for i in range(size):
+        A[i, i] = ridge
+    for k in range(len(columns)):
+        x = vectors[columns[k]]
+        for block in range(blocks):
+            for lane in range(LANES):
+                b[block * LANES + lane] += values[k] * x[block * LANES + lane]
+        for i in range(size):
+            for block in range(i // LANES, blocks):
+                for lane in range(LANES):
+                    A[i, block * LANES + lane] += x[i] * x[block * LANES + lane]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _eliminate(A: NDArray[np.float64], b: NDArray[np.float64], size: int) -> None:
+    """Solve A x = b in place (x in b): symmetric elimination of the upper triangle, LDLᵀ without its square roots."""
+    blocks = A.shape[1] // LANES
+    for k in range(size):
+        A[k, k] = 1 / A[k, k]
+        for i in range(k + 1, size):
+            factor = A[k, i] * A[k, k]
+            b[i] -= factor * b[k]
+            for block in range(i // LANES, blocks):
+                for lane in range(LANES):
+                    A[i, block * LANES + lane] -= factor * A[k, block * LANES + lane]
+    for k in range(size - 1, -1, -1):
+        rest = b[k]
+        for i in range(k + 1, size):
+            rest -= A[k, i] * b[i]
+        b[k] = rest * A[k, k]
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _solve_rows(
+    first: int,
+    last: int,
+    offsets: NDArray[np.int64],
+    columns: Integers,
+    values: Floats,
+    vectors: Floats,
+    size: int,
+    regularization: float,
+    weighted: bool,
+    solved: Floats,
+) -> None:
+    width = vectors.shape[1]
+    A, b = np.empty((size, width)), np.empty(width)
+    for row in range(first, last):
+        begin, end = offsets[row], offsets[row + 1]
+        if begin == end:
+            solved[row] = 0
+            continue
+        ridge = regularization * (end - begin if weighted else 1)
+        _normal_equations(columns[begin:end], values[begin:end], vectors, size, ridge, A, b)
+        _eliminate(A, b, size)
+        for i in range(size):
+            solved[row, i] = b[i]
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _leave_one_out(
+    first: int,
+    last: int,
+    offsets: NDArray[np.int64],
+    columns: Integers,
+    values: Floats,
+    order: Integers,
+    vectors: Floats,
+    regularization: float,
+    weighted: bool,
+    left_out: Floats,
+) -> None:
+    size, width = left_out.shape[1], vectors.shape[1]
+    A, b = np.empty((size, width)), np.empty(width)
+    for row in range(first, last):
+        begin, end = offsets[row], offsets[row + 1]
+        if end - begin < 2:
+            continue
+        ridge = regularization * (end - begin - 1 if weighted else 1)
+        _normal_equations(columns[begin:end], values[begin:end], vectors, size, ridge, A, b)
+        for i in range(size):
+            for j in range(i):
+                A[i, j] = A[j, i]
+        inverse = np.linalg.inv(A[:, :size].copy())
+        full = np.dot(inverse, b[:size])
+        for k in range(begin, end):
+            p = vectors[columns[k], :size].astype(np.float64)
+            z = np.dot(inverse, p)
+            step = (np.dot(p, full) - values[k]) / (1 - np.dot(p, z))
+            left_out[order[k]] = full + step * z
