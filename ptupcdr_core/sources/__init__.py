@@ -18,7 +18,8 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
     if domain.format == "demo":
         from ptupcdr_core.sources import demo
 
-        relation = connection.from_arrow(demo.generate(domain.name))
+        connection.register("demo_ratings", demo.generate(domain.name))
+        relation = connection.sql("from demo_ratings")
         names, paths = domain.columns.model_copy(update={"timestamp": "timestamp"}), ["demo"]
         relations = [relation]
     else:
@@ -27,13 +28,11 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
             raise SourceError(f"domain {domain.name}: no file {domain.folder / (domain.path or '')}")
         relations = [connection.sql(f"from read_csv('{path}', all_varchar=true, header=true)") for path in paths]
     for index, (path, relation) in enumerate(zip(paths, relations, strict=True)):
-        relation.create_view("one_file", replace=True)
         stamp = f'"{names.timestamp}"::varchar' if names.timestamp else "null"
         connection.execute(
             f"""insert into staged select {index}, row_number() over (), "{names.user}"::varchar,
-            "{names.item}"::varchar, "{names.rating}"::varchar, {stamp}, null from one_file"""
+            "{names.item}"::varchar, "{names.rating}"::varchar, {stamp}, null from ({relation.sql_query()})"""
         )
-        connection.execute("drop view one_file")
         connection.execute(
             "insert into source_files select ?, ?, count(*) from staged where file_index = ?", [index, path, index]
         )
