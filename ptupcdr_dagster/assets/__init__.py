@@ -1,0 +1,1 @@
+"""The lineage: each asset is a thin adapter around one stage of the core."""

@@ -1,0 +1,47 @@
+"""What the bridged embeddings are for: measured predictions and recommendations."""
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
+from ptupcdr_dagster.assets.pretraining import source_model, target_model
+from ptupcdr_dagster.assets.splits import domain_splits
+from ptupcdr_dagster.assets.stage import stage
+from ptupcdr_dagster.partitions import PAIRS
+from ptupcdr_dagster.resources import SettingsResource
+
+
+@dg.asset(
+    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
+    partitions_def=PAIRS,
+    group_name="cold_start",
+    kinds={"duckdb", "mlflow"},
+    code_version="1",
+)
+def cold_start_evaluation(
+    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+) -> dg.MaterializeResult:
+    """MAE and RMSE of every method and simple baseline on the same held-out users, and the errors of each user."""
+    from ptupcdr_core.stages import evaluate_cold_start
+
+    with stage(context, settings, home) as current:
+        report = evaluate_cold_start(home, current.partition, current.settings, fingerprint=current.fingerprint)
+        return current.report(report, table="cold_start_evaluation")
+
+
+@dg.asset(
+    deps=[domain_splits, target_model, bridged_embeddings],
+    partitions_def=PAIRS,
+    group_name="cold_start",
+    kinds={"duckdb"},
+    code_version="1",
+)
+def recommendations(
+    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+) -> dg.MaterializeResult:
+    """The best target items for every cold-start user, in order."""
+    from ptupcdr_core.stages import recommend_cold_users
+
+    with stage(context, settings, home) as current:
+        report = recommend_cold_users(home, current.partition, current.settings, fingerprint=current.fingerprint)
+        return current.report(report, table="recommendations")

@@ -1,0 +1,87 @@
+"""What all assets share around their stage of the core: fingerprint, MLflow run, metadata."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.freshness import FINGERPRINT, current_fingerprint
+from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves
+from ptupcdr_dagster.resources import SettingsResource
+from ptupcdr_dagster.tracking import StageTracker, track_stage
+
+if TYPE_CHECKING:
+    from ptupcdr_core.stages import StageReport
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One asset partition in the making.
+
+    Attributes:
+        asset: The asset's key.
+        partition: The domain or pair.
+        home: Where generated state lives.
+        settings: The run's settings.
+        fingerprint: What the content is made from, to be stored with it.
+        tracker: The stage's MLflow run.
+    """
+
+    asset: str
+    partition: str
+    home: Home
+    settings: Settings
+    fingerprint: str
+    tracker: StageTracker
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The warehouse, with the limits that the environment sets."""
+        return Warehouse.from_environment(self.home.warehouse)
+
+    def result(self, metadata: dict[str, Any], table: str | None = None) -> dg.MaterializeResult:
+        """The materialization: the given metadata, the tables, and where it all came from.
+
+        Args:
+            metadata: What this asset alone shows.
+            table: Its main table in the warehouse; None when it is a checkpoint.
+        """
+        tables = describe_tables(self.home, self.asset, self.partition, table) if table else {}
+        origin = {"mlflow_run": dg.MetadataValue.url(self.tracker.url), FINGERPRINT: self.fingerprint}
+        return dg.MaterializeResult(
+            metadata=metadata | tables | origin, data_version=dg.DataVersion(self.fingerprint[:16])
+        )
+
+    def report(self, report: "StageReport", table: str | None = None) -> dg.MaterializeResult:
+        """Record a stage's report in MLflow and show it: numbers, curves, checkpoints and small tables."""
+        self.log_split()
+        self.tracker.log_metrics(report.metrics)
+        self.tracker.log_files(report.files)
+        metadata: dict[str, Any] = {name: float(value) for name, value in report.metrics.items()}
+        metadata |= {name: frame_table(frame) for name, frame in report.tables.items()}
+        if report.curves:
+            metadata["learning_curves"] = learning_curves(report.curves)
+        if report.files:
+            metadata["checkpoint"] = dg.MetadataValue.path(report.files[0])
+        return self.result(metadata, table)
+
+    def log_split(self) -> None:
+        """Name the pair's split as the data set of the MLflow run."""
+        with self.warehouse.read("domain_splits", self.partition) as connection:
+            summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
+        counts = {name: int(summary[name]) for name in summary.index if name.endswith("_users")}
+        self.tracker.log_dataset(self.partition, str(summary["vocabulary"]), counts)
+
+
+@contextmanager
+def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Iterator[Stage]:
+    """Open one asset partition's stage: checks the upstream settings, opens the MLflow run, closes it at the end."""
+    chosen = settings.to_settings()
+    with track_stage(context, chosen, home) as tracker:
+        fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
+        yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)

@@ -1,0 +1,219 @@
+"""Facts about ``bridged_embeddings``, ``cold_start_evaluation`` and ``recommendations``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.checks.facts import Fact, has_columns, no_rows, specs, unique
+from ptupcdr_dagster.checks.models import read_checkpoint
+from ptupcdr_dagster.partitions import PAIRS
+from ptupcdr_dagster.resources import SettingsResource
+
+_COLD_USERS = (
+    "(select user_id, cohort from read_duckdb('$split_file', table_name = 'split_users') "
+    "where cohort in ('cold', 'test')) as cold"
+)
+
+EMBEDDING_FACTS = (
+    Fact(
+        "embeddings_have_the_declared_columns",
+        "The table has the columns that inference and other programs read.",
+        (
+            has_columns(
+                "bridged_embeddings",
+                pair="VARCHAR",
+                user_id="VARCHAR",
+                cohort="VARCHAR",
+                mode="VARCHAR",
+                embedding="FLOAT[%]",
+                made_by="VARCHAR",
+            ),
+        ),
+    ),
+    Fact(
+        "one_row_per_cold_user_and_mode",
+        "Every user of the cohorts cold and test has exactly one embedding a mode, and nobody else has one.",
+        (
+            unique("user_id", "mode"),
+            no_rows(
+                f"select cold.*, modes.mode from {_COLD_USERS} "
+                "cross join (select distinct mode from bridged_embeddings union select '$mode') as modes "
+                "left join bridged_embeddings as e on e.user_id = cold.user_id and e.mode = modes.mode "
+                "and e.cohort = cold.cohort where e.user_id is null"
+            ),
+            no_rows(
+                "select e.user_id, e.cohort from bridged_embeddings as e "
+                f"left join {_COLD_USERS} using (user_id, cohort) where cold.user_id is null"
+            ),
+        ),
+    ),
+    Fact(
+        "embeddings_are_finite",
+        "No coordinate is missing, NaN or infinite.",
+        (
+            no_rows(
+                "select user_id, mode from bridged_embeddings where embedding is null "
+                "or len(list_filter(embedding::float[], x -> x is null or not isfinite(x))) > 0"
+            ),
+        ),
+    ),
+    Fact(
+        "norms_are_comparable_with_the_target_model",
+        "The median length of a bridged embedding is within a factor of 20 of that of the target model's own users: "
+        "a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space.",
+        (
+            no_rows(
+                "select * from (select mode, median(sqrt(list_sum(list_transform(embedding::double[], x -> x * x)))) "
+                "as bridged, $target_norm as own from bridged_embeddings group by mode) as norms "
+                "where bridged is null or bridged not between own / 20 and own * 20"
+            ),
+        ),
+    ),
+    Fact(
+        "every_fallback_is_declared",
+        "Each embedding says what made it: the personal bridge, or which fallback.",
+        (
+            no_rows(
+                "select * from bridged_embeddings where made_by is null "
+                "or made_by not in ('bridge', 'common_bridge', 'mean')"
+            ),
+        ),
+    ),
+)
+
+EVALUATION_FACTS = (
+    Fact(
+        "methods_share_their_test_users",
+        "Every method is measured on the same users and ratings; numbers of different sets cannot be compared.",
+        (
+            unique("method", "setting", "mode"),
+            no_rows(
+                "select mode, count(distinct (users, ratings)) as sets from cold_start_evaluation "
+                "group by mode having sets > 1"
+            ),
+            no_rows("select * from cold_start_evaluation where users <= 0 or ratings < users"),
+        ),
+    ),
+    Fact(
+        "errors_add_up",
+        "MAE and RMSE of every method are those of its users' errors, which are kept for paired comparisons.",
+        (
+            no_rows(
+                "select * from (select method, setting, mode, count(*) as users, sum(ratings) as ratings, "
+                "sum(absolute_error) / sum(ratings) as mae, sqrt(sum(squared_error) / sum(ratings)) as rmse "
+                "from cold_start_errors group by all) as summed "
+                "full outer join cold_start_evaluation as e using (method, setting, mode) "
+                "where e.users is distinct from summed.users or e.ratings is distinct from summed.ratings "
+                "or not coalesce(abs(e.mae - summed.mae) < 1e-4 and abs(e.rmse - summed.rmse) < 1e-4, false)"
+            ),
+        ),
+    ),
+    Fact(
+        "bridge_beats_item_mean",
+        "PTUPCDR's RMSE is below that of the damped item mean, which knows nothing of the user. Where it is not, "
+        "the bridge carries nothing over, and the item mean is the better prediction.",
+        (
+            no_rows(
+                "select p.setting, p.mode, p.rmse as ptupcdr, i.rmse as item_mean from cold_start_evaluation as p "
+                "join cold_start_evaluation as i using (mode) "
+                "where p.method = 'ptupcdr' and i.method = 'item_mean' and not p.rmse < i.rmse"
+            ),
+        ),
+        warning=True,
+    ),
+)
+
+RECOMMENDATION_FACTS = (
+    Fact(
+        "every_cold_user_has_recommendations",
+        "Each user of the cohorts cold and test has a list, ranked 1, 2, 3, … by falling score.",
+        (
+            unique("user_id", "mode", "rank"),
+            no_rows(
+                f"select cold.* from {_COLD_USERS} left join recommendations as r using (user_id) "
+                "where r.user_id is null"
+            ),
+            no_rows(
+                "select user_id, mode from recommendations group by user_id, mode "
+                "having min(rank) <> 1 or max(rank) <> count(*)"
+            ),
+            no_rows(
+                "select * from (select *, lag(score) over (partition by user_id, mode order by rank) as better "
+                "from recommendations) as ranked where score is null or not isfinite(score) or score > better"
+            ),
+        ),
+    ),
+    Fact(
+        "recommended_items_are_target_items",
+        "Only items of the target domain are recommended, and none twice to one user.",
+        (
+            unique("user_id", "mode", "item_id"),
+            no_rows(
+                "select * from recommendations where item_id not in "
+                "(select item_id from read_duckdb('$split_file', table_name = 'split_target_items'))"
+            ),
+        ),
+    ),
+)
+
+
+def split_file(home: Home, pair: str) -> str:
+    """The pair's split, as it can stand between quotes in a query."""
+    return str(Warehouse(home.warehouse).file("domain_splits", pair)).replace("'", "''")
+
+
+def target_norm(home: Home, pair: str) -> float:
+    """Median length of the target model's own user embeddings, users it has never seen left out."""
+    import numpy as np
+
+    users = read_checkpoint(home, "target_model", pair).tensors["users"]
+    norms = np.linalg.norm(users[1:].astype(float), axis=1)
+    return float(np.median(norms[norms > 0]))
+
+
+def _file(home: Home, asset: str, pair: str) -> Path:
+    return Warehouse(home.warehouse).file(asset, pair)
+
+
+@dg.multi_asset_check(specs=specs("bridged_embeddings", EMBEDDING_FACTS, PAIRS), name="bridged_embeddings_checks")
+def bridged_embeddings_checks(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+) -> Iterator[dg.AssetCheckResult]:
+    """Validate one pair's embeddings against its split and its target model."""
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    asset, pair = "bridged_embeddings", context.partition_key
+    parameters = {
+        "split_file": split_file(home, pair),
+        "mode": settings.to_settings().mode,
+        "target_norm": target_norm(home, pair),
+    }
+    yield from validate_table(_file(home, asset, pair), asset, asset, EMBEDDING_FACTS, parameters)
+
+
+@dg.multi_asset_check(
+    specs=specs("cold_start_evaluation", EVALUATION_FACTS, PAIRS), name="cold_start_evaluation_checks"
+)
+def cold_start_evaluation_checks(
+    context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
+) -> Iterator[dg.AssetCheckResult]:
+    """Validate one pair's evaluation against its own per-user errors."""
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    asset = "cold_start_evaluation"
+    yield from validate_table(_file(home, asset, context.partition_key), asset, asset, EVALUATION_FACTS)
+
+
+@dg.multi_asset_check(specs=specs("recommendations", RECOMMENDATION_FACTS, PAIRS), name="recommendations_checks")
+def recommendations_checks(
+    context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
+) -> Iterator[dg.AssetCheckResult]:
+    """Validate one pair's recommendations against its split."""
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    asset, pair = "recommendations", context.partition_key
+    parameters = {"split_file": split_file(home, pair)}
+    yield from validate_table(_file(home, asset, pair), asset, asset, RECOMMENDATION_FACTS, parameters)

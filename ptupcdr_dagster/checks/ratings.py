@@ -1,0 +1,82 @@
+"""Facts about ``raw_ratings``."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.checks.facts import Fact, Parameter, between, has_columns, no_rows, not_null, specs, unique
+from ptupcdr_dagster.partitions import CATALOG, DOMAINS
+
+ASSET = "raw_ratings"
+
+FACTS = (
+    Fact(
+        "ratings_have_the_declared_columns",
+        "The tables have the columns and types that every later stage relies on.",
+        (
+            has_columns(
+                "raw_ratings",
+                domain="VARCHAR",
+                user_id="VARCHAR",
+                item_id="VARCHAR",
+                rating="DOUBLE",
+                timestamp="DOUBLE",
+            ),
+            has_columns("rejected_ratings", domain="VARCHAR", reason="VARCHAR", source_file="VARCHAR"),
+        ),
+    ),
+    Fact(
+        "ratings_are_complete",
+        "Every kept rating names its user and its item and has a value.",
+        (
+            not_null("user_id"),
+            not_null("item_id"),
+            not_null("rating"),
+            no_rows("select * from raw_ratings where trim(user_id) = '' or trim(item_id) = ''"),
+        ),
+    ),
+    Fact(
+        "ratings_within_scale",
+        "Every kept rating lies on the scale that the catalog declares for the domain.",
+        (between("rating", Parameter("low"), Parameter("high")),),
+    ),
+    Fact(
+        "one_rating_per_user_and_item",
+        "A user has rated an item once; of repeated ratings only the latest is kept.",
+        (unique("user_id", "item_id"),),
+    ),
+    Fact(
+        "every_row_is_accounted_for",
+        "Rows read = kept + rejected, for each file and in sum: no row is lost on the way.",
+        (
+            no_rows("select * from ingest_counts where rows_read is distinct from kept + rejected"),
+            no_rows(
+                "select * from (select (select sum(kept) from ingest_counts) as counted, "
+                "(select count(*) from raw_ratings) as kept, "
+                "(select sum(rejected) from ingest_counts) as counted_rejected, "
+                "(select count(*) from rejected_ratings) as rejected) as sums "
+                "where counted is distinct from kept or counted_rejected is distinct from rejected"
+            ),
+        ),
+    ),
+    Fact(
+        "every_rejected_row_has_a_reason",
+        "A rejected row says why it was rejected and where it came from.",
+        (no_rows("select * from rejected_ratings where reason is null or source_file is null or source_row is null"),),
+    ),
+)
+
+
+@dg.multi_asset_check(specs=specs(ASSET, FACTS, DOMAINS), name="raw_ratings_checks")
+def raw_ratings_checks(
+    context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
+) -> Iterator[dg.AssetCheckResult]:
+    """Validate one domain's kept and rejected ratings."""
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    domain = CATALOG.domain(context.partition_key)
+    low, high = domain.scale
+    file = Warehouse(home.warehouse).file(ASSET, domain.name)
+    yield from validate_table(file, ASSET, ASSET, FACTS, {"low": low, "high": high})

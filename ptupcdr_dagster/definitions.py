@@ -1,0 +1,46 @@
+"""The whole project on one screen."""
+
+import os
+
+import dagster as dg
+
+from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
+from ptupcdr_dagster.assets.pretraining import source_model, target_model
+from ptupcdr_dagster.assets.ratings import raw_ratings
+from ptupcdr_dagster.assets.results import cold_start_evaluation, recommendations
+from ptupcdr_dagster.assets.splits import domain_splits
+from ptupcdr_dagster.checks.cold_start import (
+    bridged_embeddings_checks,
+    cold_start_evaluation_checks,
+    recommendations_checks,
+)
+from ptupcdr_dagster.checks.models import MODEL_CHECKS
+from ptupcdr_dagster.checks.ratings import raw_ratings_checks
+from ptupcdr_dagster.checks.splits import domain_splits_checks
+from ptupcdr_dagster.executors import chosen_executor
+from ptupcdr_dagster.jobs import bridge_pair_job, ingest_domain_job
+from ptupcdr_dagster.resources import SettingsResource, home_resource
+
+defs = dg.Definitions(
+    assets=[
+        raw_ratings,
+        domain_splits,
+        source_model,
+        target_model,
+        meta_network,
+        bridged_embeddings,
+        cold_start_evaluation,
+        recommendations,
+    ],
+    asset_checks=[
+        raw_ratings_checks,
+        domain_splits_checks,
+        *MODEL_CHECKS,
+        bridged_embeddings_checks,
+        cold_start_evaluation_checks,
+        recommendations_checks,
+    ],
+    jobs=[ingest_domain_job, bridge_pair_job],
+    resources={"settings": SettingsResource(), "home": home_resource},
+    executor=chosen_executor(os.environ),
+)

@@ -1,0 +1,29 @@
+"""Where the steps of a run are executed: PTUPCDR_EXECUTOR says."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+IN_PROCESS = "in_process"
+MULTIPROCESS = "multiprocess"
+
+# Each step is forked from a server that has these loaded; without it every step would import them anew.
+PRELOADED = ("ptupcdr_dagster.definitions", "mlflow", "torch", "great_expectations")
+
+
+def chosen_executor(environment: Mapping[str, str]) -> dg.ExecutorDefinition:
+    """``in_process`` (default; quickest, since the stages keep the cores busy by themselves) or ``multiprocess``.
+
+    It is chosen by the environment because an executor that is configured here ignores run configuration for another.
+
+    Raises:
+        dg.DagsterInvalidDefinitionError: PTUPCDR_EXECUTOR is neither.
+    """
+    chosen = environment.get("PTUPCDR_EXECUTOR", "").strip() or IN_PROCESS
+    if chosen == IN_PROCESS:
+        return dg.in_process_executor
+    if chosen == MULTIPROCESS:
+        return dg.multiprocess_executor.configured(
+            {"start_method": {"forkserver": {"preload_modules": list(PRELOADED)}}}
+        )
+    raise dg.DagsterInvalidDefinitionError(f"PTUPCDR_EXECUTOR={chosen}: expected {IN_PROCESS} or {MULTIPROCESS}")

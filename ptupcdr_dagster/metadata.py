@@ -1,0 +1,89 @@
+"""What a person sees on an asset's page: tables, row counts, column schemas and learning curves."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def describe_tables(home: Home, asset: str, partition: str, main: str) -> dict[str, Any]:
+    """Rows and columns of the partition's tables, its file, and how to query it.
+
+    Args:
+        home: Where the warehouse is.
+        asset: Key of the asset.
+        partition: The domain or pair.
+        main: The table whose rows and columns are shown as the asset's own.
+    """
+    warehouse = Warehouse(home.warehouse)
+    with warehouse.read(asset, partition) as connection:
+        columns = connection.execute(
+            "select table_name, column_name, data_type from duckdb_columns() "
+            "where database_name = current_database() and table_name <> 'provenance' order by table_name, column_index"
+        ).fetchall()
+        tables = sorted({table for table, _, _ in columns})
+        rows = {table: connection.table(table).count("*").fetchall()[0][0] for table in tables}
+    schema = dg.TableSchema([dg.TableColumn(name, kind) for table, name, kind in columns if table == main])
+    return {
+        "dagster/row_count": rows[main],
+        "dagster/column_schema": schema,
+        "tables": table(
+            [
+                {"table": name, "rows": count, "columns": ", ".join(c for t, c, _ in columns if t == name)}
+                for name, count in rows.items()
+            ]
+        ),
+        "duckdb_file": dg.MetadataValue.path(warehouse.file(asset, partition)),
+        "query": dg.MetadataValue.md(f"```sh\nduckdb {warehouse.catalog} 'from {main} limit 20'\n```"),
+    }
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Records as a table."""
+    return dg.MetadataValue.table([dg.TableRecord({name: _cell(value) for name, value in r.items()}) for r in records])
+
+
+def frame_table(frame: "pd.DataFrame") -> dg.TableMetadataValue:
+    """A small data frame as a table."""
+    return table(frame.to_dict(orient="records"))
+
+
+def counts_table(counts: Mapping[str, int], what: str) -> dg.TableMetadataValue:
+    """Counts by kind as a table of two columns."""
+    return table([{what: name, "count": count} for name, count in counts.items()])
+
+
+def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataValue:
+    """Per-epoch curves as one picture, one panel a quantity: ``emcdr/validation_rmse`` is drawn with ``…_rmse``."""
+    from matplotlib.figure import Figure
+
+    panels: dict[str, list[str]] = {}
+    for name in curves:
+        panels.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+    figure = Figure(figsize=(4.2 * len(panels), 3.0), layout="constrained")
+    for axes, (quantity, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for name in names:
+            axes.plot(range(1, len(curves[name]) + 1), curves[name], marker=".", label=name)
+        axes.set(title=quantity, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if len(names) > 1:
+            axes.legend(fontsize="small")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=90)
+    return dg.MetadataValue.md(
+        f"![learning curves](data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()})"
+    )
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    """A value that a Dagster table can hold."""
+    plain = value.item() if hasattr(value, "item") else value
+    return plain if plain is None or isinstance(plain, str | int | float | bool) else str(plain)

@@ -1,0 +1,39 @@
+"""What every stage of a run shares: the settings, editable in the launchpad, and where generated state lives."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import create_model
+from pydantic.fields import FieldInfo
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+
+
+def _launchpad_fields() -> dict[str, Any]:
+    """The fields of the core settings, so that each is written, bounded and described in one place only."""
+    return {
+        name: (field.annotation, FieldInfo.merge_field_infos(field)) for name, field in Settings.model_fields.items()
+    }
+
+
+_SettingsFields: Any = create_model("_SettingsFields", __base__=dg.ConfigurableResource, **_launchpad_fields())
+
+
+class SettingsResource(_SettingsFields):  # type: ignore[misc]
+    """β, seed, setting, mode, base model, sizes: run configuration shared by all the stages of a run."""
+
+    def to_settings(self) -> Settings:
+        """The validated core settings of this run."""
+        return Settings(**{name: getattr(self, name) for name in Settings.model_fields})
+
+
+@dg.resource(description="Where generated state lives: PTUPCDR_HOME, or data/ of the project.")
+def home_resource(_context: dg.InitResourceContext) -> Home:
+    """The home directory at the time of the run, not of the import."""
+    return Home.from_environment()
+
+
+def run_config(settings: Settings) -> dict[str, Any]:
+    """Run configuration that gives every stage of a run these settings."""
+    return {"resources": {"settings": {"config": settings.model_dump()}}}
