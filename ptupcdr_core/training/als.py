@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks
+from ptupcdr_core.training.simd import LANES, add_scaled
 
-LANES = 8  # vectors are padded to a multiple: inner loops of constant length become single vector instructions
+Doubles = NDArray[np.float64]
+
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
 
@@ -88,7 +90,7 @@ def leave_one_out_item_vectors(
     """For every rating, its item's vector as if that one rating had not been there.
 
     For rating r of user u on item j: (A_j - p_u p_uᵀ)⁻¹ (b_j - r p_u) with b_j = Σ r p and A_j = Σ p pᵀ + λ I,
-    or λ (n_j - 1) I when weighted; by the Sherman-Morrison identity, from one inverse an item. Training on these
+    or λ (n_j - 1) I when weighted; by the Sherman-Morrison identity, from one factorization an item. Training on these
     keeps an item with few raters from remembering the very rating that is to be predicted.
 
     Args:
@@ -128,39 +130,41 @@ def _solve(rows: Csr, vectors: Floats, solved: Floats, size: int, regularization
     )
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _normal_equations(
-    columns: Integers, values: Floats, vectors: Floats, size: int, ridge: float, A: NDArray[np.float64], b: NDArray[np.float64]
+    columns: Integers, values: Floats, vectors: Floats, size: int, ridge: float, A: Doubles, b: Doubles
 ) -> None:
     """A = Σ x xᵀ + ridge I (upper triangle), b = Σ value x over the given ratings."""
-    blocks = A.shape[1] // LANES
     A[:] = 0
     b[:] = 0
     for i in range(size):
         A[i, i] = ridge
     for k in range(len(columns)):
         x = vectors[columns[k]]
-        for block in range(blocks):
-            for lane in range(LANES):
-                b[block * LANES + lane] += values[k] * x[block * LANES + lane]
-        for i in range(size):
-            for block in range(i // LANES, blocks):
-                for lane in range(LANES):
-                    A[i, block * LANES + lane] += x[i] * x[block * LANES + lane]
+        for start in range(0, len(b), LANES):
+            add_scaled(b, values[k], x, start)
+            for i in range(min(size, start + LANES)):
+                add_scaled(A[i], x[i], x, start)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _eliminate(A: NDArray[np.float64], b: NDArray[np.float64], size: int) -> None:
-    """Solve A x = b in place (x in b): symmetric elimination of the upper triangle, LDLᵀ without its square roots."""
-    blocks = A.shape[1] // LANES
+@numba.njit(nogil=True, cache=True)
+def _factorize(A: Doubles, size: int) -> None:
+    """Turn the upper triangle of A into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without square roots."""
     for k in range(size):
         A[k, k] = 1 / A[k, k]
         for i in range(k + 1, size):
             factor = A[k, i] * A[k, k]
-            b[i] -= factor * b[k]
-            for block in range(i // LANES, blocks):
-                for lane in range(LANES):
-                    A[i, block * LANES + lane] -= factor * A[k, block * LANES + lane]
+            for start in range(i - i % LANES, A.shape[1], LANES):
+                add_scaled(A[i], -factor, A[k], start)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _substitute(A: Doubles, b: Doubles, size: int) -> None:
+    """Replace b by the solution x of A x = b, from what ``_factorize`` left in A."""
+    for k in range(size):
+        scaled = b[k] * A[k, k]
+        for i in range(k + 1, size):
+            b[i] -= scaled * A[k, i]
     for k in range(size - 1, -1, -1):
         rest = b[k]
         for i in range(k + 1, size):
@@ -168,7 +172,7 @@ def _eliminate(A: NDArray[np.float64], b: NDArray[np.float64], size: int) -> Non
         b[k] = rest * A[k, k]
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _solve_rows(
     first: int,
     last: int,
@@ -190,12 +194,13 @@ def _solve_rows(
             continue
         ridge = regularization * (end - begin if weighted else 1)
         _normal_equations(columns[begin:end], values[begin:end], vectors, size, ridge, A, b)
-        _eliminate(A, b, size)
+        _factorize(A, size)
+        _substitute(A, b, size)
         for i in range(size):
             solved[row, i] = b[i]
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _leave_one_out(
     first: int,
     last: int,
@@ -209,20 +214,23 @@ def _leave_one_out(
     left_out: Floats,
 ) -> None:
     size, width = left_out.shape[1], vectors.shape[1]
-    A, b = np.empty((size, width)), np.empty(width)
+    A, b, z = np.empty((size, width)), np.empty(width), np.empty(width)
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if end - begin < 2:
             continue
         ridge = regularization * (end - begin - 1 if weighted else 1)
         _normal_equations(columns[begin:end], values[begin:end], vectors, size, ridge, A, b)
-        for i in range(size):
-            for j in range(i):
-                A[i, j] = A[j, i]
-        inverse = np.linalg.inv(A[:, :size].copy())
-        full = np.dot(inverse, b[:size])
+        _factorize(A, size)
+        _substitute(A, b, size)
         for k in range(begin, end):
-            p = vectors[columns[k], :size].astype(np.float64)
-            z = np.dot(inverse, p)
-            step = (np.dot(p, full) - values[k]) / (1 - np.dot(p, z))
-            left_out[order[k]] = full + step * z
+            p = vectors[columns[k]]
+            z[:] = p
+            _substitute(A, z, size)
+            predicted, leverage = 0.0, 0.0
+            for i in range(size):
+                predicted += p[i] * b[i]
+                leverage += p[i] * z[i]
+            step = (predicted - values[k]) / (1 - leverage)
+            for i in range(size):
+                left_out[order[k], i] = b[i] + step * z[i]

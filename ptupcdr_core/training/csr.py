@@ -70,7 +70,7 @@ def for_row_chunks(csr: Csr, kernel: Callable[[int, int], None]) -> None:
         list(pool.map(kernel, bounds[:-1], bounds[1:]))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _counting_sort(
     offsets: NDArray[np.int64], rows: Integers, columns: Integers, values: Floats
 ) -> tuple[Integers, Floats, Integers]:
