@@ -1,8 +1,11 @@
 """The catalog: which domains there are, where their ratings lie, and which pairs are bridged."""
 
+import math
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,16 +13,21 @@ from ptupcdr_core.errors import CatalogError
 
 Format = Literal["demo", "csv", "tsv", "parquet", "jsonl", "duckdb", "amazon-2014", "amazon-2018", "amazon-2023"]
 
+# "__" joins the two names of a pair's key, so it may not stand inside a name, nor arise where two names meet.
+_NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
+# These say by themselves which columns they have and that stars go from 1 to 5.
+_SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
+
 
 class Columns(BaseModel):
-    """What a file calls the four things a rating is made of; ``timestamp`` may be missing."""
+    """What a file calls the four things a rating is made of; without ``timestamp``, time is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    user: str = "user_id"
-    item: str = "item_id"
-    rating: str = "rating"
-    timestamp: str | None = None
+    user: str = Field(default="user_id", min_length=1)
+    item: str = Field(default="item_id", min_length=1)
+    rating: str = Field(default="rating", min_length=1)
+    timestamp: str | None = Field(default=None, min_length=1)
 
 
 class Domain(BaseModel):
@@ -29,10 +37,10 @@ class Domain(BaseModel):
 
     name: str
     format: Format
-    path: str | None = None
-    table: str | None = None
-    columns: Columns = Columns()
-    scale: tuple[float, float] = (1, 5)
+    path: str | None = Field(default=None, min_length=1, description="file, glob, or http(s) address")
+    table: str | None = Field(default=None, min_length=1, description="table of a duckdb file")
+    columns: Columns = Columns(timestamp="timestamp")
+    scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
 
 
@@ -90,13 +98,112 @@ def load_catalog(path: Path) -> Catalog:
     """Read and validate a catalog file.
 
     Raises:
-        CatalogError: the file is missing or wrong; names the file, the key and what was expected.
+        CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
     """
+    document = _read(path)
+    problems = [f"{key}: unknown key, expected [domains.NAME] and [[pairs]]" for key in document.keys() - _TOP]
+    domains, found = _domains(document.get("domains"), path.absolute().parent)
+    problems += found
+    pairs, found = _pairs(document.get("pairs"), set(document.get("domains") or ()))
+    problems += found
+    if problems:
+        raise CatalogError("\n".join(f"{path}: {problem}" for problem in problems))
+    return Catalog(path=path, domains=tuple(domains), pairs=tuple(pairs))
+
+
+_TOP = {"domains", "pairs"}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        domains = tuple(
-            Domain(name=name, folder=path.parent, **spec) for name, spec in document.get("domains", {}).items()
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise CatalogError(f"{path}: no such file; PTUPCDR_CATALOG names the catalog to use") from error
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{path}: expected a TOML file: {error}") from error
+
+
+def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
+    if not isinstance(specs, dict) or not specs:
+        return [], ["domains: expected at least one table [domains.NAME]"]
+    domains: list[Domain] = []
+    problems: list[str] = []
+    for name, spec in specs.items():
+        key = f"domains.{name}"
+        problems += [f"{key}: {problem}" for problem in _name_problems(name, specs)]
+        if not isinstance(spec, dict):
+            problems.append(f"{key}: expected a table with at least the key format")
+            continue
+        own = {given: value for given, value in spec.items() if given not in ("name", "folder")}
+        problems += [f"{key}.{given}: unknown key" for given in spec.keys() - own.keys()]
+        try:
+            domain = Domain(name=name, folder=folder, **own)
+        except ValidationError as error:
+            problems += _explain(key, error)
+            continue
+        problems += [f"{key}.{problem}" for problem in _domain_problems(domain)]
+        domains.append(domain)
+    return domains, problems
+
+
+def _name_problems(name: str, names: dict[str, Any]) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield "expected a name of letters, digits, '-' and single '_' between them (it becomes a partition key)"
+    if sum(other.lower() == name.lower() for other in names) > 1:
+        yield "expected names that differ by more than case (they become file names)"
+
+
+def _domain_problems(domain: Domain) -> Iterator[str]:
+    given = domain.model_fields_set
+    low, high = domain.scale
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        yield f"scale: expected [lowest, highest] rating, got [{low:g}, {high:g}]"
+    if domain.format == "demo" and "path" in given:
+        yield "path: not expected, demo ratings are generated"
+    if domain.format != "demo" and domain.path is None:
+        yield "path: missing, expected a file, a glob or an http(s) address"
+    if (domain.format == "duckdb") != (domain.table is not None):
+        yield "table: expected with format duckdb, the table's name" + (
+            "" if domain.table is None else ", and only there"
         )
-        return Catalog(path=path, domains=domains, pairs=document.get("pairs", []))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise CatalogError(f"{path}: {error}") from error
+    if domain.format in _SELF_DESCRIBED and "columns" in given:
+        yield f"columns: not expected, {domain.format} fixes them"
+    if domain.format not in _SELF_DESCRIBED and "scale" not in given:
+        yield "scale: missing, expected [lowest, highest] rating, for example [1, 5]"
+
+
+def _pairs(specs: object, names: set[str]) -> tuple[list[Pair], list[str]]:
+    if not isinstance(specs, list) or not specs:
+        return [], ["pairs: expected at least one table [[pairs]] with the keys source and target"]
+    pairs: list[Pair] = []
+    problems: list[str] = []
+    for number, spec in enumerate(specs):
+        key = f"pairs[{number}]"
+        try:
+            pair = Pair.model_validate(spec)
+        except ValidationError as error:
+            problems += _explain(key, error)
+            continue
+        problems += [f"{key}{problem}" for problem in _pair_problems(pair, pairs, names)]
+        pairs.append(pair)
+    return pairs, problems
+
+
+def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator[str]:
+    for side, name in (("source", pair.source), ("target", pair.target)):
+        if name not in names:
+            yield f".{side}: expected one of the domains {', '.join(sorted(names))}, got {name!r}"
+    if pair.source == pair.target:
+        yield f".target: expected another domain than the source {pair.source!r}"
+    if pair in earlier:
+        yield f": {pair.key} stands here twice"
+
+
+def _explain(key: str, error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+        got = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {problem['input']!r}"
+        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        yield f"{key}{place}: {message}{got}"

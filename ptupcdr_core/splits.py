@@ -1,15 +1,22 @@
-"""The cold-start protocol: which users are held out, what may be trained on, and each user's source history."""
+"""The cold-start protocol: which users are held out, what may be trained on, and each user's source history.
+
+Everything happens in ``sql/split.sql``, from file to file; no rating passes through Python.
+"""
 
 from dataclasses import dataclass
-from importlib.resources import files
+
+import duckdb
 
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.errors import SplitError
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.views import literal
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sql import statement
+from ptupcdr_core.warehouse import Warehouse, attach
 
 ASSET = "domain_splits"
+RATINGS = "raw_ratings"
+COHORTS = ("test", "validation", "bridge", "cold", "target_only")
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -18,13 +25,18 @@ class SplitReport:
 
     pair: str
     users: dict[str, int]
+    """Users by cohort; a cohort without users has 0."""
     source_items: int
     target_items: int
     source_ratings: int
     target_ratings: dict[str, int]
+    """Target ratings by part."""
     histories: int
+    """Entries of all source histories together."""
     shared_item_ids: int
+    """Item ids that stand in both domains: more than a few hint at a leak from source to target."""
     vocabulary: str
+    """Hash of the three vocabularies."""
 
 
 def build_split(
@@ -32,39 +44,92 @@ def build_split(
 ) -> SplitReport:
     """Divide a pair's users and ratings for the cold-start protocol and build the source histories.
 
+    An overlapping user is a test user iff h("seed:user") < beta, else a validation user iff
+    h("seed:validation:user") < validation_fraction, else a bridge user, where h is the first 13 hexadecimal digits of
+    the MD5 over 16^13. So the division depends on nothing but seed and id, and a larger beta only adds test users.
+
+    Args:
+        pair: the pair.
+        source: its source domain; the scale's middle is the default of ``positive_above``.
+        target: its target domain.
+        warehouse: holds ``raw_ratings`` of both, and takes the split.
+        settings: beta, seed, validation_fraction, history_length and positive_above are used.
+        fingerprint: kept in ``provenance``.
+
     Raises:
         WarehouseError: one of the two domains was not ingested yet.
         SplitError: there is nothing to learn from or nothing to measure with.
     """
-    above = settings.positive_above if settings.positive_above is not None else sum(source.scale) / 2
-    values = {
-        "pair": pair.key, "beta": settings.beta, "seed": settings.seed, "history_length": settings.history_length,
-        "validation_fraction": settings.validation_fraction, "positive_above": above,
-        "source_low": source.scale[0], "source_high": source.scale[1],
-        "target_low": target.scale[0], "target_high": target.scale[1],
-    }  # fmt: skip
-    for name in (source.name, target.name):
-        with warehouse.read("raw_ratings", name):
-            pass
-    with warehouse.write(
-        ASSET, pair.key, fingerprint=fingerprint, settings=settings.model_dump(mode="json")
-    ) as connection:
-        for side, domain in (("source", source), ("target", target)):
-            path = warehouse.file("raw_ratings", domain.name)
-            connection.execute(f"attach {literal(path)} as {side}_file (read_only)")
-        for name, value in values.items():
+    for domain in (source, target):
+        warehouse.require(RATINGS, domain.name)
+    used = settings.model_dump(mode="json")
+    with warehouse.write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
+        attach(connection, warehouse.file(RATINGS, source.name), "source_file")
+        attach(connection, warehouse.file(RATINGS, target.name), "target_file")
+        for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
-        connection.execute(files("ptupcdr_core.sql").joinpath("split.sql").read_text(encoding="utf-8"))
-        users = dict(connection.execute("select cohort, count(*) from split_users group by all order by all").fetchall())
-        parts = dict(
-            connection.execute("select part, count(*) from split_target_ratings group by all order by all").fetchall()
+        connection.execute(statement("split"))
+        report = _report(connection, pair)
+        _require_all_parts(report, settings)
+    return report
+
+
+def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float]:
+    middle = (source.scale[0] + source.scale[1]) / 2
+    return {
+        "pair": pair.key,
+        "beta": settings.beta,
+        "seed": settings.seed,
+        "validation_fraction": settings.validation_fraction,
+        "history_length": settings.history_length,
+        "positive_above": middle if settings.positive_above is None else settings.positive_above,
+        "source_low": source.scale[0],
+        "source_high": source.scale[1],
+        "target_low": target.scale[0],
+        "target_high": target.scale[1],
+    }
+
+
+def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:
+    users = connection.execute("select cohort, count(*) from split_users group by all").fetchall()
+    parts = connection.execute("select part, count(*) from split_target_ratings group by all").fetchall()
+    counts = connection.execute(
+        """select (select count(*) from split_source_items), (select count(*) from split_target_items),
+                  (select count(*) from split_source_ratings), (select count(*) from split_histories),
+                  shared_item_ids, vocabulary
+           from split_summary"""
+    ).fetchall()[0]
+    return SplitReport(
+        pair=pair.key,
+        users=dict.fromkeys(COHORTS, 0) | dict(users),
+        source_items=counts[0],
+        target_items=counts[1],
+        source_ratings=counts[2],
+        target_ratings=dict.fromkeys(PARTS, 0) | dict(parts),
+        histories=counts[3],
+        shared_item_ids=counts[4],
+        vocabulary=counts[5],
+    )
+
+
+def _require_all_parts(report: SplitReport, settings: Settings) -> None:
+    held = {cohort: report.users[cohort] for cohort in ("test", "validation", "bridge")}
+    overlapping = sum(held.values())
+    if overlapping == 0:
+        raise SplitError(
+            f"pair {report.pair}: no user has ratings in both domains; the two must write user ids the same way"
         )
-        for cohort in ("test", "validation", "bridge"):
-            if not users.get(cohort):
-                raise SplitError(f"pair {pair.key}: no {cohort} users")
-        row = connection.execute(
-            """select (select count(*) from split_source_items), (select count(*) from split_target_items),
-            (select count(*) from split_source_ratings), (select count(*) from split_histories),
-            (select shared_item_ids from split_summary), (select vocabulary from split_summary)"""
-        ).fetchall()[0]
-    return SplitReport(pair.key, users, row[0], row[1], row[2], parts, row[3], row[4], row[5])
+    remedies = {
+        "test": f"raise beta (now {settings.beta})",
+        "validation": f"raise validation_fraction (now {settings.validation_fraction})",
+        "bridge": f"lower beta (now {settings.beta}) or validation_fraction (now {settings.validation_fraction})",
+    }
+    for cohort, amount in held.items():
+        if amount == 0:
+            raise SplitError(
+                f"pair {report.pair}: none of the {overlapping} overlapping users fell to {cohort}; "
+                f"{remedies[cohort]}, take another seed (now {settings.seed}), or add users"
+            )
+    # Bridge users rate in the target, so its training part cannot be empty here; a broken join could make it so.
+    if report.target_ratings["train"] == 0:
+        raise SplitError(f"pair {report.pair}: no rating is left to train the target model; lower beta")

@@ -1,5 +1,6 @@
 """The catalog file: for each table name a view over the partition files that hold it."""
 
+import logging
 import os
 import uuid
 from pathlib import Path
@@ -7,15 +8,9 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock
 
+from ptupcdr_core.sql import identifier, literal
 
-def literal(value: object) -> str:
-    """A value as an SQL string, where DuckDB takes no parameter (ATTACH, views)."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """A name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+log = logging.getLogger(__name__)
 
 
 def rebuild(root: Path, catalog: Path, storage: str) -> None:
@@ -45,7 +40,12 @@ def _bodies(root: Path) -> dict[str, str]:
 
 def _tables(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
     with duckdb.connect() as connection:
-        connection.execute(f"attach {literal(path)} as partition_file (read_only)")
+        try:
+            connection.execute(f"attach {literal(path)} as partition_file (read_only)")
+        except duckdb.Error as error:
+            # One damaged file must not keep all the others from being written; reading it says what to do.
+            log.warning("%s is damaged and left out of the views: %s", path, error)
+            return {}
         rows = connection.execute(
             "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns() "
             "where database_name = 'partition_file' group by table_name"

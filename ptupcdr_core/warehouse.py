@@ -7,16 +7,19 @@ one, never a lock and never half a table.
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from ptupcdr_core import views
 from ptupcdr_core.errors import WarehouseError
+from ptupcdr_core.sql import identifier, literal
 
 # A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
 STORAGE = "v1.4.0"
@@ -59,6 +62,20 @@ class Warehouse:
         """Whether that partition was ever written."""
         return self.file(asset, partition).is_file()
 
+    def require(self, asset: str, partition: str) -> Path:
+        """The partition's file.
+
+        Raises:
+            WarehouseError: it was never written; names the command that makes it.
+        """
+        path = self.file(asset, partition)
+        if not path.is_file():
+            raise WarehouseError(
+                f"{asset} of {partition} is not in the warehouse ({path} is missing): make it with `ptupcdr backfill` or "
+                f"`dagster asset materialize -m ptupcdr_dagster.definitions --select {asset} --partition {partition}`"
+            )
+        return path
+
     def partitions(self, asset: str) -> list[str]:
         """The partitions of an asset that stand, sorted."""
         return sorted(path.stem for path in (self.root / asset).glob("*.duckdb"))
@@ -82,48 +99,79 @@ class Warehouse:
         # The name neither matches the views' pattern nor another writer's.
         temporary = path.with_name(f".{partition}.{uuid.uuid4().hex}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._connect(temporary) as connection:
-                connection.execute("set TimeZone = 'UTC'")
+            with self._connection(temporary) as connection:
                 yield connection
                 _note_provenance(connection, asset, partition, fingerprint, settings or {})
-            os.replace(temporary, path)
-        except OSError as error:
-            raise WarehouseError(f"{path} cannot be written ({error}): check PTUPCDR_HOME and the disk") from error
+            with _telling(path):
+                os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
             temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
-        views.rebuild(self.root, self.catalog, STORAGE)
+        with _telling(self.catalog):
+            views.rebuild(self.root, self.catalog, STORAGE)
 
     @contextmanager
     def read(self, asset: str, partition: str) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection in which the partition's tables are found by their bare names.
 
         Raises:
-            WarehouseError: the partition was never written.
+            WarehouseError: the partition was never written, or its file is damaged.
         """
-        path = self.file(asset, partition)
-        if not path.is_file():
-            raise WarehouseError(
-                f"{asset} of {partition} is not in the warehouse ({path} is missing): "
-                f"make it with `ptupcdr backfill` or by materializing the asset {asset} for that partition"
-            )
+        path = self.require(asset, partition)
         # Attached to a fresh in-memory instance: DuckDB hands out one instance a path and process, so connecting to
         # the path itself would show a replaced file's old rows for as long as anybody holds a connection to it.
-        with duckdb.connect(config=self._limits()) as connection:
-            connection.execute(f"attach {views.literal(path)} as partition_file (read_only)")
+        with self._connection(None) as connection:
+            attach(connection, path, "partition_file")
             connection.execute("use partition_file")
             yield connection
 
-    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
-        spill = self.root / ".spill"
-        return duckdb.connect(
-            str(path), config={"storage_compatibility_version": STORAGE, "temp_directory": str(spill)} | self._limits()
-        )
+    @contextmanager
+    def _connection(self, path: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        # A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere,
+        # and two processes would write into each other's.
+        spill = self.root / f".spill-{uuid.uuid4().hex}"
+        config: dict[str, Any] = {"temp_directory": str(spill), "memory_limit": self.memory_limit}
+        config |= {"threads": self.threads}
+        if path is not None:
+            config["storage_compatibility_version"] = STORAGE
+            with _telling(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _open(path, {name: value for name, value in config.items() if value is not None}) as connection:
+                # Local time zones would read one timestamp as different seconds on different machines.
+                connection.execute("set TimeZone = 'UTC'")
+                yield connection
+        finally:
+            shutil.rmtree(spill, ignore_errors=True)
 
-    def _limits(self) -> dict[str, str | bool | int | float | list[str]]:
-        limits = {"memory_limit": self.memory_limit, "threads": self.threads}
-        return {name: value for name, value in limits.items() if value is not None}
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attach a partition's file for reading.
+
+    Raises:
+        WarehouseError: it is damaged.
+    """
+    try:
+        connection.execute(f"attach {literal(path)} as {identifier(name)} (read_only)")
+    except duckdb.Error as error:
+        raise WarehouseError(f"{path} is damaged ({error}): delete it and materialize that partition again") from error
+
+
+def _open(path: Path | None, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path or ":memory:"), config=config)
+    except duckdb.IOException as error:
+        raise WarehouseError(f"{path} cannot be written: {error}") from error
+    except duckdb.Error as error:
+        raise WarehouseError(f"DuckDB refuses PTUPCDR_MEMORY_LIMIT or PTUPCDR_THREADS: {error}") from error
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WarehouseError(f"{path} cannot be written ({error.strerror}): check PTUPCDR_HOME and the disk") from error
 
 
 def _note_provenance(

@@ -1,1 +1,24 @@
-"""The statements that clean and split, as package data."""
+"""The statements that read, clean and split, as files of their own, and how names and values get into them."""
+
+from importlib.resources import files
+from pathlib import Path
+
+
+def statement(name: str) -> str:
+    """The text of one statement file."""
+    return files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def literal(value: object) -> str:
+    """A value as an SQL string, where DuckDB takes no parameter (ATTACH, views, table functions)."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def file_literal(path: Path) -> str:
+    """A path for a reader that takes patterns: the characters that it would read as one stand for themselves."""
+    return literal("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path)))

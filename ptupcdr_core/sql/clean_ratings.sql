@@ -1,63 +1,93 @@
--- staged (all text, unjudged)  ->  raw_ratings, rejected_ratings, ingest_counts.
+-- staged, unreadable, source_files  ->  raw_ratings, rejected_ratings, ingest_counts.
 create temp table judged as
 with typed as (
     select
-        file_index, source_row, user_id, item_id,
-        rating as rating_text, "timestamp" as timestamp_text, fault,
+        s.rowid as place, file_index, user_id, item_id, fault, "timestamp" as timestamp_text,
         try_cast(rating as double) as score,
         coalesce(
-            try_cast("timestamp" as double),
-            epoch(try_cast("timestamp" as timestamptz))
+            try_cast("timestamp" as double) / ticks,        -- a number is taken as it is: seconds, or ordinal bins
+            epoch(try_cast("timestamp" as timestamptz))     -- an ISO date or date-time, UTC where it names no zone
         ) as moment
-    from staged
+    from staged s join source_files using (file_index)
+    where fault is null or fault <> 'blank'
 )
 select
-    *,
+    place, file_index, user_id, item_id, score, moment,
     case
         when fault is not null then fault
         when trim(coalesce(user_id, '')) = '' then 'empty_user_id'
         when trim(coalesce(item_id, '')) = '' then 'empty_item_id'
         when score is null or not isfinite(score) then 'rating_not_a_number'
         when score not between getvariable('low') and getvariable('high') then 'rating_off_scale'
-        when trim(coalesce(timestamp_text, '')) <> '' and (moment is null or not isfinite(moment))
+        -- An empty timestamp says that the time is unknown; one that says something must be understood.
+        when trim(coalesce(timestamp_text, '')) <> '' and not coalesce(isfinite(moment), false)
             then 'timestamp_unparseable'
     end as reason
 from typed;
 
-create temp table ranked as
-select
-    *,
-    row_number() over (
-        partition by user_id, item_id
-        order by moment desc nulls last, file_index desc, source_row desc
-    ) as age
-from judged
-where reason is null;
+-- Repeats are few, so only they are sorted.
+create temp table superseded as
+with repeated as (
+    select user_id, item_id from judged where reason is null group by all having count(*) > 1
+)
+select place
+from judged semi join repeated using (user_id, item_id)
+where reason is null
+qualify row_number() over (partition by user_id, item_id order by moment desc nulls last, place desc) > 1;
 
 create table raw_ratings as
 select getvariable('domain') as domain, user_id, item_id, score as rating, moment as "timestamp"
-from ranked
-where age = 1
-order by file_index, source_row;
+from judged anti join superseded using (place)
+where reason is null
+order by place;
+
+-- A row's number in its file is its place among those read, plus the unreadable lines before it.
+create temp table gaps as
+select file_index, source_row - ahead as rows_before, max(ahead) as unreadable_before
+from (
+    select *, row_number() over (partition by file_index order by source_row) as ahead from unreadable
+)
+group by all;
 
 create table rejected_ratings as
-select
-    getvariable('domain') as domain, user_id, item_id, rating_text as rating, timestamp_text as "timestamp",
-    reason, source_file, source_row
-from (
-    select file_index, source_row, user_id, item_id, rating_text, timestamp_text, reason
-    from judged where reason is not null
+with rejected as (
+    select place, reason from judged where reason is not null
     union all
-    select file_index, source_row, user_id, item_id, rating_text, timestamp_text, 'superseded'
-    from ranked where age > 1
+    select place, 'superseded' from superseded
+),
+numbered as (
+    select
+        s.file_index, s.user_id, s.item_id, s.rating, s."timestamp", reason,
+        place - first_place + 1 as nth
+    from rejected
+    join staged s on s.rowid = place
+    join source_files using (file_index)
+),
+everything as (
+    select
+        n.file_index, user_id, item_id, rating, "timestamp", reason, nth + coalesce(unreadable_before, 0) as source_row
+    from numbered n
+    asof left join gaps g on n.file_index = g.file_index and n.nth > g.rows_before
+    union all
+    select file_index, null, null, null, null, fault, source_row from unreadable
 )
-join source_files using (file_index)
+select
+    getvariable('domain') as domain, user_id, item_id, rating, "timestamp", reason, source_file, source_row
+from everything join source_files using (file_index)
 order by file_index, source_row;
 
 create table ingest_counts as
+with kept as (
+    select file_index, count(*) as amount from judged anti join superseded using (place)
+    where reason is null group by all
+),
+rejected as (
+    select source_file, count(*) as amount from rejected_ratings group by all
+)
 select
     getvariable('domain') as domain, source_file, rows_read,
-    (select count(*) from ranked r where r.file_index = f.file_index and age = 1) as kept,
-    (select count(*) from rejected_ratings r where r.source_file = f.source_file) as rejected
-from source_files f
+    coalesce(kept.amount, 0) as kept, coalesce(rejected.amount, 0) as rejected
+from source_files
+left join kept using (file_index)
+left join rejected using (source_file)
 order by file_index;

@@ -1,0 +1,27 @@
+"""What a domain's ratings would be read from now, in one string."""
+
+import hashlib
+import json
+
+from ptupcdr_core.catalog import Domain
+from ptupcdr_core.sources import demo
+from ptupcdr_core.sources.download import is_address
+from ptupcdr_core.sources.locate import local_files
+
+
+def source_fingerprint(domain: Domain) -> str:
+    """A hash that changes when the catalog's entry or one of the files does (path, size or time of change).
+
+    A download is fetched once and kept, so its address stands for it.
+
+    Raises:
+        SourceError: there is no such file.
+    """
+    entry = domain.model_dump(mode="json", exclude={"folder"})
+    if domain.path is None:
+        state: object = demo.VERSION
+    elif is_address(domain.path):
+        state = domain.path
+    else:
+        state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in local_files(domain)]
+    return hashlib.sha256(json.dumps([entry, state], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""What is inside a domain's files: which kind they are, and where in a row user, item, rating and time stand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ptupcdr_core.catalog import Columns, Domain
+
+Kind = Literal["csv", "jsonl", "parquet", "duckdb", "demo"]
+
+COMPRESSIONS = (".gz", ".zst", ".zstd")
+_AMAZON_JSON = Columns(user="reviewerID", item="asin", rating="overall", timestamp="unixReviewTime")
+# The ratings-only files of 2014 and 2018 have no header and, between the two, the first columns swapped.
+_AMAZON_2014_CSV = ("user_id", "item_id", "rating", "timestamp")
+_AMAZON_2018_CSV = ("item_id", "user_id", "rating", "timestamp")
+_AMAZON_2023 = Columns(user="user_id", item="parent_asin", rating="rating", timestamp="timestamp")
+_STANDARD = Columns(timestamp="timestamp")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one file is read.
+
+    Args:
+        kind: the reader.
+        columns: what the file calls user, item, rating and time.
+        delimiter: between the fields of a CSV line.
+        header: the column names of a CSV file that has no header line; None where it has one.
+        ticks_per_second: of a numeric timestamp; 1000 where it counts milliseconds.
+    """
+
+    kind: Kind
+    columns: Columns
+    delimiter: str = ","
+    header: tuple[str, ...] | None = None
+    ticks_per_second: int = 1
+
+
+def layout_of(domain: Domain, path: Path | None) -> Layout:
+    """The layout of one of the domain's files; an Amazon file's form is told by the ending of its name.
+
+    Amazon 2014 and 2018: ``.csv`` (before ``.gz`` or ``.zst``) is the ratings-only CSV without a header, everything
+    else the 5-core JSON lines. Amazon 2023 is always CSV with a header.
+    """
+    match domain.format:
+        case "demo":
+            return Layout("demo", _STANDARD)
+        case "csv":
+            return Layout("csv", domain.columns)
+        case "tsv":
+            return Layout("csv", domain.columns, delimiter="\t")
+        case "amazon-2023":
+            return Layout("csv", _AMAZON_2023, ticks_per_second=1000)
+        case "amazon-2014":
+            return _amazon(path, _AMAZON_2014_CSV)
+        case "amazon-2018":
+            return _amazon(path, _AMAZON_2018_CSV)
+        case "jsonl" | "parquet" | "duckdb" as kind:
+            return Layout(kind, domain.columns)
+
+
+def _amazon(path: Path | None, header: tuple[str, ...]) -> Layout:
+    endings = [ending.lower() for ending in path.suffixes if ending.lower() not in COMPRESSIONS] if path else []
+    return Layout("csv", _STANDARD, header=header) if endings[-1:] == [".csv"] else Layout("jsonl", _AMAZON_JSON)

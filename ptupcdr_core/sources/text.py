@@ -1,0 +1,131 @@
+"""CSV, TSV and JSON lines: rows into ``staged``, lines that are none into ``unreadable``."""
+
+import csv
+import uuid
+from pathlib import Path
+
+import duckdb
+
+from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.columns import wanted
+from ptupcdr_core.sources.layout import Layout
+from ptupcdr_core.sources.verify import Physical, compression_of
+from ptupcdr_core.sql import file_literal, identifier, literal, statement
+
+Options = dict[str, str | bool]
+
+# A line as one field: a delimiter that text does not have, and no quotes.
+_WHOLE_LINES: Options = {"delim": "\x01", "quote": "", "escape": "", "header": False}
+
+
+def stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int) -> None:
+    """Stage a delimited file; quoted fields may hold delimiters, quotes and line ends.
+
+    Raises:
+        SourceError: a column is missing, or a quote is opened and never closed, so that lines would be lost.
+    """
+    names = layout.header or _header(connection, path, layout.delimiter)
+    places = {name: f"c{place}" for place, name in enumerate(names)}
+    fields = wanted(layout.columns, names, path)
+    options: Options = {"delim": layout.delimiter, "quote": '"', "escape": '"', "header": layout.header is None}
+    scan, rejects = _scan(path, options, list(places.values()) if len(places) == len(names) else _numbered(names))
+    picked = ", ".join(places[name] if name else "null" for name in fields)
+    connection.execute(f"insert into staged select {index}, {picked}, null from {scan}")
+    _note_rejects(connection, rejects, index, path, skipped=int(layout.header is None))
+
+
+def stage_jsonl(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int) -> None:
+    """Stage a file of one JSON object a line; numbers become their text.
+
+    Raises:
+        SourceError: not one line has the wanted keys.
+    """
+    names = [layout.columns.user, layout.columns.item, layout.columns.rating, layout.columns.timestamp]
+    keys = ", ".join(literal("$." + identifier(name).replace('""', '\\"')) for name in names if name)
+    scan, rejects = _scan(path, _WHOLE_LINES, ["line"])
+    connection.execute(
+        statement("stage_jsonl").format(
+            index=index, keys=keys, scan=scan, timestamp="fields[4]" if layout.columns.timestamp else "null"
+        )
+    )
+    _note_rejects(connection, rejects, index, path, skipped=0)
+    _require_keys(connection, [name for name in names if name], index, path, scan)
+
+
+def reconcile(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int, seen: Physical) -> None:
+    """Compare what was staged with the lines that are physically there.
+
+    Raises:
+        SourceError: a line was neither staged nor noted as unreadable.
+    """
+    found = connection.execute(
+        "select (select count(*) from staged where file_index = $1)"
+        " + (select count(*) from unreadable where file_index = $1)",
+        [index],
+    ).fetchall()[0][0] + int(layout.kind == "csv" and layout.header is None)
+    if found == seen.lines or (layout.kind == "csv" and seen.quotes and found <= seen.lines):
+        return  # with quotes about, a row may go over several lines
+    scan, rejects = _scan(path, _WHOLE_LINES, ["line"])
+    filled = connection.execute(f"select count(*) from {scan} where trim(line, chr(13)) <> ''").fetchall()[0][0]
+    filled += connection.execute(f"select count(distinct line) from {rejects}").fetchall()[0][0]
+    if layout.kind != "csv" or found != filled:
+        raise SourceError(f"{path}: {seen.lines} lines, of which DuckDB read {found}; are its line ends all the same?")
+
+
+def _header(connection: duckdb.DuckDBPyConnection, path: Path, delimiter: str) -> tuple[str, ...]:
+    scan, _ = _scan(path, _WHOLE_LINES, ["line"])
+    line = connection.execute(f"select line from {scan} limit 1").fetchone()
+    if line is None or not line[0]:
+        raise SourceError(f"{path}: empty, expected a header line")
+    return tuple(next(csv.reader([line[0].removeprefix("\ufeff")], delimiter=delimiter)))
+
+
+def _numbered(names: tuple[str, ...]) -> list[str]:
+    return [f"c{place}" for place in range(len(names))]
+
+
+def _scan(path: Path, options: Options, columns: list[str]) -> tuple[str, str]:
+    """A scan of a text file, all fields text, and the name of the table that takes what cannot be read."""
+    rejects = f"rejects_{uuid.uuid4().hex}"
+    typed = ", ".join(f"{literal(name)}: 'varchar'" for name in columns)
+    given = {
+        **options,
+        "compression": compression_of(path) or "none",
+        "rejects_table": rejects,
+        "rejects_scan": f"scan_{rejects}",
+    }
+    rendered = ", ".join(
+        f"{key} = {value if isinstance(value, bool) else literal(value)}" for key, value in given.items()
+    )
+    return (
+        f"read_csv({file_literal(path)}, auto_detect = false, store_rejects = true, columns = {{{typed}}}, {rendered})",
+        rejects,
+    )
+
+
+def _note_rejects(connection: duckdb.DuckDBPyConnection, rejects: str, index: int, path: Path, skipped: int) -> None:
+    swallowed = connection.execute(
+        f"select line, csv_line from {rejects} where error_type = 'UNQUOTED VALUE' "
+        "and contains(trim(csv_line, chr(10) || chr(13)), chr(10)) limit 1"
+    ).fetchone()
+    if swallowed:
+        raise SourceError(
+            f"{path}, row {swallowed[0]}: a quote is opened and not closed before a delimiter, and would take the "
+            f"lines after it along; mend the line that begins {swallowed[1][:60].strip()!r}"
+        )
+    connection.execute(statement("note_rejects").format(index=index, rejects=rejects, skipped=skipped))
+
+
+def _require_keys(connection: duckdb.DuckDBPyConnection, names: list[str], index: int, path: Path, scan: str) -> None:
+    fields = ["user_id", "item_id", "rating", '"timestamp"'][: len(names)]
+    counted = ", ".join(f"count({field})" for field in fields)
+    rows, *present = connection.execute(
+        f"select count(*), {counted} from staged where file_index = ? and fault is null", [index]
+    ).fetchall()[0]
+    missing = [name for name, amount in zip(names, present, strict=True) if rows and not amount]
+    if missing:
+        first = connection.execute(f"select json_keys(line) from {scan} where try(json_keys(line)) is not null limit 1")
+        keys = first.fetchone()
+        raise SourceError(
+            f"{path}: no line has the key {', '.join(missing)}; the first has {', '.join(keys[0] if keys else [])}"
+        )

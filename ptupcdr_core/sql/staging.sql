@@ -1,0 +1,9 @@
+-- What cleaning starts from. The rowid of staged is a row's place: files by name, then the file's own order.
+create temp table staged (
+    file_index integer, user_id varchar, item_id varchar, rating varchar, "timestamp" varchar, fault varchar
+);
+-- Lines that are no rows: broken JSON has its place in staged (fault), these were refused by the CSV reader.
+create temp table unreadable (file_index integer, source_row bigint, fault varchar);
+create temp table source_files (
+    file_index integer, source_file varchar, rows_read bigint, first_place bigint, ticks integer
+);
