@@ -71,7 +71,7 @@ class Warehouse:
         path = self.file(asset, partition)
         if not path.is_file():
             raise WarehouseError(
-                f"{asset} of {partition} is not in the warehouse ({path} is missing): make it with `ptupcdr backfill` or "
+                f"{asset} of {partition} is not in the warehouse ({path}): make it with `ptupcdr backfill` or "
                 f"`dagster asset materialize -m ptupcdr_dagster.definitions --select {asset} --partition {partition}`"
             )
         return path

@@ -1,8 +1,8 @@
 insert into staged
 select
     {index}, fields[1], fields[2], fields[3], {timestamp},
-    case
-        when trim(coalesce(line, ''), ' ' || chr(9) || chr(13)) = '' then 'blank'
-        when fields is null then 'malformed_json'
+    -- Only where no object could be read is the line looked at again: lines can be whole reviews long.
+    case when fields is null then
+        if(trim(coalesce(line, ''), ' ' || chr(9) || chr(13)) = '', 'blank', 'malformed_json')
     end
 from (select line, try(json_extract_string(line, [{keys}])) as fields from {scan})
