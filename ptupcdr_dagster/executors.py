@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from ptupcdr_core.errors import PtupcdrError
+
 IN_PROCESS = "in_process"
 MULTIPROCESS = "multiprocess"
 
@@ -17,7 +19,7 @@ def chosen_executor(environment: Mapping[str, str]) -> dg.ExecutorDefinition:
     It is chosen by the environment because an executor that is configured here ignores run configuration for another.
 
     Raises:
-        dg.DagsterInvalidDefinitionError: PTUPCDR_EXECUTOR is neither.
+        PtupcdrError: PTUPCDR_EXECUTOR is neither.
     """
     chosen = environment.get("PTUPCDR_EXECUTOR", "").strip() or IN_PROCESS
     if chosen == IN_PROCESS:
@@ -26,4 +28,4 @@ def chosen_executor(environment: Mapping[str, str]) -> dg.ExecutorDefinition:
         return dg.multiprocess_executor.configured(
             {"start_method": {"forkserver": {"preload_modules": list(PRELOADED)}}}
         )
-    raise dg.DagsterInvalidDefinitionError(f"PTUPCDR_EXECUTOR={chosen}: expected {IN_PROCESS} or {MULTIPROCESS}")
+    raise PtupcdrError(f"PTUPCDR_EXECUTOR={chosen}: expected {IN_PROCESS} or {MULTIPROCESS}")

@@ -60,7 +60,7 @@ def fingerprint(
         "upstream": dict(upstream),
     }
     if asset == RAW:
-        from ptupcdr_core.sources import source_fingerprint
+        from ptupcdr_core.sources.fingerprint import source_fingerprint
 
         made_from["source"] = source_fingerprint(CATALOG.domain(partition))
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
@@ -81,10 +81,10 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             stands = (home.models / asset / str(manifest.get("weights"))).is_file()
             return manifest if stands else None
         with Warehouse(home.warehouse).read(asset, partition) as connection:
-            row = connection.execute("select fingerprint, settings from provenance").fetchone()
+            [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
     except (ArtifactError, WarehouseError):
         return None
-    return {FINGERPRINT: row[0], "settings": json.loads(row[1] or "{}")} if row else None
+    return {FINGERPRINT: stored, "settings": json.loads(settings)}
 
 
 def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings) -> str:
@@ -157,7 +157,7 @@ class Freshness:
         """Every blocking check passed on this very materialization; one that was interrupted counts as not passed."""
         keys = self.checks.get(asset, [])
         latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            keys, partition_filter=PartitionKeyFilter(partition)
+            keys, partition_filter=PartitionKeyFilter(key=partition)
         )
         return all(
             key in latest

@@ -57,8 +57,9 @@ def frame_table(frame: "pd.DataFrame") -> dg.TableMetadataValue:
 
 
 def counts_table(counts: Mapping[str, int], what: str) -> dg.TableMetadataValue:
-    """Counts by kind as a table of two columns."""
-    return table([{what: name, "count": count} for name, count in counts.items()])
+    """Counts by kind as a table of two columns, which may be empty."""
+    schema = dg.TableSchema([dg.TableColumn(what, "string"), dg.TableColumn("count", "int")])
+    return dg.MetadataValue.table([dg.TableRecord({what: k, "count": n}) for k, n in counts.items()], schema=schema)
 
 
 def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataValue:

@@ -26,9 +26,14 @@ EXPERIMENT = "ptupcdr"
 FLUSH_SECONDS = 2.0
 
 
+def own_store(home: Home) -> str:
+    """The SQLite store that is used when the user names no other."""
+    return f"sqlite:///{home.mlflow / 'mlflow.db'}"
+
+
 def tracking_uri(home: Home) -> str:
-    """The user's MLFLOW_TRACKING_URI, else a SQLite store of the project's own."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow / 'mlflow.db'}"
+    """The user's MLFLOW_TRACKING_URI, else the project's own store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_store(home)
 
 
 def mlflow_ui() -> str:
@@ -104,7 +109,7 @@ def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Hom
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.entities import Param, RunTag
 
-    client, experiment_id = _open_store(home)
+    client, experiment_id = open_store(home)
     parent = _parent_run(client, experiment_id, home, context)
     asset = context.asset_key.to_user_string()
     tags = _tags(context, "stage") | {
@@ -129,7 +134,7 @@ def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Hom
         client.set_terminated(run_id, status)
 
 
-def _open_store(home: Home) -> tuple["MlflowClient", str]:
+def open_store(home: Home) -> tuple["MlflowClient", str]:
     """The store and its experiment, made by one process at a time: two at once break a new SQLite store for good."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

@@ -56,7 +56,7 @@ EMBEDDING_FACTS = (
         (
             no_rows(
                 "select user_id, mode from bridged_embeddings where embedding is null "
-                "or len(list_filter(embedding::float[], x -> x is null or not isfinite(x))) > 0"
+                "or len(list_filter(embedding::float[], lambda x: x is null or not isfinite(x))) > 0"
             ),
         ),
     ),
@@ -66,8 +66,8 @@ EMBEDDING_FACTS = (
         "a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space.",
         (
             no_rows(
-                "select * from (select mode, median(sqrt(list_sum(list_transform(embedding::double[], x -> x * x)))) "
-                "as bridged, $target_norm as own from bridged_embeddings group by mode) as norms "
+                "select * from (select mode, "
+                "median(sqrt(list_sum(list_transform(embedding::double[], lambda x: x * x)))) as bridged, $target_norm as own from bridged_embeddings group by mode) as norms "
                 "where bridged is null or bridged not between own / 20 and own * 20"
             ),
         ),

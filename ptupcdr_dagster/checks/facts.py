@@ -14,6 +14,9 @@ Expectation = tuple[str, dict[str, Any]]
 """Class name in ``great_expectations.expectations`` and its arguments."""
 
 
+QUERY = "UnexpectedRowsExpectation"
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A value that is known only when a partition is validated; queries write ``$name`` for it."""
@@ -58,7 +61,7 @@ def specs(asset: str, facts: Sequence[Fact], partitions: dg.PartitionsDefinition
 
 def no_rows(query: str) -> Expectation:
     """The query, which looks for violations anywhere in the partition's file, finds none."""
-    return "UnexpectedRowsExpectation", {"unexpected_rows_query": query}
+    return QUERY, {"unexpected_rows_query": query}
 
 
 def not_null(column: str) -> Expectation:
@@ -73,6 +76,8 @@ def between(column: str, low: Any, high: Any) -> Expectation:
 
 def unique(*columns: str) -> Expectation:
     """No two rows of the asset's own table agree in all of these columns."""
+    if len(columns) == 1:
+        return "ExpectColumnValuesToBeUnique", {"column": columns[0]}
     return "ExpectCompoundColumnsToBeUnique", {"column_list": list(columns)}
 
 

@@ -33,8 +33,8 @@ FACTS = (
 def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
     """The checkpoint of one pair, refused when it belongs to another vocabulary than the present split."""
     with Warehouse(home.warehouse).read("domain_splits", pair) as connection:
-        row = connection.execute("select vocabulary from split_summary").fetchone()
-    return load(home.models / asset, pair, vocabulary=row[0] if row else "")
+        [(vocabulary,)] = connection.execute("select vocabulary from split_summary").fetchall()
+    return load(home.models / asset, pair, vocabulary=vocabulary)
 
 
 def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":

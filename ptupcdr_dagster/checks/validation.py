@@ -20,7 +20,7 @@ from great_expectations.core.expectation_validation_result import ExpectationVal
 from great_expectations.datasource.fluent import SQLDatasource
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 
-from ptupcdr_dagster.checks.facts import Fact, Parameter
+from ptupcdr_dagster.checks.facts import QUERY, Fact, Parameter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +36,17 @@ class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
             return self._execute_query_with_recovery(connection, query).freeze()()
 
 
+# In the class below, "type" is a field.
+EngineType = type[SqlAlchemyExecutionEngine]
+
+
 class DuckDBDatasource(SQLDatasource):
     """Defining it registers ``add_duckdb`` with Great Expectations."""
 
     type: Literal["duckdb"] = "duckdb"  # type: ignore[assignment]
 
     @property
-    def execution_engine_type(self) -> type[SqlAlchemyExecutionEngine]:
+    def execution_engine_type(self) -> EngineType:
         """The engine that suits DuckDB."""
         return DuckDBExecutionEngine
 
@@ -94,20 +98,23 @@ def _context() -> Any:
 def _validate(
     batch: "Batch", asset: str, facts: Sequence[Fact], parameters: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
-    suite = gx.ExpectationSuite(
-        name=asset,
-        expectations=[
-            # The position keeps apart two expectations that differ in nothing else.
-            getattr(gxe, kind)(
-                **_filled(arguments, parameters),
-                severity=_severity(fact),
-                meta={"fact": fact.name, "position": position},
-            )
-            for fact in facts
-            for position, (kind, arguments) in enumerate(fact.expectations)
-        ],
-    )
-    results = batch.validate(suite).results
+    suites: dict[str, list[Any]] = {"SUMMARY": [], "COMPLETE": []}
+    for fact in facts:
+        # The position keeps apart two expectations that differ in nothing else.
+        for position, (kind, arguments) in enumerate(fact.expectations):
+            meta = {"fact": fact.name, "position": position}
+            expectation = getattr(gxe, kind)(**_filled(arguments, parameters), severity=_severity(fact), meta=meta)
+            # Of a query, at most 200 violating rows are read; of a column it would be every value.
+            suites["COMPLETE" if kind == QUERY else "SUMMARY"].append(expectation)
+    results = [
+        result
+        for result_format, expectations in suites.items()
+        if expectations
+        for result in batch.validate(
+            gx.ExpectationSuite(name=f"{asset}_{result_format}", expectations=expectations),
+            result_format=result_format,
+        ).results
+    ]
     for fact in facts:
         yield _check_result(asset, fact, [result for result in results if _meta(result)["fact"] == fact.name])
 
@@ -153,30 +160,41 @@ def _check_result(asset: str, fact: Fact, results: Sequence[ExpectationValidatio
     )
 
 
-def _finding(result: ExpectationValidationResult) -> str:
-    return f"{_title(result)}: {_found(result)}"
-
-
 def _title(result: ExpectationValidationResult) -> str:
     assert result.expectation_config is not None
     kind = result.expectation_config.type.removeprefix("expect_").replace("_", " ")
     arguments = result.expectation_config.kwargs
-    if "unexpected_rows_query" in arguments:
-        return f"no row from ({arguments['unexpected_rows_query']})"
     about = arguments.get("column") or ", ".join(arguments.get("column_list", []))
-    return f"{kind} ({about})" if about else kind
+    return arguments.get("unexpected_rows_query") or (f"{kind} ({about})" if about else kind)
+
+
+def _finding(result: ExpectationValidationResult) -> str:
+    """What was found, in words short enough for a list of failures; a query stands in the table only."""
+    assert result.expectation_config is not None
+    is_query = "unexpected_rows_query" in result.expectation_config.kwargs
+    return _found(result) if is_query else f"{_title(result)}: {_found(result)}"
 
 
 def _found(result: ExpectationValidationResult) -> str:
     error = _exception(result)
     if error:
         return error
-    if "unexpected_count" in result.result:
-        sample = ", ".join(str(value) for value in result.result.get("partial_unexpected_list", [])[:3])
-        return f"{result.result['unexpected_count']} of {result.result['element_count']} unexpected" + (
-            f", such as {sample}" if sample else ""
-        )
-    return str(result.result.get("observed_value", ""))
+    found = result.result
+    if "details" in found:
+        rows = found["details"].get("unexpected_rows") or []
+        return _count(found["observed_value"], "violating row", rows)
+    if "unexpected_count" in found:
+        return _count(found["unexpected_count"], "unexpected value", found.get("partial_unexpected_list") or [])
+    return str(found.get("observed_value", ""))
+
+
+def _count(amount: int, what: str, sample: Sequence[Any]) -> str:
+    counted = f"{amount} {what}{'' if amount == 1 else 's'}"
+    return f"{counted}, such as {'; '.join(_show(entry) for entry in sample[:2])}" if sample else counted
+
+
+def _show(entry: Any) -> str:
+    return ", ".join(f"{k}={v}" for k, v in entry.items()) if isinstance(entry, Mapping) else str(entry)
 
 
 def _exception(result: ExpectationValidationResult) -> str:

@@ -1,0 +1,169 @@
+"""The command line. Exit codes: 0 success, 1 a failed run or a fault that the message names, 2 bad usage."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ptupcdr_core.catalog import Catalog, Pair, load_catalog
+from ptupcdr_core.errors import CatalogError, PtupcdrError
+from ptupcdr_core.home import Home, catalog_path_from_environment
+from ptupcdr_core.settings import Settings
+from ptupcdr_dagster.options import settings_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="ptupcdr",
+    help="Cross-domain cold-start recommendation: from ratings of several domains to recommendations for newcomers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+MEASURES = ("mae", "rmse", "score")
+PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
+JSON_HELP = "Print JSON instead of a table."
+
+
+@app.command()
+@settings_options
+def backfill(
+    settings: Settings,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, up to date or not.")] = False,
+) -> None:
+    """Make everything of the given pairs that is not up to date: raw ratings of their domains, then the pairs.
+
+    Needs no daemon; the runs show in the Dagster UI (`ptupcdr up`). A pair that fails does not stop the others.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
+        from ptupcdr_dagster.terminal import run_backfill
+
+        home = Home.from_environment()
+        report = run_backfill(home, chosen, settings, force=force)
+        done = [pair.key for pair in chosen if not report.failed(pair.key)]
+        if done:
+            _print_evaluations(home, done)
+        if report.failures:
+            raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Show how well every method and simple baseline predicts the held-out users' ratings of a pair."""
+    with _clear_errors():
+        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
+        from ptupcdr_core.evaluation.readout import read_evaluation
+
+        if as_json:
+            _print_json(read_evaluation(Home.from_environment(), chosen.key))
+        else:
+            _print_evaluations(Home.from_environment(), [chosen.key])
+
+
+@app.command()
+def recommend(
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Id of a user who is new in the pair's target domain.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Recommend items of a pair's target domain to one cold-start user."""
+    with _clear_errors():
+        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
+        import pandas as pd
+
+        from ptupcdr_core.inference import recommend as recommend_items
+
+        found = recommend_items(Home.from_environment(), chosen.key, user, k)
+        rows = [{"rank": r.rank, "item_id": r.item_id, "score": r.score, "made_by": r.made_by} for r in found]
+        frame = pd.DataFrame(rows, columns=["rank", "item_id", "score", "made_by"])
+        if as_json:
+            _print_json(frame)
+        else:
+            _print_frame(frame, f"{chosen.key}: for {user}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check the environment and say what is missing; exit 1 when something is wrong."""
+    from ptupcdr_dagster.doctor import examine
+
+    findings = list(examine())
+    table = Table("", "what", "found", box=None)
+    for finding in findings:
+        table.add_row("[green]ok[/]" if finding.ok else "[red]wrong[/]", finding.what, finding.found)
+    _console().print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Start the Dagster UI, its daemon and the MLflow UI; Ctrl-C stops them all."""
+    with _clear_errors():
+        load_catalog(catalog_path_from_environment())
+        from ptupcdr_dagster.services import serve
+
+        raise typer.Exit(serve(Home.from_environment(), host, port, mlflow_port))
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn an error that the user can act on into its message."""
+    try:
+        yield
+    except PtupcdrError as error:
+        print(f"ptupcdr: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
+    """The named pairs, each once; all of the catalog when none is named. An unknown one is bad usage."""
+    try:
+        return [catalog.pair(key) for key in dict.fromkeys(keys)] or list(catalog.pairs)
+    except CatalogError as error:
+        print(f"ptupcdr: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+def _print_evaluations(home: Home, pairs: list[str]) -> None:
+    from ptupcdr_core.evaluation.readout import read_evaluation
+
+    for pair in pairs:
+        frame = read_evaluation(home, pair).sort_values("rmse")
+        _print_frame(frame.drop(columns="pair"), f"{pair}: errors on held-out users, best first")
+
+
+def _print_frame(frame: "pd.DataFrame", title: str) -> None:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for name in frame.columns:
+        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "if" else "left")
+    for row in frame.itertuples(index=False):
+        cells = zip(frame.columns, row, strict=True)
+        table.add_row(*[f"{value:.4f}" if name in MEASURES else str(value) for name, value in cells])
+    _console().print(table)
+
+
+def _print_json(frame: "pd.DataFrame") -> None:
+    print(json.dumps(json.loads(frame.to_json(orient="records")), indent=2, ensure_ascii=False))
+
+
+def _console() -> Console:
+    # Redirected output keeps its columns whole.
+    return Console(width=None if sys.stdout.isatty() else 160)

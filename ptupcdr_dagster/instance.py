@@ -1,0 +1,54 @@
+"""The Dagster instance that every way of running shares, so that all runs show in one UI."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+
+LOCATION = "ptupcdr"
+
+DAGSTER_YAML = """\
+# Made once by ptupcdr; yours to change. https://docs.dagster.io/deployment/oss/dagster-yaml
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2 # pairs of a backfill that run at once; each keeps a core busy
+python_logs:
+  managed_python_loggers: [ptupcdr_core] # the core's own log lines show in the run's log
+"""
+
+
+def dagster_home(home: Home) -> Path:
+    """DAGSTER_HOME, else the home's own; made, and exported so that everything started from here uses the same.
+
+    Dagster itself keeps nothing when the variable is not set.
+    """
+    folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(DAGSTER_YAML)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def open_instance(home: Home) -> dg.DagsterInstance:
+    """The instance of ``dagster_home``; close it with ``with``."""
+    dagster_home(home)
+    return dg.DagsterInstance.get()
+
+
+def write_workspace(home: Home) -> Path:
+    """A workspace file: an installed wheel has none, and ``-m`` would give the code location another name."""
+    path = dagster_home(home) / "workspace.yaml"
+    path.write_text(
+        "# Made by `ptupcdr up` at every start.\n"
+        "load_from:\n"
+        "  - python_module:\n"
+        "      module_name: ptupcdr_dagster.definitions\n"
+        f"      location_name: {LOCATION}\n"
+    )
+    return path
