@@ -35,6 +35,8 @@ class SplitReport:
     """Entries of all source histories together."""
     shared_item_ids: int
     """Item ids that stand in both domains: more than a few hint at a leak from source to target."""
+    shared_ratings: int
+    """(user, item id) pairs that stand in both domains: the leak itself."""
     vocabulary: str
     """Hash of the three vocabularies."""
 
@@ -96,7 +98,7 @@ def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:
     counts = connection.execute(
         """select (select count(*) from split_source_items), (select count(*) from split_target_items),
                   (select count(*) from split_source_ratings), (select count(*) from split_histories),
-                  shared_item_ids, vocabulary
+                  shared_item_ids, shared_ratings, vocabulary
            from split_summary"""
     ).fetchall()[0]
     return SplitReport(
@@ -108,7 +110,8 @@ def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:
         target_ratings=dict.fromkeys(PARTS, 0) | dict(parts),
         histories=counts[3],
         shared_item_ids=counts[4],
-        vocabulary=counts[5],
+        shared_ratings=counts[5],
+        vocabulary=counts[6],
     )
 
 

@@ -1,17 +1,19 @@
--- raw_ratings of both domains (source_file, target_file)  ->  the split_* tables of one pair.
+-- raw_ratings of both domains (attached as source_file and target_file)  ->  the split_* tables of one pair.
+
 create temp table known_users as
-select user_id, bool_or(side = 's') as in_source, bool_or(side = 't') as in_target
+select user_id, bool_or(in_source) as in_source, bool_or(not in_source) as in_target
 from (
-    select distinct user_id, 's' as side from source_file.raw_ratings
+    select distinct user_id, true as in_source from source_file.raw_ratings
     union all
-    select distinct user_id, 't' from target_file.raw_ratings
+    select distinct user_id, false from target_file.raw_ratings
 )
 group by user_id;
 
--- A user's place on [0, 1): the first 13 hexadecimal digits of an md5, 52 bits, exact in a double. It depends on
+-- A user's place on [0, 1): the first 13 hexadecimal digits of an MD5, 52 bits, exact in a double. It depends on
 -- nothing but seed and id, so a user stays a test user when others come or go, and a larger beta only adds users.
-create macro unit(key) as ('0x' || left(md5(key), 13))::bigint::double / 4503599627370496.0;
+create temp macro unit(key) as ('0x' || left(md5(key), 13))::bigint::double / 4503599627370496.0;
 
+-- Vocabularies count from 1 in the order of the ids' bytes; 0 is padding and nothing else.
 create table split_users as
 select
     getvariable('pair') as pair,
@@ -26,23 +28,29 @@ select
         else 'bridge'
     end as cohort
 from known_users
-order by user_id;
+order by user_index;
 
 create table split_source_items as
 select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id
 from (select distinct item_id from source_file.raw_ratings)
-order by item_id;
+order by item_index;
 
 create table split_target_items as
 select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id
 from (select distinct item_id from target_file.raw_ratings)
-order by item_id;
+order by item_index;
+
+-- Ids become indices once; place keeps the file's order for domains without timestamps.
+create temp table source_rows as
+select user_index, item_index, rating::float as rating, "timestamp", r.rowid as place
+from source_file.raw_ratings r join split_users using (user_id) join split_source_items using (item_id);
 
 create table split_source_ratings as
-select getvariable('pair') as pair, user_index, item_index, rating::float as rating, "timestamp"
-from source_file.raw_ratings join split_users using (user_id) join split_source_items using (item_id)
+select getvariable('pair') as pair, user_index, item_index, rating, "timestamp"
+from source_rows
 order by user_index, item_index;
 
+-- What a model may be fitted on is a column, so that whoever reads ratings must say which part.
 create table split_target_ratings as
 select
     getvariable('pair') as pair, user_index, item_index, rating::float as rating, "timestamp",
@@ -50,21 +58,21 @@ select
 from target_file.raw_ratings join split_users using (user_id) join split_target_items using (item_id)
 order by user_index, item_index;
 
+-- The last positive source items, oldest first: by time, ties by item id; by file order where there is no time.
 create table split_histories as
 with positive as (
     select
-        user_index, item_index, rating::float as rating,
+        user_index, item_index, rating,
         row_number() over (
             partition by user_index
-            order by "timestamp" desc nulls last, case when "timestamp" is null then r.rowid end desc, item_index desc
-        ) as age,
-        count(*) over (partition by user_index) as amount
-    from source_file.raw_ratings r join split_users using (user_id) join split_source_items using (item_id)
+            order by "timestamp" desc nulls last, if("timestamp" is null, place, null) desc, item_index desc
+        ) as age
+    from source_rows
     where rating > getvariable('positive_above')
 )
 select
     getvariable('pair') as pair, user_index,
-    (least(amount, getvariable('history_length')) - age)::integer as position,
+    (max(age) over (partition by user_index) - age)::integer as position,
     item_index, rating
 from positive
 where age <= getvariable('history_length')
@@ -83,14 +91,20 @@ select
     (select count(*) from split_users where cohort = 'bridge') as bridge_users,
     (select count(*) from split_users where cohort = 'cold') as cold_users,
     (select count(*) from split_users where cohort = 'target_only') as target_only_users,
+    -- The same id in both domains may be one item twice: then the source gives the target's answers away.
     (select count(*) from split_source_items join split_target_items using (item_id)) as shared_item_ids,
     (
-        select sha256(string_agg(kind || chr(9) || id, chr(10) order by kind, id))
+        select count(*)
+        from (select user_id, item_id from source_file.raw_ratings semi join (
+            select item_id from split_source_items join split_target_items using (item_id)) using (item_id))
+        semi join target_file.raw_ratings using (user_id, item_id)
+    ) as shared_ratings,
+    -- A length before each id keeps two vocabularies from running into the same text.
+    (
+        select sha256(string_agg(kind || strlen(id) || ':' || id, chr(10) order by kind, place))
         from (
-            select 'user' as kind, user_id as id from split_users
-            union all select 'source_item', item_id from split_source_items
-            union all select 'target_item', item_id from split_target_items
+            select 'user' as kind, user_index as place, user_id as id from split_users
+            union all select 'source', item_index, item_id from split_source_items
+            union all select 'target', item_index, item_id from split_target_items
         )
     ) as vocabulary;
-
-drop macro unit;
