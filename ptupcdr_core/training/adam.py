@@ -1,0 +1,114 @@
+"""Minibatch Adam for the base models, where a step costs what its batch costs and not what the tables cost.
+
+The numbers are those of dense ``torch.optim.Adam`` on whole embedding tables. There, a row outside the batch still
+moves: its gradient is zero, so its moments only decay, and the moves of the skipped steps form a series with a closed
+form. A row is therefore left alone until a batch touches it and then caught up at once:
+
+    m after k skipped steps = β1ᵏ m,    v = β2ᵏ v,
+    sum of the moves        = lr · m/√v · Σ_{i=1..k} qⁱ c_{t+i},    q = β1/√β2,    c_s = √(1-β2ˢ) / (1-β1ˢ)
+                            = lr · m/√v · (R[t] - qᵏ R[t+k]),       R[t] = q (c_{t+1} + R[t+1]).
+
+The one deviation: ε = 1e-8 drifts a little over skipped steps (beside √v, which decays); it is held constant in them,
+which leaves a difference of the size of float32 rounding (the tests hold both to it).
+
+Shapes: N ratings, B batch, D embedding size, U users, I items.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
+from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train
+
+CACHE_LINE = 16  # float32 numbers
+KINDS: dict[BaseModelKind, int] = {"mf": MF, "gmf": GMF, "dnn": DNN}
+
+
+@dataclass
+class RowAdam:
+    """A base model in training: parameters and both moments of Adam, side by side in memory.
+
+    A table row is [parameters D | first moment D | second moment D | padding | last step | gradient slot], the last
+    two integers, a whole number of cache lines long: touching a row costs one place in memory instead of five.
+    The linear layer's rows are those of its weight, then its bias.
+    """
+
+    kind: BaseModelKind
+    size: int
+    user_rows: Floats
+    item_rows: Floats
+    layer: Floats
+    steps: int = field(default=0)
+
+    @classmethod
+    def start(cls, model: BaseModel) -> Self:
+        """Copy a model's parameters and set the moments to zero."""
+        linear = [np.atleast_2d(tensor) for tensor in (model.weight, model.bias) if tensor is not None]
+        layer = np.vstack(linear) if linear else np.zeros((0, model.size), np.float32)
+        return cls(model.kind, model.size, _rows(model.user_embedding), _rows(model.item_embedding), _rows(layer))
+
+    def model(self) -> BaseModel:
+        """Return a copy of the parameters as they stand."""
+        users, items, layer = (rows[:, : self.size].copy() for rows in (self.user_rows, self.item_rows, self.layer))
+        if self.kind == "mf":
+            return BaseModel(self.kind, users, items)
+        if self.kind == "gmf":
+            return BaseModel(self.kind, users, items, layer[0])
+        return BaseModel(self.kind, users, items, layer[:-1], layer[-1])
+
+
+def train_epoch(
+    state: RowAdam,
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    ratings: Floats,
+    order: NDArray[np.integer],
+    batch_size: int,
+    learning_rate: float,
+) -> float:
+    """Pass once over the ratings in minibatches and leave every row of ``state`` up to date.
+
+    Args:
+        state: changed in place.
+        users: (N,) int32 in 1..U.
+        items: (N,) int32 in 1..I.
+        ratings: (N,) float32.
+        order: (N,) a permutation of 0..N-1, or any other choice of ratings; the last batch may be smaller.
+        batch_size: B.
+        learning_rate: Adam's step size; may differ from epoch to epoch.
+
+    Returns:
+        The mean squared error of all predictions, each made before its own batch's step.
+    """
+    steps = -(-len(order) // batch_size)
+    squared_error: float = train(
+        KINDS[state.kind],
+        state.size,
+        state.user_rows,
+        state.user_rows.view(np.int32),
+        state.item_rows,
+        state.item_rows.view(np.int32),
+        state.layer,
+        users[order],
+        items[order],
+        ratings[order],
+        batch_size,
+        learning_rate,
+        skipped_steps(state.steps, steps),
+    )
+    state.steps += steps
+    return squared_error / len(order)
+
+
+def _rows(embedding: Floats) -> Floats:
+    """Lay out a table as ``RowAdam`` says, starting on a cache line."""
+    count, size = embedding.shape
+    stride = -(-(3 * size + 2) // CACHE_LINE) * CACHE_LINE
+    buffer = np.zeros(count * stride + CACHE_LINE, np.float32)
+    skipped = -(buffer.ctypes.data // buffer.itemsize) % CACHE_LINE
+    rows = buffer[skipped : skipped + count * stride].reshape(count, stride)
+    rows[:, :size] = embedding
+    return rows

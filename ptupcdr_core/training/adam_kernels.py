@@ -1,0 +1,199 @@
+"""The compiled loops of ``ptupcdr_core.training.adam``, whose docstring has the mathematics and the row layout."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.models.base import Floats
+
+Integers = NDArray[np.int32]
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+MIDDLE = 5  # skipped steps after which half of their moves are made: whose ε stands for all
+FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal numbers would be slow
+MF, GMF, DNN = 0, 1, 2
+LAST_STEP, SLOT = -2, -1
+FAST = {"contract", "reassoc", "nsz", "arcp"}  # infinities and NaN keep their meaning
+
+
+class SkippedSteps(NamedTuple):
+    """What Adam does to a row in S steps without a gradient, for t and k in 0..S.
+
+    Args:
+        correction: c at step first + t.
+        epsilon: ε √(1-β2ˢ) at step s = first + t: with it, every step is lr · c · m / (√v + epsilon).
+        moves: R at step first + t (up to a constant that its differences cancel).
+        decay1: β1ᵏ.
+        decay2: β2ᵏ.
+        decay: qᵏ.
+    """
+
+    correction: NDArray[np.float64]
+    epsilon: NDArray[np.float64]
+    moves: NDArray[np.float64]
+    decay1: NDArray[np.float64]
+    decay2: NDArray[np.float64]
+    decay: NDArray[np.float64]
+
+
+def skipped_steps(first: int, steps: int) -> SkippedSteps:
+    """Tabulate the closed forms for ``steps`` steps after the first ``first``."""
+    k = np.arange(steps + 1)
+    q = BETA1 / np.sqrt(BETA2)
+    s = np.maximum(first + k, 1)
+    start2 = np.sqrt(1 - BETA2**s)
+    correction = start2 / (1 - BETA1**s)
+    lasting = k < FORGOTTEN
+    return SkippedSteps(
+        correction=correction,
+        epsilon=EPSILON * start2,
+        moves=_accumulated(correction, q),
+        decay1=np.power(BETA1, k * lasting) * lasting,
+        decay2=np.power(BETA2, k),
+        decay=np.power(q, k * lasting) * lasting,
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _accumulated(correction: NDArray[np.float64], q: float) -> NDArray[np.float64]:
+    """R[t] = q (c_{t+1} + R[t+1]), backwards from zero."""
+    moves = np.zeros_like(correction)
+    for t in range(len(correction) - 2, -1, -1):
+        moves[t] = q * (correction[t + 1] + moves[t + 1])
+    return moves
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _catch_up(rows: Floats, index: int, size: int, then: int, now: int, rate: float, skipped: SkippedSteps) -> None:
+    """Apply to one row the steps then+1..now, in which it had no gradient."""
+    k = now - then
+    if k == 0:
+        return
+    move = np.float32(rate * (skipped.moves[then] - skipped.decay[k] * skipped.moves[now]))
+    epsilon = np.float32(skipped.epsilon[min(now, then + MIDDLE)])
+    decay1, decay2 = np.float32(skipped.decay1[k]), np.float32(skipped.decay2[k])
+    for d in range(size):
+        m, v = rows[index, size + d], rows[index, 2 * size + d]
+        rows[index, d] -= move * m / (np.sqrt(v) + epsilon)
+        rows[index, size + d] = decay1 * m
+        rows[index, 2 * size + d] = decay2 * v
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _step(
+    rows: Floats, index: int, size: int, gradients: Floats, slot: int, rate: np.float32, epsilon: np.float32
+) -> None:
+    """One step of Adam on one row; ``rate`` and ``epsilon`` are already corrected for the step. Clears the gradient."""
+    for d in range(size):
+        gradient = gradients[slot, d]
+        m = np.float32(BETA1) * rows[index, size + d] + np.float32(1 - BETA1) * gradient
+        v = np.float32(BETA2) * rows[index, 2 * size + d] + np.float32(1 - BETA2) * gradient * gradient
+        rows[index, d] -= rate * m / (np.sqrt(v) + epsilon)
+        rows[index, size + d] = m
+        rows[index, 2 * size + d] = v
+        gradients[slot, d] = 0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _accumulate(
+    kind: int, size: int, rating: np.float32, scale: np.float32, hidden: Floats, layer: Floats, layer_gradient: Floats,
+    users: Floats, user: int, user_gradients: Floats, user_slot: int,
+    items: Floats, item: int, item_gradients: Floats, item_slot: int,
+) -> np.float32:  # fmt: skip
+    """Add one rating's gradients of scale/2 · (score - rating)²; return the error."""
+    error = -rating
+    if kind == MF:
+        for d in range(size):
+            error += users[user, d] * items[item, d]
+        slope = scale * error
+        for d in range(size):
+            user_gradients[user_slot, d] += slope * items[item, d]
+            item_gradients[item_slot, d] += slope * users[user, d]
+    elif kind == GMF:
+        for d in range(size):
+            error += layer[0, d] * users[user, d] * items[item, d]
+        slope = scale * error
+        for d in range(size):
+            user_gradients[user_slot, d] += slope * layer[0, d] * items[item, d]
+            item_gradients[item_slot, d] += slope * layer[0, d] * users[user, d]
+            layer_gradient[0, d] += slope * users[user, d] * items[item, d]
+    else:
+        for e in range(size):
+            output = layer[size, e]
+            for d in range(size):
+                output += layer[e, d] * users[user, d]
+            hidden[e] = output
+            error += output * items[item, e]
+        slope = scale * error
+        for e in range(size):
+            upstream = slope * items[item, e]
+            item_gradients[item_slot, e] += slope * hidden[e]
+            layer_gradient[size, e] += upstream
+            for d in range(size):
+                user_gradients[user_slot, d] += upstream * layer[e, d]
+                layer_gradient[e, d] += upstream * users[user, d]
+    return error
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def train(
+    kind: int,
+    size: int,
+    user_rows: Floats,
+    user_marks: Integers,
+    item_rows: Floats,
+    item_marks: Integers,
+    layer: Floats,
+    users: Integers,
+    items: Integers,
+    ratings: Floats,
+    batch_size: int,
+    learning_rate: float,
+    skipped: SkippedSteps,
+) -> float:
+    """One epoch; return the sum of squared errors."""
+    user_marks[:, LAST_STEP] = 0
+    item_marks[:, LAST_STEP] = 0
+    touched_users, touched_items = np.empty(batch_size, np.int32), np.empty(batch_size, np.int32)
+    user_gradients = np.zeros((batch_size, size), np.float32)
+    item_gradients = np.zeros((batch_size, size), np.float32)
+    layer_gradient, hidden = np.zeros((len(layer), size), np.float32), np.zeros(size, np.float32)
+    squared_error = 0.0
+    steps = len(skipped.moves) - 1
+    for step in range(1, steps + 1):
+        begin, end = (step - 1) * batch_size, min(step * batch_size, len(ratings))
+        scale = np.float32(2 / (end - begin))
+        user_count = item_count = 0
+        for k in range(begin, end):
+            user, item = users[k], items[k]
+            if user_marks[user, LAST_STEP] != step:
+                _catch_up(user_rows, user, size, user_marks[user, LAST_STEP], step - 1, learning_rate, skipped)
+                user_marks[user, LAST_STEP], user_marks[user, SLOT] = step, user_count
+                touched_users[user_count] = user
+                user_count += 1
+            if item_marks[item, LAST_STEP] != step:
+                _catch_up(item_rows, item, size, item_marks[item, LAST_STEP], step - 1, learning_rate, skipped)
+                item_marks[item, LAST_STEP], item_marks[item, SLOT] = step, item_count
+                touched_items[item_count] = item
+                item_count += 1
+            error = _accumulate(
+                kind, size, ratings[k], scale, hidden, layer, layer_gradient,
+                user_rows, user, user_gradients, user_marks[user, SLOT],
+                item_rows, item, item_gradients, item_marks[item, SLOT],
+            )  # fmt: skip
+            squared_error += np.float64(error) ** 2
+        rate = np.float32(learning_rate * skipped.correction[step])
+        epsilon = np.float32(skipped.epsilon[step])
+        for slot in range(user_count):
+            _step(user_rows, touched_users[slot], size, user_gradients, slot, rate, epsilon)
+        for slot in range(item_count):
+            _step(item_rows, touched_items[slot], size, item_gradients, slot, rate, epsilon)
+        for index in range(len(layer)):
+            _step(layer, index, size, layer_gradient, index, rate, epsilon)
+    for index in range(len(user_rows)):
+        _catch_up(user_rows, index, size, user_marks[index, LAST_STEP], steps, learning_rate, skipped)
+    for index in range(len(item_rows)):
+        _catch_up(item_rows, index, size, item_marks[index, LAST_STEP], steps, learning_rate, skipped)
+    return squared_error
