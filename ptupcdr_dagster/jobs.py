@@ -2,21 +2,17 @@
 
 import dagster as dg
 
-from ptupcdr_dagster.partitions import DOMAINS, PAIRS
-
 INGEST_DOMAIN = "ingest_domain"
 BRIDGE_PAIR = "bridge_pair"
 
 ingest_domain_job = dg.define_asset_job(
     INGEST_DOMAIN,
     selection=dg.AssetSelection.assets("raw_ratings"),
-    partitions_def=DOMAINS,
     description="One domain's raw ratings, cleaned and checked.",
 )
 
 bridge_pair_job = dg.define_asset_job(
     BRIDGE_PAIR,
     selection=dg.AssetSelection.assets("domain_splits").downstream(),
-    partitions_def=PAIRS,
     description="One pair from its split to evaluation and recommendations; its two domains must have been ingested.",
 )

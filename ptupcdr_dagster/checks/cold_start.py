@@ -67,7 +67,8 @@ EMBEDDING_FACTS = (
         (
             no_rows(
                 "select * from (select mode, "
-                "median(sqrt(list_sum(list_transform(embedding::double[], lambda x: x * x)))) as bridged, $target_norm as own from bridged_embeddings group by mode) as norms "
+                "median(sqrt(list_sum(list_transform(embedding::double[], lambda x: x * x)))) as bridged, "
+                "$target_norm as own from bridged_embeddings group by mode) as norms "
                 "where bridged is null or bridged not between own / 20 and own * 20"
             ),
         ),
@@ -119,7 +120,7 @@ EVALUATION_FACTS = (
             no_rows(
                 "select p.setting, p.mode, p.rmse as ptupcdr, i.rmse as item_mean from cold_start_evaluation as p "
                 "join cold_start_evaluation as i using (mode) "
-                "where p.method = 'ptupcdr' and i.method = 'item_mean' and not p.rmse < i.rmse"
+                "where p.method = 'ptupcdr' and i.method = 'item_mean' and not coalesce(p.rmse < i.rmse, false)"
             ),
         ),
         warning=True,

@@ -1,0 +1,55 @@
+"""A checkpoint with a diverged or collapsed matrix fails the check that says so."""
+
+import numpy as np
+import pytest
+from conftest import PAIR
+
+from ptupcdr_core import artifacts
+from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.checks.models import FACTS, MODEL_CHECKS, read_checkpoint, summarize
+
+
+def failing(tensors: dict[str, np.ndarray]) -> set[str]:
+    from ptupcdr_dagster.checks.validation import validate_frame
+
+    return {r.check_name for r in validate_frame(summarize(tensors), "source_model", FACTS) if not r.passed}
+
+
+@pytest.fixture
+def tensors() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    users, items = (random.normal(size=(30, 4)).astype(np.float32) for _ in range(2))
+    return {"users": users, "items": items, "bias": np.zeros(30, np.float32)}
+
+
+def test_a_sound_model_passes(tensors: dict[str, np.ndarray]) -> None:
+    assert failing(tensors) == set()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["users", "items", "bias"])
+def test_a_weight_that_is_not_finite(tensors: dict[str, np.ndarray], name: str, value: float) -> None:
+    tensors[name].flat[7] = value
+    assert failing(tensors) == {"weights_are_finite"}
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_rows_that_are_all_the_same(tensors: dict[str, np.ndarray], level: float) -> None:
+    tensors["items"][1:] = level  # the padding row is another one, and does not count
+    assert failing(tensors) == {"embeddings_are_not_collapsed"}
+
+
+def test_each_model_asset_is_checked() -> None:
+    keys = {key.to_user_string() for checks in MODEL_CHECKS for key in checks.check_keys}
+    models = ("source_model", "target_model", "meta_network")
+    assert keys == {f"{model}:{fact.name}" for model in models for fact in FACTS}
+
+
+def test_a_checkpoint_of_another_split_is_refused(tensors: dict[str, np.ndarray], home: Home) -> None:
+    with Warehouse(home.warehouse).write("domain_splits", PAIR) as connection:
+        connection.execute("create table split_summary as select 'today' as vocabulary")
+    artifacts.save(home.models / "source_model", PAIR, tensors, vocabulary="yesterday", manifest={})
+    with pytest.raises(ArtifactError, match="another vocabulary"):
+        read_checkpoint(home, "source_model", PAIR)

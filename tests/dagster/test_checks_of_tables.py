@@ -1,0 +1,283 @@
+"""Each check is broken once, and only the check that states the broken fact fails."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from conftest import PAIR, SETTINGS, tamper
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.splits import build_split
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.checks import cold_start, ratings, splits
+from ptupcdr_dagster.checks.facts import Fact
+from ptupcdr_dagster.partitions import CATALOG
+
+
+def failing(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> set[str]:
+    return {result.check_name for result in results(file, table, facts, **parameters) if not result.passed}
+
+
+def results(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> list[dg.AssetCheckResult]:
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    return list(validate_table(file, table, "asset", facts, parameters))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with sound ratings, split and results of one pair."""
+    root = tmp_path_factory.mktemp("sound")
+    warehouse = Warehouse(root)
+    pair = CATALOG.pair(PAIR)
+    source, target = CATALOG.domain(pair.source), CATALOG.domain(pair.target)
+    for domain in (source, target):
+        ingest_domain(domain, warehouse)
+    tamper(
+        warehouse.file("raw_ratings", "books"),
+        "insert into rejected_ratings by name select 'books' as domain, 'u' as user_id, 'i' as item_id, '9' as rating,"
+        " 'rating_off_scale' as reason, 'books.csv' as source_file, 9 as source_row;"
+        "update ingest_counts set rows_read = rows_read + 1, rejected = rejected + 1",
+    )
+    build_split(pair, source, target, warehouse, SETTINGS)
+    _results(warehouse)
+    return root
+
+
+def _results(warehouse: Warehouse) -> None:
+    """Results of the agreed form, made by hand: every user likes everything alike."""
+    split = f"read_duckdb('{warehouse.file('domain_splits', PAIR)}', table_name = 'split_users')"
+    with warehouse.write("bridged_embeddings", PAIR) as connection:
+        connection.execute(
+            "create table bridged_embeddings as select pair, user_id, cohort, 'rating' as mode, "
+            "[sin(user_index + i) for i in range(4)]::float[4] as embedding, 'bridge' as made_by "
+            f"from {split} where cohort in ('cold', 'test')"
+        )
+    with warehouse.write("cold_start_evaluation", PAIR) as connection:
+        connection.execute(
+            "create table cold_start_errors as select pair, method, 'calibrated' as setting, 'rating' as mode, "
+            "user_id, 2 as ratings, 2 * error as absolute_error, 2 * error * error as squared_error "
+            f"from {split}, (values ('ptupcdr', 0.8::double), ('item_mean', 1.0)) as methods(method, error) "
+            "where cohort = 'test';"
+            "create table cold_start_evaluation as select pair, method, setting, mode, count(*) as users, "
+            "sum(ratings) as ratings, sum(absolute_error) / sum(ratings) as mae, "
+            "sqrt(sum(squared_error) / sum(ratings)) as rmse from cold_start_errors group by all"
+        )
+    with warehouse.write("recommendations", PAIR) as connection:
+        items = split.replace("split_users", "split_target_items")
+        connection.execute(
+            "create table recommendations as select u.pair, user_id, cohort, 'rating' as mode, "
+            "item_index::integer as rank, item_id, 1 / item_index as score, 'bridge' as made_by "
+            f"from {split} as u, {items} as i where cohort in ('cold', 'test') and item_index <= 3"
+        )
+
+
+@pytest.fixture
+def broken(sound: Path, home: Home) -> Warehouse:
+    """A copy of the sound warehouse, to be broken."""
+    shutil.copytree(sound, home.warehouse)
+    return Warehouse(home.warehouse)
+
+
+RATINGS = [
+    ("", set()),
+    ("alter table raw_ratings alter rating type varchar", {"ratings_have_the_declared_columns"}),
+    ("alter table raw_ratings drop timestamp", {"ratings_have_the_declared_columns"}),
+    ("update raw_ratings set user_id = null where rowid = 0", {"ratings_are_complete"}),
+    ("update raw_ratings set item_id = ' ' where rowid = 0", {"ratings_are_complete"}),
+    ("update raw_ratings set rating = null where rowid = 0", {"ratings_are_complete"}),
+    ("update raw_ratings set rating = 5.5 where rowid = 0", {"ratings_within_scale"}),
+    ("update raw_ratings set rating = 0 where rowid = 0", {"ratings_within_scale"}),
+    (
+        "update raw_ratings set item_id = (select item_id from raw_ratings where rowid = 1) where rowid = 0",
+        {"one_rating_per_user_and_item"},
+    ),
+    ("delete from raw_ratings where rowid = 0", {"every_row_is_accounted_for"}),
+    ("update ingest_counts set rows_read = rows_read + 1", {"every_row_is_accounted_for"}),
+    ("delete from rejected_ratings", {"every_row_is_accounted_for"}),
+    ("update rejected_ratings set reason = null", {"every_rejected_row_has_a_reason"}),
+    ("update rejected_ratings set source_row = null", {"every_rejected_row_has_a_reason"}),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), RATINGS)
+def test_ratings(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    file = broken.file("raw_ratings", "books")
+    tamper(file, statements or "select 1")
+    found = failing(file, "raw_ratings", ratings.FACTS, low=1, high=5)
+    # A column of another type or gone cannot be validated further.
+    assert found >= expected if "alter" in statements else found == expected
+
+
+SPLITS = [
+    ("", set()),
+    ("alter table split_target_ratings alter part type integer using 0", {"splits_have_the_declared_columns"}),
+    (
+        "update split_users set cohort = 'bridge' where cohort in ('validation'); "
+        "update split_target_ratings set part = 'train' where part = 'validation'",
+        {"enough_overlapping_users"},
+    ),
+    ("update split_users set user_id = 'user001' where user_id = 'user000'", {"cohorts_are_disjoint"}),
+    ("update split_users set cohort = 'target_only' where user_id = 'user000'", {"cohorts_are_disjoint"}),
+    ("update split_summary set beta = 0.5", {"beta_within_tolerance"}),
+    (
+        "update split_target_ratings set part = 'train' "
+        "where rowid = (select min(rowid) from split_target_ratings where part = 'test')",
+        {"no_test_user_in_target_training"},
+    ),
+    (
+        "update split_target_ratings set part = 'train' where part = 'validation'",
+        {"no_test_user_in_target_training"},
+    ),
+    ("update split_histories set item_index = 4711 where rowid = 0", {"histories_hold_known_source_items"}),
+    ("update split_summary set positive_above = 4", {"histories_hold_known_source_items"}),
+    ("update split_histories set position = position + 1 where user_index = 1", {"histories_hold_known_source_items"}),
+    ("update split_target_items set item_index = item_index - 1", {"indices_count_from_1"}),
+    ("update split_summary set shared_item_ids = 3", {"item_ids_differ_between_domains"}),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), SPLITS)
+def test_splits(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    file = broken.file("domain_splits", PAIR)
+    tamper(file, statements or "select 1")
+    found = failing(file, "split_users", splits.FACTS)
+    assert found >= expected if "alter" in statements else found == expected
+
+
+EMBEDDINGS = [
+    ("", set()),
+    ("alter table bridged_embeddings alter made_by type integer using 0", {"embeddings_have_the_declared_columns"}),
+    ("delete from bridged_embeddings where rowid = 0", {"one_row_per_cold_user_and_mode"}),
+    ("delete from bridged_embeddings", {"one_row_per_cold_user_and_mode"}),
+    ("insert into bridged_embeddings from bridged_embeddings limit 1", {"one_row_per_cold_user_and_mode"}),
+    ("update bridged_embeddings set user_id = 'nobody' where rowid = 0", {"one_row_per_cold_user_and_mode"}),
+    ("update bridged_embeddings set mode = 'other' where rowid = 0", {"one_row_per_cold_user_and_mode"}),
+    (
+        "update bridged_embeddings set embedding = [1, 'nan'::float, 1, 1]::float[4] where rowid = 0",
+        {"embeddings_are_finite"},
+    ),
+    ("update bridged_embeddings set embedding = [1, null, 1, 1]::float[4] where rowid = 0", {"embeddings_are_finite"}),
+    ("update bridged_embeddings set embedding = null where rowid = 0", {"embeddings_are_finite"}),
+    (
+        "update bridged_embeddings set embedding = [100 * x for x in embedding]::float[4]",
+        {"norms_are_comparable_with_the_target_model"},
+    ),
+    (
+        "update bridged_embeddings set embedding = [0, 0, 0, 0]::float[4]",
+        {"norms_are_comparable_with_the_target_model"},
+    ),
+    ("update bridged_embeddings set made_by = null where rowid = 0", {"every_fallback_is_declared"}),
+    ("update bridged_embeddings set made_by = 'chance' where rowid = 0", {"every_fallback_is_declared"}),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), EMBEDDINGS)
+def test_bridged_embeddings(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    file = broken.file("bridged_embeddings", PAIR)
+    tamper(file, statements or "select 1")
+    split = str(broken.file("domain_splits", PAIR))
+    found = failing(
+        file, "bridged_embeddings", cold_start.EMBEDDING_FACTS, split_file=split, mode="rating", target_norm=1.0
+    )
+    assert (
+        found >= expected if statements.startswith(("alter", "delete from bridged_embeddings")) else found == expected
+    )
+
+
+EVALUATION = [
+    ("", set()),
+    (
+        "update cold_start_evaluation set users = users - 1 where method = 'ptupcdr'; "
+        "delete from cold_start_errors "
+        "where rowid = (select max(rowid) from cold_start_errors where method = 'ptupcdr')",
+        {"methods_share_their_test_users", "errors_add_up"},
+    ),
+    ("update cold_start_errors set absolute_error = 0 where rowid = 0", {"errors_add_up"}),
+    ("delete from cold_start_errors where method = 'item_mean'", {"errors_add_up"}),
+    (
+        "update cold_start_evaluation set rmse = null where method = 'item_mean'",
+        {"errors_add_up", "bridge_beats_item_mean"},
+    ),
+    (
+        "update cold_start_evaluation set rmse = 1.2 where method = 'ptupcdr'; "
+        "update cold_start_errors set squared_error = 2 * 1.44 where method = 'ptupcdr'",
+        {"bridge_beats_item_mean"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), EVALUATION)
+def test_evaluation(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    file = broken.file("cold_start_evaluation", PAIR)
+    tamper(file, statements or "select 1")
+    assert failing(file, "cold_start_evaluation", cold_start.EVALUATION_FACTS) == expected
+
+
+RECOMMENDATIONS = [
+    ("", set()),
+    (
+        "delete from recommendations where user_id = (select min(user_id) from recommendations)",
+        {"every_cold_user_has_recommendations"},
+    ),
+    ("update recommendations set rank = 7 where rank = 3", {"every_cold_user_has_recommendations"}),
+    ("update recommendations set score = 2 where rank = 3", {"every_cold_user_has_recommendations"}),
+    ("update recommendations set score = 'nan' where rank = 3", {"every_cold_user_has_recommendations"}),
+    ("update recommendations set item_id = 'books-00' where rank = 3", {"recommended_items_are_target_items"}),
+    ("update recommendations set item_id = 'movies-00'", {"recommended_items_are_target_items"}),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), RECOMMENDATIONS)
+def test_recommendations(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, statements or "select 1")
+    split = str(broken.file("domain_splits", PAIR))
+    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=split) == expected
+
+
+def test_every_fact_is_broken_by_some_test() -> None:
+    facts = {
+        fact.name
+        for group in (
+            ratings.FACTS,
+            splits.FACTS,
+            cold_start.EMBEDDING_FACTS,
+            cold_start.EVALUATION_FACTS,
+            cold_start.RECOMMENDATION_FACTS,
+        )
+        for fact in group
+    }
+    cases = [*RATINGS, *SPLITS, *EMBEDDINGS, *EVALUATION, *RECOMMENDATIONS]
+    assert facts == set().union(*(expected for _, expected in cases))
+
+
+def test_a_failed_check_says_what_it_found(broken: Warehouse) -> None:
+    file = broken.file("raw_ratings", "books")
+    tamper(file, "update raw_ratings set rating = 7.5 where rowid = 3")
+    [found] = [r for r in results(file, "raw_ratings", ratings.FACTS, low=1, high=5) if not r.passed]
+    assert found.severity == dg.AssetCheckSeverity.ERROR
+    assert found.description is not None
+    assert "7.5" in found.description
+
+
+def test_warnings_do_not_hold_back_what_follows() -> None:
+    warnings = {fact.name for fact in (*splits.FACTS, *cold_start.EVALUATION_FACTS) if fact.warning}
+    assert warnings == {"item_ids_differ_between_domains", "bridge_beats_item_mean"}
+
+
+def test_validation_reads_beside_another_process(broken: Warehouse) -> None:
+    file = broken.file("raw_ratings", "books")
+    hold = f"import duckdb; c = duckdb.connect({str(file)!r}, read_only=True); print('open', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"open\n"
+        found = failing(file, "raw_ratings", ratings.FACTS, low=1, high=5)
+        reader.communicate(b"\n")
+    assert found == set()
