@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
-from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train
+from ptupcdr_core.training.adam_kernels import DNN, GMF, LINE, MF, skipped_steps, train
 
-CACHE_LINE = 16  # float32 numbers
 KINDS: dict[BaseModelKind, int] = {"mf": MF, "gmf": GMF, "dnn": DNN}
 
 
@@ -106,9 +105,9 @@ def train_epoch(
 def _rows(embedding: Floats) -> Floats:
     """Lay out a table as ``RowAdam`` says, starting on a cache line."""
     count, size = embedding.shape
-    stride = -(-(3 * size + 2) // CACHE_LINE) * CACHE_LINE
-    buffer = np.zeros(count * stride + CACHE_LINE, np.float32)
-    skipped = -(buffer.ctypes.data // buffer.itemsize) % CACHE_LINE
+    stride = -(-(3 * size + 2) // LINE) * LINE
+    buffer = np.zeros(count * stride + LINE, np.float32)
+    skipped = -(buffer.ctypes.data // buffer.itemsize) % LINE
     rows = buffer[skipped : skipped + count * stride].reshape(count, stride)
     rows[:, :size] = embedding
     return rows

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import Floats
+from ptupcdr_core.training.simd import CACHE_LINE, prefetch
 
 Integers = NDArray[np.int32]
 
@@ -15,6 +16,8 @@ MIDDLE = 5  # skipped steps after which half of their moves are made: whose ε s
 FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal numbers would be slow
 MF, GMF, DNN = 0, 1, 2
 LAST_STEP, SLOT = -2, -1
+LINE = CACHE_LINE // 4  # float32 numbers
+AHEAD = 32  # ratings: time enough for memory to answer, few enough that their rows stay in the first-level cache
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # infinities and NaN keep their meaning
 
 
@@ -168,6 +171,10 @@ def train(
         user_count = item_count = 0
         for k in range(begin, end):
             user, item = users[k], items[k]
+            if k + AHEAD < len(users):
+                for column in range(0, user_rows.shape[1], LINE):
+                    prefetch(user_rows, users[k + AHEAD], column)
+                    prefetch(item_rows, items[k + AHEAD], column)
             if user_marks[user, LAST_STEP] != step:
                 _catch_up(user_rows, user, size, user_marks[user, LAST_STEP], step - 1, learning_rate, skipped)
                 user_marks[user, LAST_STEP], user_marks[user, SLOT] = step, user_count

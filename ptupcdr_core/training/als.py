@@ -3,6 +3,8 @@
 Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Row 0 of every table is padding.
 """
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ def als(
     iterations: int,
     seed: int,
     weighted: bool = True,
+    on_iteration: Callable[[int, Floats, Floats], None] | None = None,
 ) -> tuple[Floats, Floats]:
     """Factorize residuals: minimize Σ (r - p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
 
@@ -42,6 +45,7 @@ def als(
         item_regularization: λ of items, > 0.
         iterations: each solves all users, then all items.
         seed: fixes the initial item vectors, N(0, 0.1²).
+        on_iteration: told the number of every finished iteration and the vectors as they then are.
         weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
             else λ itself.
 
@@ -54,9 +58,11 @@ def als(
     initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
     item_vectors = _padded(INITIAL_SCALE * initial)
     user_vectors = _padded(np.zeros((user_count + 1, size), np.float32))
-    for _ in range(iterations):
+    for iteration in range(1, iterations + 1):
         _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted)
         _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted)
+        if on_iteration:
+            on_iteration(iteration, user_vectors[:, :size], item_vectors[:, :size])
     return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
 
 
@@ -132,44 +138,46 @@ def _solve(rows: Csr, vectors: Floats, solved: Floats, size: int, regularization
 
 @numba.njit(nogil=True, cache=True)
 def _normal_equations(
-    columns: Integers, values: Floats, vectors: Floats, size: int, ridge: float, A: Doubles, b: Doubles
+    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, ridge: float, system: Doubles
 ) -> None:
-    """A = Σ x xᵀ + ridge I (upper triangle), b = Σ value x over the given ratings."""
-    A[:] = 0
-    b[:] = 0
+    """system[:D] = Σ x xᵀ + ridge I (upper triangle) and system[D] = Σ value x over the ratings begin..end."""
+    size, width = system.shape[0] - 1, system.shape[1]
+    system[:] = 0
     for i in range(size):
-        A[i, i] = ridge
-    for k in range(len(columns)):
-        x = vectors[columns[k]]
-        for start in range(0, len(b), LANES):
-            add_scaled(b, values[k], x, start)
+        system[i, i] = ridge
+    for k in range(begin, end):
+        column = columns[k]
+        for start in range(0, width, LANES):
+            add_scaled(system, size, values[k], vectors, column, start)
             for i in range(min(size, start + LANES)):
-                add_scaled(A[i], x[i], x, start)
+                add_scaled(system, i, vectors[column, i], vectors, column, start)
 
 
 @numba.njit(nogil=True, cache=True)
-def _factorize(A: Doubles, size: int) -> None:
-    """Turn the upper triangle of A into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without square roots."""
+def _factorize(system: Doubles) -> None:
+    """Turn the matrix A of a system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots."""
+    size, width = system.shape[0] - 1, system.shape[1]
     for k in range(size):
-        A[k, k] = 1 / A[k, k]
+        system[k, k] = 1 / system[k, k]
         for i in range(k + 1, size):
-            factor = A[k, i] * A[k, k]
-            for start in range(i - i % LANES, A.shape[1], LANES):
-                add_scaled(A[i], -factor, A[k], start)
+            factor = system[k, i] * system[k, k]
+            for start in range(i - i % LANES, width, LANES):
+                add_scaled(system, i, -factor, system, k, start)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _substitute(A: Doubles, b: Doubles, size: int) -> None:
-    """Replace b by the solution x of A x = b, from what ``_factorize`` left in A."""
+def _substitute(system: Doubles, b: Doubles, row: int) -> None:
+    """Replace b[row] by the solution x of A x = b[row], from what ``_factorize`` left in the system."""
+    size = system.shape[0] - 1
     for k in range(size):
-        scaled = b[k] * A[k, k]
+        scaled = b[row, k] * system[k, k]
         for i in range(k + 1, size):
-            b[i] -= scaled * A[k, i]
+            b[row, i] -= scaled * system[k, i]
     for k in range(size - 1, -1, -1):
-        rest = b[k]
+        rest = b[row, k]
         for i in range(k + 1, size):
-            rest -= A[k, i] * b[i]
-        b[k] = rest * A[k, k]
+            rest -= system[k, i] * b[row, i]
+        b[row, k] = rest * system[k, k]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -185,19 +193,18 @@ def _solve_rows(
     weighted: bool,
     solved: Floats,
 ) -> None:
-    width = vectors.shape[1]
-    A, b = np.empty((size, width)), np.empty(width)
+    system = np.empty((size + 1, vectors.shape[1]))
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if begin == end:
             solved[row] = 0
             continue
         ridge = regularization * (end - begin if weighted else 1)
-        _normal_equations(columns[begin:end], values[begin:end], vectors, size, ridge, A, b)
-        _factorize(A, size)
-        _substitute(A, b, size)
+        _normal_equations(begin, end, columns, values, vectors, ridge, system)
+        _factorize(system)
+        _substitute(system, system, size)
         for i in range(size):
-            solved[row, i] = b[i]
+            solved[row, i] = system[size, i]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -214,23 +221,23 @@ def _leave_one_out(
     left_out: Floats,
 ) -> None:
     size, width = left_out.shape[1], vectors.shape[1]
-    A, b, z = np.empty((size, width)), np.empty(width), np.empty(width)
+    system, z = np.empty((size + 1, width)), np.empty((1, width))
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if end - begin < 2:
             continue
         ridge = regularization * (end - begin - 1 if weighted else 1)
-        _normal_equations(columns[begin:end], values[begin:end], vectors, size, ridge, A, b)
-        _factorize(A, size)
-        _substitute(A, b, size)
+        _normal_equations(begin, end, columns, values, vectors, ridge, system)
+        _factorize(system)
+        _substitute(system, system, size)
         for k in range(begin, end):
-            p = vectors[columns[k]]
-            z[:] = p
-            _substitute(A, z, size)
+            user, place = columns[k], order[k]
+            z[0] = vectors[user]
+            _substitute(system, z, 0)
             predicted, leverage = 0.0, 0.0
             for i in range(size):
-                predicted += p[i] * b[i]
-                leverage += p[i] * z[i]
+                predicted += vectors[user, i] * system[size, i]
+                leverage += vectors[user, i] * z[0, i]
             step = (predicted - values[k]) / (1 - leverage)
             for i in range(size):
-                left_out[order[k], i] = b[i] + step * z[i]
+                left_out[place, i] = system[size, i] + step * z[0, i]
