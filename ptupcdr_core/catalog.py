@@ -101,10 +101,11 @@ def load_catalog(path: Path) -> Catalog:
         CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
     """
     document = _read(path)
-    problems = [f"{key}: unknown key, expected [domains.NAME] and [[pairs]]" for key in document.keys() - _TOP]
+    problems = [f"{key}: unknown key, expected [domains.NAME] and [[pairs]]" for key in sorted(document.keys() - _TOP)]
     domains, found = _domains(document.get("domains"), path.absolute().parent)
     problems += found
-    pairs, found = _pairs(document.get("pairs"), set(document.get("domains") or ()))
+    named = document.get("domains")
+    pairs, found = _pairs(document.get("pairs"), set(named) if isinstance(named, dict) else set())
     problems += found
     if problems:
         raise CatalogError("\n".join(f"{path}: {problem}" for problem in problems))

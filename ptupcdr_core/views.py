@@ -4,11 +4,15 @@ import logging
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from filelock import FileLock
 
 from ptupcdr_core.sql import identifier, literal
+
+# Names and types of a table's columns, in order.
+Columns = tuple[tuple[str, str], ...]
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +24,9 @@ def rebuild(root: Path, catalog: Path, storage: str) -> None:
     """
     with FileLock(root / ".catalog.lock"):
         temporary = root / f".catalog.{uuid.uuid4().hex}.tmp"
+        config: dict[str, Any] = {"storage_compatibility_version": storage, "threads": 1}
         try:
-            with duckdb.connect(str(temporary), config={"storage_compatibility_version": storage}) as connection:
+            with duckdb.connect(str(temporary), config=config) as connection:
                 for table, body in _bodies(root).items():
                     connection.execute(f"create view {identifier(table)} as {body}")
             os.replace(temporary, catalog)
@@ -31,33 +36,35 @@ def rebuild(root: Path, catalog: Path, storage: str) -> None:
 
 
 def _bodies(root: Path) -> dict[str, str]:
-    found: dict[str, dict[tuple[tuple[str, str], ...], list[Path]]] = {}
-    for path in sorted(root.glob("*/*.duckdb")):
-        for table, columns in _tables(path).items():
-            found.setdefault(table, {}).setdefault(columns, []).append(path)
+    found: dict[str, dict[Columns, list[Path]]] = {}
+    # One connection for all files: to make an instance of DuckDB takes longer than to look into a file.
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for path in sorted(root.glob("*/*.duckdb")):
+            for table, columns in _tables(connection, path).items():
+                found.setdefault(table, {}).setdefault(columns, []).append(path)
     return {table: _union(table, groups) for table, groups in found.items()}
 
 
-def _tables(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
-    with duckdb.connect() as connection:
-        try:
-            connection.execute(f"attach {literal(path)} as partition_file (read_only)")
-        except duckdb.Error as error:
-            # One damaged file must not keep all the others from being written; reading it says what to do.
-            log.warning("%s is damaged and left out of the views: %s", path, error)
-            return {}
-        rows = connection.execute(
-            "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns() "
-            "where database_name = 'partition_file' group by table_name"
-        ).fetchall()
+def _tables(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Columns]:
+    try:
+        connection.execute(f"attach {literal(path)} as partition_file (read_only)")
+    except duckdb.Error as error:
+        # One damaged file must not keep all the others from being written; reading it says what to do.
+        log.warning("%s is damaged and left out of the views: %s", path, error)
+        return {}
+    rows = connection.execute(
+        "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns() "
+        "where database_name = 'partition_file' group by table_name"
+    ).fetchall()
+    connection.execute("detach partition_file")
     return {name: tuple(columns) for name, columns in rows}
 
 
-def _union(table: str, groups: dict[tuple[tuple[str, str], ...], list[Path]]) -> str:
+def _union(table: str, groups: dict[Columns, list[Path]]) -> str:
     return " union all by name ".join(_select(table, columns, paths) for columns, paths in groups.items())
 
 
-def _select(table: str, columns: tuple[tuple[str, str], ...], paths: list[Path]) -> str:
+def _select(table: str, columns: Columns, paths: list[Path]) -> str:
     # FLOAT[10] and FLOAT[12] have no common type; as lists of any length they stand in one view.
     casts = [
         f"{identifier(name)}::{kind[: kind.rindex('[')]}[] as {identifier(name)}"

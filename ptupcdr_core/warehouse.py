@@ -98,6 +98,8 @@ class Warehouse:
         path = self.file(asset, partition)
         # The name neither matches the views' pattern nor another writer's.
         temporary = path.with_name(f".{partition}.{uuid.uuid4().hex}.tmp")
+        with _telling(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._connection(temporary) as connection:
                 yield connection
@@ -130,12 +132,10 @@ class Warehouse:
         # A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere,
         # and two processes would write into each other's.
         spill = self.root / f".spill-{uuid.uuid4().hex}"
-        config: dict[str, Any] = {"temp_directory": str(spill), "memory_limit": self.memory_limit}
-        config |= {"threads": self.threads}
+        config: dict[str, Any] = {"temp_directory": str(spill)}
+        config |= {"memory_limit": self.memory_limit, "threads": self.threads}
         if path is not None:
             config["storage_compatibility_version"] = STORAGE
-            with _telling(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _open(path, {name: value for name, value in config.items() if value is not None}) as connection:
                 # Local time zones would read one timestamp as different seconds on different machines.

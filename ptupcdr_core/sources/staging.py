@@ -30,7 +30,7 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
         try:
             _stage_file(connection, domain, path, layout, index)
         except duckdb.Error as error:
-            raise SourceError(f"domain {domain.name}: {path} cannot be read: {error}") from error
+            raise SourceError(f"domain {domain.name}: {path} cannot be read: {_reason(error)}") from error
         except OSError as error:
             raise SourceError(f"domain {domain.name}: {path} cannot be opened: {error.strerror}") from error
         connection.execute(
@@ -61,3 +61,10 @@ def _stage_text(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layou
             # A damaged file is why the reading failed, or why it should have: that is the message to give.
             seen = second_look.result()
     reconcile(connection, path, layout, index, seen)
+
+
+def _reason(error: duckdb.Error) -> str:
+    # What the CSV reader says of a file that ends some lines with \n and others with \r\n.
+    if "state machine reached an invalid state" in str(error):
+        return "its line ends are not all the same; make them so, for example with dos2unix"
+    return str(error).splitlines()[0]

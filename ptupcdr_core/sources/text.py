@@ -1,6 +1,7 @@
 """CSV, TSV and JSON lines: rows into ``staged``, lines that are none into ``unreadable``."""
 
 import csv
+import io
 import uuid
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import duckdb
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.columns import wanted
 from ptupcdr_core.sources.layout import Layout
-from ptupcdr_core.sources.verify import Physical, compression_of
+from ptupcdr_core.sources.verify import Physical, beginning, compression_of
 from ptupcdr_core.sql import file_literal, identifier, literal, statement
 
 Options = dict[str, str | bool]
@@ -24,12 +25,12 @@ def stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout,
     Raises:
         SourceError: a column is missing, or a quote is opened and never closed, so that lines would be lost.
     """
-    names = layout.header or _header(connection, path, layout.delimiter)
-    places = {name: f"c{place}" for place, name in enumerate(names)}
+    names = layout.header or _header(path, layout.delimiter)
     fields = wanted(layout.columns, names, path)
+    places = [f"c{place}" for place in range(len(names))]
     options: Options = {"delim": layout.delimiter, "quote": '"', "escape": '"', "header": layout.header is None}
-    scan, rejects = _scan(path, options, list(places.values()) if len(places) == len(names) else _numbered(names))
-    picked = ", ".join(places[name] if name else "null" for name in fields)
+    scan, rejects = _scan(path, options, places)
+    picked = ", ".join(places[names.index(name)] if name else "null" for name in fields)
     connection.execute(f"insert into staged select {index}, {picked}, null from {scan}")
     _note_rejects(connection, rejects, index, path, skipped=int(layout.header is None))
 
@@ -72,16 +73,13 @@ def reconcile(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout,
         raise SourceError(f"{path}: {seen.lines} lines, of which DuckDB read {found}; are its line ends all the same?")
 
 
-def _header(connection: duckdb.DuckDBPyConnection, path: Path, delimiter: str) -> tuple[str, ...]:
-    scan, _ = _scan(path, _WHOLE_LINES, ["line"])
-    line = connection.execute(f"select line from {scan} limit 1").fetchone()
-    if line is None or not line[0]:
+def _header(path: Path, delimiter: str) -> tuple[str, ...]:
+    # Read here and not by DuckDB, which guesses whether there is a header and gives equal names other ones.
+    start = io.StringIO(beginning(path).decode("utf-8-sig", errors="replace"), newline="")
+    names = next(csv.reader(start, delimiter=delimiter), [])
+    if not names:
         raise SourceError(f"{path}: empty, expected a header line")
-    return tuple(next(csv.reader([line[0].removeprefix("\ufeff")], delimiter=delimiter)))
-
-
-def _numbered(names: tuple[str, ...]) -> list[str]:
-    return [f"c{place}" for place in range(len(names))]
+    return tuple(names)
 
 
 def _scan(path: Path, options: Options, columns: list[str]) -> tuple[str, str]:

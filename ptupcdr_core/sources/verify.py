@@ -30,6 +30,19 @@ def compression_of(path: Path) -> str | None:
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 
+def beginning(path: Path) -> bytes:
+    """The first bytes of a text file, unpacked.
+
+    Raises:
+        SourceError: its compressed stream is damaged from the start.
+    """
+    try:
+        with pa.input_stream(str(path), compression=compression_of(path)) as stream:
+            return bytes(stream.read(CHUNK))
+    except OSError as error:
+        raise SourceError(f"{path} is damaged ({error}): get it anew") from error
+
+
 def physical(path: Path) -> Physical:
     """Read a text file to its end and count.
 
