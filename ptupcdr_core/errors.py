@@ -25,5 +25,9 @@ class ArtifactError(PtupcdrError):
     """A checkpoint is missing, damaged, or was trained on another vocabulary."""
 
 
+class EvaluationError(PtupcdrError):
+    """Predictions cannot be compared with ratings: a score is missing, or nothing is there to compare."""
+
+
 class UnknownUserError(PtupcdrError):
     """Recommendations were asked for a user who is not a cold-start user of the pair."""

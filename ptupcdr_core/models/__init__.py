@@ -1,0 +1,1 @@
+"""Base models and bridges: the parameters, and how they score."""

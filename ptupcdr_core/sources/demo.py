@@ -1,10 +1,10 @@
 """Generated ratings of domains that share users, with planted structure that a personal bridge can find.
 
-Every person belongs to one hidden cluster. A cluster has its favourite genre in each domain, which shows in *what* its
-people rate, and its own linear map from taste to a domain's preferences, which shows in *how* they rate. So from a
-person's history in one domain follows the cluster, and from the cluster the map into another domain: one common map
-cannot fit all clusters, a personal one can. Besides, a person rates harshly or kindly everywhere, and some items are
-better and far more popular than others.
+Every person belongs to one hidden cluster. A cluster has its favourite genre, which shows in what its people rate and
+like, and in each domain its own linear map from taste to preferences, which shows in how they rate everything else. So
+from a person's history in one domain follows the cluster, and from the cluster the map into another domain: one common
+map cannot fit all clusters, a personal one can. Besides, a person rates harshly or kindly everywhere, and some items
+are better and far more popular than others.
 """
 
 import hashlib
@@ -18,9 +18,13 @@ VERSION = 1
 PEOPLE = 2_100
 CLUSTERS = 4
 TASTE_SIZE = 6
-ITEMS = 420
+ITEMS = 300
 SHARE_IN_DOMAIN = 0.7
 MEAN_RATINGS = 23
+LIKING = 0.8
+"""Stars by which a cluster prefers its favourite genre."""
+EXPOSURE = 5.0
+"""How many times likelier its people meet an item of that genre."""
 FIRST_SECOND, LAST_SECOND = 1_262_304_000, 1_420_070_400  # the years 2010 to 2014
 
 
@@ -57,6 +61,7 @@ def generate(domain_name: str) -> pa.Table:
         3.45
         + quality[item]
         + people.harshness[user]
+        + LIKING * ((genre[item] == people.cluster[user]) - 0.6)
         + 0.75 * np.einsum("nd,nd->n", preferences[user], loadings[item])
         + rng.normal(0, 0.45, len(user))
     )
@@ -85,10 +90,10 @@ def _user_id(person: int) -> str:
 
 def _rotation(rng: np.random.Generator) -> np.ndarray:
     q, r = np.linalg.qr(rng.normal(size=(TASTE_SIZE, TASTE_SIZE)))
-    return q * np.sign(np.diag(r))
+    return np.asarray(q * np.sign(np.diag(r)))
 
 
 def _exposure(popularity: np.ndarray, genre: np.ndarray, cluster: int) -> np.ndarray:
     """Probability of meeting each item: popular ones, and above all those of the cluster's favourite genre."""
-    weight = popularity * np.where(genre == cluster, 6.0, 1.0)
+    weight = popularity * np.where(genre == cluster, EXPOSURE, 1.0)
     return weight / weight.sum()

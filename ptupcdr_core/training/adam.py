@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
-from ptupcdr_core.training.adam_kernels import DNN, GMF, LINE, MF, skipped_steps, train
+from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train
+from ptupcdr_core.training.simd import LINE, aligned_zeros
 
 KINDS: dict[BaseModelKind, int] = {"mf": MF, "gmf": GMF, "dnn": DNN}
 
@@ -105,9 +106,6 @@ def train_epoch(
 def _rows(embedding: Floats) -> Floats:
     """Lay out a table as ``RowAdam`` says, starting on a cache line."""
     count, size = embedding.shape
-    stride = -(-(3 * size + 2) // LINE) * LINE
-    buffer = np.zeros(count * stride + LINE, np.float32)
-    skipped = -(buffer.ctypes.data // buffer.itemsize) % LINE
-    rows = buffer[skipped : skipped + count * stride].reshape(count, stride)
+    rows = aligned_zeros(count, -(-(3 * size + 2) // LINE) * LINE)
     rows[:, :size] = embedding
     return rows

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import Floats
-from ptupcdr_core.training.simd import CACHE_LINE, prefetch
+from ptupcdr_core.training.simd import LINE, prefetch
 
 Integers = NDArray[np.int32]
 
@@ -16,7 +16,6 @@ MIDDLE = 5  # skipped steps after which half of their moves are made: whose ε s
 FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal numbers would be slow
 MF, GMF, DNN = 0, 1, 2
 LAST_STEP, SLOT = -2, -1
-LINE = CACHE_LINE // 4  # float32 numbers
 AHEAD = 32  # ratings: time enough for memory to answer, few enough that their rows stay in the first-level cache
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # infinities and NaN keep their meaning
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks
-from ptupcdr_core.training.simd import LANES, add_scaled
+from ptupcdr_core.training.simd import LANES, LINE, add_scaled, aligned_zeros, prefetch
 
 Doubles = NDArray[np.float64]
 
+AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
 
@@ -122,8 +123,11 @@ def leave_one_out_item_vectors(
 
 
 def _padded(vectors: Floats) -> Floats:
-    """Return a copy with zero columns up to a multiple of LANES."""
-    return np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % LANES)))
+    """Return an aligned copy with zero columns up to a multiple of LANES."""
+    rows, size = vectors.shape
+    padded = aligned_zeros(rows, size + -size % LANES)
+    padded[:, :size] = vectors
+    return padded
 
 
 def _solve(rows: Csr, vectors: Floats, solved: Floats, size: int, regularization: float, weighted: bool) -> None:
@@ -147,6 +151,9 @@ def _normal_equations(
         system[i, i] = ridge
     for k in range(begin, end):
         column = columns[k]
+        if k + AHEAD < len(columns):
+            for line in range(0, width, LINE):
+                prefetch(vectors, columns[k + AHEAD], line)
         for start in range(0, width, LANES):
             add_scaled(system, size, values[k], vectors, column, start)
             for i in range(min(size, start + LANES)):

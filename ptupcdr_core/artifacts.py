@@ -1,0 +1,94 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON beside them. No code is ever loaded from a checkpoint.
+
+A checkpoint ``NAME`` is ``NAME.json``, the manifest, which names its weights file ``NAME-<hash>.safetensors``. The
+manifest is replaced last and atomically, so a reader sees the old checkpoint or the new one, never a mixture.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as decode
+from safetensors.numpy import save as encode
+
+from ptupcdr_core.errors import ArtifactError
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and the manifest's own entries (settings, sizes, …)."""
+
+    tensors: Tensors
+    manifest: dict[str, Any]
+
+
+def save(folder: Path, name: str, tensors: Tensors, *, vocabulary: str, manifest: dict[str, Any]) -> list[Path]:
+    """Write a checkpoint and return its files: the manifest and the weights.
+
+    Args:
+        folder: Where it goes; made if absent.
+        name: Base name of the files, such as the pair's key.
+        tensors: The weights.
+        vocabulary: Hash of the vocabulary that the weights' rows stand for.
+        manifest: Further JSON values to keep, such as the settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    payload = encode({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+    digest = hashlib.sha256(payload).hexdigest()
+    weights = folder / f"{name}-{digest[:12]}.safetensors"
+    _replace(weights, payload)
+    entries = {**manifest, "vocabulary": vocabulary, "weights": weights.name, "sha256": digest}
+    _replace(folder / f"{name}.json", json.dumps(entries, indent=2, sort_keys=True).encode())
+    for stale in folder.glob(f"{name}-????????????.safetensors"):
+        if stale != weights:
+            stale.unlink(missing_ok=True)
+    return [folder / f"{name}.json", weights]
+
+
+def read_manifest(folder: Path, name: str) -> dict[str, Any]:
+    """Read a checkpoint's manifest without its weights.
+
+    Raises:
+        ArtifactError: there is none, or it is not JSON.
+    """
+    path = folder / f"{name}.json"
+    try:
+        entries: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such checkpoint; materialize {folder.name} for {name} first") from None
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path}: not a manifest ({error}); materialize {folder.name} for {name} again") from error
+    return entries
+
+
+def load(folder: Path, name: str, *, vocabulary: str) -> Checkpoint:
+    """Read a checkpoint that was trained on this vocabulary.
+
+    Raises:
+        ArtifactError: it is missing, damaged, or belongs to another vocabulary.
+    """
+    entries = read_manifest(folder, name)
+    remedy = f"materialize {folder.name} for {name} again"
+    if entries.get("vocabulary") != vocabulary:
+        raise ArtifactError(f"{folder / name}.json: trained on another vocabulary than the present split; {remedy}")
+    path = folder / str(entries.get("weights"))
+    try:
+        payload = path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: the weights are missing; {remedy}") from None
+    if hashlib.sha256(payload).hexdigest() != entries.get("sha256"):
+        raise ArtifactError(f"{path}: the weights are damaged (checksum differs from the manifest's); {remedy}")
+    return Checkpoint(tensors=decode(payload), manifest=entries)
+
+
+def _replace(path: Path, payload: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(payload)
+    os.replace(temporary, path)

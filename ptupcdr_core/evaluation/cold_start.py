@@ -1,0 +1,70 @@
+"""The cold-start evaluation: every method's errors on the same test users, in sum and by user."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ptupcdr_core.evaluation.metrics import RatingErrors, rating_errors
+from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.settings import Settings
+
+
+def evaluate(
+    data: PairData, methods: Sequence[FittedMethod], settings: Settings, ids: NDArray[np.object_]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score every test rating by every method.
+
+    Args:
+        data: the pair's split.
+        methods: all fitted without a target rating of a test user.
+        settings: stand beside each row.
+        ids: (U+1,) user ids by index.
+
+    Returns:
+        One row a method (mae, rmse, …), best RMSE last to first; and one row a method and test user, with the number
+        of the user's test ratings and the sums of their absolute and squared errors.
+
+    Raises:
+        EvaluationError: a method left a rating without a score.
+    """
+    summaries, details = [], []
+    for method in methods:
+        errors = rating_errors(method.score(data.target_test), data.target_test, data.target_scale)
+        labels = _labels(data.pair, method.name, settings)
+        summaries.append({**labels, **_summary(errors)})
+        details.append(
+            pd.DataFrame(
+                {
+                    **labels,
+                    "user_id": ids[errors.users],
+                    "ratings": errors.counts,
+                    "absolute_error": errors.absolute,
+                    "squared_error": errors.squared,
+                }
+            )
+        )
+    return pd.DataFrame(summaries), pd.concat(details, ignore_index=True)
+
+
+def _labels(pair: str, method: str, settings: Settings) -> dict[str, object]:
+    return {
+        "pair": pair,
+        "method": method,
+        "setting": settings.setting,
+        "mode": "rating",
+        "beta": settings.beta,
+        "seed": settings.seed,
+        "base_model": settings.base_model,
+    }
+
+
+def _summary(errors: RatingErrors) -> dict[str, object]:
+    return {
+        "users": len(errors.users),
+        "ratings": int(errors.counts.sum()),
+        "mae": errors.mae,
+        "rmse": errors.rmse,
+    }

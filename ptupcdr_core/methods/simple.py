@@ -1,0 +1,46 @@
+"""The simple baselines, which every method has to beat and no published one does.
+
+``global_mean``: μ, the mean target training rating.
+``item_mean``: μ + Σ (r - μ) / (n_j + 5), the damped mean of each item.
+``source_offset``: the above plus a · b_i, with b_i the user's damped mean residual in the source domain (after the
+source's damped item means) and a one number, by least squares on bridge-training users.
+"""
+
+import numpy as np
+
+from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.models.calibrated import carry_over, damped_means
+from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.pair_data import Floats, Index, PairData
+
+
+def simple_baselines(data: PairData) -> list[FittedMethod]:
+    """Fit all three to a pair's training ratings."""
+    train = data.target_train
+    mean = np.float32(train.stars.mean(dtype=np.float64))
+    bias = damped_means(train.items, train.stars - mean, data.target_item_count)
+    offset = source_offsets(data)
+    carried = carry_over(data.bridge_ratings, offset, mean, bias)
+    nobody = np.zeros(data.user_count + 1, np.float32)
+    return [
+        _method("global_mean", np.full_like(bias, mean), nobody),
+        _method("item_mean", mean + bias, nobody),
+        _method("source_offset", mean + bias, carried * offset),
+    ]
+
+
+def source_offsets(data: PairData) -> Floats:
+    """(U+1,) b: how much kinder than others each user rates in the source domain, in stars; 0 if unknown."""
+    source = data.source
+    centered = source.stars - np.float32(source.stars.mean(dtype=np.float64))
+    bias = damped_means(source.items, centered, data.source_item_count)
+    return damped_means(source.users, centered - bias[source.items], data.user_count)
+
+
+def _method(name: str, item_offset: Floats, user_offset: Floats) -> FittedMethod:
+    items = TargetItems(np.ones((len(item_offset), 1), np.float32), item_offset.astype(np.float32))
+
+    def embed(users: Index) -> Floats:
+        return user_offset[users, None]
+
+    return FittedMethod(name, items, embed)

@@ -1,0 +1,87 @@
+"""Bridges: from a user's source vector to an embedding in the target domain.
+
+Shapes: R users, U all users, X coordinates of a source vector, Y coordinates of a target vector, L history length.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
+from ptupcdr_core.pair_data import Floats, Index
+
+BLOCK = 8_192
+"""Users bridged at a time, so that their histories and matrices stay small however many there are."""
+
+BRIDGE, COMMON_BRIDGE = "bridge", "common_bridge"
+
+
+class SourceSide(Protocol):
+    """What a bridge reads of the source domain (see ``training.task.BridgeTask``)."""
+
+    @property
+    def source_vectors(self) -> Floats:
+        """(U+1, X)."""
+
+    @property
+    def history_vectors(self) -> Floats:
+        """(S+1, D)."""
+
+    @property
+    def histories(self) -> Index:
+        """(U+1, L)."""
+
+
+@dataclass(frozen=True)
+class CommonBridge:
+    """One matrix (X, Y) for everybody: û = u W."""
+
+    matrix: Floats
+
+    def embed(self, source: SourceSide, users: Index) -> Floats:
+        """(R, Y) float32 bridged embeddings of these users."""
+        embeddings: Floats = source.source_vectors[users] @ self.matrix
+        return embeddings
+
+
+@dataclass(frozen=True)
+class PersonalBridge:
+    """A matrix of each user's own: û = u (C + strength · W(history)).
+
+    Args:
+        network: the meta network that writes W from the user's history.
+        common: (X, Y) C, what every user's bridge starts from; zeros as published.
+        strength: how much of the personal part is used, 0 to 1; 1 as published.
+        fallback: (X, Y), the bridge of users without a usable history.
+    """
+
+    network: MetaNetwork
+    common: Floats
+    strength: float
+    fallback: Floats
+
+    def embed(self, source: SourceSide, users: Index) -> Floats:
+        """(R, Y) float32 bridged embeddings; users without a history go over the fallback bridge."""
+        embeddings: Floats = source.source_vectors[users] @ self.fallback
+        told = np.flatnonzero(source.histories[users, 0] > 0)
+        for start in range(0, len(told), BLOCK):
+            rows = told[start : start + BLOCK]
+            personal = personal_part(self.network, source, users[rows])
+            embeddings[rows] = source.source_vectors[users[rows]] @ self.common + self.strength * personal
+        return embeddings
+
+    def made_by(self, source: SourceSide, users: Index) -> NDArray[np.object_]:
+        """(R,) which bridge made each user's embedding: the personal one, or the fallback."""
+        return np.where(source.histories[users, 0] > 0, BRIDGE, COMMON_BRIDGE).astype(object)
+
+
+def personal_part(network: MetaNetwork, source: SourceSide, users: Index) -> Floats:
+    """(R, Y) float32: u W(history) of users who all have a history."""
+    with torch.inference_mode():
+        items = source.histories[users]
+        bridges = network(torch.from_numpy(source.history_vectors[items]), torch.from_numpy(items > 0))
+        part: Floats = apply_bridges(torch.from_numpy(source.source_vectors[users]), bridges).numpy()
+    return part

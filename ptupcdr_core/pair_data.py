@@ -1,0 +1,175 @@
+"""One pair's split as arrays: what the training and the evaluation read.
+
+Shape letters, here and everywhere: U users, I items (S source, T target), L history length, N ratings.
+Index 0 is padding in every vocabulary; users and items count from 1.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.warehouse import Warehouse
+
+Index = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+SPLIT = "domain_splits"
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings as parallel arrays of length N: user index, item index (int32) and stars (float32)."""
+
+    users: Index
+    items: Index
+    stars: Floats
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.stars)
+
+    def of_users(self, users: Index, user_count: int) -> "Ratings":
+        """Keep only the ratings of these users, in their order."""
+        wanted = np.zeros(user_count + 1, dtype=bool)
+        wanted[users] = True
+        return self.where(wanted[self.users])
+
+    def where(self, keep: NDArray[np.bool_]) -> "Ratings":
+        """Keep the ratings that the mask (N,) marks."""
+        return Ratings(self.users[keep], self.items[keep], self.stars[keep])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Lowest and highest rating of a domain."""
+
+    low: float
+    high: float
+
+    def clip(self, scores: Floats) -> Floats:
+        """Move scores outside the scale to its nearer end."""
+        return np.clip(scores, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class PairData:
+    """The split of one pair: ratings of both sides, users by cohort, and source histories."""
+
+    pair: str
+    user_count: int
+    source_item_count: int
+    target_item_count: int
+    source: Ratings
+    """All ratings of the source domain."""
+    target_train: Ratings
+    """Target ratings of everybody but test and validation users."""
+    target_validation: Ratings
+    target_test: Ratings
+    cohorts: dict[str, Index]
+    """User indices, ascending, by cohort: test, validation, bridge, cold, target_only."""
+    histories: Index
+    """(U + 1, L): last positive source items, oldest first, padded with 0 at the end."""
+    history_stars: Floats
+    """(U + 1, L): the ratings of those items; 0 where padded."""
+    source_scale: Scale
+    target_scale: Scale
+    vocabulary: str
+    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+
+    @property
+    def bridge_ratings(self) -> Ratings:
+        """Target ratings of the bridge-training users: the rows of task-oriented training."""
+        return self.target_train.of_users(self.cohorts["bridge"], self.user_count)
+
+    @property
+    def cold_users(self) -> Index:
+        """Users to be given a bridged embedding: real cold-start users and held-out test users, ascending."""
+        return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
+
+
+def load_pair(warehouse: Warehouse, pair: str) -> PairData:
+    """Read one pair's split from the warehouse.
+
+    Raises:
+        WarehouseError: the pair has not been split yet.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
+        sizes = [_largest(connection, *column) for column in _VOCABULARIES]
+        histories, history_stars = _histories(connection, sizes[0], int(summary["history_length"]))
+        part = {name: _ratings(connection, "split_target_ratings", f"part = '{name}'") for name in _PARTS}
+        return PairData(
+            pair=pair,
+            user_count=sizes[0],
+            source_item_count=sizes[1],
+            target_item_count=sizes[2],
+            source=_ratings(connection, "split_source_ratings", "true"),
+            target_train=part["train"],
+            target_validation=part["validation"],
+            target_test=part["test"],
+            cohorts={name: _cohort(connection, name) for name in _COHORTS},
+            histories=histories,
+            history_stars=history_stars,
+            source_scale=Scale(float(summary["source_low"]), float(summary["source_high"])),
+            target_scale=Scale(float(summary["target_low"]), float(summary["target_high"])),
+            vocabulary=str(summary["vocabulary"]),
+        )
+
+
+def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+    """(U + 1,) ids by user index; entry 0, the padding, is empty."""
+    return _ids(warehouse, pair, "split_users", "user")
+
+
+def target_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+    """(T + 1,) ids by target item index; entry 0, the padding, is empty."""
+    return _ids(warehouse, pair, "split_target_items", "item")
+
+
+_VOCABULARIES = (
+    ("split_users", "user_index"),
+    ("split_source_items", "item_index"),
+    ("split_target_items", "item_index"),
+)
+_PARTS = ("train", "validation", "test")
+_COHORTS = ("test", "validation", "bridge", "cold", "target_only")
+
+
+def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
+    row = connection.execute(f"select coalesce(max({column}), 0) from {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _ratings(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> Ratings:
+    # The order is fixed because training shuffles rows by position: without it a seed would not fix the result.
+    columns = connection.execute(
+        f"select user_index::integer u, item_index::integer i, rating::float r from {table} "
+        f"where {condition} order by u, i"
+    ).fetchnumpy()
+    return Ratings(columns["u"], columns["i"], columns["r"])
+
+
+def _cohort(connection: duckdb.DuckDBPyConnection, name: str) -> Index:
+    query = "select user_index::integer u from split_users where cohort = ? order by u"
+    users: Index = connection.execute(query, [name]).fetchnumpy()["u"]
+    return users
+
+
+def _histories(connection: duckdb.DuckDBPyConnection, user_count: int, length: int) -> tuple[Index, Floats]:
+    rows = connection.execute(
+        "select user_index::integer u, position::integer p, item_index::integer i, rating::float r from split_histories"
+    ).fetchnumpy()
+    items = np.zeros((user_count + 1, length), dtype=np.int32)
+    stars = np.zeros((user_count + 1, length), dtype=np.float32)
+    items[rows["u"], rows["p"]] = rows["i"]
+    stars[rows["u"], rows["p"]] = rows["r"]
+    return items, stars
+
+
+def _ids(warehouse: Warehouse, pair: str, table: str, kind: str) -> NDArray[np.object_]:
+    with warehouse.read(SPLIT, pair) as connection:
+        ids = connection.execute(f"select {kind}_id from {table} order by {kind}_index").fetchnumpy()[f"{kind}_id"]
+    return np.concatenate([np.array([""], dtype=object), np.asarray(ids, dtype=object)])

@@ -1,0 +1,267 @@
+"""The stages of a pair, from its split to recommendations: each reads what earlier ones left and leaves its own.
+
+An orchestrator calls one function an asset. Tables go to the warehouse, models to checkpoints under ``home.models``.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ptupcdr_core import artifacts
+from ptupcdr_core.evaluation.cold_start import evaluate
+from ptupcdr_core.home import Home
+from ptupcdr_core.inference import top_items
+from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.methods.simple import simple_baselines
+from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.models.calibrated import CalibratedModel
+from ptupcdr_core.pair_data import Floats, PairData, load_pair, target_item_ids, user_ids
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.bridging import Bridges
+from ptupcdr_core.training.bridging import train_bridges as fit_bridges
+from ptupcdr_core.training.pretraining import train_base_model
+from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
+from ptupcdr_core.training.validation import OnEpoch
+from ptupcdr_core.warehouse import Warehouse
+
+Side = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a stage tells of itself.
+
+    Args:
+        metrics: numbers by name.
+        curves: a metric's value after each epoch, by name.
+        files: the checkpoint's files.
+        tables: small tables to show.
+    """
+
+    metrics: dict[str, float]
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def pretrain(
+    home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
+) -> StageReport:
+    """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``)."""
+    data = _data(home, pair)
+    ratings, items, batch_size = {
+        "source": (data.source, data.source_item_count, settings.source_batch_size),
+        "target": (data.target_train, data.target_item_count, settings.target_batch_size),
+    }[side]
+    curves = _Curves(on_epoch)
+    model = train_base_model(
+        ratings,
+        data.user_count,
+        items,
+        settings,
+        batch_size=batch_size,
+        stream=("source", "target").index(side),
+        on_epoch=curves,
+    )
+    files = _save(home, f"{side}_model", data, model.tensors(), settings, fingerprint, {})
+    metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
+    return StageReport(metrics, curves.values, files)
+
+
+def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
+    """Train the personal bridge and the common ones beside it (asset ``meta_network``)."""
+    data = _data(home, pair)
+    task = load_task(home, data)
+    curves = _Curves(on_epoch)
+    bridges = fit_bridges(task, settings, curves)
+    files = _save(home, "meta_network", data, bridges.tensors(), settings, fingerprint, {"chosen": bridges.chosen})
+    validation = _errors_table(data, bridges.methods(task), settings)
+    metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in validation.itertuples()}
+    return StageReport({**bridges.chosen, **metrics}, curves.values, files, {"validation": validation})
+
+
+def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+    """Give every cold-start user an embedding in the target domain (asset ``bridged_embeddings``)."""
+    data = _data(home, pair)
+    task = load_task(home, data)
+    personal = _load_bridges(home, data).personal
+    users = data.cold_users
+    embeddings = personal.embed(task, users)
+    cohort = np.where(np.isin(users, data.cohorts["test"]), "test", "cold")
+    made_by = personal.made_by(task, users)
+    ids = user_ids(_warehouse(home), pair)[users]
+    table = pa.table(
+        {
+            "pair": _constant(pair, len(users)),
+            "user_id": pa.array(ids, pa.string()),
+            "cohort": pa.array(cohort, pa.string()),
+            "mode": _constant("rating", len(users)),
+            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
+            "made_by": pa.array(made_by, pa.string()),
+        }
+    )
+    _write(home, "bridged_embeddings", pair, {"bridged_embeddings": table}, settings, fingerprint)
+    counts = pd.DataFrame({"cohort": cohort, "made_by": made_by}).value_counts().reset_index(name="users")
+    norms = np.linalg.norm(embeddings, axis=1)
+    return StageReport(
+        {"users": float(len(users)), "mean_norm": float(norms.mean()) if len(users) else 0.0},
+        tables={"users_by_cohort": counts},
+    )
+
+
+def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+    """Measure every method and baseline on the test users (asset ``cold_start_evaluation``)."""
+    data = _data(home, pair)
+    task = load_task(home, data)
+    tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
+    methods = [*simple_baselines(data), tgt, *_load_bridges(home, data).methods(task)]
+    summary, details = evaluate(data, methods, settings, user_ids(_warehouse(home), pair))
+    tables = {
+        "cold_start_evaluation": pa.Table.from_pandas(summary),
+        "cold_start_errors": pa.Table.from_pandas(details),
+    }
+    _write(home, "cold_start_evaluation", pair, tables, settings, fingerprint)
+    metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}
+    return StageReport(metrics, tables={"evaluation": summary})
+
+
+def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+    """The best target items of every cold-start user (asset ``recommendations``)."""
+    warehouse, data = _warehouse(home), _data(home, pair)
+    with warehouse.read("bridged_embeddings", pair) as connection:
+        users: pa.Table = connection.execute("select * from bridged_embeddings order by user_id").to_arrow_table()
+    embeddings = users["embedding"].combine_chunks()
+    vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
+    ids = target_item_ids(warehouse, pair)
+    written = 0
+    with warehouse.write(
+        "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
+    ) as connection:
+        connection.execute(
+            "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
+            "rank integer, item_id varchar, score float, made_by varchar)"
+        )
+        for start, items, scores in top_items(load_task(home, data).target, vectors, settings.top_k):
+            block = users.slice(start, len(items))
+            rows = _recommendation_rows(pair, block, ids[items], data.target_scale.clip(scores))
+            connection.register("block", rows)
+            connection.execute("insert into recommendations select * from block")
+            written += len(rows)
+    return StageReport({"users": float(len(users)), "recommendations": float(written)})
+
+
+def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
+    """The evaluation of a pair, one row a method.
+
+    Raises:
+        WarehouseError: it has not been evaluated.
+    """
+    with _warehouse(home).read("cold_start_evaluation", pair) as connection:
+        return connection.execute("select * from cold_start_evaluation order by rmse desc").fetchdf()
+
+
+def load_model(home: Home, pair: str, side: Side, vocabulary: str) -> Model:
+    """Read one side's base model.
+
+    Raises:
+        ArtifactError: there is none, or it belongs to another split.
+    """
+    checkpoint = artifacts.load(home.models / f"{side}_model", pair, vocabulary=vocabulary)
+    if checkpoint.manifest["settings"]["setting"] == "calibrated":
+        return CalibratedModel.from_tensors(checkpoint.tensors)
+    return BaseModel.from_tensors(checkpoint.manifest["settings"]["base_model"], checkpoint.tensors)
+
+
+def load_task(home: Home, data: PairData) -> BridgeTask:
+    """Lay out bridge training from the pair's split and its two base models."""
+    source, target = (load_model(home, data.pair, side, data.vocabulary) for side in ("source", "target"))
+    return bridge_task(data, source, target)
+
+
+class _Curves:
+    """Collects every epoch's metrics on their way to the listener."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        self.on_epoch = on_epoch
+        self.values: dict[str, list[float]] = {}
+
+    def __call__(self, epoch: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.values.setdefault(name, []).append(value)
+        self.on_epoch(epoch, metrics)
+
+    def last(self) -> dict[str, float]:
+        return {name: values[-1] for name, values in self.values.items()}
+
+
+def _warehouse(home: Home) -> Warehouse:
+    return Warehouse.from_environment(home.warehouse)
+
+
+def _data(home: Home, pair: str) -> PairData:
+    return load_pair(_warehouse(home), pair)
+
+
+def _load_bridges(home: Home, data: PairData) -> Bridges:
+    checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
+    return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+
+
+def _save(
+    home: Home,
+    asset: str,
+    data: PairData,
+    tensors: artifacts.Tensors,
+    settings: Settings,
+    fingerprint: str,
+    entries: dict[str, object],
+) -> list[Path]:
+    manifest = {"asset": asset, "pair": data.pair, "settings": settings.model_dump(), "fingerprint": fingerprint}
+    return artifacts.save(
+        home.models / asset, data.pair, tensors, vocabulary=data.vocabulary, manifest=manifest | entries
+    )
+
+
+def _write(
+    home: Home, asset: str, pair: str, tables: dict[str, pa.Table], settings: Settings, fingerprint: str
+) -> None:
+    with _warehouse(home).write(asset, pair, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
+        for name, table in tables.items():
+            connection.register("arrow_table", table)
+            connection.execute(f"create table {name} as select * from arrow_table")
+            connection.unregister("arrow_table")
+
+
+def _errors_table(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
+    """The methods on the validation users, in the evaluation's form."""
+    from dataclasses import replace
+
+    validation = replace(data, target_test=data.target_validation)
+    ids = np.arange(data.user_count + 1).astype(object)
+    return evaluate(validation, methods, settings, ids)[0][["method", "users", "ratings", "mae", "rmse"]]
+
+
+def _constant(value: str, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value), count)
+
+
+def _recommendation_rows(pair: str, users: pa.Table, items: NDArray[np.object_], scores: Floats) -> pa.Table:
+    count, k = items.shape
+    repeated = {
+        name: users[name].take(pa.array(np.repeat(np.arange(count), k))) for name in ("user_id", "cohort", "mode")
+    }
+    return pa.table(
+        {
+            "pair": _constant(pair, count * k),
+            **repeated,
+            "rank": pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), count)),
+            "item_id": pa.array(items.ravel(), pa.string()),
+            "score": pa.array(scores.ravel()),
+            "made_by": users["made_by"].take(pa.array(np.repeat(np.arange(count), k))),
+        }
+    )

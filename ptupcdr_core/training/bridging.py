@@ -1,0 +1,167 @@
+"""All bridges of a pair, as its setting trains them, and their checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from ptupcdr_core.artifacts import Tensors
+from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.closed_form import fit_common_bridge, fit_mapping, start_personal_bridge
+from ptupcdr_core.training.gradient import train_mapping, train_meta_network
+from ptupcdr_core.training.ridge import user_moments
+from ptupcdr_core.training.task import BridgeTask
+from ptupcdr_core.training.validation import OnEpoch, validation_errors
+
+TUNING_RATE = 3e-4
+"""Step size from the calibrated start, which is near an optimum already; larger ones left it on every pair tried."""
+TUNING_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Bridges:
+    """What the stage ``meta_network`` trains.
+
+    Args:
+        emcdr: the common bridge, mapping-oriented.
+        common: the common bridge, task-oriented: what the calibrated personal bridge starts from; None as published.
+        personal: PTUPCDR.
+        chosen: how the bridges were chosen: epochs, penalties, strength.
+    """
+
+    emcdr: CommonBridge
+    common: CommonBridge | None
+    personal: PersonalBridge
+    chosen: dict[str, float]
+
+    def methods(self, task: BridgeTask) -> list[FittedMethod]:
+        """The bridges as methods that can score."""
+        bridges = {"emcdr": self.emcdr, "common_bridge": self.common, "ptupcdr": self.personal}
+        return [
+            FittedMethod(name, task.target, lambda users, bridge=bridge: bridge.embed(task, users))  # type: ignore[misc]
+            for name, bridge in bridges.items()
+            if bridge is not None
+        ]
+
+    def tensors(self) -> Tensors:
+        """Return all weights by name, as a checkpoint stores them."""
+        network = {f"network.{name}": weight.numpy() for name, weight in self.personal.network.state_dict().items()}
+        common = {} if self.common is None else {"common": self.common.matrix}
+        return {
+            "emcdr": self.emcdr.matrix,
+            "personal.common": self.personal.common,
+            "personal.fallback": self.personal.fallback,
+            "personal.strength": np.array([self.personal.strength], np.float32),
+            **common,
+            **network,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any], chosen: dict[str, float]) -> Self:
+        """Make the bridges that ``tensors()`` described."""
+        weights = {
+            name.removeprefix("network."): torch.from_numpy(tensor)
+            for name, tensor in tensors.items()
+            if name.startswith("network.")
+        }
+        hidden, size = weights["decoder_hidden.weight"].shape
+        common = tensors["personal.common"]
+        network = MetaNetwork(size, hidden, *common.shape)
+        network.load_state_dict(weights)
+        personal = PersonalBridge(network, common, float(tensors["personal.strength"][0]), tensors["personal.fallback"])
+        shared = CommonBridge(tensors["common"]) if "common" in tensors else None
+        return cls(CommonBridge(tensors["emcdr"]), shared, personal, chosen)
+
+
+def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+    """Train the bridges of one pair in the settings' way.
+
+    Args:
+        task: the pair's frozen vectors and training rows.
+        settings: decide how.
+        on_epoch: told every epoch's metrics, their names prefixed with the method's.
+    """
+    train = _train_calibrated if settings.setting == "calibrated" else _train_published
+    return train(task, settings, on_epoch)
+
+
+def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+    emcdr, emcdr_epoch = train_mapping(
+        task,
+        epochs=settings.epochs,
+        batch_size=settings.mapping_batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        rng=_generator(settings, "emcdr"),
+        on_epoch=_prefixed(on_epoch, "emcdr"),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        network = MetaNetwork(task.history_vectors.shape[1], settings.meta_hidden_size, *task.prior.shape)
+    personal = PersonalBridge(network, task.prior, 1.0, emcdr.matrix)
+    epoch = train_meta_network(
+        task,
+        personal,
+        epochs=settings.epochs,
+        batch_size=settings.meta_batch_size,
+        learning_rate=settings.learning_rate,
+        penalty=0.0,
+        rng=_generator(settings, "ptupcdr"),
+        on_epoch=_prefixed(on_epoch, "ptupcdr"),
+        start_counts=False,
+    )
+    return Bridges(emcdr, None, personal, {"emcdr_epoch": emcdr_epoch, "ptupcdr_epoch": epoch})
+
+
+def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+    moments = user_moments(task.rows)
+    emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed)
+    common, common_fit = fit_common_bridge(task, moments, seed=settings.seed)
+    personal, personal_fit = start_personal_bridge(
+        task, moments, common, hidden_size=settings.meta_hidden_size, seed=settings.seed
+    )
+    epoch = 0
+    if np.isfinite(personal_fit.penalty):
+        epoch = train_meta_network(
+            task,
+            personal,
+            epochs=settings.epochs,
+            batch_size=TUNING_BATCH,
+            learning_rate=TUNING_RATE,
+            penalty=personal_fit.penalty,
+            rng=_generator(settings, "ptupcdr"),
+            on_epoch=_prefixed(on_epoch, "ptupcdr"),
+            start_counts=True,
+        )
+    strength = _strength(task, personal) if np.isfinite(personal_fit.penalty) else 0.0
+    chosen = {
+        "emcdr_penalty": emcdr_fit.penalty,
+        "common_penalty": common_fit.penalty,
+        "personal_penalty": personal_fit.penalty,
+        "ptupcdr_epoch": epoch,
+        "personal_strength": strength,
+    }
+    return Bridges(emcdr, common, replace(personal, strength=strength), chosen)
+
+
+def _strength(task: BridgeTask, personal: PersonalBridge) -> float:
+    """How much of the personal part validation users are best served with: none, half or all of it."""
+
+    def rmse(strength: float) -> float:
+        bridge = replace(personal, strength=strength)
+        return validation_errors(task, lambda users: bridge.embed(task, users)).rmse
+
+    return min((1.0, 0.5, 0.0), key=rmse)
+
+
+def _generator(settings: Settings, name: str) -> np.random.Generator:
+    return np.random.default_rng([settings.seed, *name.encode()])
+
+
+def _prefixed(on_epoch: OnEpoch, name: str) -> OnEpoch:
+    return lambda epoch, metrics: on_epoch(epoch, {f"{name}_{metric}": value for metric, value in metrics.items()})

@@ -1,0 +1,108 @@
+"""The calibrated bridges in closed form: a common bridge, and the personal one's start.
+
+Shapes: R bridge-training users, D embedding size, X by Y the bridge, K gate features, H hidden units.
+
+The personal bridge is the common one plus a matrix that is linear in the user's mean history vector, fitted as a ridge
+regression to what the common bridge leaves. That start is written into the paper's meta network as it stands: uniform
+attention, and pairs of hidden units max(z, 0) and max(-z, 0) whose difference is z. Gradient steps go on from there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.training.ridge import RidgeFit, UserMoments, fit_regression, fit_ridge
+from ptupcdr_core.training.task import BridgeTask
+
+COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
+"""10² to 10⁶: coordinates have unit size, so an entry of the bridge is known to about ± 1 / √penalty beforehand."""
+PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(8, 12))
+MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
+"""1 to 10⁴: a row is a whole user here, and there are fewer of them than ratings."""
+MOST_UNKNOWNS = 2_500
+"""The ridge's matrix has this squared entries; beyond, only the strongest directions of the histories are used."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Standardized features of a mean history vector p: z = (p - center) directions.
+
+    Args:
+        center: (D,).
+        directions: (D, K), each scaled so that its feature has unit variance over bridge users.
+    """
+
+    center: Floats
+    directions: Floats
+
+
+def fit_common_bridge(task: BridgeTask, moments: UserMoments, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
+    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves."""
+    vectors = task.source_vectors[moments.users]
+    fit = fit_ridge(vectors, moments.beyond(vectors @ task.prior), COMMON_PENALTIES, seed=seed)
+    return CommonBridge(task.prior + fit.matrix), fit
+
+
+def fit_mapping(task: BridgeTask, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
+    """EMCDR's mapping as a ridge regression: Σ |u^s W - u^t|² over bridge users, around the prior."""
+    vectors = task.source_vectors[task.bridge_users]
+    wanted = task.target_user_vectors[task.bridge_users]
+    fit = fit_regression(vectors, wanted - vectors @ task.prior, MAPPING_PENALTIES, seed=seed)
+    return CommonBridge(task.prior + fit.matrix), fit
+
+
+def start_personal_bridge(
+    task: BridgeTask, moments: UserMoments, common: CommonBridge, *, hidden_size: int, seed: int
+) -> tuple[PersonalBridge, RidgeFit]:
+    """A personal bridge around the common one, its meta network started in closed form."""
+    vectors = task.source_vectors[moments.users]
+    told = task.has_history(moments.users)
+    gate = _gate(mean_histories(task, moments.users[told]), hidden_size, task.prior.size)
+    z = (mean_histories(task, moments.users) - gate.center) @ gate.directions * told[:, None]
+    features = (z[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
+    fit = fit_ridge(features, moments.beyond(vectors @ common.matrix), PERSONAL_PENALTIES, seed=seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape)
+    _write(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
+    return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit
+
+
+def mean_histories(task: BridgeTask, users: Index) -> Floats:
+    """(R, D) float32 mean vector of each user's history; zeros without one."""
+    items = task.histories[users]
+    total = np.zeros((len(users), task.history_vectors.shape[1]), np.float32)
+    for position in range(items.shape[1]):  # one position at a time: (R, L, D) at once would not fit for many users
+        total += task.history_vectors[items[:, position]] * (items[:, position, None] > 0)
+    return np.asarray(total / np.maximum((items > 0).sum(1, keepdims=True), 1), dtype=np.float32)
+
+
+def _gate(means: Floats, hidden_size: int, bridge_size: int) -> Gate:
+    """The strongest directions of the histories, as many as the hidden units and the ridge allow."""
+    size = means.shape[1]
+    if len(means) <= size:
+        return Gate(np.zeros(size, np.float32), np.zeros((size, 1), np.float32))
+    count = max(1, min(size, hidden_size // 2, MOST_UNKNOWNS // bridge_size))
+    center = means.mean(0)
+    variances, axes = np.linalg.eigh(np.cov(means.T.astype(np.float64)).reshape(size, size))
+    strongest = axes[:, ::-1][:, :count] / np.sqrt(np.maximum(variances[::-1][:count], 1e-6))
+    return Gate(center, strongest.astype(np.float32))
+
+
+def _write(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
+    """Make the network's output Σ_k z_k matrices_k, (K, X, Y)."""
+    count = len(matrices)
+    towards, out = torch.from_numpy(gate.directions.T), torch.from_numpy(matrices.reshape(count, -1).T)
+    offset: Tensor = -towards @ torch.from_numpy(gate.center)
+    with torch.no_grad():
+        network.attention_out.weight.zero_()
+        network.decoder_hidden.weight[: 2 * count] = torch.cat([towards, -towards])
+        network.decoder_hidden.bias[: 2 * count] = torch.cat([offset, -offset])
+        network.decoder_out.weight.zero_()
+        network.decoder_out.weight[:, : 2 * count] = torch.cat([out, -out], 1)
+        network.decoder_out.bias.zero_()

@@ -1,0 +1,164 @@
+"""Bridges in closed form: bilinear ridge regressions, their penalty chosen by cross-validation over users.
+
+Shapes: R bridge-training users, N rows, G features of a user, Y coordinates of a target item.
+
+The model of a row of user u is g_u W y, with a user's features g_u and one matrix W (G, Y). Everything that the normal
+equations need of a user is Σ y yᵀ, Σ y t and Σ t², so their cost grows with users, not with rows times features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.training.task import BridgeRows
+
+Doubles = NDArray[np.float64]
+
+FOLDS = 5
+MOST_USERS = 50_000
+"""A closed form of some thousand unknowns needs no more users than this; further ones are left to gradient steps."""
+BLOCK = 512
+"""Users whose outer products are held at a time."""
+
+
+@dataclass(frozen=True)
+class UserMoments:
+    """What a ridge regression needs of each user's rows.
+
+    Args:
+        users: (R,) int32, ascending.
+        second: (R, Y, Y) float32, Σ y yᵀ.
+        first: (R, Y) float32, Σ y t.
+        squares: (R,) float64, Σ t².
+        count: N, the rows of all these users.
+    """
+
+    users: Index
+    second: Floats
+    first: Floats
+    squares: Doubles
+    count: int
+
+    def beyond(self, user_vectors: Floats) -> "UserMoments":
+        """The moments of what is left of t after a prediction û · y, for user vectors û (R, Y)."""
+        predicted = np.einsum("ryz,rz->ry", self.second, user_vectors)
+        crossed = np.einsum("ry,ry->r", user_vectors, self.first, dtype=np.float64)
+        squared = np.einsum("ry,ry->r", user_vectors, predicted, dtype=np.float64)
+        return UserMoments(
+            self.users, self.second, self.first - predicted, self.squares - 2 * crossed + squared, self.count
+        )
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A matrix W and how it was chosen.
+
+    Args:
+        matrix: (G, Y) float32; zeros when no penalty was better than predicting nothing.
+        penalty: the chosen one; infinity when the matrix is zeros.
+        errors: mean squared error over held-out users by penalty, infinity (W = 0) included.
+    """
+
+    matrix: Floats
+    penalty: float
+    errors: dict[float, float]
+
+
+def user_moments(rows: BridgeRows) -> UserMoments:
+    """Sum the rows (ordered by user) of each of the first ``MOST_USERS`` users."""
+    users, starts = np.unique(rows.users, return_index=True)
+    ends = np.append(starts[1:], len(rows.users))
+    users, starts, ends = users[:MOST_USERS], starts[:MOST_USERS], ends[:MOST_USERS]
+    size = rows.vectors.shape[1]
+    second, first = np.empty((len(users), size, size), np.float32), np.empty((len(users), size), np.float32)
+    squares = np.empty(len(users))
+    for at in range(0, len(users), BLOCK):
+        block = slice(at, at + BLOCK)
+        low, high = starts[block][0], ends[block][-1]
+        y, t = rows.vectors[rows.pick[low:high]], rows.wanted[low:high]
+        second[block] = np.add.reduceat(y[:, :, None] * y[:, None, :], starts[block] - low)
+        first[block] = np.add.reduceat(y * t[:, None], starts[block] - low)
+        squares[block] = np.add.reduceat(t.astype(np.float64) ** 2, starts[block] - low)
+    return UserMoments(users.astype(np.int32), second, first, squares, int(ends[-1]))
+
+
+def fit_ridge(features: Floats, moments: UserMoments, penalties: Sequence[float], *, seed: int) -> RidgeFit:
+    """Minimize Σ (t - g_u W y)² + penalty |W|², with the penalty that predicts held-out users best.
+
+    Args:
+        features: (R, G) float32, g of each user of the moments.
+        moments: the users' rows.
+        penalties: candidates; "no bridge at all" is always one more.
+        seed: deals the users to the folds.
+    """
+    fold = _folds(len(moments.users), seed)
+    equations = [_normal_equations(features[fold == k], moments, fold == k) for k in range(FOLDS)]
+    left = np.sum([lhs for lhs, _ in equations], axis=0)
+    right = np.sum([rhs for _, rhs in equations], axis=0)
+    total = float(moments.squares.sum())
+    errors = {float("inf"): total / moments.count}
+    for penalty in penalties:
+        held_out = total
+        for lhs, rhs in equations:
+            w = _solve(left - lhs, right - rhs, penalty)
+            held_out += float(w @ (lhs @ w) - 2 * w @ rhs)
+        errors[float(penalty)] = held_out / moments.count
+    best = min(errors, key=lambda penalty: errors[penalty])
+    shape = features.shape[1], moments.first.shape[1]
+    w = np.zeros(shape[0] * shape[1]) if np.isinf(best) else _solve(left, right, best)
+    return RidgeFit(w.reshape(shape).astype(np.float32), best, errors)
+
+
+def fit_regression(features: Floats, wanted: Floats, penalties: Sequence[float], *, seed: int) -> RidgeFit:
+    """Minimize Σ |wanted_u - g_u W|² + penalty |W|² over users, with the penalty that predicts held-out users best.
+
+    Args:
+        features: (R, G) float32.
+        wanted: (R, Y) float32.
+        penalties: candidates; "predict nothing" is always one more.
+        seed: deals the users to the folds.
+    """
+    fold = _folds(len(features), seed)
+    x, y = features.astype(np.float64), wanted.astype(np.float64)
+    left = [x[fold == k].T @ x[fold == k] for k in range(FOLDS)]
+    right = [x[fold == k].T @ y[fold == k] for k in range(FOLDS)]
+    errors = {float("inf"): float(np.square(y).sum()) / len(y)}
+    for penalty in penalties:
+        ridge = penalty * np.eye(x.shape[1])
+        residuals = (
+            y[fold == k] - x[fold == k] @ np.linalg.solve(sum(left) - left[k] + ridge, sum(right) - right[k])
+            for k in range(FOLDS)
+        )
+        errors[float(penalty)] = sum(float(np.square(residual).sum()) for residual in residuals) / len(y)
+    best = min(errors, key=lambda penalty: errors[penalty])
+    if np.isinf(best):
+        return RidgeFit(np.zeros((x.shape[1], y.shape[1]), np.float32), best, errors)
+    matrix = np.linalg.solve(sum(left) + best * np.eye(x.shape[1]), sum(right))
+    return RidgeFit(matrix.astype(np.float32), best, errors)
+
+
+def _folds(users: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(users) % FOLDS
+
+
+def _normal_equations(features: Floats, moments: UserMoments, members: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+    """Left (G·Y, G·Y) and right (G·Y,) side over the member users."""
+    second, first = moments.second[members], moments.first[members]
+    G, Y = features.shape[1], first.shape[1]
+    left = np.zeros((G * G, Y * Y))
+    for at in range(0, len(features), BLOCK):
+        g, s = features[at : at + BLOCK], second[at : at + BLOCK]
+        left += (g[:, :, None] * g[:, None, :]).reshape(len(g), -1).T @ s.reshape(len(g), -1)
+    right = features.astype(np.float64).T @ first
+    return left.reshape(G, G, Y, Y).transpose(0, 2, 1, 3).reshape(G * Y, G * Y), right.reshape(-1)
+
+
+def _solve(left: Doubles, right: Doubles, penalty: float) -> Doubles:
+    ridge = torch.from_numpy(left).clone()
+    ridge.diagonal().add_(penalty)
+    solution = torch.cholesky_solve(torch.from_numpy(right)[:, None], torch.linalg.cholesky(ridge))
+    return solution[:, 0].numpy()
