@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptupcdr_core.checkpoints import load_bridge_task
 from ptupcdr_core.errors import UnknownUserError
 from ptupcdr_core.home import Home
 from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Scale, load_pair, target_item_ids
+from ptupcdr_core.pair_data import Floats, load_pair, target_item_ids
 from ptupcdr_core.warehouse import Warehouse
 
 CELLS = 1 << 25
@@ -76,8 +77,6 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10) -> list[Recommen
         WarehouseError: the pair has not been materialized.
         ArtifactError: its models are missing or belong to another split.
     """
-    from ptupcdr_core.stages import load_task  # stages needs top_items
-
     warehouse = Warehouse.from_environment(home.warehouse)
     with warehouse.read("bridged_embeddings", pair) as connection:
         query = "select embedding, made_by from bridged_embeddings where user_id = ? and mode = 'rating'"
@@ -89,15 +88,10 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10) -> list[Recommen
             f"lists them"
         )
     data = load_pair(warehouse, pair)
-    task = load_task(home, data)
-    _, items, scores = next(iter(top_items(task.target, np.array([found[0]], np.float32), k)))
+    target = load_bridge_task(home, data).target
+    _, items, scores = next(iter(top_items(target, np.array([found[0]], np.float32), k)))
     ids = target_item_ids(warehouse, pair)
     return [
         Recommendation(rank, str(ids[item]), float(score), str(found[1]))
-        for rank, (item, score) in enumerate(zip(items[0], clipped(scores[0], data.target_scale), strict=True), start=1)
+        for rank, (item, score) in enumerate(zip(items[0], data.target_scale.clip(scores[0]), strict=True), start=1)
     ]
-
-
-def clipped(scores: Floats, scale: Scale) -> Floats:
-    """Scores as stars a user could give."""
-    return scale.clip(scores)

@@ -5,31 +5,24 @@ An orchestrator calls one function an asset. Tables go to the warehouse, models 
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core import artifacts
+from ptupcdr_core.checkpoints import Side, load_bridge_task, load_bridges, save_model
 from ptupcdr_core.evaluation.cold_start import evaluate
 from ptupcdr_core.home import Home
 from ptupcdr_core.inference import top_items
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.models.base import BaseModel
-from ptupcdr_core.models.calibrated import CalibratedModel
 from ptupcdr_core.pair_data import Floats, PairData, load_pair, target_item_ids, user_ids
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training.bridging import Bridges
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.pretraining import train_base_model
-from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 from ptupcdr_core.training.validation import OnEpoch
 from ptupcdr_core.warehouse import Warehouse
-
-Side = Literal["source", "target"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def pretrain(
         stream=("source", "target").index(side),
         on_epoch=curves,
     )
-    files = _save(home, f"{side}_model", data, model.tensors(), settings, fingerprint, {})
+    files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, {})
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)
 
@@ -76,10 +69,10 @@ def pretrain(
 def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
     """Train the personal bridge and the common ones beside it (asset ``meta_network``)."""
     data = _data(home, pair)
-    task = load_task(home, data)
+    task = load_bridge_task(home, data)
     curves = _Curves(on_epoch)
     bridges = fit_bridges(task, settings, curves)
-    files = _save(home, "meta_network", data, bridges.tensors(), settings, fingerprint, {"chosen": bridges.chosen})
+    files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, {"chosen": bridges.chosen})
     validation = _errors_table(data, bridges.methods(task), settings)
     metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in validation.itertuples()}
     return StageReport({**bridges.chosen, **metrics}, curves.values, files, {"validation": validation})
@@ -88,8 +81,8 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
 def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Give every cold-start user an embedding in the target domain (asset ``bridged_embeddings``)."""
     data = _data(home, pair)
-    task = load_task(home, data)
-    personal = _load_bridges(home, data).personal
+    task = load_bridge_task(home, data)
+    personal = load_bridges(home, data).personal
     users = data.cold_users
     embeddings = personal.embed(task, users)
     cohort = np.where(np.isin(users, data.cohorts["test"]), "test", "cold")
@@ -117,9 +110,9 @@ def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: st
 def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Measure every method and baseline on the test users (asset ``cold_start_evaluation``)."""
     data = _data(home, pair)
-    task = load_task(home, data)
+    task = load_bridge_task(home, data)
     tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
-    methods = [*simple_baselines(data), tgt, *_load_bridges(home, data).methods(task)]
+    methods = [*simple_baselines(data), tgt, *load_bridges(home, data).methods(task)]
     summary, details = evaluate(data, methods, settings, user_ids(_warehouse(home), pair))
     tables = {
         "cold_start_evaluation": pa.Table.from_pandas(summary),
@@ -146,41 +139,13 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
             "rank integer, item_id varchar, score float, made_by varchar)"
         )
-        for start, items, scores in top_items(load_task(home, data).target, vectors, settings.top_k):
+        for start, items, scores in top_items(load_bridge_task(home, data).target, vectors, settings.top_k):
             block = users.slice(start, len(items))
             rows = _recommendation_rows(pair, block, ids[items], data.target_scale.clip(scores))
             connection.register("block", rows)
             connection.execute("insert into recommendations select * from block")
             written += len(rows)
     return StageReport({"users": float(len(users)), "recommendations": float(written)})
-
-
-def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
-    """The evaluation of a pair, one row a method.
-
-    Raises:
-        WarehouseError: it has not been evaluated.
-    """
-    with _warehouse(home).read("cold_start_evaluation", pair) as connection:
-        return connection.execute("select * from cold_start_evaluation order by rmse desc").fetchdf()
-
-
-def load_model(home: Home, pair: str, side: Side, vocabulary: str) -> Model:
-    """Read one side's base model.
-
-    Raises:
-        ArtifactError: there is none, or it belongs to another split.
-    """
-    checkpoint = artifacts.load(home.models / f"{side}_model", pair, vocabulary=vocabulary)
-    if checkpoint.manifest["settings"]["setting"] == "calibrated":
-        return CalibratedModel.from_tensors(checkpoint.tensors)
-    return BaseModel.from_tensors(checkpoint.manifest["settings"]["base_model"], checkpoint.tensors)
-
-
-def load_task(home: Home, data: PairData) -> BridgeTask:
-    """Lay out bridge training from the pair's split and its two base models."""
-    source, target = (load_model(home, data.pair, side, data.vocabulary) for side in ("source", "target"))
-    return bridge_task(data, source, target)
 
 
 class _Curves:
@@ -205,26 +170,6 @@ def _warehouse(home: Home) -> Warehouse:
 
 def _data(home: Home, pair: str) -> PairData:
     return load_pair(_warehouse(home), pair)
-
-
-def _load_bridges(home: Home, data: PairData) -> Bridges:
-    checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
-    return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
-
-
-def _save(
-    home: Home,
-    asset: str,
-    data: PairData,
-    tensors: artifacts.Tensors,
-    settings: Settings,
-    fingerprint: str,
-    entries: dict[str, object],
-) -> list[Path]:
-    manifest = {"asset": asset, "pair": data.pair, "settings": settings.model_dump(), "fingerprint": fingerprint}
-    return artifacts.save(
-        home.models / asset, data.pair, tensors, vocabulary=data.vocabulary, manifest=manifest | entries
-    )
 
 
 def _write(

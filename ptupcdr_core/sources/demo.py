@@ -96,4 +96,4 @@ def _rotation(rng: np.random.Generator) -> np.ndarray:
 def _exposure(popularity: np.ndarray, genre: np.ndarray, cluster: int) -> np.ndarray:
     """Probability of meeting each item: popular ones, and above all those of the cluster's favourite genre."""
     weight = popularity * np.where(genre == cluster, EXPOSURE, 1.0)
-    return weight / weight.sum()
+    return np.asarray(weight / weight.sum())

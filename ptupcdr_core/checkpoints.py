@@ -1,0 +1,59 @@
+"""The checkpoints of a pair's models: what each holds, and how a model is made from it again."""
+
+from pathlib import Path
+from typing import Literal
+
+from ptupcdr_core import artifacts
+from ptupcdr_core.home import Home
+from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.models.calibrated import CalibratedModel
+from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.bridging import Bridges
+from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
+
+Side = Literal["source", "target"]
+
+
+def save_model(
+    home: Home,
+    asset: str,
+    data: PairData,
+    tensors: artifacts.Tensors,
+    settings: Settings,
+    fingerprint: str,
+    entries: dict[str, object],
+) -> list[Path]:
+    """Write one asset's checkpoint with what made it, and return its files."""
+    manifest = {"asset": asset, "pair": data.pair, "settings": settings.model_dump(), "fingerprint": fingerprint}
+    return artifacts.save(
+        home.models / asset, data.pair, tensors, vocabulary=data.vocabulary, manifest=manifest | entries
+    )
+
+
+def load_model(home: Home, pair: str, side: Side, vocabulary: str) -> Model:
+    """Read one side's base model.
+
+    Raises:
+        ArtifactError: there is none, or it belongs to another split.
+    """
+    checkpoint = artifacts.load(home.models / f"{side}_model", pair, vocabulary=vocabulary)
+    if checkpoint.manifest["settings"]["setting"] == "calibrated":
+        return CalibratedModel.from_tensors(checkpoint.tensors)
+    return BaseModel.from_tensors(checkpoint.manifest["settings"]["base_model"], checkpoint.tensors)
+
+
+def load_bridge_task(home: Home, data: PairData) -> BridgeTask:
+    """Lay out bridge training from the pair's split and its two base models."""
+    source, target = (load_model(home, data.pair, side, data.vocabulary) for side in ("source", "target"))
+    return bridge_task(data, source, target)
+
+
+def load_bridges(home: Home, data: PairData) -> Bridges:
+    """Read the bridges that were trained for a pair's present split.
+
+    Raises:
+        ArtifactError: there are none, or they belong to another split.
+    """
+    checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
+    return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
