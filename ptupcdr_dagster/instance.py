@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock
 
 from ptupcdr_core.home import Home
 
@@ -36,9 +37,15 @@ def dagster_home(home: Home) -> Path:
 
 
 def open_instance(home: Home) -> dg.DagsterInstance:
-    """The instance of ``dagster_home``; close it with ``with``."""
-    dagster_home(home)
-    return dg.DagsterInstance.get()
+    """The instance of ``dagster_home``; close it with ``with``.
+
+    One process at a time, because two that find no SQLite store both make its tables, and one of them fails.
+    """
+    with FileLock(dagster_home(home) / ".ptupcdr.lock"):
+        instance = dg.DagsterInstance.get()
+        # These are opened, and made, only when they are first used.
+        _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+        return instance
 
 
 def write_workspace(home: Home) -> Path:

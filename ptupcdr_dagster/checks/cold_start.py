@@ -8,7 +8,6 @@ import dagster as dg
 from ptupcdr_core.home import Home
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, has_columns, no_rows, specs, unique
-from ptupcdr_dagster.checks.models import read_checkpoint
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
@@ -57,6 +56,17 @@ EMBEDDING_FACTS = (
             no_rows(
                 "select user_id, mode from bridged_embeddings where embedding is null "
                 "or len(list_filter(embedding::float[], lambda x: x is null or not isfinite(x))) > 0"
+            ),
+        ),
+    ),
+    Fact(
+        "embeddings_are_not_collapsed",
+        "Users' embeddings differ: a bridge that collapsed says the same of everybody.",
+        (
+            no_rows(
+                "select * from (select mode, count(*) as users, count(distinct embedding) as embeddings "
+                "from bridged_embeddings where made_by = 'bridge' group by mode) as amounts "
+                "where users > 1 and embeddings = 1"
             ),
         ),
     ),
@@ -167,11 +177,14 @@ def split_file(home: Home, pair: str) -> str:
 
 
 def target_norm(home: Home, pair: str) -> float:
-    """Median length of the target model's own user embeddings, users it has never seen left out."""
+    """Median length of the target model's own user vectors, in the bridge's coordinates; unknown users left out."""
     import numpy as np
 
-    users = read_checkpoint(home, "target_model", pair).tensors["users"]
-    norms = np.linalg.norm(users[1:].astype(float), axis=1)
+    from ptupcdr_core.checkpoints import load_bridge_task
+    from ptupcdr_core.pair_data import load_pair
+
+    own = load_bridge_task(home, load_pair(Warehouse.from_environment(home.warehouse), pair)).target_user_vectors
+    norms = np.linalg.norm(own[1:].astype(float), axis=1)
     return float(np.median(norms[norms > 0]))
 
 

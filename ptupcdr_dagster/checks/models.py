@@ -24,7 +24,8 @@ FACTS = (
     ),
     Fact(
         "embeddings_are_not_collapsed",
-        "The rows of every embedding and weight matrix differ: a training that collapsed says the same of everybody.",
+        "The rows of every embedding and of the network's layers differ: a training that collapsed says the same of "
+        "everybody.",
         (between("spread", 1e-6, None),),
     ),
 )
@@ -38,24 +39,25 @@ def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
 
 
 def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":
-    """One row a matrix (several rows and columns) or other tensor: entries, how many are not finite, spread of rows.
+    """One row a tensor: its entries, how many are not finite, and the spread of its rows.
 
-    Spread is the largest standard deviation of a column over the rows, row 0 (padding) left out; for anything that
-    is not a matrix it is 1, since nothing can be said of its rows.
+    Spread is the largest standard deviation of a column over the rows, row 0 (padding) left out. It is given for
+    embeddings and layers of the network; a bridge's matrix may well be constant, such as the prior that is all zero.
     """
     import pandas as pd
 
-    return pd.DataFrame([{"tensor": name} | _summary(tensor) for name, tensor in sorted(tensors.items())])
+    return pd.DataFrame([_summary(name, tensor) for name, tensor in sorted(tensors.items())])
 
 
-def _summary(tensor: "NDArray[np.floating[Any]]") -> dict[str, float | int]:
+def _summary(name: str, tensor: "NDArray[np.floating[Any]]") -> "dict[str, str | float | int | None]":
     import numpy as np
 
     finite = np.isfinite(tensor)
-    is_matrix = tensor.ndim == 2 and tensor.shape[0] > 2
-    rows = np.where(finite, tensor, 0)[1:] if is_matrix else tensor
-    spread = float(rows.std(axis=0).max()) if is_matrix else 1.0
-    return {"entries": int(tensor.size), "not_finite": int((~finite).sum()), "spread": spread}
+    learned_by_row = name.endswith("_embedding") or (name.startswith("network.") and tensor.ndim == 2)
+    spread = None
+    if learned_by_row and len(tensor) > 2:
+        spread = float(np.where(finite, tensor, 0)[1:].std(axis=0).max())
+    return {"tensor": name, "entries": int(tensor.size), "not_finite": int((~finite).sum()), "spread": spread}
 
 
 def _model_checks(asset: str) -> dg.AssetChecksDefinition:

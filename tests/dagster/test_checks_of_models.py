@@ -21,7 +21,8 @@ def failing(tensors: dict[str, np.ndarray]) -> set[str]:
 def tensors() -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     users, items = (random.normal(size=(30, 4)).astype(np.float32) for _ in range(2))
-    return {"users": users, "items": items, "bias": np.zeros(30, np.float32)}
+    bridge = np.zeros((4, 4), np.float32)
+    return {"user_embedding": users, "item_embedding": items, "network.out.weight": users.copy(), "prior": bridge}
 
 
 def test_a_sound_model_passes(tensors: dict[str, np.ndarray]) -> None:
@@ -29,15 +30,16 @@ def test_a_sound_model_passes(tensors: dict[str, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("name", ["users", "items", "bias"])
+@pytest.mark.parametrize("name", ["user_embedding", "item_embedding", "network.out.weight", "prior"])
 def test_a_weight_that_is_not_finite(tensors: dict[str, np.ndarray], name: str, value: float) -> None:
     tensors[name].flat[7] = value
     assert failing(tensors) == {"weights_are_finite"}
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0])
-def test_rows_that_are_all_the_same(tensors: dict[str, np.ndarray], level: float) -> None:
-    tensors["items"][1:] = level  # the padding row is another one, and does not count
+@pytest.mark.parametrize("name", ["item_embedding", "network.out.weight"])
+def test_rows_that_are_all_the_same(tensors: dict[str, np.ndarray], name: str, level: float) -> None:
+    tensors[name][1:] = level  # the padding row is another one, and does not count
     assert failing(tensors) == {"embeddings_are_not_collapsed"}
 
 

@@ -169,9 +169,10 @@ EMBEDDINGS = [
         "update bridged_embeddings set embedding = [100 * x for x in embedding]::float[4]",
         {"norms_are_comparable_with_the_target_model"},
     ),
+    ("update bridged_embeddings set embedding = [1, 0, 0, 0]::float[4]", {"embeddings_are_not_collapsed"}),
     (
         "update bridged_embeddings set embedding = [0, 0, 0, 0]::float[4]",
-        {"norms_are_comparable_with_the_target_model"},
+        {"embeddings_are_not_collapsed", "norms_are_comparable_with_the_target_model"},
     ),
     ("update bridged_embeddings set made_by = null where rowid = 0", {"every_fallback_is_declared"}),
     ("update bridged_embeddings set made_by = 'chance' where rowid = 0", {"every_fallback_is_declared"}),

@@ -1,0 +1,299 @@
+"""The backfill in this process: what it makes, what it records, and what it finds up to date afterwards."""
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
+
+from ptupcdr_core.errors import PtupcdrError, WarehouseError
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster import freshness
+from ptupcdr_dagster.backfill import Backfill, Report, lineage
+from ptupcdr_dagster.definitions import defs
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.partitions import CATALOG
+from ptupcdr_dagster.resources import run_config
+
+PAIR_ASSETS = lineage(BRIDGE_PAIR)
+STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A home in which one pair was backfilled, and the Dagster instance that knows of it."""
+
+    home: Home
+    instance: dg.DagsterInstance
+    report: Report
+    heard: list[tuple[str, str, str]]
+
+    def plan(self, settings: Settings = SETTINGS, *, force: bool = False) -> dict[str, list[str]]:
+        plan = Backfill(self.instance, self.home, settings, force).plan([CATALOG.pair(PAIR)])
+        return {partition: assets for (_, partition), assets in plan.items() if assets}
+
+    def run(self, settings: Settings = SETTINGS) -> Report:
+        return run(self.instance, self.home, settings)
+
+    def materialization(self, asset: str, partition: str) -> dg.AssetMaterialization:
+        selection = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition])
+        found = self.instance.fetch_materializations(selection, limit=1).records[0].asset_materialization
+        assert found is not None
+        return found
+
+
+def run(instance: dg.DagsterInstance, home: Home, settings: Settings, heard: list | None = None) -> Report:
+    def hear(*event: str) -> None:
+        if heard is not None:
+            heard.append(event)
+
+    backfill = Backfill(instance, home, settings, listener=hear)
+    pairs = [CATALOG.pair(PAIR)]
+    return [report for _, report in backfill.run(pairs, backfill.plan(pairs))][-1]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    root = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PTUPCDR_HOME", str(root / "home"))
+        patch.setenv("PTUPCDR_CATALOG", str(CATALOG_PATH))
+        for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
+            patch.delenv(name, raising=False)
+        (root / "dagster").mkdir()
+        with dg.DagsterInstance.local_temp(str(root / "dagster")) as instance:
+            heard: list[tuple[str, str, str]] = []
+            home = Home(root / "home")
+            yield Made(home, instance, run(instance, home, SETTINGS, heard), heard)
+
+
+@pytest.fixture
+def made(original: Made, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """The backfilled home, to be looked at only."""
+    monkeypatch.setenv("PTUPCDR_HOME", str(original.home.root))
+    return original
+
+
+@pytest.fixture
+def mine(original: Made, home: Home, tmp_path: Path) -> Iterator[Made]:
+    """A copy of it, to be changed."""
+    shutil.copytree(original.home.root, home.root)
+    shutil.copytree(original.instance.root_directory, tmp_path / "dagster")
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Made(home, instance, original.report, original.heard)
+
+
+def test_everything_of_the_pair_is_made_and_nothing_else(made: Made) -> None:
+    assert made.report.failures == []
+    assert made.report.made == {"books": ["raw_ratings"], "movies": ["raw_ratings"], PAIR: PAIR_ASSETS}
+    assert Warehouse(made.home.warehouse).partitions("raw_ratings") == ["books", "movies"]
+
+
+def test_progress_is_heard_of_in_order(made: Made) -> None:
+    done = [(partition, asset) for partition, asset, state in made.heard if state == "done"]
+    assert [step for step in done if not step[1].endswith("_checks")] == [(p, asset) for asset, p in STAGES]
+
+
+def test_each_run_shows_in_dagster_with_its_settings(made: Made) -> None:
+    runs = {run.tags["dagster/partition"]: run for run in made.instance.get_runs()}
+    assert {partition: run.job_name for partition, run in runs.items()} == {
+        "books": INGEST_DOMAIN,
+        "movies": INGEST_DOMAIN,
+        PAIR: BRIDGE_PAIR,
+    }
+    assert all(run.status == dg.DagsterRunStatus.SUCCESS for run in runs.values())
+    assert all(run.run_config == run_config(SETTINGS) for run in runs.values())
+
+
+def test_every_check_was_made_on_its_partition(made: Made) -> None:
+    for definition in defs.asset_checks or []:
+        for spec in definition.check_specs:
+            partition = "books" if spec.asset_key == dg.AssetKey("raw_ratings") else PAIR
+            [record] = made.instance.event_log_storage.get_asset_check_execution_history(
+                spec.key, limit=1, partition_filter=freshness.PartitionKeyFilter(key=partition)
+            )
+            assert record.evaluation is not None, spec.key
+            assert record.evaluation.passed or not spec.blocking, spec.key
+
+
+def test_metadata_that_a_person_would_look_at(made: Made) -> None:
+    ratings = made.materialization("raw_ratings", "books").metadata
+    warehouse = Warehouse(made.home.warehouse)
+    with warehouse.read("raw_ratings", "books") as connection:
+        assert ratings["dagster/row_count"].value == connection.table("raw_ratings").count("*").fetchall()[0][0]
+    columns = [column.name for column in ratings["dagster/column_schema"].value.columns]
+    assert columns == ["domain", "user_id", "item_id", "rating", "timestamp"]
+    assert ratings["duckdb_file"].value == str(warehouse.file("raw_ratings", "books"))
+    for asset in ("source_model", "target_model", "meta_network"):
+        metadata = made.materialization(asset, PAIR).metadata
+        picture = metadata["learning_curves"].value.partition("base64,")[2].rstrip(")")
+        assert base64.b64decode(picture).startswith(b"\x89PNG")
+        assert Path(metadata["checkpoint"].value).is_file()
+    evaluation = made.materialization("cold_start_evaluation", PAIR).metadata
+    tables = [value for value in evaluation.values() if isinstance(value, dg.TableMetadataValue)]
+    assert any("rmse" in record.data for value in tables for record in value.records)
+
+
+def test_content_and_event_carry_the_same_fingerprint(made: Made) -> None:
+    for asset, partition in STAGES:
+        stored = freshness.stored_provenance(made.home, asset, partition)
+        assert stored is not None
+        noted = made.materialization(asset, partition).metadata[freshness.FINGERPRINT].value
+        assert len(noted) == 64
+        assert stored[freshness.FINGERPRINT] == noted, asset
+
+
+def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
+    from mlflow import MlflowClient
+
+    from ptupcdr_dagster.tracking import own_store
+
+    client = MlflowClient(own_store(made.home))
+    experiment = client.get_experiment_by_name("ptupcdr")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    parents = {run.info.run_id: run for run in runs if run.data.tags["ptupcdr.level"] == "pipeline"}
+    stages = {
+        (r.data.tags["dagster.asset"], r.data.tags["dagster.partition"]): r
+        for r in runs
+        if "dagster.asset" in r.data.tags
+    }
+    assert len(parents) == 3
+    assert sorted(stages) == sorted(STAGES)
+    for (asset, partition), run in stages.items():
+        parent = parents[run.data.tags["mlflow.parentRunId"]]
+        assert run.data.tags["dagster.run_id"] == parent.data.tags["dagster.run_id"]
+        assert made.instance.get_run_by_id(run.data.tags["dagster.run_id"]) is not None
+        assert run.data.tags["dagster.retry_number"] == "0"
+        assert run.data.params["beta"] == "0.2"
+        assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == [partition]
+        assert made.materialization(asset, partition).metadata["mlflow_run"].value.endswith(f"/runs/{run.info.run_id}")
+
+
+def test_mlflow_keeps_every_epoch_and_the_checkpoint(made: Made) -> None:
+    from mlflow import MlflowClient
+
+    from ptupcdr_dagster.tracking import own_store
+
+    client = MlflowClient(own_store(made.home))
+    experiment = client.get_experiment_by_name("ptupcdr")
+    [run] = client.search_runs([experiment.experiment_id], "tags.`dagster.asset` = 'source_model'")
+    histories = [client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
+    assert max(len({metric.step for metric in history}) for history in histories) >= SETTINGS.epochs
+    files = {Path(file.path).suffix for file in client.list_artifacts(run.info.run_id, "checkpoint")}
+    assert files == {".json", ".safetensors"}
+
+
+def test_what_was_made_is_up_to_date(made: Made) -> None:
+    assert made.plan() == {}
+
+
+def test_force_makes_everything_again(made: Made) -> None:
+    assert made.plan(force=True) == {"books": ["raw_ratings"], "movies": ["raw_ratings"], PAIR: PAIR_ASSETS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        ({"beta": 0.5}, PAIR_ASSETS),
+        ({"seed": 1}, PAIR_ASSETS),
+        ({"setting": "published"}, PAIR_ASSETS[1:]),
+        ({"top_k": 5}, ["recommendations"]),
+    ],
+)
+def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, object], stale: list[str]) -> None:
+    assert made.plan(SETTINGS.model_copy(update=changed)) == {PAIR: stale}
+
+
+def test_a_changed_source_file_asks_for_its_domain_and_pairs(made: Made) -> None:
+    file = CATALOG_PATH.with_name("movies.csv")
+    before = file.stat()
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    try:
+        assert made.plan() == {"movies": ["raw_ratings"], PAIR: PAIR_ASSETS}
+    finally:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("asset", ["domain_splits", "target_model", "recommendations"])
+def test_a_lost_file_is_made_again(mine: Made, asset: str) -> None:
+    if asset in freshness.MODELS:
+        next((mine.home.models / asset).glob("*.safetensors")).unlink()
+    else:
+        Warehouse(mine.home.warehouse).file(asset, PAIR).unlink()
+    assert mine.plan() == {PAIR: [asset]}
+
+
+def test_a_file_of_another_origin_is_made_again(mine: Made) -> None:
+    tamper(Warehouse(mine.home.warehouse).file("recommendations", PAIR), "update provenance set fingerprint = 'other'")
+    assert mine.plan() == {PAIR: ["recommendations"]}
+
+
+def test_a_failed_blocking_check_is_not_up_to_date(mine: Made) -> None:
+    failed = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey("domain_splits"),
+        check_name="cohorts_are_disjoint",
+        passed=False,
+        metadata={},
+        partition=PAIR,
+    )
+    mine.instance.report_runless_asset_event(failed)
+    assert mine.plan() == {PAIR: ["domain_splits"]}
+
+
+def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
+    mine: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    from ptupcdr_dagster.tracking import own_store
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise PtupcdrError("the disk is full: make room")
+
+    settings = SETTINGS.model_copy(update={"beta": 0.3})
+    with monkeypatch.context() as patch:
+        patch.setattr("ptupcdr_core.stages.bridge_cold_users", fail)
+        report = mine.run(settings)
+    [finding] = report.failures
+    assert (finding.partition, finding.asset) == (PAIR, "bridged_embeddings")
+    assert finding.message == "PtupcdrError: the disk is full: make room"
+    assert report.made[PAIR] == ["domain_splits", "source_model", "target_model", "meta_network"]
+    client = MlflowClient(own_store(mine.home))
+    [run] = client.search_runs(["1"], "attributes.status = 'FAILED'")
+    assert run.data.tags["dagster.asset"] == "bridged_embeddings"
+    assert "the disk is full" in run.data.tags["error"]
+    assert mine.plan(settings) == {PAIR: ["bridged_embeddings", "cold_start_evaluation", "recommendations"]}
+    assert mine.run(settings).failures == []
+    assert mine.plan(settings) == {}
+
+
+def test_a_failed_check_holds_back_what_follows(mine: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ptupcdr_core.splits
+
+    build = ptupcdr_core.splits.build_split
+
+    def leak(pair, source, target, warehouse, *rest):  # type: ignore[no-untyped-def]
+        report = build(pair, source, target, warehouse, *rest)
+        tamper(warehouse.file("domain_splits", pair.key), "update split_target_ratings set part = 'train'")
+        return report
+
+    monkeypatch.setattr("ptupcdr_core.splits.build_split", leak)
+    report = mine.run(SETTINGS.model_copy(update={"seed": 3}))
+    [finding] = report.failures
+    assert (finding.partition, finding.asset) == (PAIR, "domain_splits")
+    assert finding.message.startswith("no_test_user_in_target_training: ")
+    assert report.made[PAIR] == ["domain_splits"]
+
+
+def test_a_stage_refuses_upstream_content_of_other_settings(made: Made) -> None:
+    [source_model] = [a for a in defs.assets or [] if a.key == dg.AssetKey("source_model")]
+    with pytest.raises(WarehouseError, match=r"domain_splits of books__movies was made with beta=0\.2, .* beta=0\.4"):
+        freshness.current_fingerprint(source_model, made.home, PAIR, SETTINGS.model_copy(update={"beta": 0.4}))

@@ -1,0 +1,298 @@
+"""The programs themselves, each a process of its own, on a small catalog."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+from catalogs import PAIRS, SPANS, small_catalog, write_domain
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.backfill import lineage
+from ptupcdr_dagster.jobs import BRIDGE_PAIR
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--epochs", "2", "--embedding-size", "4"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A catalog and a home of its own."""
+
+    catalog: Path
+    home: Home
+
+    def environment(self, **more: str) -> dict[str, str]:
+        ours = {"PTUPCDR_CATALOG": str(self.catalog), "PTUPCDR_HOME": str(self.home.root), **more}
+        paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | paths | ours
+
+    def start(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
+        code = "from ptupcdr_dagster.cli import app; app(prog_name='ptupcdr')"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env=self.environment(**more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments, **more)
+        output, errors = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_config(str(self.home.dagster))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose first backfill found the music ratings missing."""
+    root = tmp_path_factory.mktemp("project")
+    catalog = small_catalog(root / "catalog", [("books", "movies"), ("movies", "music")])
+    (root / "catalog" / "music.csv").unlink()
+    return Project(catalog, Home(root / "home"))
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> "subprocess.CompletedProcess[str]":
+    return project.run("backfill", *QUICK)
+
+
+def test_a_failed_domain_fails_its_pairs_only(first: "subprocess.CompletedProcess[str]", project: Project) -> None:
+    assert first.returncode == 1
+    lines = first.stderr.splitlines()
+    failed = [line for line in lines if line.startswith("failed ") and ":" in line]
+    assert len(failed) == 2
+    assert failed[0].startswith("failed music raw_ratings: SourceError: ")
+    assert "music.csv" in failed[0]
+    assert failed[1] == "failed movies__music domain_splits: not run, since raw_ratings of music failed"
+    [log] = (project.home.root / "logs").glob("*.log")
+    assert lines[-1] == f"The whole log: {log}"
+    assert "music.csv" in log.read_text()
+    assert "Traceback" not in first.stderr + first.stdout
+    assert "books__movies" in first.stdout
+    assert "ptupcdr" in first.stdout
+
+
+def test_the_next_backfill_goes_on_where_it_stopped(
+    first: "subprocess.CompletedProcess[str]", project: Project
+) -> None:
+    write_domain(project.catalog.with_name("music.csv"), "music", SPANS["music"])
+    done = project.run("backfill", *QUICK)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if line.startswith("up to date")] == [
+        "up to date books",
+        "up to date movies",
+        "up to date books__movies",
+    ]
+    assert any(line.startswith("made       music: raw_ratings") for line in lines)
+    assert any(line.startswith("made       movies__music: domain_splits") for line in lines)
+    with project.instance() as instance:
+        assert len(instance.get_runs()) == 6
+
+
+def test_evaluate_prints_the_agreed_json(first: "subprocess.CompletedProcess[str]", project: Project) -> None:
+    done = project.run("evaluate", "books__movies", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in json.loads(done.stdout)}
+    assert {"item_mean", "emcdr", "ptupcdr"} <= rows.keys()
+    keys = {"pair", "method", "setting", "mode", "beta", "seed", "users", "ratings", "mae", "rmse"}
+    for row in rows.values():
+        assert keys <= row.keys()
+        assert (row["pair"], row["mode"], row["beta"], row["seed"]) == ("books__movies", "rating", 0.2, 2020)
+        assert row["rmse"] >= row["mae"] > 0
+    table = project.run("evaluate", "books__movies")
+    assert table.returncode == 0
+    assert f"{rows['ptupcdr']['rmse']:.4f}" in table.stdout
+
+
+def test_recommend_prints_ranked_items(first: "subprocess.CompletedProcess[str]", project: Project) -> None:
+    done = project.run("recommend", "books__movies", "user000", "-k", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    assert len({row["item_id"] for row in rows}) == 3
+    unknown = project.run("recommend", "books__movies", "nobody")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("ptupcdr: ")
+    assert "nobody" in unknown.stderr
+
+
+@pytest.mark.parametrize("command", [["evaluate", "books__moves"], ["recommend", "books__moves", "user000"]])
+def test_an_unknown_pair_is_bad_usage(project: Project, command: list[str]) -> None:
+    done = project.run(*command)
+    assert done.returncode == 2
+    assert "books__movies, movies__music" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_evaluation_says_how_to_make_it(project: Project, tmp_path: Path) -> None:
+    done = Project(project.catalog, Home(tmp_path)).run("evaluate", "books__movies")
+    assert done.returncode == 1
+    assert "ptupcdr backfill" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["backfill"], ["evaluate", "books__movies"], ["up"]])
+def test_a_wrong_catalog_is_one_clear_message(tmp_path: Path, command: list[str]) -> None:
+    catalog = tmp_path / "domains.toml"
+    catalog.write_text("[domains.books]\nformat = 'telepathy'\n")
+    done = Project(catalog, Home(tmp_path)).run(*command)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ptupcdr: {catalog}")
+    assert "telepathy" in done.stderr or "format" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_finds_what_is_missing(
+    first: "subprocess.CompletedProcess[str]", project: Project, tmp_path: Path
+) -> None:
+    sound = project.run("doctor")
+    assert sound.returncode == 0, sound.stdout
+    assert "2 pairs" in sound.stdout
+    broken = Project(small_catalog(tmp_path), Home(tmp_path / "home"))
+    broken.catalog.with_name("books.csv").unlink()
+    found = broken.run("doctor", PTUPCDR_EXECUTOR="threads")
+    assert found.returncode == 1
+    wrong = [line for line in found.stdout.splitlines() if line.startswith(" wrong")]
+    assert "books.csv" in wrong[0]
+    assert "PTUPCDR_EXECUTOR=threads" in wrong[1]
+    assert not broken.home.root.exists()
+
+
+def test_dagster_asset_materialize_in_several_processes(
+    first: "subprocess.CompletedProcess[str]", project: Project
+) -> None:
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    selection = ["--select", "bridged_embeddings", "--partition", "books__movies"]
+    config = {"resources": {"settings": {"config": {"epochs": 2, "embedding_size": 4}}}}
+    configured = ["--config-json", json.dumps(config)]
+    done = subprocess.run(
+        [dagster, "asset", "materialize", "-m", "ptupcdr_dagster.definitions", *selection, *configured],
+        env=project.environment(DAGSTER_HOME=str(project.home.dagster), PTUPCDR_EXECUTOR="multiprocess"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Launching subprocess" in done.stderr
+    with project.instance() as instance:
+        [newest] = instance.get_runs(limit=1)
+        assert newest.status == dg.DagsterRunStatus.SUCCESS
+
+
+def test_three_pairs_at_once_in_three_processes(tmp_path: Path) -> None:
+    """On a home that does not exist yet: even the stores of Dagster and MLflow are first made by all of them."""
+    project = Project(small_catalog(tmp_path / "catalog"), Home(tmp_path / "home"))
+    keys = [f"{source}__{target}" for source, target in PAIRS]
+    processes = [project.start("backfill", key, *QUICK) for key in keys]
+    for process in processes:
+        output, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert "rmse" in output
+    for log in (project.home.root / "logs").glob("*.log"):
+        assert "locked" not in log.read_text()
+    warehouse = Warehouse(project.home.warehouse)
+    with duckdb.connect(str(warehouse.catalog), read_only=True) as connection:
+        for table in ("bridged_embeddings", "cold_start_evaluation", "recommendations"):
+            found = connection.execute(f"select distinct pair from {table} order by pair").fetchall()
+            assert [pair for (pair,) in found] == sorted(keys)
+    with project.instance() as instance:
+        pairs = [run for run in instance.get_runs() if run.job_name == BRIDGE_PAIR]
+        assert len(pairs) == 3
+        assert all(run.status == dg.DagsterRunStatus.SUCCESS for run in pairs)
+
+
+BACKFILL = """
+mutation ($names: [String!]!, $assets: [AssetKeyInput!]!) {
+  launchPartitionBackfill(backfillParams: {partitionNames: $names, assetSelection: $assets}) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+STATUS = """
+query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
+}
+"""
+
+
+@pytest.mark.slow
+def test_up_serves_both_uis_and_carries_out_a_backfill_from_the_ui(
+    first: "subprocess.CompletedProcess[str]", project: Project
+) -> None:
+    port, mlflow_port = free_port(), free_port()
+    services = project.start("up", "--port", str(port), "--mlflow-port", str(mlflow_port))
+    try:
+        wait_for(f"http://127.0.0.1:{mlflow_port}/health")
+        wait_for(f"http://127.0.0.1:{port}/server_info")
+        assets = [{"path": [asset]} for asset in lineage(BRIDGE_PAIR)]
+        launched = ask(port, BACKFILL, {"names": ["books__movies"], "assets": assets})["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        deadline = time.monotonic() + 200
+        status = ""
+        while not status.startswith(("COMPLETED", "FAILED")) and time.monotonic() < deadline:
+            time.sleep(1)
+            status = ask(port, STATUS, {"id": launched["backfillId"]})["partitionBackfillOrError"]["status"]
+        assert status == "COMPLETED_SUCCESS"
+    finally:
+        services.send_signal(signal.SIGINT)
+        output, errors = services.communicate(timeout=60)
+    assert services.returncode == 0, errors
+    assert f"http://127.0.0.1:{port}" in output
+    for stopped in (port, mlflow_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", stopped)) != 0
+    with project.instance() as instance:
+        [run] = instance.get_runs(limit=1)
+        assert run.tags["dagster/backfill"] == launched["backfillId"]
+
+
+def test_up_names_a_port_that_is_taken(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = project.run("up", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "choose another --port" in done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def ask(port: int, query: str, variables: dict[str, object]) -> dict:
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql", data=body, headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
