@@ -93,7 +93,7 @@ class Warehouse:
             settings: what they were made with; kept there too.
 
         Raises:
-            WarehouseError: the folder cannot be written.
+            WarehouseError: the folder cannot be written, or the memory limit is too low.
         """
         path = self.file(asset, partition)
         # The name neither matches the views' pattern nor another writer's.
@@ -106,6 +106,8 @@ class Warehouse:
                 _note_provenance(connection, asset, partition, fingerprint, settings or {})
             with _telling(path):
                 os.replace(temporary, path)
+        except duckdb.OutOfMemoryException as error:
+            raise WarehouseError(f"{asset} of {partition}: raise PTUPCDR_MEMORY_LIMIT ({error})") from error
         finally:
             temporary.unlink(missing_ok=True)
             temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)

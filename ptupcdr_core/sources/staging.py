@@ -29,6 +29,8 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
         layout = layout_of(domain, path)
         try:
             _stage_file(connection, domain, path, layout, index)
+        except duckdb.OutOfMemoryException:
+            raise  # no fault of the file
         except duckdb.Error as error:
             raise SourceError(f"domain {domain.name}: {path} cannot be read: {_reason(error)}") from error
         except OSError as error:

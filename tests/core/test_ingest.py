@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ratings_files import WITHOUT_TIME, as_delimited, ingest, kept, pack, rejected
 
+from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.warehouse import Warehouse
 
 
@@ -86,6 +87,7 @@ import sys
 from pathlib import Path
 from ptupcdr_core.catalog import Columns, Domain
 from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.warehouse import Warehouse
 root, path, threads = sys.argv[1:]
 domain = Domain(name="books", format="csv", path=path, columns=Columns(), scale=(1, 5))
@@ -111,9 +113,16 @@ def test_the_same_tables_at_any_thread_count_and_hash_seed(tmp_path: Path) -> No
 
 
 def test_more_rows_than_fit_in_memory_are_cleaned_all_the_same(tmp_path: Path) -> None:
-    """Cleaning keeps several copies of 60 MB of ids at once; 48 MiB must do."""
-    rows = "".join(f"user{n * 7919 % 100_003:060d},item{n:060d},{1 + n % 5},{n}\n" for n in range(400_000))
+    """Cleaning holds the ids several times over, some 200 MB here; the reader alone takes some 80 MB."""
+    line = "user{:070d},item{:070d},{},{}\n"
+    rows = "".join(line.format(n * 7919 % 100_003, n, 1 + n % 5, n) for n in range(500_000))
     path = pack(tmp_path / "a.csv", b"user_id,item_id,rating,timestamp\n" + rows.encode())
-    warehouse = Warehouse(tmp_path / "warehouse", memory_limit="48MiB", threads=1)
-    assert ingest(warehouse, path).kept == 400_000
+    warehouse = Warehouse(tmp_path / "warehouse", memory_limit="112MiB", threads=1)
+    assert ingest(warehouse, path).kept == 500_000
     assert not list(warehouse.root.glob(".spill*"))
+
+
+def test_too_little_memory_names_the_setting(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.csv", as_delimited([(f"u{n}", f"i{n}", 3, n) for n in range(200_000)]))
+    with pytest.raises(WarehouseError, match="raise PTUPCDR_MEMORY_LIMIT"):
+        ingest(Warehouse(tmp_path / "warehouse", memory_limit="5MiB", threads=1), path)
