@@ -21,6 +21,7 @@ from ptupcdr_core.training.validation import OnEpoch, validation_errors
 TUNING_RATE = 3e-4
 """Step size from the calibrated start, which is near an optimum already; larger ones left it on every pair tried."""
 TUNING_BATCH = 512
+TUNING_PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -
             rng=_generator(settings, "ptupcdr"),
             on_epoch=_prefixed(on_epoch, "ptupcdr"),
             start_counts=True,
+            patience=TUNING_PATIENCE,
         )
     strength = _strength(task, personal) if np.isfinite(personal_fit.penalty) else 0.0
     chosen = {

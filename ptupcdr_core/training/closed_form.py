@@ -21,11 +21,13 @@ from ptupcdr_core.training.task import BridgeTask
 
 COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
 """10² to 10⁶: coordinates have unit size, so an entry of the bridge is known to about ± 1 / √penalty beforehand."""
-PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(8, 12))
+PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
 MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
 """1 to 10⁴: a row is a whole user here, and there are fewer of them than ratings."""
+GATES = (1, 2, 3, 4, 6)
+"""How many of the strongest directions of the histories may steer the bridge; people differ in few ways that matter."""
 MOST_UNKNOWNS = 2_500
-"""The ridge's matrix has this squared entries; beyond, only the strongest directions of the histories are used."""
+"""The ridge's matrix has this squared entries; large bridges are steered by fewer directions."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def start_personal_bridge(
     gate = _gate(mean_histories(task, moments.users[told]), hidden_size, task.prior.size)
     z = (mean_histories(task, moments.users) - gate.center) @ gate.directions * told[:, None]
     features = (z[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
-    fit = fit_ridge(features, moments.beyond(vectors @ common.matrix), PERSONAL_PENALTIES, seed=seed)
+    leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
+    rest = moments.beyond(vectors @ common.matrix)
+    fit = fit_ridge(features, rest, PERSONAL_PENALTIES, seed=seed, leading=leading)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape)
@@ -87,7 +91,7 @@ def _gate(means: Floats, hidden_size: int, bridge_size: int) -> Gate:
     size = means.shape[1]
     if len(means) <= size:
         return Gate(np.zeros(size, np.float32), np.zeros((size, 1), np.float32))
-    count = max(1, min(size, hidden_size // 2, MOST_UNKNOWNS // bridge_size))
+    count = max(1, min(size, hidden_size // 2, MOST_UNKNOWNS // bridge_size, max(GATES)))
     center = means.mean(0)
     variances, axes = np.linalg.eigh(np.cov(means.T.astype(np.float64)).reshape(size, size))
     strongest = axes[:, ::-1][:, :count] / np.sqrt(np.maximum(variances[::-1][:count], 1e-6))

@@ -27,6 +27,7 @@ def train_meta_network(
     rng: np.random.Generator,
     on_epoch: OnEpoch,
     start_counts: bool,
+    patience: int | None = None,
 ) -> int:
     """Train a bridge's meta network on the bridge users' ratings; it ends with the best epoch's weights.
 
@@ -43,6 +44,7 @@ def train_meta_network(
         rng: shuffles the rows.
         on_epoch: told the training loss and validation errors of every epoch.
         start_counts: whether the weights before the first step may be chosen too.
+        patience: stop after this many epochs without a better one; None: never.
 
     Returns:
         The chosen epoch; 0 is the start.
@@ -57,14 +59,13 @@ def train_meta_network(
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     best = BestEpoch()
 
-    def check(epoch: int, metrics: dict[str, float], *, candidate: bool) -> None:
+    def check(epoch: int, metrics: dict[str, float]) -> None:
         errors = validation_errors(task, lambda chosen: bridge.embed(task, chosen))
         on_epoch(epoch, {**metrics, "validation_mae": errors.mae, "validation_rmse": errors.rmse})
-        if candidate:
-            best.offer(epoch, errors.rmse, lambda: copy.deepcopy(network.state_dict()))
+        best.offer(epoch, errors.rmse, lambda: copy.deepcopy(network.state_dict()))
 
     if start_counts:
-        check(0, {}, candidate=True)
+        check(0, {})
     for epoch in range(1, epochs + 1):
         order = rng.permutation(len(told))
         total = 0.0
@@ -78,7 +79,9 @@ def train_meta_network(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.item() * len(rows)
-        check(epoch, {"training_loss": total / len(order)}, candidate=True)
+        check(epoch, {"training_loss": total / len(order)})
+        if patience is not None and epoch - best.epoch >= patience:
+            break
     network.load_state_dict(best.weights)
     return best.epoch
 

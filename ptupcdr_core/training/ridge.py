@@ -58,14 +58,16 @@ class RidgeFit:
     """A matrix W and how it was chosen.
 
     Args:
-        matrix: (G, Y) float32; zeros when no penalty was better than predicting nothing.
+        matrix: (G, Y) float32; zeros when no candidate was better than predicting nothing.
         penalty: the chosen one; infinity when the matrix is zeros.
-        errors: mean squared error over held-out users by penalty, infinity (W = 0) included.
+        features: how many of the G features, from the first, are used; 0 when the matrix is zeros.
+        errors: mean squared error over held-out users by (features, penalty), (0, infinity) included.
     """
 
     matrix: Floats
     penalty: float
-    errors: dict[float, float]
+    features: int
+    errors: dict[tuple[int, float], float]
 
 
 def user_moments(rows: BridgeRows) -> UserMoments:
@@ -86,7 +88,9 @@ def user_moments(rows: BridgeRows) -> UserMoments:
     return UserMoments(users.astype(np.int32), second, first, squares, int(ends[-1]))
 
 
-def fit_ridge(features: Floats, moments: UserMoments, penalties: Sequence[float], *, seed: int) -> RidgeFit:
+def fit_ridge(
+    features: Floats, moments: UserMoments, penalties: Sequence[float], *, seed: int, leading: Sequence[int] = ()
+) -> RidgeFit:
     """Minimize Σ (t - g_u W y)² + penalty |W|², with the penalty that predicts held-out users best.
 
     Args:
@@ -94,23 +98,30 @@ def fit_ridge(features: Floats, moments: UserMoments, penalties: Sequence[float]
         moments: the users' rows.
         penalties: candidates; "no bridge at all" is always one more.
         seed: deals the users to the folds.
+        leading: candidates for how many of the features, from the first, to use; all of them when left out.
     """
     fold = _folds(len(moments.users), seed)
     equations = [_normal_equations(features[fold == k], moments, fold == k) for k in range(FOLDS)]
     left = np.sum([lhs for lhs, _ in equations], axis=0)
     right = np.sum([rhs for _, rhs in equations], axis=0)
     total = float(moments.squares.sum())
-    errors = {float("inf"): total / moments.count}
-    for penalty in penalties:
-        held_out = total
-        for lhs, rhs in equations:
-            w = _solve(left - lhs, right - rhs, penalty)
-            held_out += float(w @ (lhs @ w) - 2 * w @ rhs)
-        errors[float(penalty)] = held_out / moments.count
-    best = min(errors, key=lambda penalty: errors[penalty])
-    shape = features.shape[1], moments.first.shape[1]
-    w = np.zeros(shape[0] * shape[1]) if np.isinf(best) else _solve(left, right, best)
-    return RidgeFit(w.reshape(shape).astype(np.float32), best, errors)
+    width = moments.first.shape[1]
+    errors = {(0, float("inf")): total / moments.count}
+    for count in leading or (features.shape[1],):
+        # Features are the outer index, so the equations of the first of them are the leading block.
+        part = slice(0, count * width)
+        for penalty in penalties:
+            held_out = total
+            for lhs, rhs in equations:
+                w = _solve((left - lhs)[part, part], (right - rhs)[part], penalty)
+                held_out += float(w @ (lhs[part, part] @ w) - 2 * w @ rhs[part])
+            errors[count, float(penalty)] = held_out / moments.count
+    count, penalty = min(errors, key=lambda candidate: errors[candidate])
+    matrix = np.zeros((features.shape[1], width), np.float32)
+    if count:
+        part = slice(0, count * width)
+        matrix[:count] = _solve(left[part, part], right[part], penalty).reshape(count, width)
+    return RidgeFit(matrix, penalty, count, errors)
 
 
 def fit_regression(features: Floats, wanted: Floats, penalties: Sequence[float], *, seed: int) -> RidgeFit:
@@ -126,19 +137,18 @@ def fit_regression(features: Floats, wanted: Floats, penalties: Sequence[float],
     x, y = features.astype(np.float64), wanted.astype(np.float64)
     left = [x[fold == k].T @ x[fold == k] for k in range(FOLDS)]
     right = [x[fold == k].T @ y[fold == k] for k in range(FOLDS)]
-    errors = {float("inf"): float(np.square(y).sum()) / len(y)}
+    size = x.shape[1]
+    errors = {(0, float("inf")): float(np.square(y).sum()) / len(y)}
     for penalty in penalties:
-        ridge = penalty * np.eye(x.shape[1])
+        ridge = penalty * np.eye(size)
         residuals = (
             y[fold == k] - x[fold == k] @ np.linalg.solve(sum(left) - left[k] + ridge, sum(right) - right[k])
             for k in range(FOLDS)
         )
-        errors[float(penalty)] = sum(float(np.square(residual).sum()) for residual in residuals) / len(y)
-    best = min(errors, key=lambda penalty: errors[penalty])
-    if np.isinf(best):
-        return RidgeFit(np.zeros((x.shape[1], y.shape[1]), np.float32), best, errors)
-    matrix = np.linalg.solve(sum(left) + best * np.eye(x.shape[1]), sum(right))
-    return RidgeFit(matrix.astype(np.float32), best, errors)
+        errors[size, float(penalty)] = sum(float(np.square(residual).sum()) for residual in residuals) / len(y)
+    count, best = min(errors, key=lambda candidate: errors[candidate])
+    matrix = np.linalg.solve(sum(left) + best * np.eye(size), sum(right)) if count else np.zeros((size, y.shape[1]))
+    return RidgeFit(matrix.astype(np.float32), best, count, errors)
 
 
 def _folds(users: int, seed: int) -> NDArray[np.int64]:

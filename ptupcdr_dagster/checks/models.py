@@ -46,14 +46,18 @@ def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    return pd.DataFrame([_summary(name, tensor) for name, tensor in sorted(tensors.items())])
+    # A personal part that validation users were not served by has strength 0, and its network may be constant.
+    has_network = bool(tensors.get("personal.strength", [0])[0] > 0)
+    return pd.DataFrame([_summary(name, tensor, has_network) for name, tensor in sorted(tensors.items())])
 
 
-def _summary(name: str, tensor: "NDArray[np.floating[Any]]") -> "dict[str, str | float | int | None]":
+def _summary(
+    name: str, tensor: "NDArray[np.floating[Any]]", has_network: bool
+) -> "dict[str, str | float | int | None]":
     import numpy as np
 
     finite = np.isfinite(tensor)
-    learned_by_row = name.endswith("_embedding") or (name.startswith("network.") and tensor.ndim == 2)
+    learned_by_row = name.endswith("_embedding") or (has_network and name.startswith("network.") and tensor.ndim == 2)
     spread = None
     if learned_by_row and len(tensor) > 2:
         spread = float(np.where(finite, tensor, 0)[1:].std(axis=0).max())
