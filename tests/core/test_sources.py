@@ -206,7 +206,7 @@ ratings = st.sampled_from(["1", "2.5", "5", "0", "6", "nan", "x", ""])
 stamps = st.sampled_from(["1", "2", "-3.5", "2020-01-01", "soon", ""])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(cells, cells, ratings, stamps), min_size=1, max_size=30),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
@@ -231,7 +231,7 @@ def test_whatever_a_csv_writer_quotes_comes_back_and_the_books_balance(
     assert {row[:2] for row in back} >= good - {row[:2] for row in rows if row[3] == "soon"}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(cells, cells, ratings, stamps), max_size=30),
     broken=st.lists(st.integers(0, 30), max_size=4),
