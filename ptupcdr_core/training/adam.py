@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
 from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train
+from ptupcdr_core.training.csr import require_rows
 from ptupcdr_core.training.simd import LINE, aligned_zeros
 
 KINDS: dict[BaseModelKind, int] = {"mf": MF, "gmf": GMF, "dnn": DNN}
@@ -82,7 +83,15 @@ def train_epoch(
 
     Returns:
         The mean squared error of all predictions, each made before its own batch's step.
+
+    Raises:
+        ValueError: when there is nothing in ``order``, or a user or item is outside its table.
     """
+    if not len(order):
+        raise ValueError("an epoch needs at least one rating")
+    users, items, ratings = users[order], items[order], ratings[order]
+    require_rows("users", users, len(state.user_rows))
+    require_rows("items", items, len(state.item_rows))
     steps = -(-len(order) // batch_size)
     squared_error: float = train(
         KINDS[state.kind],
@@ -92,9 +101,9 @@ def train_epoch(
         state.item_rows,
         state.item_rows.view(np.int32),
         state.layer,
-        users[order],
-        items[order],
-        ratings[order],
+        users,
+        items,
+        ratings,
         batch_size,
         learning_rate,
         skipped_steps(state.steps, steps),

@@ -12,7 +12,7 @@ from ptupcdr_core.training.simd import LINE, prefetch
 Integers = NDArray[np.int32]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-MIDDLE = 5  # skipped steps after which half of their moves are made: whose ε stands for all
+MIDDLE = 5  # skipped steps after which about half of their moves are made: its ε stands for all
 FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal numbers would be slow
 MF, GMF, DNN = 0, 1, 2
 LAST_STEP, SLOT = -2, -1

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks
+from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks, require_rows
 from ptupcdr_core.training.simd import LANES, LINE, add_scaled, aligned_zeros, prefetch
 
 Doubles = NDArray[np.float64]
@@ -53,6 +53,9 @@ def als(
     Returns:
         User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
         for any number of threads.
+
+    Raises:
+        ValueError: when a user or item is outside 1..U or 1..I.
     """
     by_user = compress(users, items, residuals, user_count)
     by_item = compress(items, users, residuals, item_count)
@@ -78,7 +81,11 @@ def fold_in(rows: Csr, vectors: Floats, *, regularization: float, weighted: bool
 
     Returns:
         (R+1, D) float32; rows without ratings are zero.
+
+    Raises:
+        ValueError: when a column is outside the vectors' table.
     """
+    require_rows("columns", rows.columns, len(vectors))
     solved = _padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
     _solve(rows, _padded(vectors), solved, vectors.shape[1], regularization, weighted)
     return solved[:, : vectors.shape[1]].copy()
@@ -111,7 +118,11 @@ def leave_one_out_item_vectors(
 
     Returns:
         (N, D) float32, in the order of the ratings; zero where the rating was the item's only one.
+
+    Raises:
+        ValueError: when a user or item is outside its table.
     """
+    require_rows("users", users, len(user_vectors))
     by_item = compress(items, users, residuals, item_count)
     vectors = _padded(user_vectors)
     left_out = np.zeros((len(users), user_vectors.shape[1]), np.float32)

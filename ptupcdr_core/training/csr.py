@@ -33,6 +33,12 @@ class Csr(NamedTuple):
     order: Integers
 
 
+def require_rows(name: str, rows: Integers, count: int) -> None:
+    """Refuse indices outside 1..count-1 with a ValueError: the compiled loops check no bounds."""
+    if len(rows) and not (rows.min() >= 1 and rows.max() < count):
+        raise ValueError(f"{name} must lie in 1..{count - 1}, found {rows.min()}..{rows.max()}")
+
+
 def compress(rows: Integers, columns: Integers, values: Floats, row_count: int) -> Csr:
     """Group N ratings by row with one counting sort.
 
@@ -45,8 +51,7 @@ def compress(rows: Integers, columns: Integers, values: Floats, row_count: int) 
     Raises:
         ValueError: when a row is outside 1..row_count.
     """
-    if len(rows) and not (rows.min() >= 1 and rows.max() <= row_count):
-        raise ValueError(f"rows must lie in 1..{row_count}, found {rows.min()}..{rows.max()}")
+    require_rows("rows", rows, row_count + 1)
     offsets = np.zeros(row_count + 2, np.int64)
     np.cumsum(np.bincount(rows, minlength=row_count + 1), out=offsets[1:])
     return Csr(offsets, *_counting_sort(offsets, rows, columns, values))

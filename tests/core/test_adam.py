@@ -106,6 +106,14 @@ def test_untouched_rows_stay_as_they_are():
     assert changed == [[4], [4]]
 
 
+@pytest.mark.parametrize(("users", "items", "name"), [([0], [1], "users"), ([1], [10], "items")])
+def test_indices_outside_the_tables_are_refused(users, items, name):
+    state = RowAdam.start(initialize("mf", 9, 9, SIZE, np.random.default_rng(0)))
+    rows = np.array(users, np.int32), np.array(items, np.int32)
+    with pytest.raises(ValueError, match=rf"{name} must lie in 1\.\.9"):
+        train_epoch(state, *rows, np.ones(1, np.float32), np.zeros(1, int), 4, 0.01)
+
+
 def test_a_seed_fixes_everything():
     runs = []
     for _ in range(2):

@@ -101,6 +101,14 @@ def test_leaving_one_out_equals_solving_without_it(ratings, weighted):
     assert not found[0].any(), "the only rating of its item leaves nothing"
 
 
+def test_indices_outside_the_tables_are_refused(ratings):
+    vectors = np.ones((5, 10), np.float32)
+    with pytest.raises(ValueError, match="columns must lie in"):
+        fold_in(compress(*ratings, USERS), vectors, regularization=0.3)
+    with pytest.raises(ValueError, match="users must lie in"):
+        leave_one_out_item_vectors(*ratings, vectors, ITEMS, regularization=0.3)
+
+
 def test_same_numbers_for_any_number_of_threads(ratings):
     before = numba.get_num_threads()
     arguments = {"size": 10, "user_regularization": 0.1, "item_regularization": 0.1, "iterations": 2, "seed": 0}
