@@ -33,9 +33,11 @@ class Project:
     home: Home
 
     def environment(self, **more: str) -> dict[str, str]:
-        ours = {"PTUPCDR_CATALOG": str(self.catalog), "PTUPCDR_HOME": str(self.home.root), **more}
+        # Several of these processes share two cores.
+        more = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **more}
         paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-        return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | paths | ours
+        ours = {"PTUPCDR_CATALOG": str(self.catalog), "PTUPCDR_HOME": str(self.home.root)}
+        return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | paths | ours | more
 
     def start(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
         code = "from ptupcdr_dagster.cli import app; app(prog_name='ptupcdr')"
