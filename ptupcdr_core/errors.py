@@ -17,6 +17,10 @@ class WarehouseError(PtupcdrError):
     """A table that is needed is not in the warehouse, or cannot be written."""
 
 
+class SettingsError(PtupcdrError):
+    """Settings that cannot be used together, or not for this."""
+
+
 class SplitError(PtupcdrError):
     """A pair of domains cannot be split for the cold-start protocol."""
 

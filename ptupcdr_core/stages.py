@@ -20,8 +20,8 @@ from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.pair_data import Floats, PairData, load_pair, target_item_ids, user_ids
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
+from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
-from ptupcdr_core.training.validation import OnEpoch
 from ptupcdr_core.warehouse import Warehouse
 
 

@@ -32,7 +32,8 @@ def evaluate(
     """
     summaries, details = [], []
     for method in methods:
-        errors = rating_errors(method.score(data.target_test), data.target_test, data.target_scale)
+        scale = data.target_scale if settings.clipped else None
+        errors = rating_errors(method.score(data.target_test), data.target_test, scale)
         labels = _labels(data.pair, method.name, settings)
         summaries.append({**labels, **_summary(errors)})
         details.append(

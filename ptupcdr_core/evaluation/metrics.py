@@ -36,13 +36,13 @@ class RatingErrors:
         return float(np.sqrt(self.squared.sum() / self.counts.sum()))
 
 
-def rating_errors(scores: Floats, ratings: Ratings, scale: Scale) -> RatingErrors:
-    """Compare predictions, clipped to the scale, with the ratings they are for.
+def rating_errors(scores: Floats, ratings: Ratings, scale: Scale | None) -> RatingErrors:
+    """Compare predictions with the ratings they are for.
 
     Args:
         scores: (N,) predicted stars.
         ratings: N ratings, at least one.
-        scale: the ratings' scale.
+        scale: predictions are clipped to it; None leaves them as they are.
 
     Raises:
         EvaluationError: a score is missing (NaN) or infinite, or there is nothing to compare.
@@ -55,7 +55,8 @@ def rating_errors(scores: Floats, ratings: Ratings, scale: Scale) -> RatingError
             f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are missing or infinite, the first for "
             f"user index {ratings.users[at]}, item index {ratings.items[at]}"
         )
-    errors = scale.clip(scores).astype(np.float64) - ratings.stars
+    clipped = scores if scale is None else scale.clip(scores)
+    errors = clipped.astype(np.float64) - ratings.stars
     users, row = np.unique(ratings.users, return_inverse=True)
     return RatingErrors(
         users=users,

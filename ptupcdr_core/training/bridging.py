@@ -1,6 +1,6 @@
 """All bridges of a pair, as its setting trains them, and their checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,12 +11,14 @@ from ptupcdr_core.artifacts import Tensors
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.closed_form import fit_common_bridge, fit_mapping, start_personal_bridge
-from ptupcdr_core.training.gradient import train_mapping, train_meta_network
+from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
+from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
 from ptupcdr_core.training.ridge import user_moments
 from ptupcdr_core.training.task import BridgeTask
-from ptupcdr_core.training.validation import OnEpoch, validation_errors
+from ptupcdr_core.training.validation import AnyBridge, choose, validation_errors
 
 TUNING_RATE = 3e-4
 """Step size from the calibrated start, which is near an optimum already; larger ones left it on every pair tried."""
@@ -92,31 +94,45 @@ def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Br
 
 
 def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
-    emcdr, emcdr_epoch = train_mapping(
+    def best(name: str, epochs: Iterator[Epoch[AnyBridge]]) -> BestEpoch[AnyBridge]:
+        return choose(epochs, task, _prefixed(on_epoch, name), clipped=settings.clipped)
+
+    emcdr = best("emcdr", published_mapping(task, settings))
+    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix))
+    chosen = {"emcdr_epoch": float(emcdr.number), "ptupcdr_epoch": float(personal.number)}
+    return Bridges(emcdr.candidate, None, personal.candidate, chosen)
+
+
+def published_mapping(task: BridgeTask, settings: Settings) -> Iterator[Epoch[CommonBridge]]:
+    """EMCDR's mapping with the reference's numbers."""
+    return mapping_epochs(
         task,
         epochs=settings.epochs,
         batch_size=settings.mapping_batch_size,
         learning_rate=settings.learning_rate,
-        seed=settings.seed,
         rng=_generator(settings, "emcdr"),
-        on_epoch=_prefixed(on_epoch, "emcdr"),
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        network = MetaNetwork(task.history_vectors.shape[1], settings.meta_hidden_size, *task.prior.shape)
-    personal = PersonalBridge(network, task.prior, 1.0, emcdr.matrix)
-    epoch = train_meta_network(
+
+
+def published_meta_network(task: BridgeTask, settings: Settings, fallback: Floats) -> Iterator[Epoch[PersonalBridge]]:
+    """PTUPCDR's meta network with the reference's numbers.
+
+    Args:
+        task: the pair's frozen vectors and training rows.
+        settings: epochs, batch size, learning rate, hidden size and seed are used.
+        fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one.
+    """
+    network = MetaNetwork.seeded(
+        settings.seed, task.history_vectors.shape[1], settings.meta_hidden_size, *task.prior.shape
+    )
+    return meta_network_epochs(
         task,
-        personal,
+        PersonalBridge(network, task.prior, 1.0, fallback),
         epochs=settings.epochs,
         batch_size=settings.meta_batch_size,
         learning_rate=settings.learning_rate,
-        penalty=0.0,
         rng=_generator(settings, "ptupcdr"),
-        on_epoch=_prefixed(on_epoch, "ptupcdr"),
-        start_counts=False,
     )
-    return Bridges(emcdr, None, personal, {"emcdr_epoch": emcdr_epoch, "ptupcdr_epoch": epoch})
 
 
 def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
@@ -128,7 +144,7 @@ def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -
     )
     epoch = 0
     if np.isfinite(personal_fit.penalty):
-        epoch = train_meta_network(
+        epochs = meta_network_epochs(
             task,
             personal,
             epochs=settings.epochs,
@@ -136,10 +152,10 @@ def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -
             learning_rate=TUNING_RATE,
             penalty=personal_fit.penalty,
             rng=_generator(settings, "ptupcdr"),
-            on_epoch=_prefixed(on_epoch, "ptupcdr"),
             start_counts=True,
-            patience=TUNING_PATIENCE,
         )
+        best = choose(epochs, task, _prefixed(on_epoch, "ptupcdr"), patience=TUNING_PATIENCE)
+        personal, epoch = best.candidate, best.number
     strength = _strength(task, personal) if np.isfinite(personal_fit.penalty) else 0.0
     chosen = {
         "emcdr_penalty": emcdr_fit.penalty,

@@ -70,9 +70,7 @@ def start_personal_bridge(
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
     rest = moments.beyond(vectors @ common.matrix)
     fit = fit_ridge(features, rest, PERSONAL_PENALTIES, seed=seed, leading=leading)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape)
+    network = MetaNetwork.seeded(seed, task.history_vectors.shape[1], hidden_size, *task.prior.shape)
     _write(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
     return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit
 

@@ -1,5 +1,7 @@
 """Pretraining: one domain's ratings into that domain's base model."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ptupcdr_core.models.base import BaseModel, initialize
@@ -7,7 +9,38 @@ from ptupcdr_core.models.calibrated import CalibratedModel, fit_calibrated
 from ptupcdr_core.pair_data import Ratings
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam import RowAdam, train_epoch
-from ptupcdr_core.training.validation import OnEpoch
+from ptupcdr_core.training.epochs import Epoch, OnEpoch
+
+
+def base_model_epochs(
+    ratings: Ratings,
+    user_count: int,
+    item_count: int,
+    settings: Settings,
+    *,
+    batch_size: int,
+    generator: np.random.Generator,
+) -> Iterator[Epoch[BaseModel]]:
+    """Train a base model as published: Adam on the squared error of minibatches for a fixed number of epochs.
+
+    Args:
+        ratings: the training ratings, at least one.
+        user_count: U.
+        item_count: I.
+        settings: base_model, embedding_size, epochs and learning_rate are used.
+        batch_size: ratings a step.
+        generator: draws the initial weights and shuffles.
+
+    Yields:
+        Every epoch's model.
+    """
+    state = RowAdam.start(initialize(settings.base_model, user_count, item_count, settings.embedding_size, generator))
+    for number in range(1, settings.epochs + 1):
+        order = generator.permutation(len(ratings))
+        loss = train_epoch(
+            state, ratings.users, ratings.items, ratings.stars, order, batch_size, settings.learning_rate
+        )
+        yield Epoch(number, state.model(), {"training_loss": loss})
 
 
 def train_base_model(
@@ -22,8 +55,8 @@ def train_base_model(
 ) -> BaseModel | CalibratedModel:
     """Fit the setting's base model to one domain's ratings.
 
-    Published: Adam on the squared error of minibatches for a fixed number of epochs, as the paper does. There is no
-    epoch to choose here: validation users have no target ratings to train on, so their embeddings never move.
+    As published there is no epoch to choose here: validation users have no target ratings to train on, so their
+    embeddings never move.
 
     Args:
         ratings: the domain's training ratings.
@@ -44,11 +77,9 @@ def train_base_model(
             on_epoch=on_epoch,
         )
     generator = np.random.default_rng([settings.seed, stream])
-    state = RowAdam.start(initialize(settings.base_model, user_count, item_count, settings.embedding_size, generator))
-    for epoch in range(1, settings.epochs + 1):
-        order = generator.permutation(len(ratings))
-        loss = train_epoch(
-            state, ratings.users, ratings.items, ratings.stars, order, batch_size, settings.learning_rate
-        )
-        on_epoch(epoch, {"training_loss": loss})
-    return state.model()
+    for epoch in base_model_epochs(
+        ratings, user_count, item_count, settings, batch_size=batch_size, generator=generator
+    ):
+        on_epoch(epoch.number, epoch.metrics)
+        model = epoch.candidate
+    return model

@@ -1,40 +1,63 @@
 """Choosing by validation users: what a bridge would score on people it was not trained on."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ptupcdr_core.evaluation.metrics import RatingErrors, rating_errors
+from ptupcdr_core.models.bridges import SourceSide
 from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
 from ptupcdr_core.training.task import BridgeTask
 
-OnEpoch = Callable[[int, dict[str, float]], None]
-"""Called after every epoch with its number (0 is the start) and its metrics."""
+
+class Bridge(Protocol):
+    """Anything that gives users an embedding in the target domain."""
+
+    def embed(self, source: SourceSide, users: Index) -> Floats:
+        """(R, Y) embeddings of (R,) users."""
 
 
-def validation_errors(task: BridgeTask, embed: Callable[[Index], Floats]) -> RatingErrors:
+AnyBridge = TypeVar("AnyBridge", bound=Bridge)
+
+
+def validation_errors(task: BridgeTask, embed: Callable[[Index], Floats], *, clipped: bool = True) -> RatingErrors:
     """Errors on the validation users' target ratings.
 
     Args:
         task: the pair's bridge training.
         embed: gives (R, Y) embeddings for (R,) user indices.
+        clipped: whether predictions are moved into the scale first.
     """
     users, rows = np.unique(task.validation.users, return_inverse=True)
     scores = task.target.score(embed(users), rows, task.validation.items)
-    return rating_errors(scores, task.validation, task.scale)
+    return rating_errors(scores, task.validation, task.scale if clipped else None)
 
 
-class BestEpoch:
-    """Remembers the weights of the epoch with the lowest validation RMSE."""
+def choose(
+    epochs: Iterable[Epoch[AnyBridge]],
+    task: BridgeTask,
+    on_epoch: OnEpoch,
+    *,
+    clipped: bool = True,
+    patience: int | None = None,
+) -> BestEpoch[AnyBridge]:
+    """Watch a bridge's training and keep the epoch with the lowest validation RMSE.
 
-    def __init__(self) -> None:
-        """Start without any epoch."""
-        self.epoch = -1
-        self.rmse = float("inf")
-        self.weights: Any = None
-
-    def offer(self, epoch: int, rmse: float, weights: Callable[[], Any]) -> None:
-        """Keep ``weights()``, which must be a copy, if this epoch is better than all before."""
-        if rmse < self.rmse:
-            self.epoch, self.rmse, self.weights = epoch, rmse, weights()
+    Args:
+        epochs: the training.
+        task: has the validation ratings.
+        on_epoch: told every epoch's metrics and validation errors.
+        clipped: as for ``validation_errors``.
+        patience: stop after this many epochs without a better one; None: never.
+    """
+    best: BestEpoch[AnyBridge] = BestEpoch()
+    for epoch in epochs:
+        bridge = epoch.candidate
+        errors = validation_errors(task, lambda users, bridge=bridge: bridge.embed(task, users), clipped=clipped)  # type: ignore[misc]
+        on_epoch(epoch.number, {**epoch.metrics, "validation_mae": errors.mae, "validation_rmse": errors.rmse})
+        best.offer(epoch.number, errors.rmse, bridge)
+        if patience is not None and epoch.number - best.number >= patience:
+            break
+    return best

@@ -12,6 +12,8 @@ import torch
 from ptupcdr_core.models.base import BaseModel, BaseModelKind
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
 from ptupcdr_core.training.adam import RowAdam, train_epoch
+from ptupcdr_core.training.meta_adam import MetaAdam
+from ptupcdr_core.training.meta_kernels import Rows
 
 FILES = sorted((Path(__file__).parent / "parity").glob("reference_*.npz"))
 STEPS, BATCH, ROWS = 20, 16, 64
@@ -150,6 +152,31 @@ def test_meta_network_training(reference):
     np.testing.assert_allclose(losses, reference["loss_ptupcdr"], rtol=1e-4)
     wanted = meta_network(reference, "w1").state_dict()
     for name, value in network.state_dict().items():
+        torch.testing.assert_close(
+            value, wanted[name], atol=1e-4, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_compiled_meta_network_training(reference):
+    source, target = base_model(reference, "src", "w1"), base_model(reference, "tgt", "w1")
+    state = MetaAdam.start(meta_network(reference))
+    histories = np.zeros((len(source.user_embedding), 20), np.int32)
+    histories[reference["in_user"] + 1] = reference["in_history"]
+    kept = histories[reference["in_user"] + 1] == reference["in_history"]
+    assert kept.all(), "each user has one history in the reference's batch"
+    rows = Rows(
+        (reference["in_user"] + 1).astype(np.int32),
+        reference["in_target_item"].astype(np.int32),
+        reference["in_rating"].astype(np.float32),
+        histories,
+        source.item_embedding,
+        np.ascontiguousarray(source.user_vectors()),
+        np.ascontiguousarray(target.item_vectors()),
+    )
+    losses = [state.epoch(rows, rows_of_step(step), BATCH, 0.01) for step in range(STEPS)]
+    np.testing.assert_allclose(losses, reference["loss_ptupcdr"], rtol=1e-4)
+    wanted = meta_network(reference, "w1").state_dict()
+    for name, value in state.network().state_dict().items():
         torch.testing.assert_close(
             value, wanted[name], atol=1e-4, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
         )

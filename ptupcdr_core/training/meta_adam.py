@@ -1,0 +1,100 @@
+"""Training a meta network by minibatch Adam: a torch module in, its compiled training, torch modules out.
+
+Shapes: D embedding size, H hidden units, X by Y the bridge.
+"""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.pair_data import Floats
+from ptupcdr_core.training.meta_kernels import Rows, Weights, train
+
+TORCH_NAMES = {
+    "attention": "attention_hidden.weight",
+    "attention_bias": "attention_hidden.bias",
+    "importance": "attention_out.weight",
+    "hidden": "decoder_hidden.weight",
+    "hidden_bias": "decoder_hidden.bias",
+    "out": "decoder_out.weight",
+    "out_bias": "decoder_out.bias",
+}
+TURNED = ("hidden", "out")
+"""Stored input by output here, output by input in torch."""
+
+
+@dataclass
+class MetaAdam:
+    """A meta network in training: weights, gradients and both moments of Adam.
+
+    Args:
+        bridge_shape: (X, Y).
+        weights: changed by every epoch, as are the others.
+        gradients: zeros between epochs.
+        first: first moments.
+        second: second moments.
+        steps: made so far.
+    """
+
+    bridge_shape: tuple[int, int]
+    weights: Weights
+    gradients: Weights
+    first: Weights
+    second: Weights
+    steps: int = field(default=0)
+
+    @classmethod
+    def start(cls, network: MetaNetwork) -> Self:
+        """Copy a network's weights and set the moments to zero."""
+        state = network.state_dict()
+        weights = Weights(**{ours: _ours(ours, state[theirs].numpy()) for ours, theirs in TORCH_NAMES.items()})
+        gradients, first, second = (Weights(*(np.zeros_like(array) for array in weights)) for _ in range(3))
+        return cls(network.bridge_shape, weights, gradients, first, second)
+
+    def network(self) -> MetaNetwork:
+        """Return a network with a copy of the weights as they stand."""
+        size, hidden = self.weights.hidden.shape
+        network = MetaNetwork(size, hidden, *self.bridge_shape)
+        own = network.state_dict()
+        network.load_state_dict(
+            {
+                theirs: torch.from_numpy(_theirs(ours, getattr(self.weights, ours))).reshape(own[theirs].shape)
+                for ours, theirs in TORCH_NAMES.items()
+            }
+        )
+        return network
+
+    def epoch(
+        self, rows: Rows, order: NDArray[np.int64], batch_size: int, learning_rate: float, penalty: float = 0.0
+    ) -> float:
+        """Pass once over the rows in this order.
+
+        Args:
+            rows: every user has a history; indices are not checked.
+            order: (N,) int64 row numbers, at least one.
+            batch_size: rows a step.
+            learning_rate: Adam's.
+            penalty: weight of |W|² in the mean over a batch's rows, W being the row's bridge.
+
+        Returns:
+            The mean loss of the rows, each before its own batch's step.
+        """
+        total: float = train(
+            self.weights, self.gradients, self.first, self.second, self.steps, rows, order, batch_size,
+            learning_rate, penalty,
+        )  # fmt: skip
+        self.steps += -(-len(order) // batch_size)
+        return total / len(order)
+
+
+def _ours(name: str, weight: Floats) -> Floats:
+    rows = np.atleast_2d(weight)
+    return np.array(rows.T if name in TURNED else rows, np.float32, order="C", copy=True)
+
+
+def _theirs(name: str, weight: Floats) -> Floats:
+    return np.array(weight.T if name in TURNED else weight, order="C", copy=True)
