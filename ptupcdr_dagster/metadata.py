@@ -2,6 +2,8 @@
 
 import base64
 import io
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +65,17 @@ def counts_table(counts: Mapping[str, int], what: str) -> dg.TableMetadataValue:
 
 
 def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataValue:
-    """Per-epoch curves as one picture, one panel a quantity: ``emcdr/validation_rmse`` is drawn with ``…_rmse``."""
+    """Per-epoch curves as one picture, one panel a quantity.
+
+    Args:
+        curves: Values by name; ``emcdr_validation_rmse`` and ``ptupcdr_validation_rmse`` share a panel.
+    """
     from matplotlib.figure import Figure
 
     panels: dict[str, list[str]] = {}
     for name in curves:
-        panels.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+        quantity = re.search(r"(training|validation)_\w+$", name)
+        panels.setdefault(quantity.group() if quantity else name, []).append(name)
     figure = Figure(figsize=(4.2 * len(panels), 3.0), layout="constrained")
     for axes, (quantity, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for name in names:
@@ -84,7 +91,14 @@ def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadat
     )
 
 
+def number(value: float) -> float | str:
+    """A number as the UI can show it; JSON knows neither infinity nor NaN."""
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
 def _cell(value: Any) -> str | int | float | bool | None:
     """A value that a Dagster table can hold."""
     plain = value.item() if hasattr(value, "item") else value
-    return plain if plain is None or isinstance(plain, str | int | float | bool) else str(plain)
+    if isinstance(plain, float):
+        return number(plain)
+    return plain if plain is None or isinstance(plain, str | int | bool) else str(plain)

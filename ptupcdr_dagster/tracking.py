@@ -160,14 +160,14 @@ def open_store(home: Home) -> tuple["MlflowClient", str]:
 def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context: dg.AssetExecutionContext) -> str:
     """The run that holds together all stages of one (Dagster run, partition)."""
     condition = (
-        f"tags.`dagster.run_id` = '{context.run_id}' and tags.`dagster.partition` = '{context.partition_key}' "
+        f"tags.`dagster.run_id` = '{context.run.run_id}' and tags.`dagster.partition` = '{context.partition_key}' "
         "and tags.`ptupcdr.level` = 'pipeline'"
     )
     with _lock(home):
         found = client.search_runs([experiment_id], condition, max_results=1)
         if found:
             return str(found[0].info.run_id)
-        tags = _tags(context, "pipeline") | {"mlflow.runName": f"{context.partition_key} {context.run_id[:8]}"}
+        tags = _tags(context, "pipeline") | {"mlflow.runName": f"{context.partition_key} {context.run.run_id[:8]}"}
         run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
         # Nobody knows which stage is the last; a closed parent stays writable, an open one would run for ever.
         client.set_terminated(run_id)
@@ -177,8 +177,8 @@ def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context:
 def _tags(context: dg.AssetExecutionContext, level: str) -> dict[str, str]:
     return {
         "ptupcdr.level": level,
-        "dagster.run_id": context.run_id,
-        "dagster.run_url": f"{dagster_ui()}/runs/{context.run_id}",
+        "dagster.run_id": context.run.run_id,
+        "dagster.run_url": f"{dagster_ui()}/runs/{context.run.run_id}",
         "dagster.partition": context.partition_key,
     }
 

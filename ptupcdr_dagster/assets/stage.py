@@ -11,7 +11,7 @@ from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.freshness import FINGERPRINT, current_fingerprint
-from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves
+from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
 from ptupcdr_dagster.resources import SettingsResource
 from ptupcdr_dagster.tracking import StageTracker, track_stage
 
@@ -62,7 +62,7 @@ class Stage:
         self.log_split()
         self.tracker.log_metrics(report.metrics)
         self.tracker.log_files(report.files)
-        metadata: dict[str, Any] = {name: float(value) for name, value in report.metrics.items()}
+        metadata: dict[str, Any] = {name: number(value) for name, value in report.metrics.items()}
         metadata |= {name: frame_table(frame) for name, frame in report.tables.items()}
         if report.curves:
             metadata["learning_curves"] = learning_curves(report.curves)

@@ -131,7 +131,7 @@ def test_metadata_that_a_person_would_look_at(made: Made) -> None:
     columns = [column.name for column in ratings["dagster/column_schema"].value.columns]
     assert columns == ["domain", "user_id", "item_id", "rating", "timestamp"]
     assert ratings["duckdb_file"].value == str(warehouse.file("raw_ratings", "books"))
-    for asset in ("source_model", "target_model", "meta_network"):
+    for asset in ("source_model", "target_model"):
         metadata = made.materialization(asset, PAIR).metadata
         picture = metadata["learning_curves"].value.partition("base64,")[2].rstrip(")")
         assert base64.b64decode(picture).startswith(b"\x89PNG")
