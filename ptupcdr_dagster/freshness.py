@@ -13,7 +13,10 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from ptupcdr_core.artifacts import read_manifest
 from ptupcdr_core.errors import ArtifactError, WarehouseError
@@ -159,11 +162,10 @@ class Freshness:
         latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
             keys, partition_filter=PartitionKeyFilter(key=partition)
         )
-        return all(
-            key in latest
-            and latest[key].status == AssetCheckExecutionRecordStatus.SUCCEEDED
-            and latest[key].evaluation is not None
-            and latest[key].evaluation.target_materialization_data is not None
-            and latest[key].evaluation.target_materialization_data.storage_id == materialization.storage_id
-            for key in keys
-        )
+        return all(key in latest and _passed_on(latest[key], materialization) for key in keys)
+
+
+def _passed_on(check: AssetCheckExecutionRecord, materialization: dg.EventLogRecord) -> bool:
+    target = check.evaluation.target_materialization_data if check.evaluation else None
+    passed = check.status == AssetCheckExecutionRecordStatus.SUCCEEDED
+    return passed and target is not None and target.storage_id == materialization.storage_id

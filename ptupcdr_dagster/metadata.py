@@ -74,8 +74,8 @@ def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadat
 
     panels: dict[str, list[str]] = {}
     for name in curves:
-        quantity = re.search(r"(training|validation)_\w+$", name)
-        panels.setdefault(quantity.group() if quantity else name, []).append(name)
+        found = re.search(r"(training|validation)_\w+$", name)
+        panels.setdefault(found.group() if found else name, []).append(name)
     figure = Figure(figsize=(4.2 * len(panels), 3.0), layout="constrained")
     for axes, (quantity, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for name in names:
