@@ -41,6 +41,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def benchmark(self) -> Path:
+        """Finished cells of benchmarks, a folder a pair: a stopped benchmark goes on from them."""
+        return self.root / "benchmark"
+
+    @property
     def mlflow(self) -> Path:
         """The MLflow store and its artifacts."""
         return self.root / "mlflow"

@@ -42,7 +42,13 @@ class SplitReport:
 
 
 def build_split(
-    pair: Pair, source: Domain, target: Domain, warehouse: Warehouse, settings: Settings, fingerprint: str = ""
+    pair: Pair,
+    source: Domain,
+    target: Domain,
+    warehouse: Warehouse,
+    settings: Settings,
+    fingerprint: str = "",
+    into: Warehouse | None = None,
 ) -> SplitReport:
     """Divide a pair's users and ratings for the cold-start protocol and build the source histories.
 
@@ -57,6 +63,7 @@ def build_split(
         warehouse: holds ``raw_ratings`` of both, and takes the split.
         settings: beta, seed, validation_fraction, history_length and positive_above are used.
         fingerprint: kept in ``provenance``.
+        into: another warehouse that takes the split instead, so that the pair's own stays as it is.
 
     Raises:
         WarehouseError: one of the two domains was not ingested yet.
@@ -65,7 +72,7 @@ def build_split(
     for domain in (source, target):
         warehouse.require(RATINGS, domain.name)
     used = settings.model_dump(mode="json")
-    with warehouse.write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
+    with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
         attach(connection, warehouse.file(RATINGS, source.name), "source_file")
         attach(connection, warehouse.file(RATINGS, target.name), "target_file")
         for name, value in _variables(pair, source, target, settings).items():

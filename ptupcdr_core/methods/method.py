@@ -1,12 +1,19 @@
-"""What every method comes down to once it is fitted."""
+"""What a method is, and what every method comes down to once it is fitted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, Ratings
+from ptupcdr_core.settings import REFERENCE_SETTINGS, Setting
+from ptupcdr_core.training.epochs import Epoch
+
+if TYPE_CHECKING:
+    from ptupcdr_core.methods.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -27,3 +34,31 @@ class FittedMethod:
         """(N,) predicted stars for the users and items of these ratings, not yet clipped to the scale."""
         users, rows = np.unique(ratings.users, return_inverse=True)
         return self.items.score(self.embed(users), rows, ratings.items)
+
+
+class Needs(IntEnum):
+    """What a method is made from, least first."""
+
+    RATINGS = 0
+    """The ratings alone: the base model makes no difference."""
+    BASE_MODEL = 1
+    """A base model that it trains itself."""
+    BRIDGE = 2
+    """The trained base models of both domains."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to score a pair's target items for users of its source.
+
+    Args:
+        name: as it stands in the tables.
+        fit: trains on an experiment's data and yields a candidate an epoch; one that has no epochs yields epoch 0.
+        needs: what it is made from.
+        settings: those it is made for; a method may be fitted in one way in some and in another in others.
+    """
+
+    name: str
+    fit: "Callable[[Experiment], Iterator[Epoch[FittedMethod]]]"
+    needs: Needs = Needs.BRIDGE
+    settings: tuple[Setting, ...] = REFERENCE_SETTINGS

@@ -6,12 +6,19 @@
 source's damped item means) and a one number, by least squares on bridge-training users.
 """
 
+from collections.abc import Iterator
+from functools import partial
+from typing import get_args
+
 import numpy as np
 
-from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.methods.experiment import Experiment
+from ptupcdr_core.methods.method import FittedMethod, Method, Needs
 from ptupcdr_core.models.calibrated import carry_over, damped_means
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData
+from ptupcdr_core.settings import Setting
+from ptupcdr_core.training.epochs import Epoch
 
 
 def simple_baselines(data: PairData) -> list[FittedMethod]:
@@ -44,3 +51,13 @@ def _method(name: str, item_offset: Floats, user_offset: Floats) -> FittedMethod
         return user_offset[users, None]
 
     return FittedMethod(name, items, embed)
+
+
+def _fit(name: str, experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
+    yield from (Epoch(0, method, {}) for method in simple_baselines(experiment.data) if method.name == name)
+
+
+METHODS = tuple(
+    Method(name, partial(_fit, name), Needs.RATINGS, get_args(Setting))
+    for name in ("global_mean", "item_mean", "source_offset")
+)

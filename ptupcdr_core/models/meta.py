@@ -5,8 +5,6 @@ Source: Zhu et al., "Personalized Transfer of User Preferences for Cross-domain 
 equations of the characteristic encoder and the meta network.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
@@ -41,27 +39,6 @@ class MetaNetwork(nn.Module):
         self.attention_out = nn.Linear(embedding_size, 1, bias=False)
         self.decoder_hidden = nn.Linear(embedding_size, hidden_size)
         self.decoder_out = nn.Linear(hidden_size, self.bridge_shape[0] * self.bridge_shape[1])
-
-    @classmethod
-    def seeded(
-        cls,
-        seed: int,
-        embedding_size: int,
-        hidden_size: int,
-        source_size: int | None = None,
-        target_size: int | None = None,
-    ) -> Self:
-        """Create the layers with torch's default initial weights, uniform(±1/√inputs), drawn from the seed alone.
-
-        torch's own generator is one for the whole process: with it, two trainings side by side would not repeat.
-        """
-        network = cls(embedding_size, hidden_size, source_size, target_size)
-        generator = torch.Generator().manual_seed(seed)
-        for layer in (network.attention_hidden, network.attention_out, network.decoder_hidden, network.decoder_out):
-            bound = layer.in_features**-0.5
-            for weight in layer.parameters():
-                torch.nn.init.uniform_(weight, -bound, bound, generator)
-        return network
 
     def attention(self, history_vectors: Tensor, mask: Tensor) -> Tensor:
         """Return (B, L) weights that sum to 1 over the real positions of each row and are exactly 0 elsewhere.

@@ -10,6 +10,7 @@ import torch
 from ptupcdr_core.artifacts import Tensors
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.layers import seeded
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.settings import Settings
@@ -95,7 +96,7 @@ def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Br
 
 def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
     def best(name: str, epochs: Iterator[Epoch[AnyBridge]]) -> BestEpoch[AnyBridge]:
-        return choose(epochs, task, _prefixed(on_epoch, name), clipped=settings.clipped)
+        return choose(epochs, task, _prefixed(on_epoch, name))
 
     emcdr = best("emcdr", published_mapping(task, settings))
     personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix))
@@ -110,6 +111,7 @@ def published_mapping(task: BridgeTask, settings: Settings) -> Iterator[Epoch[Co
         epochs=settings.epochs,
         batch_size=settings.mapping_batch_size,
         learning_rate=settings.learning_rate,
+        seed=settings.seed,
         rng=_generator(settings, "emcdr"),
     )
 
@@ -122,12 +124,10 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
         settings: epochs, batch size, learning rate, hidden size and seed are used.
         fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one.
     """
-    network = MetaNetwork.seeded(
-        settings.seed, task.history_vectors.shape[1], settings.meta_hidden_size, *task.prior.shape
-    )
+    network = MetaNetwork(task.history_vectors.shape[1], settings.meta_hidden_size, *task.prior.shape)
     return meta_network_epochs(
         task,
-        PersonalBridge(network, task.prior, 1.0, fallback),
+        PersonalBridge(seeded(network, settings.seed), task.prior, 1.0, fallback),
         epochs=settings.epochs,
         batch_size=settings.meta_batch_size,
         learning_rate=settings.learning_rate,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.layers import seeded
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
 from ptupcdr_core.training.ridge import RidgeFit, UserMoments, fit_regression, fit_ridge
@@ -70,7 +71,7 @@ def start_personal_bridge(
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
     rest = moments.beyond(vectors @ common.matrix)
     fit = fit_ridge(features, rest, PERSONAL_PENALTIES, seed=seed, leading=leading)
-    network = MetaNetwork.seeded(seed, task.history_vectors.shape[1], hidden_size, *task.prior.shape)
+    network = seeded(MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape), seed)
     _write(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
     return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit
 

@@ -6,14 +6,16 @@ one core: 1.8 s with torch's autograd, 0.17 s with the compiled loop of ``traini
 Shapes: B batch, L history length, X by Y the bridge.
 """
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
-from ptupcdr_core.pair_data import Floats
+from ptupcdr_core.models.layers import AnyModule, seeded
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.meta_adam import MetaAdam
 from ptupcdr_core.training.meta_kernels import Rows
@@ -72,12 +74,7 @@ def meta_network_epochs(
 
 
 def mapping_epochs(
-    task: BridgeTask,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    rng: np.random.Generator,
+    task: BridgeTask, *, epochs: int, batch_size: int, learning_rate: float, seed: int, rng: np.random.Generator
 ) -> Iterator[Epoch[CommonBridge]]:
     """Train EMCDR's linear mapping: mean (u^s W - u^t)² over bridge users (Man et al., IJCAI 2017), by Adam.
 
@@ -86,30 +83,58 @@ def mapping_epochs(
         epochs: passes over the bridge users.
         batch_size: users a step.
         learning_rate: Adam's.
-        rng: draws the initial weights as torch does, uniform(±1/√X), and shuffles the users.
+        seed: of the initial weights.
+        rng: shuffles the users.
 
     Yields:
         Every epoch's bridge.
     """
     source = torch.from_numpy(task.source_vectors[task.bridge_users])
     wanted = torch.from_numpy(task.target_user_vectors[task.bridge_users])
-    bound = source.shape[1] ** -0.5
-    drawn = rng.uniform(-bound, bound, (source.shape[1], wanted.shape[1])).astype(np.float32)
-    matrix = torch.from_numpy(drawn).requires_grad_()
-    optimizer = torch.optim.Adam([matrix], lr=learning_rate)
+    mapping = seeded(nn.Linear(source.shape[1], wanted.shape[1], bias=False), seed)
+    for epoch in module_epochs(
+        mapping,
+        lambda rows: (mapping(source[rows]) - wanted[rows]).square().mean(),
+        len(source),
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        rng=rng,
+    ):
+        yield epoch.map(lambda trained: CommonBridge(trained.weight.detach().numpy().T.copy()))
+
+
+def module_epochs(
+    module: AnyModule,
+    loss: Callable[[Tensor], Tensor],
+    count: int,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: np.random.Generator,
+) -> Iterator[Epoch[AnyModule]]:
+    """Train a torch module by Adam on shuffled batches of rows.
+
+    Args:
+        module: changed in place.
+        loss: of a batch's row numbers (B,), under the module as it stands.
+        count: rows there are.
+        epochs: passes over them.
+        batch_size: B.
+        learning_rate: Adam's.
+        rng: shuffles the rows.
+
+    Yields:
+        A copy of the module after every epoch.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
     for number in range(1, epochs + 1):
         total = 0.0
-        order = rng.permutation(len(source))
-        for start in range(0, len(order), batch_size):
-            rows = torch.from_numpy(order[start : start + batch_size])
-            loss = (source[rows] @ matrix - wanted[rows]).square().mean()
+        for rows in np.split(rng.permutation(count), range(batch_size, count, batch_size)):
+            value = loss(torch.from_numpy(rows))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += loss.item() * len(rows)
-        yield Epoch(number, CommonBridge(_copy(matrix)), {"training_loss": total / len(order)})
-
-
-def _copy(matrix: torch.Tensor) -> Floats:
-    weights: Floats = matrix.detach().numpy().copy()
-    return weights
+            total += value.item() * len(rows)
+        yield Epoch(number, copy.deepcopy(module), {"training_loss": total / count})

@@ -22,17 +22,16 @@ class Bridge(Protocol):
 AnyBridge = TypeVar("AnyBridge", bound=Bridge)
 
 
-def validation_errors(task: BridgeTask, embed: Callable[[Index], Floats], *, clipped: bool = True) -> RatingErrors:
-    """Errors on the validation users' target ratings.
+def validation_errors(task: BridgeTask, embed: Callable[[Index], Floats]) -> RatingErrors:
+    """Errors on the validation users' target ratings, predictions clipped to the scale.
 
     Args:
         task: the pair's bridge training.
         embed: gives (R, Y) embeddings for (R,) user indices.
-        clipped: whether predictions are moved into the scale first.
     """
     users, rows = np.unique(task.validation.users, return_inverse=True)
     scores = task.target.score(embed(users), rows, task.validation.items)
-    return rating_errors(scores, task.validation, task.scale if clipped else None)
+    return rating_errors(scores, task.validation, task.scale)
 
 
 def choose(
@@ -40,7 +39,6 @@ def choose(
     task: BridgeTask,
     on_epoch: OnEpoch,
     *,
-    clipped: bool = True,
     patience: int | None = None,
 ) -> BestEpoch[AnyBridge]:
     """Watch a bridge's training and keep the epoch with the lowest validation RMSE.
@@ -49,13 +47,12 @@ def choose(
         epochs: the training.
         task: has the validation ratings.
         on_epoch: told every epoch's metrics and validation errors.
-        clipped: as for ``validation_errors``.
         patience: stop after this many epochs without a better one; None: never.
     """
     best: BestEpoch[AnyBridge] = BestEpoch()
     for epoch in epochs:
         bridge = epoch.candidate
-        errors = validation_errors(task, lambda users, bridge=bridge: bridge.embed(task, users), clipped=clipped)  # type: ignore[misc]
+        errors = validation_errors(task, lambda users, bridge=bridge: bridge.embed(task, users))  # type: ignore[misc]
         on_epoch(epoch.number, {**epoch.metrics, "validation_mae": errors.mae, "validation_rmse": errors.rmse})
         best.offer(epoch.number, errors.rmse, bridge)
         if patience is not None and epoch.number - best.number >= patience:

@@ -1,0 +1,4 @@
+"""The paper's grid: β by seed by base model by method, under several settings.
+
+``grid`` says which trainings that is, ``cells`` keeps each finished one, ``run`` runs those that are missing.
+"""

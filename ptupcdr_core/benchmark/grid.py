@@ -1,0 +1,103 @@
+"""Which trainings a benchmark consists of, and which of them share what."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.methods import methods_of
+from ptupcdr_core.methods.method import Method, Needs
+from ptupcdr_core.settings import REFERENCE_SETTINGS, BaseModelName, Setting, Settings
+
+ANY_BASE_MODEL = "none"
+"""Stands in the tables where the base model makes no difference."""
+FAMILIES: tuple[tuple[Setting, ...], ...] = (REFERENCE_SETTINGS, ("calibrated",))
+"""Settings of one family look on at the same training."""
+
+
+class Grid(BaseModel):
+    """What a benchmark varies; all combinations are run that make sense."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    betas: tuple[float, ...] = Field(default=(0.2, 0.5, 0.8), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(900, 1000, 10, 2020, 500), min_length=1)
+    base_models: tuple[BaseModelName, ...] = Field(default=get_args(BaseModelName), min_length=1)
+    methods: tuple[str, ...] | None = Field(default=None, min_length=1, description="None: all")
+    settings: tuple[Setting, ...] = Field(default=get_args(Setting), min_length=1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and what its settings make of it.
+
+    Args:
+        method: what is trained.
+        settings: β, seed, base model and sizes; its ``setting`` is the first of the family.
+        family: the settings that look on.
+    """
+
+    method: Method
+    settings: Settings
+    family: tuple[Setting, ...]
+
+    @property
+    def base_model(self) -> str:
+        """As it stands in the tables."""
+        return ANY_BASE_MODEL if self.method.needs is Needs.RATINGS else self.settings.base_model
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Cells that share a source model: one seed, base model and family. They run one after another, β by β."""
+
+    cells: tuple[Cell, ...]
+
+    def by_beta(self) -> Iterator[tuple[Settings, list[Cell]]]:
+        """The cells of each β, with the settings that they share."""
+        for beta in dict.fromkeys(cell.settings.beta for cell in self.cells):
+            cells = [cell for cell in self.cells if cell.settings.beta == beta]
+            yield cells[0].settings, cells
+
+
+def units_of(grid: Grid, settings: Settings) -> list[Unit]:
+    """Lay out a grid.
+
+    Args:
+        grid: what varies.
+        settings: everything else: sizes, epochs, learning rate.
+
+    Raises:
+        SettingsError: a method is not known, or nothing is left to run.
+    """
+    units = []
+    for family, seed in product(_wanted(grid.settings), grid.seeds):
+        methods = methods_of(family[0], grid.methods)
+        plain = [method for method in methods if method.needs is Needs.RATINGS]
+        modelled = [method for method in methods if method.needs is not Needs.RATINGS]
+        kinds = [kind for kind in grid.base_models if kind == "mf" or family is REFERENCE_SETTINGS]
+        layers: list[tuple[BaseModelName, Sequence[Method]]] = [("mf", plain), *((kind, modelled) for kind in kinds)]
+        for kind, chosen in layers:
+            cells = [
+                Cell(method, _with(settings, setting=family[0], beta=beta, seed=seed, base_model=kind), family)
+                for beta in grid.betas
+                for method in chosen
+            ]
+            units += [Unit(tuple(cells))] if cells else []
+    if not units:
+        raise SettingsError(
+            f"nothing to run: no method of {', '.join(grid.methods or ())} is made for the settings "
+            f"{', '.join(grid.settings)} and base models {', '.join(grid.base_models)}"
+        )
+    return units
+
+
+def _wanted(settings: Sequence[Setting]) -> Iterator[tuple[Setting, ...]]:
+    return (family for family in FAMILIES if set(family) & set(settings))
+
+
+def _with(settings: Settings, **changes: object) -> Settings:
+    return Settings(**{**settings.model_dump(), **changes})

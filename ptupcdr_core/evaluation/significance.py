@@ -1,0 +1,187 @@
+"""Whether a difference is real: spread over seeds, and paired tests over users.
+
+Two methods were measured on the same users, so their errors are compared user by user. Seeds hold out different users;
+a user who was held out under several seeds counts once, with all its ratings together.
+
+Shapes: M methods, R users, S resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from ptupcdr_core.errors import EvaluationError
+
+RESAMPLES = 2_000
+BLOCK = 1 << 22
+"""Draws held at a time."""
+METRICS = ("mae", "rmse")
+CELL = ("pair", "setting", "mode", "beta", "base_model")
+"""What is held fixed when methods are compared."""
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairedErrors:
+    """The errors of several methods on the same users.
+
+    Args:
+        methods: M names.
+        counts: (R,) ratings of each user.
+        absolute: (M, R) sums of |error|.
+        squared: (M, R) sums of error².
+    """
+
+    methods: tuple[str, ...]
+    counts: Doubles
+    absolute: Doubles
+    squared: Doubles
+
+    def measures(self, weights: Doubles) -> dict[str, Doubles]:
+        """(M, S) MAE and RMSE where user r counts weights[r, s] times."""
+        ratings = self.counts @ weights
+        return {"mae": self.absolute @ weights / ratings, "rmse": np.sqrt(self.squared @ weights / ratings)}
+
+    def by_user(self, metric: str) -> Doubles:
+        """(M, R) mean absolute (mae) or squared (rmse) error of each user."""
+        return {"mae": self.absolute, "rmse": self.squared}[metric] / self.counts
+
+
+def over_seeds(benchmark: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation (of a sample, n - 1) over seeds; one row a cell and method.
+
+    Args:
+        benchmark: the table ``benchmark``.
+    """
+    groups = benchmark.groupby([*CELL, "method"], sort=True)
+    table = groups.agg(
+        seeds=("seed", "nunique"),
+        mae=("mae", "mean"), mae_std=("mae", "std"), rmse=("rmse", "mean"), rmse_std=("rmse", "std"),
+        seconds=("seconds", "mean"),
+    )  # fmt: skip
+    return table.reset_index()
+
+
+def pair_errors(errors: pd.DataFrame) -> PairedErrors:
+    """Lay out per-user errors of one cell (of any seeds) for comparison.
+
+    Args:
+        errors: rows of ``benchmark_errors`` or ``cold_start_errors``: method, user_id, ratings, absolute_error,
+            squared_error.
+
+    Raises:
+        EvaluationError: the methods were not measured on the same ratings.
+    """
+    sums = errors.groupby(["method", "user_id"], sort=True)[["ratings", "absolute_error", "squared_error"]].sum()
+    tables = {name: sums[name].unstack("method") for name in sums.columns}
+    counts = tables["ratings"]
+    if counts.isna().any(axis=None) or counts.nunique(axis=1).gt(1).any():
+        raise EvaluationError("the methods were measured on different ratings: they cannot be compared in pairs")
+    return PairedErrors(
+        tuple(counts.columns),
+        counts.iloc[:, 0].to_numpy(np.float64),
+        tables["absolute_error"].to_numpy(np.float64).T,
+        tables["squared_error"].to_numpy(np.float64).T,
+    )
+
+
+def bootstrap(errors: PairedErrors, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Doubles]:
+    """(M, S) MAE and RMSE of every method on resampled users: R of them, drawn with replacement, whole.
+
+    All methods are measured on the same draws, so differences between them are paired.
+    """
+    rng, users = np.random.default_rng(seed), len(errors.counts)
+    block = max(1, BLOCK // users)
+    parts: list[dict[str, Doubles]] = []
+    for start in range(0, resamples, block):
+        draws = rng.integers(0, users, (min(block, resamples - start), users))
+        draws += users * np.arange(len(draws))[:, None]
+        weights = np.bincount(draws.ravel(), minlength=len(draws) * users).reshape(len(draws), users).T
+        parts.append(errors.measures(weights.astype(np.float64)))
+    return {metric: np.concatenate([part[metric] for part in parts], axis=1) for metric in METRICS}
+
+
+def compare(
+    errors: PairedErrors,
+    couples: Sequence[tuple[str, str]] | None = None,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
+    """Compare methods two by two.
+
+    Args:
+        errors: of one cell.
+        couples: (first, second) names; None: any two.
+        confidence: of the intervals.
+        seed: of the bootstrap.
+        resamples: S.
+
+    Returns:
+        One row a couple and metric: first, second, metric, difference (first - second: negative where the first is
+        better), low and high (bootstrap interval of the difference), p (Wilcoxon signed-rank over users), p_holm
+        (Holm's correction over all rows of the metric), different (the interval excludes 0 and p_holm < 1 -
+        confidence).
+    """
+    place = {name: row for row, name in enumerate(errors.methods)}
+    chosen = couples or [(a, b) for row, a in enumerate(errors.methods) for b in errors.methods[row + 1 :]]
+    measured, drawn = (
+        errors.measures(np.ones((len(errors.counts), 1))),
+        bootstrap(errors, seed=seed, resamples=resamples),
+    )
+    tail = (1 - confidence) / 2
+    tables = []
+    for metric in METRICS:
+        rows = []
+        for first, second in chosen:
+            a, b = place[first], place[second]
+            low, high = np.quantile(drawn[metric][a] - drawn[metric][b], [tail, 1 - tail])
+            by_user = errors.by_user(metric)
+            rows.append(
+                {
+                    "first": first, "second": second, "metric": metric,
+                    "difference": float(measured[metric][a, 0] - measured[metric][b, 0]),
+                    "low": float(low), "high": float(high), "p": signed_rank(by_user[a] - by_user[b]),
+                }
+            )  # fmt: skip
+        table = pd.DataFrame(rows)
+        table["p_holm"] = holm(table["p"].to_numpy())
+        tables.append(table)
+    result = pd.concat(tables, ignore_index=True)
+    excludes_zero = (result["low"] > 0) | (result["high"] < 0)
+    result["different"] = excludes_zero & (result["p_holm"] < 1 - confidence)
+    return result
+
+
+def best_methods(errors: PairedErrors, metric: str, *, confidence: float = 0.95, seed: int = 0) -> set[str]:
+    """The method with the lowest error, and all that are not significantly different from it: those to print bold."""
+    values = errors.measures(np.ones((len(errors.counts), 1)))[metric][:, 0]
+    best = errors.methods[int(values.argmin())]
+    couples = [(best, other) for other in errors.methods if other != best]
+    if not couples:
+        return {best}
+    table = compare(errors, couples, confidence=confidence, seed=seed)
+    same = table[(table["metric"] == metric) & ~table["different"]]
+    return {best, *same["second"]}
+
+
+def signed_rank(differences: Doubles) -> float:
+    """p of Wilcoxon's signed-rank test that the differences are symmetric around 0; 1 where all are 0."""
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
+
+
+def holm(p: Doubles) -> Doubles:
+    """Holm's step-down correction: the k-th smallest of n times (n - k + 1), never decreasing, at most 1."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected

@@ -1,0 +1,101 @@
+"""One pair's split and settings, with what methods share made once, when it is first asked for."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.models.bridges import CommonBridge
+from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.bridging import Bridges, published_mapping, train_bridges
+from ptupcdr_core.training.epochs import Epoch
+from ptupcdr_core.training.pretraining import base_model_epochs, train_base_model
+from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
+from ptupcdr_core.training.validation import choose
+
+
+class Experiment:
+    """What a method is fitted on.
+
+    Args:
+        data: the pair's split.
+        settings: how everything is trained.
+        source_model: trained before; it depends neither on β nor on the method. None: trained here when needed.
+    """
+
+    def __init__(self, data: PairData, settings: Settings, source_model: Model | None = None) -> None:
+        """Train nothing yet."""
+        self.data, self.settings = data, settings
+        self._source_model = source_model
+
+    @cached_property
+    def source_model(self) -> Model:
+        """The base model of all source ratings."""
+        data, settings = self.data, self.settings
+        return self._source_model or train_base_model(
+            data.source,
+            data.user_count,
+            data.source_item_count,
+            settings,
+            batch_size=settings.source_batch_size,
+            stream=0,
+            on_epoch=_ignore,
+        )
+
+    @property
+    def trained_source_model(self) -> Model | None:
+        """The source model if it was needed and is there."""
+        return self.__dict__.get("source_model", self._source_model)
+
+    @cached_property
+    def target_model(self) -> Model:
+        """The base model of the target's training ratings, after its last epoch."""
+        data, settings = self.data, self.settings
+        return train_base_model(
+            data.target_train,
+            data.user_count,
+            data.target_item_count,
+            settings,
+            batch_size=settings.target_batch_size,
+            stream=1,
+            on_epoch=_ignore,
+        )
+
+    def target_epochs(self) -> Iterator[Epoch[BaseModel]]:
+        """The same training epoch by epoch (published); its last model becomes ``target_model``."""
+        data, settings = self.data, self.settings
+        for epoch in base_model_epochs(
+            data.target_train,
+            data.user_count,
+            data.target_item_count,
+            settings,
+            batch_size=settings.target_batch_size,
+            generator=np.random.default_rng([settings.seed, 1]),
+        ):
+            yield epoch
+        self.target_model = epoch.candidate
+
+    @cached_property
+    def task(self) -> BridgeTask:
+        """What bridges are trained on."""
+        return bridge_task(self.data, self.source_model, self.target_model)
+
+    @cached_property
+    def published_emcdr(self) -> CommonBridge:
+        """EMCDR's mapping of the epoch that validation users choose: the fallback where a history is needed."""
+        return choose(published_mapping(self.task, self.settings), self.task, _ignore).candidate
+
+    @cached_property
+    def calibrated_bridges(self) -> Bridges:
+        """All calibrated bridges, which are fitted one on top of the other."""
+        return train_bridges(self.task, self.settings, _ignore)
+
+    def generator(self, name: str) -> np.random.Generator:
+        """Random numbers of this seed for one use alone."""
+        return np.random.default_rng([self.settings.seed, *name.encode()])
+
+
+def _ignore(_epoch: int, _metrics: dict[str, float]) -> None:
+    """Nobody listens to what is shared."""
