@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ptupcdr_core.checkpoints import Side, load_bridge_task, load_bridges, save_model
-from ptupcdr_core.evaluation.cold_start import evaluate
+from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
 from ptupcdr_core.inference import top_items
 from ptupcdr_core.methods.method import FittedMethod
@@ -45,7 +46,16 @@ class StageReport:
 def pretrain(
     home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
 ) -> StageReport:
-    """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``)."""
+    """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``).
+
+    Raises:
+        SettingsError: the setting is ``published_test_best``: what serves users may not be chosen on test users.
+    """
+    if settings.setting == "published_test_best":
+        raise SettingsError(
+            "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
+            "benchmark` alone; the lineage serves one model, use the setting honest or published"
+        )
     data = _data(home, pair)
     ratings, items, batch_size = {
         "source": (data.source, data.source_item_count, settings.source_batch_size),
@@ -117,6 +127,7 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     tables = {
         "cold_start_evaluation": pa.Table.from_pandas(summary),
         "cold_start_errors": pa.Table.from_pandas(details),
+        "cold_start_slices": pa.Table.from_pandas(evaluate_slices(data, methods, settings)),
     }
     _write(home, "cold_start_evaluation", pair, tables, settings, fingerprint)
     metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}

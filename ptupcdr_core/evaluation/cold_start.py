@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ptupcdr_core.evaluation.metrics import RatingErrors, rating_errors
+from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.pair_data import PairData
 from ptupcdr_core.settings import Settings
@@ -48,6 +49,18 @@ def evaluate(
             )
         )
     return pd.DataFrame(summaries), pd.concat(details, ignore_index=True)
+
+
+def evaluate_slices(data: PairData, methods: Sequence[FittedMethod], settings: Settings) -> pd.DataFrame:
+    """Every method's errors for whom and on what; see ``evaluation.slices``."""
+    tables = []
+    for method in methods:
+        scores = method.score(data.target_test)
+        scores = data.target_scale.clip(scores) if settings.clipped else scores
+        labels = _labels(data.pair, method.name, settings)
+        slices = slice_errors(data, scores, scores)
+        tables.append(slices.assign(**labels)[[*labels, *slices.columns]])
+    return pd.concat(tables, ignore_index=True)
 
 
 def _labels(pair: str, method: str, settings: Settings) -> dict[str, object]:
