@@ -1,0 +1,149 @@
+"""Bridge training is laid out as the settings say, and each row's item is what it would be without that row."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_pair import SIZE, SOURCE_ITEMS, TARGET_ITEMS, USERS, calibrated_models, calibrated_task, small_pair
+
+from ptupcdr_core.methods.simple import simple_baselines
+from ptupcdr_core.models.base import BaseModel, initialize
+from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel
+from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.training.task import BridgeTask, bridge_task
+
+CONSTANT, BIAS, COUNT = SIZE, SIZE + 1, SIZE + 2
+"""Places of the target items' further coordinates."""
+
+
+@pytest.fixture(scope="module")
+def data() -> PairData:
+    return small_pair()
+
+
+@pytest.fixture(scope="module")
+def models(data: PairData) -> tuple[CalibratedModel, CalibratedModel]:
+    return calibrated_models(data)
+
+
+@pytest.fixture(scope="module")
+def task(data: PairData) -> BridgeTask:
+    return calibrated_task(data)
+
+
+def published(kind: str = "mf") -> tuple[BaseModel, BaseModel]:
+    rng = np.random.default_rng(2)
+    return initialize(kind, USERS, SOURCE_ITEMS, 4, rng), initialize(kind, USERS, TARGET_ITEMS, 4, rng)
+
+
+@pytest.mark.parametrize("kind", ["mf", "gmf", "dnn"])
+def test_as_published_the_bridge_goes_between_the_base_models_own_vectors(data: PairData, kind: str) -> None:
+    source, target = published(kind)
+    task = bridge_task(data, source, target)
+    np.testing.assert_array_equal(task.source_vectors, source.user_vectors())
+    np.testing.assert_array_equal(task.history_vectors, source.item_vectors())
+    np.testing.assert_array_equal(task.target_user_vectors, target.user_vectors())
+    np.testing.assert_array_equal(task.prior, np.zeros((4, 4)))
+    test = data.target_test
+    np.testing.assert_allclose(
+        task.target.score(target.user_vectors(), test.users, test.items),
+        target.score(test.users, test.items),
+        rtol=1e-5,
+    )
+
+
+def test_as_published_the_rows_are_the_bridge_users_own_ratings(data: PairData) -> None:
+    task = bridge_task(data, *published())
+    ratings = data.bridge_ratings
+    np.testing.assert_array_equal(task.rows.users, ratings.users)
+    np.testing.assert_array_equal(task.rows.wanted, ratings.stars)
+    np.testing.assert_array_equal(task.rows.vectors[task.rows.pick], task.target.vectors[ratings.items])
+
+
+def test_models_of_different_settings_are_refused(data: PairData, models: tuple) -> None:
+    with pytest.raises(TypeError, match="same setting"):
+        bridge_task(data, models[0], published()[1])
+
+
+def test_rows_are_of_bridge_users_only_and_in_order(data: PairData, task: BridgeTask) -> None:
+    assert set(task.rows.users.tolist()) == set(data.cohorts["bridge"].tolist()) == set(task.bridge_users.tolist())
+    assert (np.diff(task.rows.users) >= 0).all()
+    assert len(task.rows.users) == len(data.bridge_ratings) < len(data.target_train)
+
+
+def test_calibrated_coordinates_have_unit_size_over_those_with_ratings(data: PairData, task: BridgeTask) -> None:
+    users = np.unique(data.source.users)
+    np.testing.assert_allclose(np.square(task.source_vectors[users]).mean(0), 1, rtol=1e-4)
+    np.testing.assert_allclose(np.square(task.target.vectors[data.target_train.items]).mean(0), 1, rtol=1e-4)
+    np.testing.assert_allclose(np.square(task.history_vectors[data.source.items]).mean(0), 1, rtol=1e-4)
+
+
+def test_the_target_models_own_users_score_as_the_target_model(data: PairData, task: BridgeTask, models: tuple) -> None:
+    train, target = data.target_train, models[1]
+    expected = train.stars - target.residuals(train)
+    expected += (target.user_embedding[train.users] * target.item_embedding[train.items]).sum(1)
+    scores = task.target.score(task.target_user_vectors, train.users, train.items)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_the_prior_is_the_baseline_item_mean_and_source_offset(data: PairData, task: BridgeTask) -> None:
+    baseline = simple_baselines(data)[2]
+    assert baseline.name == "source_offset"
+    scores = task.target.score(task.source_vectors @ task.prior, data.target_test.users, data.target_test.items)
+    np.testing.assert_allclose(scores, baseline.score(data.target_test), atol=2e-6)
+    assert scores.std() > simple_baselines(data)[1].score(data.target_test).std(), "the offset makes a difference"
+
+
+def test_each_rows_bias_is_the_items_damped_mean_without_the_row(
+    data: PairData, task: BridgeTask, models: tuple
+) -> None:
+    train, mean, bias_scale = data.target_train, float(models[1].mean), coordinate_scale(data, models, BIAS)
+    bridge = np.flatnonzero(np.isin(train.users, data.cohorts["bridge"]))
+    biases = task.rows.vectors[task.rows.pick][:, BIAS] * bias_scale
+    for row, at in enumerate(bridge):
+        others = (train.items == train.items[at]) & (np.arange(len(train)) != at)
+        expected = (train.stars[others] - mean).sum() / (others.sum() + DAMPING)
+        assert biases[row] == pytest.approx(expected, abs=1e-5)
+        assert task.rows.wanted[row] == pytest.approx(train.stars[at] - mean - expected, abs=1e-5)
+
+
+def test_each_rows_factors_are_the_items_without_the_row_user_factors_as_they_are(
+    data: PairData, task: BridgeTask, models: tuple
+) -> None:
+    train, target = data.target_train, models[1]
+    residuals, p = target.residuals(train), target.user_embedding.astype(np.float64)
+    scales = np.array([coordinate_scale(data, models, place) for place in range(SIZE)])
+    found = task.rows.vectors[task.rows.pick][:, :SIZE] * scales
+    for row, at in enumerate(np.flatnonzero(np.isin(train.users, data.cohorts["bridge"]))):
+        others = (train.items == train.items[at]) & (np.arange(len(train)) != at)
+        x, r = p[train.users[others]], residuals[others]
+        expected = np.linalg.solve(x.T @ x + REGULARIZATION * np.eye(SIZE), x.T @ r)
+        np.testing.assert_allclose(found[row], expected, atol=1e-4)
+
+
+def test_each_row_knows_of_the_item_what_the_other_ratings_tell(
+    data: PairData, task: BridgeTask, models: tuple
+) -> None:
+    items, vectors = data.bridge_ratings.items, task.rows.vectors[task.rows.pick]
+    counts = np.bincount(data.target_train.items)[items]
+    np.testing.assert_allclose(
+        vectors[:, COUNT] * coordinate_scale(data, models, COUNT), np.log1p(counts - 1), rtol=1e-5
+    )
+    np.testing.assert_array_equal(vectors[:, CONSTANT], 1)
+
+
+def test_an_item_with_one_rater_is_unknown_to_that_raters_row(data: PairData) -> None:
+    train, user = data.target_train, data.cohorts["bridge"][3]
+    at = int(np.flatnonzero(train.users == user)[0])
+    alone = np.flatnonzero((train.items != train.items[at]) | (np.arange(len(train)) == at))
+    task = calibrated_task(replace(data, target_train=train.where(np.isin(np.arange(len(train)), alone))))
+    row = int(np.flatnonzero(task.rows.users == user)[0])
+    vector = task.rows.vectors[task.rows.pick[row]]
+    np.testing.assert_allclose(vector, np.eye(SIZE + 3)[CONSTANT], atol=1e-6)
+
+
+def coordinate_scale(data: PairData, models: tuple, place: int) -> float:
+    """Root mean square of a target coordinate over the training ratings: what the task divides it by."""
+    target = models[1]
+    columns = [*target.item_embedding.T, np.ones(TARGET_ITEMS + 1), target.item_bias, np.log1p(target.item_counts)]
+    return float(np.sqrt(np.square(columns[place][data.target_train.items]).mean()))
