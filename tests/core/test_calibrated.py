@@ -1,0 +1,130 @@
+"""The calibrated base model and the simple baselines, against small cases worked out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_pair import calibrated_models, small_pair
+
+from ptupcdr_core.methods.simple import simple_baselines, source_offsets
+from ptupcdr_core.models.calibrated import DAMPING, CalibratedModel, carry_over, damped_means, fit_calibrated
+from ptupcdr_core.pair_data import Ratings
+
+
+def ratings(*rows: tuple[int, int, float]) -> Ratings:
+    users, items, stars = zip(*rows, strict=True)
+    return Ratings(np.array(users, np.int32), np.array(items, np.int32), np.array(stars, np.float32))
+
+
+def fit(of: Ratings, users: int, items: int, size: int = 2) -> CalibratedModel:
+    return fit_calibrated(of, users, items, size=size, seed=1, on_epoch=lambda epoch, metrics: None)
+
+
+def test_a_damped_mean_is_drawn_to_zero_by_five_ratings() -> None:
+    means = damped_means(np.array([2, 2, 1], np.int32), np.array([1, 2, -6], np.float32), 3)
+    np.testing.assert_allclose(means, [0, -6 / 6, 3 / 7, 0])
+
+
+def test_mean_biases_offsets_and_residuals_by_hand() -> None:
+    of = ratings((1, 1, 5), (1, 2, 3), (2, 1, 4), (2, 2, 4))
+    model = fit(of, 3, 2)
+    assert model.mean == 4
+    # Item 1 has residuals 1 and 0 over five pseudo-ratings, item 2 -1 and 0.
+    np.testing.assert_allclose(model.item_bias, [0, 1 / 7, -1 / 7], rtol=1e-6)
+    # Of user 1's residuals 1 and -1, and of user 2's 0 and 0, the biases take 1/7 and give 1/7.
+    np.testing.assert_allclose(model.user_offset, [0, 0, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(model.residuals(of), [6 / 7, -6 / 7, -1 / 7, 1 / 7], rtol=1e-6)
+    assert model.user_counts.tolist() == [0, 2, 2, 0]
+    assert model.item_counts.tolist() == [0, 2, 2]
+
+
+def test_a_kind_user_has_a_positive_offset_beyond_the_items() -> None:
+    model = fit(ratings((1, 1, 5), (1, 2, 5), (2, 1, 3), (2, 2, 3)), 2, 2)
+    np.testing.assert_allclose(model.item_bias, 0, atol=1e-7)
+    np.testing.assert_allclose(model.user_offset, [0, 2 / (2 + DAMPING), -2 / (2 + DAMPING)], rtol=1e-6)
+
+
+def test_unknown_users_and_items_and_padding_are_zero() -> None:
+    model = fit(ratings((2, 3, 5), (4, 3, 1), (2, 1, 2)), 5, 4)
+    for table in (model.user_embedding, model.user_offset, model.user_counts):
+        assert not table[[0, 1, 3, 5]].any()
+    for table in (model.item_embedding, model.item_bias, model.item_counts):
+        assert not table[[0, 2, 4]].any()
+
+
+def test_the_factors_find_a_planted_taste() -> None:
+    """Half of the people love what the other half hates: invisible to mean and biases, one factor says it all."""
+    rows = [(u, i, 5.0 if (u + i) % 2 else 1.0) for u in range(1, 21) for i in range(1, 21)]
+    of = ratings(*rows)
+    model = fit(of, 20, 20, size=1)
+    explained = (model.user_embedding[of.users] * model.item_embedding[of.items]).sum(1)
+    assert np.abs(model.residuals(of)).min() > 1.9
+    assert np.abs(model.residuals(of) - explained).max() < 0.5
+
+
+def test_every_iteration_is_told_and_the_loss_falls() -> None:
+    told: dict[int, float] = {}
+    data = small_pair()
+    fit_calibrated(
+        data.source,
+        data.user_count,
+        data.source_item_count,
+        size=3,
+        seed=1,
+        on_epoch=lambda epoch, metrics: told.update({epoch: metrics["training_loss"]}),
+    )
+    assert list(told) == list(range(1, len(told) + 1))
+    assert told[len(told)] < told[1]
+
+
+def test_a_model_is_made_again_from_its_tensors() -> None:
+    model = calibrated_models(small_pair())[0]
+    again = CalibratedModel.from_tensors(model.tensors())
+    assert again.tensors().keys() == model.tensors().keys()
+    for name, tensor in model.tensors().items():
+        np.testing.assert_array_equal(again.tensors()[name], tensor)
+
+
+def test_carrying_over_finds_the_planted_share() -> None:
+    offsets = np.array([0, 1, -1, 0.5], np.float32)
+    bias = np.array([0, 0.25, -0.25], np.float32)
+    of = ratings(*[(u, i, 3 + bias[i] + 0.6 * offsets[u]) for u in (1, 2, 3) for i in (1, 2)])
+    assert carry_over(of, offsets, np.float32(3), bias) == pytest.approx(0.6, rel=1e-5)
+
+
+def test_nothing_is_carried_over_from_people_without_an_offset() -> None:
+    assert carry_over(ratings((1, 1, 5)), np.zeros(2, np.float32), np.float32(3), np.zeros(2, np.float32)) == 0
+
+
+def test_the_source_offset_is_the_calibrated_models() -> None:
+    data = small_pair()
+    np.testing.assert_allclose(source_offsets(data), calibrated_models(data)[0].user_offset, rtol=1e-5, atol=1e-7)
+
+
+def test_the_simple_baselines_are_their_formulas() -> None:
+    data = small_pair()
+    train, test = data.target_train, data.target_test
+    mean = train.stars.astype(float).mean()
+    of_item = [train.stars[train.items == item] - mean for item in range(data.target_item_count + 1)]
+    bias = np.array([residuals.sum() / (len(residuals) + 5) for residuals in of_item])
+    offset = source_offsets(data).astype(float)
+    bridge = data.bridge_ratings
+    known = offset[bridge.users]
+    share = known @ (bridge.stars - mean - bias[bridge.items]) / (known @ known)
+    expected = {
+        "global_mean": np.full(len(test), mean),
+        "item_mean": mean + bias[test.items],
+        "source_offset": mean + bias[test.items] + share * offset[test.users],
+    }
+    found = {method.name: method.score(test) for method in simple_baselines(data)}
+    assert found.keys() == expected.keys()
+    for name, scores in expected.items():
+        np.testing.assert_allclose(found[name], scores, rtol=1e-5, err_msg=name)
+    assert share > 0.3, "harshness was planted in both domains"
+
+
+def test_no_test_rating_moves_a_baseline() -> None:
+    data = small_pair()
+    other = small_pair(seed=1).target_test
+    for method, again in zip(simple_baselines(data), simple_baselines(replace(data, target_test=other)), strict=True):
+        np.testing.assert_array_equal(method.score(data.target_test), again.score(data.target_test))
