@@ -40,7 +40,8 @@ def save(folder: Path, name: str, tensors: Tensors, *, vocabulary: str, manifest
         manifest: Further JSON values to keep, such as the settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    payload = encode({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+    # Not ascontiguousarray: it would give a number an axis.
+    payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
     weights = folder / f"{name}-{digest[:12]}.safetensors"
     _replace(weights, payload)
@@ -56,15 +57,18 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     """Read a checkpoint's manifest without its weights.
 
     Raises:
-        ArtifactError: there is none, or it is not JSON.
+        ArtifactError: there is none, or it is not a JSON object.
     """
     path = folder / f"{name}.json"
+    again = f"materialize {folder.name} for {name} again"
     try:
-        entries: dict[str, Any] = json.loads(path.read_text())
+        entries = json.loads(path.read_text())
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such checkpoint; materialize {folder.name} for {name} first") from None
     except json.JSONDecodeError as error:
-        raise ArtifactError(f"{path}: not a manifest ({error}); materialize {folder.name} for {name} again") from error
+        raise ArtifactError(f"{path}: not a manifest ({error}); {again}") from error
+    if not isinstance(entries, dict):
+        raise ArtifactError(f"{path}: not a manifest (expected a JSON object); {again}")
     return entries
 
 
@@ -90,5 +94,8 @@ def load(folder: Path, name: str, *, vocabulary: str) -> Checkpoint:
 
 def _replace(path: Path, payload: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(payload)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(payload)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
