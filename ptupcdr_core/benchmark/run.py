@@ -175,7 +175,11 @@ def _work(
 
 
 def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> dict[str, pd.DataFrame]:
-    """Train a cell and make its tables; the seconds are the method's own, without the models that it shares."""
+    """Train a cell and make its tables.
+
+    The seconds are the method's own, without the base models that it shares; the calibrated bridges are fitted together,
+    and their seconds are those of whichever is asked for first.
+    """
     data = experiment.data
     if cell.method.needs is Needs.BRIDGE:
         _ = experiment.task
@@ -211,7 +215,7 @@ def _labels(data: PairData, cell: Cell, setting: Setting) -> dict[str, object]:
         "pair": data.pair,
         "method": cell.method.name,
         "setting": setting,
-        "mode": cell.settings.mode,
+        "mode": "rating",
         "beta": cell.settings.beta,
         "seed": cell.settings.seed,
         "base_model": cell.base_model,

@@ -108,7 +108,7 @@ def test_emcdr_finds_a_planted_map():
 
 
 def three_people() -> PairData:
-    """Users 1 and 2 in both domains, 3 in the source alone; source: 1 rates items 1 and 2, 2 rates 2, 3 rates 2 and 3."""
+    """Users 1 and 2 in both domains, 3 in the source alone, where 1 rates items 1 and 2, 2 rates 2, 3 rates 2, 3."""
     source = Ratings(
         np.array([1, 1, 2, 3, 3], np.int32), np.array([1, 2, 2, 2, 3], np.int32), np.full(5, 4, np.float32)
     )
