@@ -177,8 +177,8 @@ def _work(
 def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> dict[str, pd.DataFrame]:
     """Train a cell and make its tables.
 
-    The seconds are the method's own, without the base models that it shares; the calibrated bridges are fitted together,
-    and their seconds are those of whichever is asked for first.
+    The seconds are the method's own, without the base models that it shares; the calibrated bridges are fitted
+    together, and their seconds are those of whichever is asked for first.
     """
     data = experiment.data
     if cell.method.needs is Needs.BRIDGE:
