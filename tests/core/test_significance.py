@@ -88,6 +88,8 @@ def test_a_planted_difference_is_found_and_a_twin_is_none():
     twin = table.loc[("best", "twin", "mae")]
     assert twin["low"] < 0 < twin["high"]
     assert not twin["different"]
+    assert twin["p"] > 0.05
+    assert loses["wilcoxon_holm"] < 1e-10
     assert best_methods(planted(), "mae") == {"best", "twin"}
     assert best_methods(planted(), "rmse") == {"best", "twin"}
 
@@ -96,9 +98,22 @@ def test_the_corrected_p_grows_with_the_comparisons():
     alone = compare(planted(), [("best", "twin")])
     among = compare(planted())
     among = among[(among["first"] == "best") & (among["second"] == "twin")].reset_index(drop=True)
-    np.testing.assert_array_equal(alone["p"], among["p"])
-    assert (alone["p_holm"] == alone["p"]).all()
-    assert (among["p_holm"] >= among["p"]).all()
+    for p in ("p", "wilcoxon"):
+        corrected = "p_holm" if p == "p" else "wilcoxon_holm"
+        np.testing.assert_allclose(alone[p], among[p])
+        np.testing.assert_array_equal(alone[corrected], alone[p])
+        assert (among[corrected] >= among[p]).all()
+
+
+def test_the_tables_difference_and_the_users_vote_can_disagree():
+    # 99 users with one rating each are a little better off with a, one user with 400 ratings much worse.
+    counts = np.array([1.0] * 99 + [400])
+    a, b = 0.5 * counts, np.array([0.6] * 99 + [0.4 * 400])
+    errors = PairedErrors(("a", "b"), counts, np.array([a, b]), np.array([a, b]) ** 2 / counts)
+    row = compare(errors).iloc[0]
+    assert row["difference"] > 0, "a is worse where ratings count"
+    assert not row["different"], "but that hangs on one user"
+    assert row["wilcoxon_holm"] < 1e-6
 
 
 def test_mean_and_deviation_over_seeds():
