@@ -44,7 +44,7 @@ def top_items(target: TargetItems, user_vectors: Floats, count: int) -> Iterator
     Args:
         target: offsets and vectors (T+1, E) of the items.
         user_vectors: (R, E) float32.
-        count: K; fewer where there are fewer items.
+        count: K, at least 1; fewer where there are fewer items.
 
     Yields:
         The block's first row, then (B, K) item indices, best first (ties: the lower index), and their (B, K) scores.
@@ -54,13 +54,20 @@ def top_items(target: TargetItems, user_vectors: Floats, count: int) -> Iterator
     block = max(1, CELLS // max(len(offset), 1))
     for start in range(0, len(user_vectors), block):
         scores = torch.addmm(offset, torch.from_numpy(user_vectors[start : start + block]), items)
-        best = torch.topk(scores, min(count, len(offset)), dim=1)
-        yield start, *_tie_broken(best.indices.numpy() + 1, best.values.numpy())
+        places = _best(scores, min(count, len(offset)))
+        yield start, places.numpy() + 1, scores.gather(1, places).numpy()
 
 
-def _tie_broken(items: NDArray[np.int64], scores: Floats) -> tuple[NDArray[np.int64], Floats]:
-    order = np.lexsort((items, -scores), axis=1)
-    return np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
+def _best(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """(B, K) places of the highest scores (B, T), the lower place first among equals."""
+    best = torch.topk(scores, count, dim=1)
+    order = torch.from_numpy(np.lexsort((best.indices.numpy(), -best.values.numpy()), axis=1))
+    places = best.indices.gather(1, order)
+    # Which of several equal scores are the last among the best, topk leaves open: those rows are sorted in full.
+    open_rows = ((scores >= best.values[:, -1:]).sum(1) > count).nonzero()[:, 0]
+    if len(open_rows):
+        places[open_rows] = torch.sort(scores[open_rows], dim=1, descending=True, stable=True).indices[:, :count]
+    return places
 
 
 def recommend(home: Home, pair: str, user_id: str, k: int = 10) -> list[Recommendation]:

@@ -1,0 +1,36 @@
+"""A small pair with all its stages run, made once for all tests that only read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from small_lineage import SETTINGS, domains, run, write_ratings
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.stages import StageReport
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a run of all stages left its results, and what the stages told."""
+
+    home: Home
+    files: Path
+    settings: Settings
+    reports: dict[str, StageReport]
+
+
+@pytest.fixture(scope="session")
+def lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
+    """The calibrated setting, by default; not to be written to."""
+    files = write_ratings(tmp_path_factory.mktemp("ratings"))
+    home, settings = Home(tmp_path_factory.mktemp("home")), SETTINGS
+    return Lineage(home, files, settings, run(home, domains(files), settings))
+
+
+@pytest.fixture(scope="session")
+def published_lineage(lineage: Lineage, tmp_path_factory: pytest.TempPathFactory) -> Lineage:
+    """The same ratings in the published setting."""
+    home, settings = Home(tmp_path_factory.mktemp("published")), SETTINGS.model_copy(update={"setting": "published"})
+    return Lineage(home, lineage.files, settings, run(home, domains(lineage.files), settings))

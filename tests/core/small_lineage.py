@@ -1,0 +1,109 @@
+"""All stages on a quarter of the demo's people.
+
+As a script, ``small_lineage.py HOME FILES THREADS`` runs both settings and prints the hash of every table, so that
+processes can be compared.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numba
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from ptupcdr_core import stages
+from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.home import Home
+from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources import demo
+from ptupcdr_core.splits import build_split
+from ptupcdr_core.stages import StageReport
+from ptupcdr_core.warehouse import Warehouse
+
+PAIR = "books__movies"
+SETTINGS = Settings(embedding_size=6)
+"""As many as the demo's people have tastes."""
+FIRST_LEFT_OUT = "person-00525"
+TABLES = {
+    "domain_splits": ("split_users", "split_source_ratings", "split_target_ratings", "split_histories"),
+    "bridged_embeddings": ("bridged_embeddings",),
+    "cold_start_evaluation": ("cold_start_evaluation", "cold_start_errors"),
+    "recommendations": ("recommendations",),
+}
+
+
+def write_ratings(folder: Path) -> Path:
+    """The people's ratings in both domains, as Parquet files; ``untold`` is a person who likes nothing."""
+    for name in ("books", "movies"):
+        table = demo.generate(name)
+        table = table.filter(pc.less(table["user_id"], FIRST_LEFT_OUT))
+        if name == "books":
+            dislikes = {
+                "user_id": ["untold"] * 3,
+                "item_id": [f"books-{n:04d}" for n in range(3)],
+                "rating": [1.0, 2, 3],
+            }
+            table = pa.concat_tables([table, pa.table(dislikes | {"timestamp": [1, 2, 3]}, schema=table.schema)])
+        pq.write_table(table, folder / f"{name}.parquet")
+    return folder
+
+
+def domains(folder: Path) -> tuple[Domain, Domain]:
+    books, movies = (
+        Domain(name=name, format="parquet", path=str(folder / f"{name}.parquet")) for name in ("books", "movies")
+    )
+    return books, movies
+
+
+def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[str, StageReport]:
+    """Every stage from the ratings to recommendations; their reports by asset."""
+    warehouse = Warehouse.from_environment(home.warehouse)
+    for side in sides:
+        ingest_domain(side, warehouse)
+    build_split(Pair(source=sides[0].name, target=sides[1].name), *sides, warehouse, settings)
+    return {
+        "source_model": stages.pretrain(home, PAIR, "source", settings, _silent),
+        "target_model": stages.pretrain(home, PAIR, "target", settings, _silent),
+        "meta_network": stages.train_bridges(home, PAIR, settings, _silent),
+        "bridged_embeddings": stages.bridge_cold_users(home, PAIR, settings),
+        "cold_start_evaluation": stages.evaluate_cold_start(home, PAIR, settings),
+        "recommendations": stages.recommend_cold_users(home, PAIR, settings),
+    }
+
+
+def read(home: Home, asset: str, query: str) -> list[tuple[Any, ...]]:
+    with Warehouse.from_environment(home.warehouse).read(asset, PAIR) as connection:
+        return connection.execute(query).fetchall()
+
+
+def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables."""
+    return {
+        table: read(home, asset, f"select * from {table} order by all")
+        for asset, tables in TABLES.items()
+        for table in tables
+    }
+
+
+def _silent(epoch: int, metrics: dict[str, float]) -> None:
+    pass
+
+
+def hashes(home: Home) -> list[str]:
+    """Every table's name and hash."""
+    return [f"{table} {hashlib.sha256(repr(rows).encode()).hexdigest()}" for table, rows in contents(home).items()]
+
+
+if __name__ == "__main__":
+    root, files, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(threads)
+    numba.set_num_threads(threads)
+    for setting in ("calibrated", "published"):
+        home = Home(root / setting)
+        run(home, domains(files), SETTINGS.model_copy(update={"setting": setting}))
+        print("\n".join(hashes(home)))
