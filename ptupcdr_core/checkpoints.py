@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from ptupcdr_core import artifacts
+from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.home import Home
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import CalibratedModel
@@ -44,7 +45,16 @@ def load_model(home: Home, pair: str, side: Side, vocabulary: str) -> Model:
 
 
 def load_bridge_task(home: Home, data: PairData) -> BridgeTask:
-    """Lay out bridge training from the pair's split and its two base models."""
+    """Lay out bridge training from the pair's split and its two base models.
+
+    Raises:
+        ArtifactError: one of them is missing, belongs to another split, or was trained in another way than the other.
+    """
+    ways = [_way(home, data.pair, side) for side in ("source", "target")]
+    if ways[0] != ways[1]:
+        raise ArtifactError(
+            f"{data.pair}: source_model has {ways[0]}, target_model {ways[1]}; materialize both with the same settings"
+        )
     source, target = (load_model(home, data.pair, side, data.vocabulary) for side in ("source", "target"))
     return bridge_task(data, source, target)
 
@@ -57,3 +67,9 @@ def load_bridges(home: Home, data: PairData) -> Bridges:
     """
     checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
     return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+
+
+def _way(home: Home, pair: str, side: Side) -> str:
+    """The settings that both sides must share, for a bridge can only join vectors of one kind and size."""
+    settings = artifacts.read_manifest(home.models / f"{side}_model", pair)["settings"]
+    return ", ".join(f"{name} {settings[name]}" for name in ("setting", "base_model", "embedding_size"))
