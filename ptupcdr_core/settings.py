@@ -42,7 +42,9 @@ class Settings(BaseModel):
         default=None, description="a rating above this is positive; None: the middle of the source scale"
     )
     embedding_size: int = Field(default=10, ge=1, description="D, the size of user and item embeddings")
-    meta_hidden_size: int = Field(default=50, ge=1, description="hidden units of the meta network's decoder")
+    meta_hidden_size: int = Field(
+        default=50, ge=2, description="hidden units of the meta network's decoder; calibrated starts them in pairs"
+    )
     epochs: int = Field(default=10, ge=1, description="passes over the training rows, in every stage")
     learning_rate: float = Field(default=0.01, gt=0, description="Adam's step size")
     source_batch_size: int = Field(

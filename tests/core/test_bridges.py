@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from small_pair import USERS, calibrated_task, small_pair
 
 from ptupcdr_core.models import bridges
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, personal_part
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Index
+from ptupcdr_core.settings import Settings
 from ptupcdr_core.training import closed_form
 from ptupcdr_core.training.closed_form import fit_common_bridge, mean_histories, start_personal_bridge
 from ptupcdr_core.training.ridge import user_moments
@@ -160,3 +162,9 @@ def test_the_common_bridge_gets_no_worse_than_its_prior_on_its_own_rows(task: Br
 
     assert fit.errors[0, float("inf")] == pytest.approx(error(task.prior), rel=1e-4)
     assert error(common.matrix) < error(task.prior) < error(np.zeros_like(task.prior))
+
+
+def test_settings_ask_for_the_pair_of_hidden_units_that_the_start_needs() -> None:
+    assert Settings(meta_hidden_size=2).meta_hidden_size == 2
+    with pytest.raises(ValidationError, match="greater than or equal to 2"):
+        Settings(meta_hidden_size=1)
