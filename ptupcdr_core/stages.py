@@ -3,7 +3,7 @@
 An orchestrator calls one function an asset. Tables go to the warehouse, models to checkpoints under ``home.models``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +138,7 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
     """The best target items of every cold-start user (asset ``recommendations``)."""
     warehouse, data = _warehouse(home), _data(home, pair)
     with warehouse.read("bridged_embeddings", pair) as connection:
-        users: pa.Table = connection.execute("select * from bridged_embeddings order by user_id").to_arrow_table()
+        users: pa.Table = connection.sql("select * from bridged_embeddings order by user_id").to_arrow_table()
     embeddings = users["embedding"].combine_chunks()
     vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
     ids = target_item_ids(warehouse, pair)
@@ -195,8 +195,6 @@ def _write(
 
 def _errors_table(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
     """The methods on the validation users, in the evaluation's form."""
-    from dataclasses import replace
-
     validation = replace(data, target_test=data.target_validation)
     ids = np.arange(data.user_count + 1).astype(object)
     return evaluate(validation, methods, settings, ids)[0][["method", "users", "ratings", "mae", "rmse"]]

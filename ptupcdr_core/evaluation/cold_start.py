@@ -25,7 +25,7 @@ def evaluate(
         ids: (U+1,) user ids by index.
 
     Returns:
-        One row a method (mae, rmse, …), best RMSE last to first; and one row a method and test user, with the number
+        One row a method (mae, rmse, …), in their order; and one row a method and test user, with the number
         of the user's test ratings and the sums of their absolute and squared errors.
 
     Raises:
