@@ -71,7 +71,7 @@ def pretrain(
         stream=("source", "target").index(side),
         on_epoch=curves,
     )
-    files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, {})
+    files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)
 
@@ -82,7 +82,8 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     task = load_bridge_task(home, data)
     curves = _Curves(on_epoch)
     bridges = fit_bridges(task, settings, curves)
-    files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, {"chosen": bridges.chosen})
+    entries = {"chosen": bridges.chosen, **curves.entries()}
+    files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     validation = _errors_table(data, bridges.methods(task), settings)
     metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in validation.itertuples()}
     return StageReport({**bridges.chosen, **metrics}, curves.values, files, {"validation": validation})
@@ -165,14 +166,20 @@ class _Curves:
     def __init__(self, on_epoch: OnEpoch) -> None:
         self.on_epoch = on_epoch
         self.values: dict[str, list[float]] = {}
+        self.epochs: dict[str, list[int]] = {}
 
     def __call__(self, epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.values.setdefault(name, []).append(value)
+            self.epochs.setdefault(name, []).append(epoch)
         self.on_epoch(epoch, metrics)
 
     def last(self) -> dict[str, float]:
         return {name: values[-1] for name, values in self.values.items()}
+
+    def entries(self) -> dict[str, object]:
+        """As a checkpoint's manifest keeps them: (epoch, value) by name."""
+        return {"curves": {name: list(zip(self.epochs[name], self.values[name], strict=True)) for name in self.values}}
 
 
 def _warehouse(home: Home) -> Warehouse:
