@@ -33,6 +33,8 @@ class CalibratedModel:
         mean: () float32, μ, the mean of the training ratings.
         item_bias: (I+1,) float32, b, damped mean residual of each item.
         user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
+        user_spread: (U+1,) float32, how much further than others a user's ratings lie from mean and biases, in stars:
+            the damped mean of |residual| less its mean.
         user_embedding: (U+1, D) float32, p.
         item_embedding: (I+1, D) float32, q.
         user_counts: (U+1,) float32, number of training ratings.
@@ -42,6 +44,7 @@ class CalibratedModel:
     mean: Floats
     item_bias: Floats
     user_offset: Floats
+    user_spread: Floats
     user_embedding: Floats
     item_embedding: Floats
     user_counts: Floats
@@ -81,6 +84,10 @@ def carry_over(ratings: Ratings, offsets: Floats, mean: np.float32, item_bias: F
     spread = float(known @ known)
     residuals = ratings.stars - mean - item_bias[ratings.items]
     return np.float32(known @ residuals / spread if spread > 0 else 0)
+
+
+def _beyond_mean(values: Floats) -> Floats:
+    return np.asarray(values - values.mean(dtype=np.float64), dtype=np.float32)
 
 
 def fit_calibrated(
@@ -130,6 +137,7 @@ def fit_calibrated(
         mean=np.asarray(mean),
         item_bias=item_bias,
         user_offset=user_offset,
+        user_spread=damped_means(ratings.users, _beyond_mean(np.abs(residuals)), user_count),
         user_embedding=users,
         item_embedding=items,
         user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),

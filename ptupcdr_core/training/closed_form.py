@@ -7,7 +7,7 @@ regression to what the common bridge leaves. That start is written into the pape
 attention, and pairs of hidden units max(z, 0) and max(-z, 0) whose difference is z. Gradient steps go on from there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,8 +25,15 @@ COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
 PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
 MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
 """1 to 10⁴: a row is a whole user here, and there are fewer of them than ratings."""
-GATES = (1, 2, 3, 4, 6)
+GATES = (1, 2, 3, 4)
 """How many of the strongest directions of the histories may steer the bridge; people differ in few ways that matter."""
+COMMON_EARNED, PERSONAL_EARNED = 1.0, 2.0
+"""Standard errors over held-out users by which the common bridge must be better than the baseline it contains, and the
+personal bridge better than the common one, to be used at all."""
+LEVELS, LEVEL_REACH = 61, 0.04
+"""Levels tried, and how far they reach, as a part of the scale."""
+LEVEL_SAMPLE = 200_000
+"""Rows on which the level is set."""
 MOST_UNKNOWNS = 2_500
 """The ridge's matrix has this squared entries; large bridges are steered by fewer directions."""
 
@@ -45,10 +52,49 @@ class Gate:
 
 
 def fit_common_bridge(task: BridgeTask, moments: UserMoments, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
-    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves."""
+    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves, then leveled."""
     vectors = task.source_vectors[moments.users]
-    fit = fit_ridge(vectors, moments.beyond(vectors @ task.prior), COMMON_PENALTIES, seed=seed)
-    return CommonBridge(task.prior + fit.matrix), fit
+    rest = moments.beyond(vectors @ task.prior)
+    fit = earned(fit_ridge(vectors, rest, COMMON_PENALTIES, seed=seed, scales=task.expected), COMMON_EARNED)
+    return CommonBridge(_leveled(task, task.prior + fit.matrix)), fit
+
+
+def earned(fit: RidgeFit, certainty: float) -> RidgeFit:
+    """The fit, or no fit at all where held-out users do not show its gain with this certainty."""
+    if fit.certainty >= certainty:
+        return fit
+    return replace(fit, matrix=np.zeros_like(fit.matrix), penalty=float("inf"), features=0)
+
+
+def _leveled(task: BridgeTask, matrix: Floats) -> Floats:
+    """Move all predictions alike, so that MAE and RMSE over the rows gain about as much against the prior.
+
+    Ratings are skewed: their mean, which least squares predicts, is not their median, which absolute errors want. A
+    bridge that corrects the mean of bridge users thus lowers the RMSE and may raise the MAE above the baseline's. The
+    level is set where the worse of both, relative to the prior's, is best.
+    """
+    if task.level is None or np.array_equal(matrix, task.prior):
+        return matrix
+    sample = slice(None, None, max(1, len(task.rows.users) // LEVEL_SAMPLE))
+    users, vectors = task.rows.users[sample], task.rows.vectors[task.rows.pick[sample]]
+    wanted = task.rows.wanted[sample].astype(np.float64)
+    before, after = (
+        wanted - np.einsum("ny,ny->n", (task.source_vectors @ bridge)[users], vectors)
+        for bridge in (task.prior, matrix)
+    )
+
+    def worse_of_both(level: float) -> float:
+        left = after - level
+        absolute = np.abs(left).mean() / np.abs(before).mean()
+        return float(max(absolute, np.sqrt(np.square(left).mean() / np.square(before).mean())))
+
+    reach = LEVEL_REACH * (task.scale.high - task.scale.low)
+    level = min(np.linspace(-reach, reach, LEVELS), key=worse_of_both)
+    moved = matrix.copy()
+    row, column = task.level
+    constants = task.source_vectors[users[0], row] * vectors[0, column]
+    moved[row, column] += np.float32(level / constants)
+    return moved
 
 
 def fit_mapping(task: BridgeTask, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
@@ -70,7 +116,7 @@ def start_personal_bridge(
     features = (z[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
     rest = moments.beyond(vectors @ common.matrix)
-    fit = fit_ridge(features, rest, PERSONAL_PENALTIES, seed=seed, leading=leading)
+    fit = earned(fit_ridge(features, rest, PERSONAL_PENALTIES, seed=seed, leading=leading), PERSONAL_EARNED)
     network = seeded(MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape), seed)
     _write(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
     return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit

@@ -62,12 +62,14 @@ class RidgeFit:
         penalty: the chosen one; infinity when the matrix is zeros.
         features: how many of the G features, from the first, are used; 0 when the matrix is zeros.
         errors: mean squared error over held-out users by (features, penalty), (0, infinity) included.
+        certainty: the mean gain of held-out users over predicting nothing, in standard errors over users; 0 for zeros.
     """
 
     matrix: Floats
     penalty: float
     features: int
     errors: dict[tuple[int, float], float]
+    certainty: float = 0.0
 
 
 def user_moments(rows: BridgeRows) -> UserMoments:
@@ -89,9 +91,15 @@ def user_moments(rows: BridgeRows) -> UserMoments:
 
 
 def fit_ridge(
-    features: Floats, moments: UserMoments, penalties: Sequence[float], *, seed: int, leading: Sequence[int] = ()
+    features: Floats,
+    moments: UserMoments,
+    penalties: Sequence[float],
+    *,
+    seed: int,
+    leading: Sequence[int] = (),
+    scales: Sequence[Floats] = (),
 ) -> RidgeFit:
-    """Minimize Σ (t - g_u W y)² + penalty |W|², with the penalty that predicts held-out users best.
+    """Minimize Σ (t - g_u W y)² + penalty |W / scale|², with the candidate that predicts held-out users best.
 
     Args:
         features: (R, G) float32, g of each user of the moments.
@@ -99,28 +107,73 @@ def fit_ridge(
         penalties: candidates; "no bridge at all" is always one more.
         seed: deals the users to the folds.
         leading: candidates for how many of the features, from the first, to use; all of them when left out.
+        scales: candidates (G, Y) for how large each entry of W is expected to be; all ones when left out.
     """
     fold = _folds(len(moments.users), seed)
     equations = [_normal_equations(features[fold == k], moments, fold == k) for k in range(FOLDS)]
-    left = np.sum([lhs for lhs, _ in equations], axis=0)
-    right = np.sum([rhs for _, rhs in equations], axis=0)
+    shape = features.shape[1], moments.first.shape[1]
+    scales = scales or [np.ones(shape, np.float32)]
+    fits = [_fit_scaled(equations, moments, shape, penalties, leading or shape[:1], scale) for scale in scales]
+    best, scale = min(
+        zip(fits, scales, strict=True), key=lambda pair: pair[0].errors[pair[0].features, pair[0].penalty]
+    )
+    errors = {candidate: min(fit.errors[candidate] for fit in fits) for candidate in best.errors}
+    held_out = _held_out_gains(features, moments, fold, equations, best, scale) if best.features else np.zeros(1)
+    certainty = float(held_out.mean() / max(held_out.std() / np.sqrt(len(held_out)), 1e-12))
+    return RidgeFit(best.matrix, best.penalty, best.features, errors, certainty)
+
+
+def _held_out_gains(
+    features: Floats,
+    moments: UserMoments,
+    fold: NDArray[np.int64],
+    equations: list[tuple[Doubles, Doubles]],
+    fit: RidgeFit,
+    scale: Floats,
+) -> Doubles:
+    """(R,) how much smaller each user's squared error is by the fit of the other folds than by predicting nothing."""
+    used = slice(0, fit.features * scale.shape[1])
+    s = scale.reshape(-1).astype(np.float64)[used]
+    left, right = (np.sum([equation[side] for equation in equations], axis=0) for side in (0, 1))
+    gains = np.zeros(len(features))
+    for k, (lhs, rhs) in enumerate(equations):
+        others = (left - lhs)[used, used] * s * s[:, None], (right - rhs)[used] * s
+        w = (s * _solve(*others, fit.penalty)).reshape(fit.features, -1)
+        predicted = features[fold == k, : fit.features] @ w
+        explained = np.einsum("ry,ryz,rz->r", predicted, moments.second[fold == k], predicted, optimize=True)
+        gains[fold == k] = 2 * np.einsum("ry,ry->r", predicted, moments.first[fold == k]) - explained
+    return gains
+
+
+def _fit_scaled(
+    equations: list[tuple[Doubles, Doubles]],
+    moments: UserMoments,
+    shape: tuple[int, int],
+    penalties: Sequence[float],
+    leading: Sequence[int],
+    scale: Floats,
+) -> RidgeFit:
+    """The best penalty and number of features for one scale: a plain ridge in the unknowns W / scale."""
+    s = scale.reshape(-1).astype(np.float64)
+    scaled = [(lhs * s * s[:, None], rhs * s) for lhs, rhs in equations]
+    left = np.sum([lhs for lhs, _ in scaled], axis=0)
+    right = np.sum([rhs for _, rhs in scaled], axis=0)
     total = float(moments.squares.sum())
-    width = moments.first.shape[1]
     errors = {(0, float("inf")): total / moments.count}
-    for count in leading or (features.shape[1],):
+    for count in leading:
         # Features are the outer index, so the equations of the first of them are the leading block.
-        part = slice(0, count * width)
+        part = slice(0, count * shape[1])
         for penalty in penalties:
             held_out = total
-            for lhs, rhs in equations:
+            for lhs, rhs in scaled:
                 w = _solve((left - lhs)[part, part], (right - rhs)[part], penalty)
                 held_out += float(w @ (lhs[part, part] @ w) - 2 * w @ rhs[part])
             errors[count, float(penalty)] = held_out / moments.count
     count, penalty = min(errors, key=lambda candidate: errors[candidate])
-    matrix = np.zeros((features.shape[1], width), np.float32)
+    matrix = np.zeros(shape, np.float32)
     if count:
-        part = slice(0, count * width)
-        matrix[:count] = _solve(left[part, part], right[part], penalty).reshape(count, width)
+        part = slice(0, count * shape[1])
+        matrix[:count] = (s[part] * _solve(left[part, part], right[part], penalty)).reshape(count, -1)
     return RidgeFit(matrix, penalty, count, errors)
 
 

@@ -4,10 +4,13 @@ Shapes: U users, S source items, T target items, L history length, D embedding s
 X coordinates of a source user's vector, Y coordinates of a target item's vector.
 
 In the published setting both vectors are the base models' own (X = Y = D). In the calibrated setting they are extended
-(X = Y = D + 3), so that the strongest simple baseline is one entry of the bridge: the source offset times a constant.
+(X = D + 6, Y = D + 5), so that the strongest simple baseline is one entry of the bridge: the source offset times a
+constant. The further coordinates say how harshly and how widely a person rates, how well liked an item is, and how much
+is known of either; their products are most of what carries over where ratings are few.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +21,10 @@ from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings, Scale
 from ptupcdr_core.training.als import leave_one_out_item_vectors
 
 Model = BaseModel | CalibratedModel
+
+FACTOR_SCALES = (1.0, 0.1, 0.001)
+"""How large the entries between factors may be beside those between biases, offsets and counts. Where ratings are few,
+factors are mostly noise, and one penalty for all entries would drown the others with them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class BridgeTask:
         validation: ratings of the validation users, who chose the epoch.
         scale: of the target domain; predictions are clipped to it.
         prior: (X, Y) the bridge that training starts from and shrinks to: zeros, or the source offset carried over.
+        expected: candidates (X, Y) for how large each entry's deviation from the prior may be; used in closed form.
+        level: row and column of the entry that moves every prediction alike; used in closed form.
     """
 
     source_vectors: Floats
@@ -64,6 +73,8 @@ class BridgeTask:
     validation: Ratings
     scale: Scale
     prior: Floats
+    expected: tuple[Floats, ...] = ()
+    level: tuple[int, int] | None = None
 
     def has_history(self, users: Index) -> np.ndarray:
         """(R,) bool: who of these users has a positive source item."""
@@ -97,30 +108,44 @@ def _published_task(data: PairData, source: BaseModel, target: BaseModel) -> Bri
 
 
 def _calibrated_task(data: PairData, source: CalibratedModel, target: CalibratedModel) -> BridgeTask:
-    source_scale = _root_mean_square(_source_coordinates(source), (source.user_counts > 0).astype(np.float32))
-    target_scale = _root_mean_square(_target_coordinates(target), target.item_counts)
+    source_vectors, source_scale = _source_vectors(source)
+    target_coordinates = _TargetCoordinates.of(target)
     size = source.user_embedding.shape[1]
     a = carry_over(data.bridge_ratings, source.user_offset, np.float32(target.mean), target.item_bias)
-    prior = np.zeros((size + 3, size + 3), np.float32)
-    prior[size, size] = a * source_scale[size] * target_scale[size]
-    own = np.concatenate(
-        [target.user_embedding, target.user_offset[:, None], np.zeros((len(target.user_offset), 2))], 1
-    )
+    prior = np.zeros((len(source_scale), len(target_coordinates.scale)), np.float32)
+    prior[size, size] = a * source_scale[size] * target_coordinates.scale[size]
     return BridgeTask(
-        source_vectors=_source_coordinates(source) / source_scale,
+        source_vectors=source_vectors,
         history_vectors=source.item_embedding / _root_mean_square(source.item_embedding, source.item_counts),
         histories=data.histories,
-        target=TargetItems(_target_coordinates(target) / target_scale, target.mean + target.item_bias),
-        target_user_vectors=(own * target_scale).astype(np.float32),
+        target=calibrated_items(target),
+        target_user_vectors=target_coordinates.users(target),
         bridge_users=data.cohorts["bridge"],
-        rows=_leave_one_out_rows(data, target, target_scale),
+        rows=_leave_one_out_rows(data, target, target_coordinates),
         validation=data.target_validation,
         scale=data.target_scale,
         prior=prior,
+        expected=tuple(
+            np.outer(_block(size, len(source_scale), tau), _block(size, len(target_coordinates.scale), tau))
+            for tau in FACTOR_SCALES
+        ),
+        level=(size + 1, size),
     )
 
 
-def _leave_one_out_rows(data: PairData, target: CalibratedModel, target_scale: Floats) -> BridgeRows:
+def calibrated_items(target: CalibratedModel) -> TargetItems:
+    """The target items' side of every calibrated score."""
+    coordinates = _TargetCoordinates.of(target)
+    vectors = coordinates(target.item_embedding, target.item_bias, target.item_counts)
+    return TargetItems(vectors, target.mean + target.item_bias)
+
+
+def _block(size: int, coordinates: int, tau: float) -> Floats:
+    """(coordinates,) tau for the D factors and 1 for the others."""
+    return np.where(np.arange(coordinates) < size, tau, 1).astype(np.float32)
+
+
+def _leave_one_out_rows(data: PairData, target: CalibratedModel, coordinates: "_TargetCoordinates") -> BridgeRows:
     """The bridge's rows with each item as it would be without the row's own rating.
 
     An item with few raters remembers their ratings; a bridge trained on such items would trust them too much.
@@ -141,20 +166,57 @@ def _leave_one_out_rows(data: PairData, target: CalibratedModel, target_scale: F
     users, items, centered = train.users[keep], train.items[keep], train.stars[keep] - target.mean
     counts = target.item_counts[items]
     bias = (target.item_bias[items] * (counts + DAMPING) - centered) / (counts - 1 + DAMPING)
-    coordinates = _extend(vectors[keep], np.ones_like(bias), bias, np.log1p(counts - 1)) / target_scale
-    return BridgeRows(users, coordinates, np.arange(len(users), dtype=np.int32), centered - bias)
+    rows = coordinates(vectors[keep], bias, counts - 1)
+    return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - bias)
 
 
-def _source_coordinates(model: CalibratedModel) -> Floats:
-    """(U+1, D+3): factors, offset, a constant, and how much is known of the user."""
-    return _extend(
-        model.user_embedding, model.user_offset, np.ones_like(model.user_offset), np.log1p(model.user_counts)
+def _source_vectors(model: CalibratedModel) -> tuple[Floats, Floats]:
+    """(U+1, D+6) and their (D+6,) scale: factors, offset, a constant, and spread; how much is known of the user, its
+    square, and its product with the offset, so that an offset of few ratings can be trusted less."""
+    rated = (model.user_counts > 0).astype(np.float32)
+    known = _known(model.user_counts, _mean_known(model.user_counts, rated))
+    offset = model.user_offset
+    coordinates = _extend(
+        model.user_embedding, offset, np.ones_like(offset), model.user_spread, known, known**2, offset * known
     )
+    scale = _root_mean_square(coordinates, rated)
+    return coordinates / scale, scale
 
 
-def _target_coordinates(model: CalibratedModel) -> Floats:
-    """(T+1, D+3): factors, a constant, bias, and how much is known of the item."""
-    return _extend(model.item_embedding, np.ones_like(model.item_bias), model.item_bias, np.log1p(model.item_counts))
+@dataclass(frozen=True)
+class _TargetCoordinates:
+    """How a target item is laid out in D + 5 coordinates of unit size: factors, a constant, and bias; how much is known
+    of the item, its square, and its product with the bias."""
+
+    mean_known: float
+    scale: Floats
+
+    @classmethod
+    def of(cls, model: CalibratedModel) -> Self:
+        """Take center and scale from a target model, popular items counting more."""
+        plain = cls(_mean_known(model.item_counts, model.item_counts), np.ones(1, np.float32))
+        laid_out = plain(model.item_embedding, model.item_bias, model.item_counts)
+        return cls(plain.mean_known, _root_mean_square(laid_out, model.item_counts))
+
+    def __call__(self, factors: Floats, bias: Floats, counts: Floats) -> Floats:
+        """(R, D+5) coordinates of R items with these factors, biases and numbers of ratings."""
+        known = _known(counts, self.mean_known)
+        return np.asarray(
+            _extend(factors, np.ones_like(bias), bias, known, known**2, bias * known) / self.scale, dtype=np.float32
+        )
+
+    def users(self, model: CalibratedModel) -> Floats:
+        """(U+1, D+5): the model's own users in the same coordinates, so that û · y is p · q + offset."""
+        own = _extend(model.user_embedding, model.user_offset, *[np.zeros_like(model.user_offset)] * 4)
+        return np.asarray(own * self.scale, dtype=np.float32)
+
+
+def _known(counts: Floats, mean: float) -> Floats:
+    return np.asarray(np.log1p(counts) - np.float32(mean), dtype=np.float32)
+
+
+def _mean_known(counts: Floats, weights: Floats) -> float:
+    return float(weights @ np.log1p(counts)) / max(float(weights.sum()), 1.0)
 
 
 def _extend(factors: Floats, *columns: Floats) -> Floats:
