@@ -12,7 +12,7 @@ from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedMo
 from ptupcdr_core.pair_data import PairData
 from ptupcdr_core.training.task import BridgeTask, bridge_task
 
-CONSTANT, BIAS, COUNT = SIZE, SIZE + 1, SIZE + 2
+CONSTANT, BIAS, COUNT, SQUARE, PRODUCT = range(SIZE, SIZE + 5)
 """Places of the target items' further coordinates."""
 
 
@@ -73,7 +73,10 @@ def test_rows_are_of_bridge_users_only_and_in_order(data: PairData, task: Bridge
 
 def test_calibrated_coordinates_have_unit_size_over_those_with_ratings(data: PairData, task: BridgeTask) -> None:
     users = np.unique(data.source.users)
-    np.testing.assert_allclose(np.square(task.source_vectors[users]).mean(0), 1, rtol=1e-4)
+    sizes = np.square(task.source_vectors[users]).mean(0)
+    np.testing.assert_allclose(sizes[: SIZE + 3], 1, rtol=1e-4)
+    assert len(set(np.bincount(data.source.users)[users])) == 1, "all users are known equally well here,"
+    np.testing.assert_allclose(sizes[SIZE + 3 :], 0, atol=1e-6, err_msg="so how much is known tells nobody apart")
     np.testing.assert_allclose(np.square(task.target.vectors[data.target_train.items]).mean(0), 1, rtol=1e-4)
     np.testing.assert_allclose(np.square(task.history_vectors[data.source.items]).mean(0), 1, rtol=1e-4)
 
@@ -126,10 +129,12 @@ def test_each_row_knows_of_the_item_what_the_other_ratings_tell(
 ) -> None:
     items, vectors = data.bridge_ratings.items, task.rows.vectors[task.rows.pick]
     counts = np.bincount(data.target_train.items)[items]
-    np.testing.assert_allclose(
-        vectors[:, COUNT] * coordinate_scale(data, models, COUNT), np.log1p(counts - 1), rtol=1e-5
-    )
+    known = np.log1p(counts - 1) - mean_known(data)
+    np.testing.assert_allclose(vectors[:, COUNT] * coordinate_scale(data, models, COUNT), known, atol=1e-5)
+    np.testing.assert_allclose(vectors[:, SQUARE] * coordinate_scale(data, models, SQUARE), known**2, atol=1e-5)
     np.testing.assert_array_equal(vectors[:, CONSTANT], 1)
+    bias, product = (vectors[:, place] * coordinate_scale(data, models, place) for place in (BIAS, PRODUCT))
+    np.testing.assert_allclose(product, bias * known, atol=1e-5)
 
 
 def test_an_item_with_one_rater_is_unknown_to_that_raters_row(data: PairData) -> None:
@@ -139,11 +144,21 @@ def test_an_item_with_one_rater_is_unknown_to_that_raters_row(data: PairData) ->
     task = calibrated_task(replace(data, target_train=train.where(np.isin(np.arange(len(train)), alone))))
     row = int(np.flatnonzero(task.rows.users == user)[0])
     vector = task.rows.vectors[task.rows.pick[row]]
-    np.testing.assert_allclose(vector, np.eye(SIZE + 3)[CONSTANT], atol=1e-6)
+    np.testing.assert_array_equal(vector[:SIZE], 0)
+    assert vector[CONSTANT] == 1
+    np.testing.assert_allclose(vector[[BIAS, PRODUCT]], 0, atol=1e-6)
+    assert vector[COUNT] < 0, "known less than items are on average"
 
 
 def coordinate_scale(data: PairData, models: tuple, place: int) -> float:
     """Root mean square of a target coordinate over the training ratings: what the task divides it by."""
     target = models[1]
-    columns = [*target.item_embedding.T, np.ones(TARGET_ITEMS + 1), target.item_bias, np.log1p(target.item_counts)]
+    known = np.log1p(target.item_counts) - mean_known(data)
+    further = [np.ones(TARGET_ITEMS + 1), target.item_bias, known, known**2, target.item_bias * known]
+    columns = [*target.item_embedding.T, *further]
     return float(np.sqrt(np.square(columns[place][data.target_train.items]).mean()))
+
+
+def mean_known(data: PairData) -> float:
+    """The mean over training ratings of the logarithm of how often their item was rated, plus one."""
+    return float(np.log1p(np.bincount(data.target_train.items)[data.target_train.items]).mean())
