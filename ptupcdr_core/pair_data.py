@@ -123,6 +123,11 @@ def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
     return _ids(warehouse, pair, "split_users", "user")
 
 
+def source_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+    """(S + 1,) ids by source item index; entry 0, the padding, is empty."""
+    return _ids(warehouse, pair, "split_source_items", "item")
+
+
 def target_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
     """(T + 1,) ids by target item index; entry 0, the padding, is empty."""
     return _ids(warehouse, pair, "split_target_items", "item")
