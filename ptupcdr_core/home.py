@@ -46,6 +46,11 @@ class Home:
         return self.root / "benchmark"
 
     @property
+    def reports(self) -> Path:
+        """One HTML page a pair."""
+        return self.root / "reports"
+
+    @property
     def mlflow(self) -> Path:
         """The MLflow store and its artifacts."""
         return self.root / "mlflow"

@@ -1,0 +1,97 @@
+"""What the meta network looks at: the weights it gives to the items of a few people's histories."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.report.facts import Facts
+
+PEOPLE = 4
+ITEMS = 8
+"""Shown of a history, the most attended ones."""
+UNIFORM = 0.005
+"""Weights that nowhere differ from even ones by more than this, relatively, count as even."""
+
+
+@dataclass(frozen=True)
+class Attended:
+    """One item of a history.
+
+    Args:
+        item: index of the source item.
+        stars: as the person rated it.
+        weight: of 1, over the whole history.
+    """
+
+    item: int
+    stars: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person's attention.
+
+    Args:
+        user: index.
+        length: items in the history.
+        items: the most attended ones, most first.
+    """
+
+    user: int
+    length: int
+    items: list[Attended]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Of a few test users.
+
+    Args:
+        people: from the most concentrated attention to the most even.
+        uniform: whether every test user's weights are even.
+        concentration: the largest weight of a history times its length, averaged over the test users; 1 is even.
+    """
+
+    people: list[Person]
+    uniform: bool
+    concentration: float
+
+
+def attend(facts: Facts) -> Attention | None:
+    """Read the weights; None where no test user has a history of at least two items."""
+    histories = facts.data.histories
+    users = facts.data.cohorts["test"]
+    users = users[(histories[users] > 0).sum(1) >= 2]
+    if not len(users):
+        return None
+    weights = _weights(facts, users)
+    lengths = (histories[users] > 0).sum(1)
+    peaks = weights.max(1) * lengths
+    longest = np.flatnonzero(lengths >= min(ITEMS, lengths.max()))
+    ranked = longest[np.argsort(-peaks[longest], kind="stable")]
+    rows = ranked[np.unique(np.linspace(0, len(ranked) - 1, PEOPLE).round().astype(int))]
+    return Attention(
+        [_person(facts, users[row], weights[row]) for row in rows],
+        bool((peaks - 1 < UNIFORM).all()),
+        float(peaks.mean()),
+    )
+
+
+def _weights(facts: Facts, users: Index) -> Floats:
+    """(R, L) attention, 0 where padded."""
+    items = facts.data.histories[users]
+    with torch.inference_mode():
+        weights: Floats = facts.bridges.personal.network.attention(
+            torch.from_numpy(facts.task.history_vectors[items]), torch.from_numpy(items > 0)
+        ).numpy()
+    return weights
+
+
+def _person(facts: Facts, user: int, weights: Floats) -> Person:
+    items, stars = facts.data.histories[user], facts.data.history_stars[user]
+    length = int((items > 0).sum())
+    first = np.argsort(-weights[:length], kind="stable")[:ITEMS]
+    return Person(int(user), length, [Attended(int(items[at]), float(stars[at]), float(weights[at])) for at in first])

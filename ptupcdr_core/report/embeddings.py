@@ -1,0 +1,129 @@
+"""The paper's picture: where the bridge puts people in the target domain, and where their own target ratings do.
+
+Shapes: R users, N ratings, Y coordinates of a target vector.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.pair_data import Index
+from ptupcdr_core.report.drawing import Picture, figure, finish
+from ptupcdr_core.report.facts import Facts
+from ptupcdr_core.report.style import style
+from ptupcdr_core.training.validation import Bridge
+
+MOST_USERS = 500
+"""Three points each make the 1,500 that t-SNE lays out in some seconds."""
+FEWEST_USERS = 5
+FEWEST_RATINGS = 5
+"""Of a person with fewer, their own target embedding says little."""
+PRIOR_RATINGS = 5.0
+SEED = 0
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Test users as seen from both sides, in coordinates whose distance is a difference of predicted stars.
+
+    Args:
+        users: (R,) their indices.
+        own: (R, Y) from their held-out target ratings.
+        bridged: (R, Y) by method, from their source history.
+    """
+
+    users: Index
+    own: Doubles
+    bridged: dict[str, Doubles]
+
+    def nearer_than_others(self, method: str) -> float:
+        """How many of the other users' own embeddings, on average, are farther from a bridged one than its user's.
+
+        0.5 is chance, 1 is perfect.
+        """
+        bridged = self.bridged[method]
+        squares = (bridged**2).sum(1)[:, None] + (self.own**2).sum(1)[None, :] - 2 * bridged @ self.own.T
+        own = np.diag(squares)[:, None]
+        others = len(self.users) - 1
+        # The user's own column is neither farther nor, but for ties, equally far.
+        return float((((squares > own).sum(1) + ((squares == own).sum(1) - 1) / 2) / others).mean())
+
+    def spread(self, method: str) -> float:
+        """How far bridged embeddings lie from their middle, as a fraction of how far the own ones do."""
+        return float(_radius(self.bridged[method]) / max(_radius(self.own), 1e-12))
+
+
+def embed(facts: Facts) -> Embedded | None:
+    """Bridge some test users, and place them by their target ratings; None where there are too few."""
+    test, task = facts.data.target_test, facts.task
+    counts = np.bincount(test.users, minlength=facts.data.user_count + 1)
+    users = np.flatnonzero(counts >= FEWEST_RATINGS).astype(np.int32)
+    if len(users) < FEWEST_USERS:
+        return None
+    users = np.sort(np.random.default_rng(SEED).permutation(users)[:MOST_USERS])
+    moment = _second_moment(facts)
+    root = _square_root(moment)
+    bridges: dict[str, Bridge] = {"emcdr": facts.bridges.emcdr, "ptupcdr": facts.bridges.personal}
+    bridged = {name: bridge.embed(task, users) @ root for name, bridge in bridges.items()}
+    return Embedded(users, _fold_in(facts, users, moment) @ root, bridged)
+
+
+def _second_moment(facts: Facts) -> Doubles:
+    """(Y, Y) of the target items' vectors, each item counting as often as it was rated."""
+    vectors = facts.task.target.vectors.astype(np.float64)
+    counts = np.bincount(facts.data.target_train.items, minlength=len(vectors)).astype(np.float64)
+    moment: Doubles = (vectors * counts[:, None]).T @ vectors / counts.sum()
+    moment += 1e-6 * np.trace(moment) / len(moment) * np.eye(len(moment))
+    return moment
+
+
+def _square_root(moment: Doubles) -> Doubles:
+    values, vectors = np.linalg.eigh(moment)
+    root: Doubles = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    return root
+
+
+def _fold_in(facts: Facts, users: Index, moment: Doubles) -> Doubles:
+    """(R, Y) what least squares on the users' held-out ratings gives, the items standing still.
+
+    ``PRIOR_RATINGS`` average ratings pull each towards the mean target user.
+    """
+    test, target = facts.data.target_test, facts.task.target
+    middle = facts.task.target_user_vectors[facts.task.bridge_users].mean(0, dtype=np.float64)
+    own = np.empty((len(users), len(moment)))
+    order = np.argsort(test.users, kind="stable")
+    starts = np.searchsorted(test.users[order], users)
+    ends = np.searchsorted(test.users[order], users, side="right")
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        rows = order[start:end]
+        vectors = target.vectors[test.items[rows]].astype(np.float64)
+        left = test.stars[rows] - target.offset[test.items[rows]] - vectors @ middle
+        own[row] = middle + np.linalg.solve(vectors.T @ vectors + PRIOR_RATINGS * moment, vectors.T @ left)
+    return own
+
+
+def picture(embedded: Embedded) -> Picture:
+    """Both sides laid out by one t-SNE, one panel a method."""
+    from sklearn.manifold import TSNE
+
+    count, methods = len(embedded.users), list(embedded.bridged)
+    points = np.concatenate([embedded.own, *embedded.bridged.values()])
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    places = TSNE(perplexity=perplexity, init="pca", max_iter=600, random_state=SEED).fit_transform(points)
+    parts = np.split(places, len(methods) + 1)
+    drawn = figure(4.2)
+    for axes, method, part in zip(drawn.subplots(1, len(methods), squeeze=False)[0], methods, parts[1:], strict=True):
+        axes.scatter(*parts[0].T, s=16, color="#8a8a8a", marker="o", linewidths=0, alpha=0.7)
+        axes.scatter(*part.T, s=22, color=style(method).color, marker="+", linewidths=1.1)
+        axes.set_title(f"● own target ratings\n✚ bridged by {style(method).name}", loc="left")
+        axes.title.set_color("#333333")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color("#cccccc")
+    return finish(drawn, "embeddings", f"t-SNE of {count} test users' own and bridged target embeddings")
+
+
+def _radius(points: Doubles) -> float:
+    return float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()))

@@ -1,0 +1,59 @@
+"""Where a page stands, and what it was made from: read without drawing anything."""
+
+import html
+import json
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+from ptupcdr_core.errors import WarehouseError
+from ptupcdr_core.home import Home
+
+OPTIONAL = ("benchmark", "warm_start_evaluation")
+"""Tables that a page shows where they are; it is out of date when one of them was written after it."""
+_META = re.compile(r'<meta name="ptupcdr-(fingerprint|settings)" content="([^"]*)">')
+_HEAD = 16_384
+"""Characters at the start of a page that hold what it was made from."""
+
+
+def report_path(home: Home, pair: str) -> Path:
+    """The page of a pair."""
+    return home.reports / f"{pair}.html"
+
+
+def write_report(path: Path, page: str) -> Path:
+    """Put a page in place at once, so that nobody reads half of one.
+
+    Raises:
+        WarehouseError: the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise WarehouseError(f"{path} cannot be written ({error.strerror}): check PTUPCDR_HOME and the disk") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_provenance(home: Home, pair: str) -> dict[str, Any] | None:
+    """Fingerprint and settings of a page; None where there is none, or where something optional is newer."""
+    path = report_path(home, pair)
+    try:
+        made = path.stat().st_mtime_ns
+        with path.open(encoding="utf-8") as page:
+            head = page.read(_HEAD)
+    except (OSError, UnicodeDecodeError):
+        return None
+    tables = [home.warehouse / asset / f"{pair}.duckdb" for asset in OPTIONAL]
+    if any(table.stat().st_mtime_ns > made for table in tables if table.is_file()):
+        return None
+    found = {name: html.unescape(content) for name, content in _META.findall(head)}
+    if found.keys() != {"fingerprint", "settings"}:
+        return None
+    return {"fingerprint": found["fingerprint"], "settings": json.loads(found["settings"])}

@@ -1,0 +1,48 @@
+"""How a method is called and drawn, the same in every table and picture of a page."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SIMPLE = ("global_mean", "item_mean", "source_offset")
+"""The baselines that know nothing of embeddings."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """A method's name for people, what it is, and how its line looks.
+
+    The colours are Okabe and Ito's, which the colour-blind can tell apart; markers and labels repeat what they say.
+    """
+
+    name: str
+    explanation: str
+    color: str
+    marker: str
+
+
+_STYLES = {
+    "global_mean": Style("global mean", "everybody gets the mean rating", "#767676", "x"),
+    "item_mean": Style("item mean", "each item's own mean, damped", "#56B4E9", "s"),
+    "source_offset": Style(
+        "item mean + source offset", "the same, moved by how harshly the person rates in the source", "#0072B2", "D"
+    ),
+    "tgt": Style("TGT", "the target model alone, which has never seen these people", "#000000", "v"),
+    "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),
+    "emcdr": Style("EMCDR", "one map for everybody, from user embedding to user embedding", "#E69F00", "^"),
+    "common_bridge": Style("common bridge", "one bridge for everybody, trained on ratings", "#009E73", "h"),
+    "ptupcdr": Style("PTUPCDR", "a bridge of each person's own, written from the source history", "#D55E00", "o"),
+    "lacdr": Style("LACDR", "user embeddings aligned in a low-dimensional code", "#882255", "<"),
+    "sscdr": Style("SSCDR", "semi-supervised map with neighbours in the source", "#999933", ">"),
+    "dcdcsr": Style("DCDCSR", "benchmark factors mixed by how dense the ratings are", "#6A3D9A", "p"),
+}
+
+
+def style(method: str) -> Style:
+    """The style of a method; a plain one where none is agreed on."""
+    return _STYLES.get(method, Style(method.replace("_", " "), "", "#444444", "."))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of methods as a sentence lists them."""
+    *front, last = [style(name).name for name in names]
+    return f"{', '.join(front)} and {last}" if front else last
