@@ -1,0 +1,179 @@
+"""Fine-tuning: a user's embedding follows the user's first target ratings; the item side stays as it is.
+
+"û is the initial target embedding": how far it is left is chosen on validation users, by the same protocol as the test
+users'. Calibrated, the tuned embedding is a ridge solution around the initial one; in the other settings it is where
+Adam's steps from there lead.
+
+Shapes: R users, Y coordinates of an embedding, N known ratings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.evaluation.metrics import rating_errors
+from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.pair_data import Floats, Ratings, Scale
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.als import fold_in
+from ptupcdr_core.training.csr import compress
+from ptupcdr_core.training.task import BridgeTask
+from ptupcdr_core.warm_split import KNOWN, Known, WarmSplit
+
+PENALTIES = tuple(10 ** (k / 2) for k in range(7))
+"""1 to 10³: coordinates have unit size, so a coordinate is known to about ± 1 / √penalty beforehand."""
+FACTOR_SHARES = (1.0, 0.3, 0.1)
+"""How far the factors may move beside the constant: on planted taste as far, on sparse real ratings a third."""
+OTHER_SHARE = 0.3
+"""How far bias and counts may move: a person's ratings say little of them. 0 to 0.3 did as well, 1 clearly worse."""
+STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+"""Numbers of gradient steps that are tried."""
+
+
+class Tuning(Protocol):
+    """Moves users' embeddings towards what they are known to have rated."""
+
+    def __call__(self, start: Floats, target: TargetItems, rows: NDArray[np.int64], known: Ratings) -> Floats:
+        """(R, Y) tuned embeddings.
+
+        Args:
+            start: (R, Y) float32.
+            target: the item side of the score.
+            rows: (N,) row in ``start`` of each rating, ascending.
+            known: N ratings.
+        """
+
+    def numbers(self) -> dict[str, float]:
+        """What it does, as metrics."""
+
+
+@dataclass(frozen=True)
+class RidgeTuning:
+    """û + argmin over w of Σ (r - score(û) - w · y)² + penalty Σ (w_c / reach_c)².
+
+    With reach 1 that is û + (Σ y yᵀ + penalty I)⁻¹ Σ y (r - score(û)).
+
+    Args:
+        penalty: > 0; infinite leaves the start as it is.
+        reach: (Y,) float32, ≥ 0, how far each coordinate may move beside the others.
+        share: the factors' part of ``reach``, to be told.
+    """
+
+    penalty: float
+    reach: Floats = field(repr=False)
+    share: float = 1.0
+
+    def __call__(self, start: Floats, target: TargetItems, rows: NDArray[np.int64], known: Ratings) -> Floats:
+        """(R, Y) tuned embeddings; see ``Tuning``."""
+        if not len(known) or np.isinf(self.penalty):
+            return start
+        missed = known.stars - target.score(start, rows, known.items)
+        ratings = compress((rows + 1).astype(np.int32), known.items, missed.astype(np.float32), len(start))
+        moved = fold_in(ratings, target.vectors * self.reach, regularization=self.penalty, weighted=False)
+        return np.asarray(start + moved[1:] * self.reach, dtype=np.float32)
+
+    def numbers(self) -> dict[str, float]:
+        """Penalty and share."""
+        return {"penalty": self.penalty, "factor_share": self.share}
+
+
+@dataclass(frozen=True)
+class StepTuning:
+    """Adam on the users' embeddings alone, on the mean squared error of each user's known ratings.
+
+    Args:
+        steps: of every user, or of every rating that the user is known by.
+        learning_rate: Adam's.
+        each_rating: whether a user takes ``steps`` times as many steps as the user has known ratings, as in training
+            a model that meets each rating once an epoch.
+    """
+
+    steps: int
+    learning_rate: float
+    each_rating: bool = False
+
+    def __call__(self, start: Floats, target: TargetItems, rows: NDArray[np.int64], known: Ratings) -> Floats:
+        """(R, Y) tuned embeddings; see ``Tuning``."""
+        tuned = start.copy()
+        if not len(known) or not self.steps:
+            return tuned
+        counts = np.bincount(rows, minlength=len(start))
+        wanted = self.steps * (counts if self.each_rating else (counts > 0).astype(np.int64))
+        state, done = _Adam(np.zeros(start.shape), np.zeros(start.shape), self.learning_rate), 0
+        for last in np.unique(wanted[wanted > 0]):
+            going = wanted[rows] >= last
+            users, begins = np.unique(rows[going], return_index=True)
+            vectors, sizes = target.vectors[known.items[going]], counts[users, None]
+            want, own = known.stars[going] - target.offset[known.items[going]], np.repeat(users, counts[users])
+            for number in range(done + 1, int(last) + 1):
+                missed = np.einsum("ny,ny->n", tuned[own], vectors) - want
+                gradient = 2 * np.add.reduceat(missed[:, None] * vectors, begins) / sizes
+                tuned[users] -= state.step(users, gradient, number)
+            done = int(last)
+        return tuned
+
+    def numbers(self) -> dict[str, float]:
+        """The number of steps."""
+        return {"steps": float(self.steps)}
+
+
+@dataclass(frozen=True)
+class _Adam:
+    """Kingma and Ba (ICLR 2015), a state a user."""
+
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    learning_rate: float
+
+    def step(self, rows: NDArray[np.int64], gradient: NDArray[np.floating], number: int) -> Floats:
+        """(rows, Y) what to subtract; ``number`` counts from 1."""
+        self.first[rows] = first = 0.9 * self.first[rows] + 0.1 * gradient
+        self.second[rows] = second = 0.999 * self.second[rows] + 0.001 * np.square(gradient)
+        change = first / (1 - 0.9**number) / (np.sqrt(second / (1 - 0.999**number)) + 1e-8)
+        return np.asarray(self.learning_rate * change, dtype=np.float32)
+
+
+def tunings(task: BridgeTask, settings: Settings) -> list[Tuning]:
+    """The tunings among which validation users choose; leaving the start as it is is one of them."""
+    if task.level is None:
+        return [StepTuning(steps, settings.learning_rate) for steps in STEPS]
+    constant = task.level[1]  # the factors stand before it
+    coordinates = np.arange(task.target.vectors.shape[1])
+
+    def reach(share: float) -> Floats:
+        return np.where(coordinates < constant, share, np.where(coordinates > constant, OTHER_SHARE, 1)).astype("f4")
+
+    finite = [RidgeTuning(penalty, reach(share), share) for share in FACTOR_SHARES for penalty in PENALTIES]
+    return [*finite, RidgeTuning(float("inf"), reach(1.0))]
+
+
+def choose_tuning(
+    candidates: Sequence[Tuning], start: Floats, target: TargetItems, validation: WarmSplit, scale: Scale
+) -> dict[Known, Tuning]:
+    """The tuning that predicts the validation users' second halves best, for each number of known ratings.
+
+    A penalty weighs itself against the number of ratings, so one is chosen for all numbers together, by the sum of
+    squared errors; a number of steps does not, so each has its own.
+
+    Args:
+        candidates: at least one; of equals the first is taken.
+        start: (R, Y) the validation users' initial embeddings.
+        target: the item side of the score.
+        validation: their ratings.
+        scale: predictions are clipped to it.
+    """
+    amounts = KNOWN[1:]
+    errors = np.empty((len(candidates), len(amounts)))
+    for place, tuning in enumerate(candidates):
+        for column, amount in enumerate(amounts):
+            known = validation.known(amount)
+            tuned = tuning(start, target, validation.rows(known), known)
+            scores = target.score(tuned, validation.rows(validation.second), validation.second.items)
+            errors[place, column] = rating_errors(scores, validation.second, scale).squared.sum()
+    if isinstance(candidates[0], RidgeTuning):
+        errors[:] = errors.sum(1, keepdims=True)
+    best = errors.argmin(0)
+    return {amount: candidates[place] for amount, place in zip(amounts, best, strict=True)}
