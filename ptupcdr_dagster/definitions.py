@@ -9,6 +9,7 @@ from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.results import cold_start_evaluation, recommendations
 from ptupcdr_dagster.assets.splits import domain_splits
+from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
 from ptupcdr_dagster.checks.cold_start import (
     bridged_embeddings_checks,
     cold_start_evaluation_checks,
@@ -17,6 +18,7 @@ from ptupcdr_dagster.checks.cold_start import (
 from ptupcdr_dagster.checks.models import MODEL_CHECKS
 from ptupcdr_dagster.checks.ratings import raw_ratings_checks
 from ptupcdr_dagster.checks.splits import domain_splits_checks
+from ptupcdr_dagster.checks.warm_start import fine_tuned_embeddings_checks, warm_start_evaluation_checks
 from ptupcdr_dagster.executors import chosen_executor
 from ptupcdr_dagster.jobs import bridge_pair_job, ingest_domain_job
 from ptupcdr_dagster.resources import SettingsResource, home_resource
@@ -29,7 +31,9 @@ defs = dg.Definitions(
         target_model,
         meta_network,
         bridged_embeddings,
+        fine_tuned_embeddings,
         cold_start_evaluation,
+        warm_start_evaluation,
         recommendations,
     ],
     asset_checks=[
@@ -37,7 +41,9 @@ defs = dg.Definitions(
         domain_splits_checks,
         *MODEL_CHECKS,
         bridged_embeddings_checks,
+        fine_tuned_embeddings_checks,
         cold_start_evaluation_checks,
+        warm_start_evaluation_checks,
         recommendations_checks,
     ],
     jobs=[ingest_domain_job, bridge_pair_job],
