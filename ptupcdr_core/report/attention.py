@@ -72,10 +72,12 @@ def attend(facts: Facts) -> Attention | None:
     peaks = weights.max(1) * lengths
     longest = np.flatnonzero(lengths >= min(ITEMS, lengths.max()))
     ranked = longest[np.argsort(-peaks[longest], kind="stable")]
-    rows = ranked[np.unique(np.linspace(0, len(ranked) - 1, PEOPLE).round().astype(int))]
+    uniform = bool((peaks - 1 < UNIFORM).all())
+    people = PEOPLE // 2 if uniform else PEOPLE
+    rows = ranked[np.unique(np.linspace(0, len(ranked) - 1, people).round().astype(int))]
     return Attention(
         [_person(facts, users[row], weights[row]) for row in rows],
-        bool((peaks - 1 < UNIFORM).all()),
+        uniform,
         float(peaks.mean()),
     )
 

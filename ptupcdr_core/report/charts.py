@@ -112,7 +112,7 @@ def learning_curves(curves: dict[str, dict[str, Curve]], chosen_epoch: int | Non
 def slices(table: pd.DataFrame, methods: Sequence[str]) -> Drawn:
     """MAE by history length, number of target ratings and item popularity, with the number of ratings below."""
     names = [name for name in SLICES if name in set(table["slice"])]
-    drawn = figure(2.9 * len(names))
+    drawn = figure(3.0 * len(names))
     own = table[table["method"].isin(methods)]
     shown, note = drawable(own.groupby("method")["mae"].max().to_dict())
     for axes, name in zip(drawn.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
@@ -123,7 +123,7 @@ def slices(table: pd.DataFrame, methods: Sequence[str]) -> Drawn:
             values = rows.loc[rows["method"] == method, "mae"].to_numpy()
             line(axes, method, range(len(values)), values)
             ends.append((style(method).name, style(method).color, float(values[-1])))
-        axes.set_xticks(range(len(buckets)), [bucket_label(row) for row in buckets.to_dict("records")])
+        axes.set_xticks(range(len(buckets)), [bucket_label(row) for row in buckets.to_dict("records")], fontsize=9)
         axes.margins(x=0.08, y=0.1)
         label_ends(axes, ends, 1.9)
         axes.set(xlabel=SLICES[name], ylabel="MAE in stars")
@@ -135,7 +135,7 @@ def bucket_label(row: dict[str, object]) -> str:
     """A bucket's numbers and how many ratings are in it."""
     low, high = row["at_least"], row["at_most"]
     span = f"{low}+" if high is pd.NA or high is None else f"{low}" if low == high else f"{low}–{high}"
-    return f"{span}\nn = {row['ratings']:,}"
+    return f"{span}\nn={row['ratings']:,}"
 
 
 def warm_start(table: pd.DataFrame, known: str) -> Drawn:

@@ -77,11 +77,14 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]], inches: float
     gap = (high - low) * 0.19 / inches
     steps = gap * np.arange(len(ordered))
     places = isotonic_regression([y for _, _, y in ordered] - steps).x + steps
+    frame = axes.get_yaxis_transform()
     for (name, color, y), place in zip(ordered, places, strict=True):
         axes.annotate(
-            name, xy=(1, y), xytext=(1.03, place), xycoords=axes.get_yaxis_transform(),
-            textcoords=axes.get_yaxis_transform(), color=color, fontsize=10, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+            name, xy=(1, y), xytext=(1.04, place), xycoords=frame, textcoords=frame, color=color, fontsize=10,
+            va="center", annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)
+            },
         )  # fmt: skip
     axes.set_ylim(low, high)
 

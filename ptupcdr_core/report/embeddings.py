@@ -14,8 +14,8 @@ from ptupcdr_core.report.facts import Facts
 from ptupcdr_core.report.style import style
 from ptupcdr_core.training.validation import Bridge
 
-MOST_USERS = 500
-"""Three points each make the 1,500 that t-SNE lays out in some seconds."""
+MOST_USERS = 300
+"""Three points each: t-SNE lays out 900 in some seconds, and more are hard to tell apart."""
 FEWEST_USERS = 5
 FEWEST_RATINGS = 5
 """Of a person with fewer, their own target embedding says little."""
@@ -112,14 +112,14 @@ def picture(embedded: Embedded) -> Picture:
     count, methods = len(embedded.users), list(embedded.bridged)
     points = np.concatenate([embedded.own, *embedded.bridged.values()])
     perplexity = min(30.0, (len(points) - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", max_iter=600, random_state=SEED).fit_transform(points)
+    places = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=SEED).fit_transform(points)
     parts = np.split(places, len(methods) + 1)
     drawn = figure(4.2)
     for axes, method, part in zip(drawn.subplots(1, len(methods), squeeze=False)[0], methods, parts[1:], strict=True):
-        axes.scatter(*parts[0].T, s=16, color="#8a8a8a", marker="o", linewidths=0, alpha=0.7)
-        axes.scatter(*part.T, s=22, color=style(method).color, marker="+", linewidths=1.1)
-        axes.set_title(f"● own target ratings\n✚ bridged by {style(method).name}", loc="left")
-        axes.title.set_color("#333333")
+        axes.scatter(*parts[0].T, s=16, color="#8a8a8a", marker="o", linewidths=0, alpha=0.7, label="own ratings")
+        bridged = f"bridged by {style(method).name}"
+        axes.scatter(*part.T, s=22, color=style(method).color, marker="+", linewidths=1.1, label=bridged)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, handletextpad=0.1, markerscale=1.6)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_color("#cccccc")
     return finish(drawn, "embeddings", f"t-SNE of {count} test users' own and bridged target embeddings")

@@ -109,16 +109,16 @@ def user_embeddings(facts: Facts) -> Section:
         )
         return Section("embeddings", title, [few])
     measured = [
-        f"{style(method).name}: nearer to the person's own than to {embedded.nearer_than_others(method):.0%} of the "
-        f"others' (chance: 50 %), spread {embedded.spread(method):.0%} as wide"
+        f"{style(method).name}: nearer to the person's own than to {percent(embedded.nearer_than_others(method))} of "
+        f"the others' (chance: 50 %), spread {percent(embedded.spread(method))} as wide"
         for method in embedded.bridged
     ]
     caption = [
         f"Grey dots: {len(embedded.users):,} test users, placed by their own held-out target ratings. Coloured "
-        "crosses: the same people, placed by a bridge that saw only their source history. t-SNE (fixed seed) puts people "
-        "together whose predicted ratings would be alike; the axes mean nothing. Crosses amid the dots mean that the "
-        "bridge gives people tastes such as people have; crosses in a place of their own, or all in one, mean that it "
-        "does not.",
+        "crosses: the same people, placed by a bridge that saw only their source history. t-SNE (fixed seed) puts "
+        "people together whose predicted ratings would be alike; the axes mean nothing. Crosses amid the dots mean "
+        "that the bridge gives people tastes such as people have; crosses in a place of their own, or all in one, "
+        "mean that it does not.",
         f"In numbers, before any layout. {'; '.join(measured)}. A narrow spread is caution: where little carries over, "
         "predictions near the mean have the lowest error.",
     ]
@@ -203,7 +203,7 @@ def _slice_table(facts: Facts, name: str) -> pd.DataFrame:
     rows = facts.slices[facts.slices["slice"] == name].sort_values("at_least")
     if rows.empty:
         return rows
-    labels = [charts.bucket_label(row).replace("\nn =", ":") for row in rows.to_dict("records")]
+    labels = [charts.bucket_label(row).replace("\nn=", ": ") for row in rows.to_dict("records")]
     cells = [f"{row['mae']:.3f} / {row['rmse']:.3f}" for row in rows.to_dict("records")]
     order = [method for method in facts.scores["method"] if method in set(rows["method"])]
     wide = rows.assign(label=labels, cell=cells).pivot(index="method", columns="label", values="cell")
@@ -218,6 +218,11 @@ def _named(wide: pd.DataFrame) -> pd.DataFrame:
 def written(sections: Sequence[Section]) -> list[Section]:
     """Without empty paragraphs."""
     return [Section(s.key, s.title, [text for text in s.caption if text], s.pictures, s.tables) for s in sections]
+
+
+def percent(value: float) -> str:
+    """A fraction in per cent."""
+    return f"{100 * value:.0f} %"
 
 
 def share(value: float) -> str:

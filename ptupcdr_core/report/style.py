@@ -19,12 +19,17 @@ class Style:
     color: str
     marker: str
 
+    @property
+    def subject(self) -> str:
+        """The name at the start of a sentence."""
+        return self.name if self.name.isupper() else f"The {self.name}"
+
 
 _STYLES = {
     "global_mean": Style("global mean", "everybody gets the mean rating", "#767676", "x"),
     "item_mean": Style("item mean", "each item's own mean, damped", "#56B4E9", "s"),
     "source_offset": Style(
-        "item mean + source offset", "the same, moved by how harshly the person rates in the source", "#0072B2", "D"
+        "item mean + source offset", "item means, moved by how harshly the person rates in the source", "#0072B2", "D"
     ),
     "tgt": Style("TGT", "the target model alone, which has never seen these people", "#000000", "v"),
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),

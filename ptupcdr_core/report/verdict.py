@@ -32,23 +32,33 @@ def judge(facts: Facts) -> Verdict:
     if not simple or not learned:
         return Verdict(f"Lowest error: {style(scores.index[0]).name}.", "There is nothing to compare it with.", [])
     baseline, best = simple[0], learned[0]
+    without_personal = facts.bridges.personal.strength == 0 and best == "ptupcdr" and "common_bridge" in learned
+    if without_personal:
+        best = "common_bridge"
     table = compare(facts.errors, [(m, baseline) for m in scores.index if m != baseline])
     differences = table.set_index(["first", "metric"])
     bold = {metric: best_methods(facts.errors, metric) for metric in METRICS}
     rows = [_row(method, scores, differences, baseline, bold) for method in scores.index]
-    return Verdict(_headline(best, baseline, differences), _explanation(best, baseline, scores, differences), rows)
+    explanation = _explanation(best, baseline, scores, differences)
+    return Verdict(_headline(best, baseline, differences), explanation + _SAME * without_personal, rows)
+
+
+_SAME = (
+    " PTUPCDR is the same as the common bridge here: validation users were served best without a personal part, so it "
+    "is switched off."
+)
 
 
 def _headline(best: str, baseline: str, differences: pd.DataFrame) -> str:
     """By both measures where they agree; they are told apart where not."""
-    name, simple = style(best).name, style(baseline).name
+    name, simple = style(best).subject, style(baseline).name
     found = {metric: _direction(differences.loc[(best, metric)]) for metric in METRICS}
     if len(set(found.values())) == 1:
         return {
             -1: f"{name} predicts best: its error is significantly lower than that of the strongest simple baseline, "
             f"{simple}.",
             0: f"No method is significantly better than the strongest simple baseline, {simple}; "
-            f"the best of them is {name}.",
+            f"the lowest error has {name}.",
             1: f"The simple baseline {simple} predicts best: {name}, the best of the other methods, is significantly "
             f"worse.",
         }[found["rmse"]]
@@ -67,7 +77,7 @@ def _explanation(best: str, baseline: str, scores: pd.DataFrame, differences: pd
             f"{_p(row['p_holm'])} after Holm's correction)"
         )
     return (
-        f"{style(best).name} against {style(baseline).name}: {'; '.join(parts)}. "
+        f"{style(best).subject} against {style(baseline).name}: {'; '.join(parts)}. "
         "A negative difference means fewer stars of error."
     )
 
@@ -81,7 +91,8 @@ def _row(
         row[f"{metric}_interval"] = (
             f"{scores.loc[method, f'{metric}_low']:.3f}–{scores.loc[method, f'{metric}_high']:.3f}"
         )
-        row[f"{metric}_best"] = method in bold[metric]
+        # What is printed alike is the same to a reader, even where the digits after it differ on every user.
+        row[f"{metric}_best"] = method in bold[metric] or row[metric] == f"{scores[metric].min():.4f}"
     if method == baseline:
         return {**row, "difference": "", "verdict": "strongest simple baseline"}
     found = differences.loc[(method, "rmse")]
