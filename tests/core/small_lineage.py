@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from ptupcdr_core import stages
+from ptupcdr_core import stages, stages_warm_start
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.home import Home
 from ptupcdr_core.ingest import ingest_domain
@@ -33,6 +33,8 @@ TABLES = {
     "domain_splits": ("split_users", "split_source_ratings", "split_target_ratings", "split_histories"),
     "bridged_embeddings": ("bridged_embeddings",),
     "cold_start_evaluation": ("cold_start_evaluation", "cold_start_errors"),
+    "fine_tuned_embeddings": ("fine_tuned_embeddings",),
+    "warm_start_evaluation": ("warm_start_evaluation", "warm_start_errors"),
     "recommendations": ("recommendations",),
 }
 
@@ -72,6 +74,8 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
         "meta_network": stages.train_bridges(home, PAIR, settings, _silent),
         "bridged_embeddings": stages.bridge_cold_users(home, PAIR, settings),
         "cold_start_evaluation": stages.evaluate_cold_start(home, PAIR, settings),
+        "fine_tuned_embeddings": stages_warm_start.fine_tune(home, PAIR, settings),
+        "warm_start_evaluation": stages_warm_start.evaluate_warm_start(home, PAIR, settings),
         "recommendations": stages.recommend_cold_users(home, PAIR, settings),
     }
 
