@@ -31,10 +31,10 @@ defs = dg.Definitions(
         target_model,
         meta_network,
         bridged_embeddings,
-        fine_tuned_embeddings,
         cold_start_evaluation,
-        warm_start_evaluation,
+        fine_tuned_embeddings,
         recommendations,
+        warm_start_evaluation,
     ],
     asset_checks=[
         raw_ratings_checks,
