@@ -1,8 +1,9 @@
 """The backfill without a daemon: domains first, then pairs, only what is not up to date, one run a partition."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
@@ -13,7 +14,7 @@ from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.freshness import RAW, Freshness
-from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
 
 Listener = Callable[[str, str, str], None]
@@ -53,6 +54,8 @@ class Backfill:
         settings: What every run uses.
         force: Make everything again, up to date or not.
         listener: Told of every asset's progress.
+        job: What is run for each pair.
+        assets_config: Own configuration of the job's assets, by key.
     """
 
     instance: dg.DagsterInstance
@@ -60,6 +63,8 @@ class Backfill:
     settings: Settings
     force: bool = False
     listener: Listener = lambda partition, asset, state: None
+    job: str = BRIDGE_PAIR
+    assets_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def plan(self, pairs: Sequence[Pair]) -> dict[tuple[str, str], list[str]]:
         """Assets to make, by (job, partition), in the order of the runs; a partition of no assets is up to date.
@@ -68,11 +73,11 @@ class Backfill:
             SourceError: never; a domain whose files are missing is planned, and fails in its own run.
         """
         domains = sorted({domain for pair in pairs for domain in (pair.source, pair.target)})
-        jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(BRIDGE_PAIR, pair.key) for pair in pairs]
+        jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
         freshness = self._freshness()
         return {
             (job, partition): [
-                asset for asset in lineage(job) if self.force or not _is_fresh(freshness, asset, partition)
+                asset for asset in lineage(job) if self._always(job) or not _is_fresh(freshness, asset, partition)
             ]
             for job, partition in jobs
         }
@@ -82,7 +87,7 @@ class Backfill:
         report = Report()
         needs = {pair.key: (pair.source, pair.target) for pair in pairs}
         for (job, partition), assets in plan.items():
-            broken = [domain for domain in needs.get(partition, ()) if job == BRIDGE_PAIR and report.failed(domain)]
+            broken = [domain for domain in needs.get(partition, ()) if job == self.job and report.failed(domain)]
             if broken:
                 message = f"not run, since {RAW} of {' and '.join(broken)} failed"
                 report.failures.append(Finding(partition, assets[0] if assets else "all assets", message))
@@ -96,7 +101,7 @@ class Backfill:
         run_id = str(uuid.uuid4())
         _listen(self.instance, run_id, lambda asset, state: self.listener(partition, asset, state))
         result = defs.resolve_job_def(job).execute_in_process(
-            run_config=run_config(self.settings),
+            run_config=run_config(self.settings, **(self.assets_config if job == self.job else {})),
             instance=self.instance,
             partition_key=partition,
             asset_selection=[dg.AssetKey(asset) for asset in assets],
@@ -107,6 +112,10 @@ class Backfill:
         report.made[partition] = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events()]
         report.failures += _failures(partition, result)
         report.warnings += _check_findings(partition, result, dg.AssetCheckSeverity.WARN)
+
+    def _always(self, job: str) -> bool:
+        # A benchmark knows its own finished cells.
+        return self.force or job == BENCHMARK_PAIR
 
     def _freshness(self) -> Freshness:
         checks: dict[str, list[dg.AssetCheckKey]] = {}
@@ -119,7 +128,8 @@ class Backfill:
 
 def lineage(job: str) -> list[str]:
     """The assets of a job, upstream first."""
-    return [asset for asset in _definitions() if (asset == RAW) == (job == INGEST_DOMAIN)]
+    selected = defs.resolve_job_def(job).asset_layer.selected_asset_keys
+    return [asset for asset in _definitions() if dg.AssetKey(asset) in selected]
 
 
 def _definitions() -> dict[str, dg.AssetsDefinition]:

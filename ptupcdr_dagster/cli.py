@@ -16,7 +16,7 @@ from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.home import Home, catalog_path_from_environment
 from ptupcdr_core.settings import Settings
-from ptupcdr_dagster.options import settings_options
+from ptupcdr_dagster.options import SpreadCommand, settings_options, training_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ def _quiet_teardown() -> None:
 
 MEASURES = ("mae", "rmse", "score")
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
+SEVERAL = "Several may follow, or stand with commas between them."
 JSON_HELP = "Print JSON instead of a table."
 
 
@@ -62,6 +63,45 @@ def backfill(
         done = [pair.key for pair in chosen if not report.failed(pair.key)]
         if done:
             _print_evaluations(home, done)
+        if report.failures:
+            raise typer.Exit(1)
+
+
+@app.command(cls=SpreadCommand)
+@training_options
+def benchmark(
+    settings: Settings,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
+    betas: Annotated[list[str], typer.Option(help=f"Fractions of users held out. {SEVERAL}")] = ["0.2", "0.5", "0.8"],  # noqa: B006
+    seeds: Annotated[list[str], typer.Option(help=SEVERAL)] = ["900", "1000", "10", "2020", "500"],  # noqa: B006
+    base_models: Annotated[list[str], typer.Option(help=f"mf, gmf, dnn. {SEVERAL}")] = ["mf", "gmf", "dnn"],  # noqa: B006
+    methods: Annotated[list[str], typer.Option(help=f"Names of methods, or all. {SEVERAL}")] = ["all"],  # noqa: B006
+    in_settings: Annotated[
+        list[str],
+        typer.Option("--settings", help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
+    ] = ["calibrated", "honest", "published"],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Measure every method on the same test users, over β, seeds and base models, and say which difference is real.
+
+    A benchmark that was stopped goes on where it was. The runs show in the Dagster UI and in MLflow.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
+        from ptupcdr_dagster.benchmark import chosen_grid, print_benchmark, read_benchmarks
+        from ptupcdr_dagster.terminal import run_benchmark
+
+        varied = {"betas": betas, "seeds": seeds, "base_models": base_models, "methods": methods}
+        grid = chosen_grid(settings, {**varied, "settings": in_settings})
+        home = Home.from_environment()
+        report = run_benchmark(home, chosen, settings, grid, workers=workers)
+        done = [pair for pair in chosen if not report.failed(pair.key)]
+        if as_json:
+            _print_json(read_benchmarks(home, done))
+        else:
+            for pair in done:
+                print_benchmark(_console(), home, pair)
         if report.failures:
             raise typer.Exit(1)
 

@@ -4,12 +4,14 @@ import os
 
 import dagster as dg
 
+from ptupcdr_dagster.assets.benchmark import benchmark
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.results import cold_start_evaluation, recommendations
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
+from ptupcdr_dagster.checks.benchmark import benchmark_checks
 from ptupcdr_dagster.checks.cold_start import (
     bridged_embeddings_checks,
     cold_start_evaluation_checks,
@@ -20,7 +22,7 @@ from ptupcdr_dagster.checks.ratings import raw_ratings_checks
 from ptupcdr_dagster.checks.splits import domain_splits_checks
 from ptupcdr_dagster.checks.warm_start import fine_tuned_embeddings_checks, warm_start_evaluation_checks
 from ptupcdr_dagster.executors import chosen_executor
-from ptupcdr_dagster.jobs import bridge_pair_job, ingest_domain_job
+from ptupcdr_dagster.jobs import benchmark_pair_job, bridge_pair_job, ingest_domain_job
 from ptupcdr_dagster.resources import SettingsResource, home_resource
 
 defs = dg.Definitions(
@@ -35,6 +37,7 @@ defs = dg.Definitions(
         fine_tuned_embeddings,
         recommendations,
         warm_start_evaluation,
+        benchmark,
     ],
     asset_checks=[
         raw_ratings_checks,
@@ -45,8 +48,9 @@ defs = dg.Definitions(
         cold_start_evaluation_checks,
         warm_start_evaluation_checks,
         recommendations_checks,
+        benchmark_checks,
     ],
-    jobs=[ingest_domain_job, bridge_pair_job],
+    jobs=[ingest_domain_job, bridge_pair_job, benchmark_pair_job],
     resources={"settings": SettingsResource(), "home": home_resource},
     executor=chosen_executor(os.environ),
 )

@@ -23,6 +23,7 @@ from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.options import VARIED_BY_BENCHMARK
 from ptupcdr_dagster.partitions import CATALOG
 
 FINGERPRINT = "fingerprint"
@@ -39,6 +40,8 @@ def relevant_settings(asset: str) -> frozenset[str]:
         return frozenset()
     if asset == "domain_splits":
         return _SPLIT_SETTINGS
+    if asset == "benchmark":
+        return _ALL_SETTINGS - VARIED_BY_BENCHMARK
     return _ALL_SETTINGS if asset == "recommendations" else _ALL_SETTINGS - {"top_k"}
 
 

@@ -1,9 +1,10 @@
-"""Jobs: the two halves of the lineage, since one run has partitions of one kind only."""
+"""Jobs: the two halves of the lineage, since one run has partitions of one kind only, and the benchmark beside them."""
 
 import dagster as dg
 
 INGEST_DOMAIN = "ingest_domain"
 BRIDGE_PAIR = "bridge_pair"
+BENCHMARK_PAIR = "benchmark_pair"
 
 ingest_domain_job = dg.define_asset_job(
     INGEST_DOMAIN,
@@ -15,4 +16,10 @@ bridge_pair_job = dg.define_asset_job(
     BRIDGE_PAIR,
     selection=dg.AssetSelection.assets("domain_splits").downstream(),
     description="One pair from its split to evaluation and recommendations; its two domains must have been ingested.",
+)
+
+benchmark_pair_job = dg.define_asset_job(
+    BENCHMARK_PAIR,
+    selection=dg.AssetSelection.assets("benchmark"),
+    description="The paper's grid on one pair, for hours on large data; its two domains must have been ingested.",
 )

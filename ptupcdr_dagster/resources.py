@@ -1,5 +1,6 @@
 """What every stage of a run shares: the settings, editable in the launchpad, and where generated state lives."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -34,6 +35,7 @@ def home_resource(_context: dg.InitResourceContext) -> Home:
     return Home.from_environment()
 
 
-def run_config(settings: Settings) -> dict[str, Any]:
-    """Run configuration that gives every stage of a run these settings."""
-    return {"resources": {"settings": {"config": settings.model_dump()}}}
+def run_config(settings: Settings, **of_assets: Mapping[str, Any]) -> dict[str, Any]:
+    """Run configuration that gives every stage of a run these settings, and some assets their own configuration."""
+    shared = {"resources": {"settings": {"config": settings.model_dump()}}}
+    return shared | ({"ops": {asset: {"config": own} for asset, own in of_assets.items()}} if of_assets else {})

@@ -1,34 +1,81 @@
-"""The backfill as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
+"""Backfill and benchmark as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
 
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import dagster as dg
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
+from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.backfill import Backfill, Finding, Report
 from ptupcdr_dagster.instance import open_instance
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR
+
+if TYPE_CHECKING:
+    from ptupcdr_core.benchmark.grid import Grid
+    from ptupcdr_core.benchmark.run import Progress as CellProgress
 
 
 def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool) -> Report:
     """Run a backfill, showing its progress on standard error and ending with what failed and why."""
-    log = home.root / "logs" / f"backfill-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    return _run(home, pairs, lambda instance, progress: Backfill(instance, home, settings, force), "backfill")
+
+
+def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "Grid", *, workers: int) -> Report:
+    """Run a benchmark in the same way, with a bar a pair that counts cells and tells the time left."""
+    varied = grid.model_dump(mode="json") | {"methods": list(grid.methods or ()), "workers": workers}
+
+    def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
+        ON_CELL.set(_Cells(progress))
+        return Backfill(instance, home, settings, job=BENCHMARK_PAIR, assets_config={"benchmark": varied})
+
+    return copy_context().run(_run, home, pairs, make, "benchmark")
+
+
+@dataclass
+class _Cells:
+    """A bar for the cells of the pair that is being run."""
+
+    progress: Progress
+    bar: TaskID | None = None
+
+    def __call__(self, cells: "CellProgress") -> None:
+        if self.bar is None:
+            self.bar = self.progress.add_task("cells", total=cells.total)
+        left = "" if cells.seconds_left is None else f", {timedelta(seconds=round(cells.seconds_left))} left"
+        row = cells.rows.iloc[0]
+        done = f"β {row['beta']:g} seed {row['seed']} {row['base_model']} {row['method']}"
+        self.progress.update(self.bar, completed=cells.done, description=f"cells{left}; last: {done}")
+        if cells.done == cells.total:
+            self.progress.remove_task(self.bar)
+            self.bar = None
+
+
+Maker = Callable[[dg.DagsterInstance, Progress], Backfill]
+
+
+def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
+    log = home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with open_instance(home) as instance, _everything_else_to(log) as console, _progress(console) as progress:
         bar = progress.add_task("looking for what is not up to date", total=None)
 
         def listen(partition: str, asset: str, state: str) -> None:
             progress.update(bar, description=f"{partition} {asset}", advance=state == "done" and asset in assets)
 
-        backfill = Backfill(instance, home, settings, force, listen)
+        backfill = replace(make(instance, progress), listener=listen)
         plan = backfill.plan(pairs)
         assets = {asset for planned in plan.values() for asset in planned}
         progress.update(bar, total=sum(len(planned) for planned in plan.values()))

@@ -97,6 +97,20 @@ class StageTracker:
         )
         self.client.log_inputs(self.run_id, [DatasetInput(dataset=dataset, tags=[])])
 
+    def log_child(self, name: str, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
+        """Keep a finished part of the stage as a run of its own below it."""
+        from mlflow.entities import Metric, Param
+
+        tags = {"ptupcdr.level": "part", "mlflow.runName": name, "mlflow.parentRunId": self.run_id}
+        run_id = self.client.create_run(self.experiment_id, tags=tags).info.run_id
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+        )
+        self.client.set_terminated(run_id)
+
     def log_files(self, files: list[Path]) -> None:
         """Keep a copy of checkpoint files with the run, since the next training replaces them."""
         for file in files:

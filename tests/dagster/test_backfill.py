@@ -115,6 +115,8 @@ def test_each_run_shows_in_dagster_with_its_settings(made: Made) -> None:
 def test_every_check_was_made_on_its_partition(made: Made) -> None:
     for definition in defs.asset_checks or []:
         for spec in definition.check_specs:
+            if spec.asset_key == dg.AssetKey("benchmark"):
+                continue
             partition = "books" if spec.asset_key == dg.AssetKey("raw_ratings") else PAIR
             [record] = made.instance.event_log_storage.get_asset_check_execution_history(
                 spec.key, limit=1, partition_filter=freshness.PartitionKeyFilter(key=partition)

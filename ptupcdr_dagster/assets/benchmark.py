@@ -1,0 +1,112 @@
+"""The paper's grid of one pair: β by seed by base model by method, under several settings."""
+
+import hashlib
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from ptupcdr_core.home import Home
+from ptupcdr_dagster.assets.ratings import raw_ratings
+from ptupcdr_dagster.assets.stage import Stage, stage
+from ptupcdr_dagster.metadata import frame_table
+from ptupcdr_dagster.partitions import CATALOG, DOMAIN_TO_PAIRS, PAIRS
+from ptupcdr_dagster.resources import SettingsResource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ptupcdr_core.benchmark.run import Progress
+
+ON_CELL: ContextVar[Callable[["Progress"], None]] = ContextVar("on_cell", default=lambda progress: None)
+"""Told of every finished cell by a run in this context: Dagster passes on to a step nothing but values for its log."""
+GROUP = ["beta", "seed", "base_model"]
+
+
+class BenchmarkConfig(dg.Config):
+    """What varies; everything else is in the settings, whose own β, seed, setting and base model are not used."""
+
+    betas: list[float] = Field([0.2, 0.5, 0.8], description="fractions of overlapping users held out")
+    seeds: list[int] = Field([900, 1000, 10, 2020, 500], description="each fixes a split and every random number")
+    base_models: list[str] = Field(["mf", "gmf", "dnn"], description="mf, gmf, dnn")
+    methods: list[str] = Field([], description="names of methods; none: all")
+    settings: list[str] = Field(["calibrated", "honest", "published"], description="also published_test_best")
+    workers: int = Field(2, ge=1, description="trainings at a time")
+
+
+@dg.asset(
+    deps=[dg.AssetDep(raw_ratings, partition_mapping=DOMAIN_TO_PAIRS)],
+    partitions_def=PAIRS,
+    group_name="benchmark",
+    kinds={"numba", "duckdb", "mlflow"},
+    code_version="1",
+)
+def benchmark(
+    context: dg.AssetExecutionContext,
+    config: BenchmarkConfig,
+    settings: SettingsResource,
+    home: dg.ResourceParam[Home],
+) -> dg.MaterializeResult:
+    """Errors of every method of the paper over β, seeds and base models; a stopped one goes on from its last cell."""
+    from ptupcdr_core.benchmark.grid import Grid
+    from ptupcdr_core.benchmark.run import run_benchmark
+
+    varied = config.model_dump(exclude={"workers"})
+    grid = Grid(**varied | {"methods": varied["methods"] or None})
+    with stage(context, settings, home) as opened:
+        content = f"{opened.fingerprint} {grid.model_dump_json()}"
+        current = replace(opened, fingerprint=hashlib.sha256(content.encode()).hexdigest())
+
+        def tell(progress: "Progress") -> None:
+            ON_CELL.get()(progress)
+            if progress.done * 20 // progress.total > (progress.done - 1) * 20 // progress.total:
+                context.log.info(f"{progress.done} of {progress.total} cells{_time_left(progress.seconds_left)}")
+            current.tracker.on_epoch(progress.done, {"cells_done": progress.done, "cells_total": progress.total})
+
+        pair = CATALOG.pair(current.partition)
+        rows = run_benchmark(
+            home,
+            pair,
+            CATALOG.domain(pair.source),
+            CATALOG.domain(pair.target),
+            grid,
+            current.settings,
+            tell,
+            workers=config.workers,
+            fingerprint=current.fingerprint,
+        )
+        _track_cells(current, rows)
+        return current.result({"cells": len(rows), **_tables(current)}, table="benchmark")
+
+
+def _time_left(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {seconds / 60:.0f} min left"
+
+
+def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
+    """One child run a β, seed and base model (``none``: baselines that need none)."""
+    for group, cells in rows.groupby(GROUP, sort=True):
+        labels = dict(zip(GROUP, group, strict=True))
+        metrics = {
+            f"{row.setting}/{metric}_{row.method}": float(getattr(row, metric))
+            for row in cells.itertuples()
+            for metric in ("mae", "rmse")
+        }
+        name = " ".join(f"{label}={value}" for label, value in labels.items())
+        current.tracker.log_child(name, labels, metrics)
+
+
+def _tables(current: Stage) -> dict[str, Any]:
+    """What a person would look at: means over seeds, and the published numbers beside them when there are any."""
+    from ptupcdr_core.evaluation.published import beside_published
+    from ptupcdr_core.evaluation.readout import read_benchmark, summarize_benchmark
+    from ptupcdr_core.evaluation.significance import over_seeds
+
+    pair = CATALOG.pair(current.partition)
+    shown = {"means_over_seeds": frame_table(summarize_benchmark(current.home, pair.key))}
+    means = over_seeds(read_benchmark(current.home, pair.key))
+    published = beside_published(CATALOG.domain(pair.source), CATALOG.domain(pair.target), means)
+    return shown | ({} if published.empty else {"beside_published": frame_table(published)})

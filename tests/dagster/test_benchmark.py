@@ -1,0 +1,156 @@
+"""The benchmark as an asset and as a command: its options, its tables, its records, and going on after a kill."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import typer
+from catalogs import small_catalog
+from test_command_line import Project
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.backfill import lineage
+from ptupcdr_dagster.benchmark import chosen_grid
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.options import SpreadCommand, separated
+from ptupcdr_dagster.tracking import open_store
+
+PAIR = "books__movies"
+GRID = ["--betas", "0.2", "0.5", "--seeds", "900", "10", "--base-models", "mf", "gmf"]
+SMALL = ["--methods", "item_mean", "tgt", "emcdr", "--epochs", "2", "--embedding-size", "4"]
+CELLS = {"honest": 2 * 2 * (1 + 2 * 2), "published": 2 * 2 * (1 + 2 * 2), "calibrated": 2 * 2 * (1 + 2)}
+
+parsed = typer.Typer()
+
+
+@parsed.command(cls=SpreadCommand)
+def echo(words: list[str] = typer.Argument(None), many: list[str] = typer.Option(["9"]), one: int = 0) -> None:  # noqa: B008
+    print(json.dumps([words, separated(many), one]))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--many 1 2 3", [[], ["1", "2", "3"], 0]),
+        ("--many 1,2 --many 3", [[], ["1", "2", "3"], 0]),
+        ("--many=1 2", [[], ["1", "2"], 0]),
+        ("a__b --many 1 2 --one 5", [["a__b"], ["1", "2"], 5]),
+        ("--many 1 2 a__b c__d --one 5", [["a__b", "c__d"], ["1", "2"], 5]),
+        ("--many 1 -- word", [["word"], ["1"], 0]),
+        ("--one 5 word", [["word"], ["9"], 5]),
+    ],
+)
+def test_an_option_takes_several_values(line: str, expected: list[object]) -> None:
+    from typer.testing import CliRunner
+
+    done = CliRunner().invoke(parsed, line.split())
+    assert done.exit_code == 0, done.output
+    assert [json.loads(done.stdout)[0] or [], *json.loads(done.stdout)[1:]] == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "message"),
+    [
+        ("betas", ["2"], "--beta 2.0: Input should be less than 1"),
+        ("betas", ["some"], "--betas some: Input should be a valid number"),
+        ("base_models", ["svd"], "--base-models svd: Input should be 'mf', 'gmf' or 'dnn'"),
+        ("methods", ["emcd"], "unknown method emcd"),
+    ],
+)
+def test_a_wrong_grid_is_bad_usage(option: str, values: list[str], message: str) -> None:
+    right = {"betas": ["0.2"], "seeds": ["1"], "base_models": ["mf"], "methods": ["all"], "settings": ["honest"]}
+    assert chosen_grid(Settings(), right).methods is None
+    with pytest.raises(typer.BadParameter, match=message):
+        chosen_grid(Settings(), right | {option: values})
+
+
+def test_a_backfill_leaves_the_benchmark_out() -> None:
+    assert lineage(BENCHMARK_PAIR) == ["benchmark"]
+    assert "benchmark" not in lineage(BRIDGE_PAIR) + lineage(INGEST_DOMAIN)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("benchmark")
+    return Project(small_catalog(root / "catalog", [("books", "movies")]), Home(root / "home"))
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> list[dict]:
+    done = project.run("benchmark", PAIR, *GRID, *SMALL, "--json")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.split(" in ")[0].split() for line in lines] == [
+        ["made", "books:", "raw_ratings"],
+        ["made", "movies:", "raw_ratings"],
+        ["made", f"{PAIR}:", "benchmark"],
+    ]
+    return json.loads(done.stdout)
+
+
+def test_one_object_a_cell(first: list[dict]) -> None:
+    assert {name: sum(row["setting"] == name for row in first) for name in CELLS} == CELLS
+    assert len(first) == sum(CELLS.values())
+    keys = {"pair", "method", "setting", "mode", "beta", "seed", "base_model", "users", "ratings", "mae", "rmse"}
+    for row in first:
+        assert keys <= row.keys()
+        assert row["rmse"] >= row["mae"] > 0
+
+
+def test_it_shows_in_dagster_and_in_mlflow(first: list[dict], project: Project) -> None:
+    with project.instance() as instance:
+        [run] = [run for run in instance.get_runs() if run.job_name == BENCHMARK_PAIR]
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+        assert run.run_config["ops"]["benchmark"]["config"]["betas"] == [0.2, 0.5]
+        key = dg.AssetRecordsFilter(dg.AssetKey("benchmark"), asset_partitions=[PAIR])
+        event = instance.fetch_materializations(key, limit=1).records[0].asset_materialization
+        assert event is not None
+        assert event.metadata["dagster/row_count"].value == len(first)
+        methods = {record.data["method"] for record in event.metadata["means_over_seeds"].records}
+        assert methods == {"item_mean", "tgt", "emcdr"}
+    client, experiment = open_store(project.home)
+    [parent] = client.search_runs([experiment], "tags.`dagster.asset` = 'benchmark'")
+    parts = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len(parts) == 2 * 2 * (2 + 1), "β, seed, and mf, gmf or none"
+    [cell] = [r for r in parts if r.data.params == {"beta": "0.2", "seed": "900", "base_model": "gmf"}]
+    wanted = [r for r in first if (r["beta"], r["seed"], r["base_model"], r["method"]) == (0.2, 900, "gmf", "tgt")]
+    for row in wanted:
+        assert cell.data.metrics[f"{row['setting']}/rmse_tgt"] == pytest.approx(row["rmse"])
+
+
+@pytest.mark.slow
+def test_a_killed_benchmark_goes_on_and_ends_the_same(first: list[dict], project: Project, tmp_path: Path) -> None:
+    other = Project(project.catalog, Home(tmp_path / "home"))
+    process = other.start("benchmark", *GRID, *SMALL, "--workers", "1")
+    cells, deadline = other.home.benchmark / PAIR, time.monotonic() + 100
+    while len(list(cells.glob("[!.]*"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = {cell: cell.stat().st_mtime_ns for cell in cells.glob("[!.]*")}
+    assert len(kept) >= 5
+    assert not Warehouse(other.home.warehouse).exists("benchmark", PAIR), "it was killed before its end"
+    done = other.run("benchmark", PAIR, *GRID, *SMALL, "--json")
+    assert done.returncode == 0, done.stderr
+    assert kept == {cell: cell.stat().st_mtime_ns for cell in kept}
+    assert [{**row, "seconds": 0} for row in json.loads(done.stdout)] == [{**row, "seconds": 0} for row in first]
+    table = other.run("benchmark", PAIR, *GRID, *SMALL)
+    assert f"{PAIR}: honest, β = 0.2, gmf; mean ± standard deviation of 2 seeds" in table.stdout
+    assert "± " in table.stdout.partition("item_mean")[2]
+
+
+def test_bad_usage_and_failures_have_their_exit_codes(project: Project, tmp_path: Path) -> None:
+    wrong = project.run("benchmark", PAIR, "--methods", "emcd")
+    assert wrong.returncode == 2
+    assert "unknown method emcd" in wrong.stderr
+    broken = Project(small_catalog(tmp_path / "catalog", [("books", "movies")]), Home(tmp_path / "home"))
+    broken.catalog.with_name("books.csv").unlink()
+    failed = broken.run("benchmark", *GRID, *SMALL, "--json")
+    assert failed.returncode == 1
+    assert "books.csv" in failed.stderr
+    assert json.loads(failed.stdout) == []
