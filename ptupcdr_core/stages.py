@@ -125,14 +125,15 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
     methods = [*simple_baselines(data), tgt, *load_bridges(home, data).methods(task)]
     summary, details = evaluate(data, methods, settings, user_ids(_warehouse(home), pair))
+    slices = evaluate_slices(data, methods, settings)
     tables = {
         "cold_start_evaluation": pa.Table.from_pandas(summary),
         "cold_start_errors": pa.Table.from_pandas(details),
-        "cold_start_slices": pa.Table.from_pandas(evaluate_slices(data, methods, settings)),
+        "cold_start_slices": pa.Table.from_pandas(slices),
     }
     _write(home, "cold_start_evaluation", pair, tables, settings, fingerprint)
     metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}
-    return StageReport(metrics, tables={"evaluation": summary})
+    return StageReport(metrics, tables={"evaluation": summary, "slices": slices})
 
 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:

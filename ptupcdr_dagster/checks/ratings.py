@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ptupcdr_core.catalog import Domain
 from ptupcdr_core.home import Home
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, Parameter, between, has_columns, no_rows, not_null, specs, unique
@@ -69,7 +70,15 @@ FACTS = (
 )
 
 
-@dg.multi_asset_check(specs=specs(ASSET, FACTS, DOMAINS), name="raw_ratings_checks")
+KNOWN_COUNTS = Fact(
+    "counts_are_those_of_the_published_file",
+    "A 5-core file of the Amazon reviews of 2014 has the users, items and ratings that publications measured on.",
+    (),
+    warning=True,
+)
+
+
+@dg.multi_asset_check(specs=specs(ASSET, (*FACTS, KNOWN_COUNTS), DOMAINS), name="raw_ratings_checks")
 def raw_ratings_checks(
     context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
 ) -> Iterator[dg.AssetCheckResult]:
@@ -80,3 +89,24 @@ def raw_ratings_checks(
     low, high = domain.scale
     file = Warehouse(home.warehouse).file(ASSET, domain.name)
     yield from validate_table(file, ASSET, ASSET, FACTS, {"low": low, "high": high})
+    yield known_counts(home, domain)
+
+
+def known_counts(home: Home, domain: Domain) -> dg.AssetCheckResult:
+    """Compare a domain's counts with those of the published file whose name it bears; others have none to compare."""
+    from ptupcdr_core.evaluation.published import count_problems, published_name
+
+    with Warehouse(home.warehouse).read(ASSET, domain.name) as connection:
+        query = "select count(distinct user_id), count(distinct item_id), count(*) from raw_ratings"
+        [(users, items, ratings)] = connection.execute(query).fetchall()
+    problems = count_problems(domain, users=users, items=items, ratings=ratings)
+    known = published_name(domain)
+    agreed = f"as in the 5-core {known} of 2014" if known else "no known counts: not a 5-core file of 2014"
+    return dg.AssetCheckResult(
+        passed=not problems,
+        check_name=KNOWN_COUNTS.name,
+        asset_key=ASSET,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(problems) or agreed,
+        metadata={"users": users, "items": items, "ratings": ratings},
+    )

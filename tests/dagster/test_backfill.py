@@ -141,6 +141,8 @@ def test_metadata_that_a_person_would_look_at(made: Made) -> None:
     evaluation = made.materialization("cold_start_evaluation", PAIR).metadata
     tables = [value for value in evaluation.values() if isinstance(value, dg.TableMetadataValue)]
     assert any("rmse" in record.data for value in tables for record in value.records)
+    slices = {record.data["slice"] for record in evaluation["slices"].value.records}
+    assert slices == {"history_length", "target_ratings", "item_popularity"}
 
 
 def test_content_and_event_carry_the_same_fingerprint(made: Made) -> None:

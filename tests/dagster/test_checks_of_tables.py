@@ -11,13 +11,14 @@ import dagster as dg
 import pytest
 from conftest import PAIR, SETTINGS, tamper
 
+from ptupcdr_core.catalog import Domain
 from ptupcdr_core.home import Home
 from ptupcdr_core.ingest import ingest_domain
 from ptupcdr_core.splits import build_split
 from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_dagster.checks import cold_start, ratings, splits
+from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
 from ptupcdr_dagster.checks.facts import Fact
-from ptupcdr_dagster.partitions import CATALOG
+from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 
 def failing(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> set[str]:
@@ -243,6 +244,34 @@ def test_recommendations(broken: Warehouse, statements: str, expected: set[str])
     assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=split) == expected
 
 
+BENCHMARK = [
+    ("", set()),
+    ("alter table benchmark alter beta type varchar", {"cells_have_the_declared_columns"}),
+    ("insert into benchmark from benchmark where method = 'tgt'", {"one_row_per_cell"}),
+    ("update benchmark set rmse = 'nan' where method = 'tgt'", {"one_row_per_cell"}),
+    ("update benchmark set users = 9 where method = 'tgt'", {"methods_of_a_split_share_their_test_ratings"}),
+    ("update benchmark set mae = 0.5 where method = 'tgt'", {"errors_of_users_add_up"}),
+    ("delete from benchmark_errors where method = 'tgt'", {"errors_of_users_add_up"}),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), BENCHMARK)
+def test_benchmark(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    with broken.write("benchmark", PAIR) as connection:
+        connection.execute(
+            "create table benchmark_errors as select 'books__movies' as pair, method, 'honest' as setting, "
+            "'rating' as mode, 0.2::double as beta, 1 as seed, 'mf' as base_model, 'u' || u as user_id, 2 as ratings, "
+            "u * stars as absolute_error, u * stars * stars as squared_error "
+            "from range(1, 5) as users(u), (values ('tgt', 1.5::double), ('emcdr', 1.0)) as methods(method, stars);"
+            "create table benchmark as select pair, method, setting, mode, beta, seed::bigint as seed, base_model, "
+            "count(*) as users, sum(ratings)::bigint as ratings, sum(absolute_error) / sum(ratings) as mae, "
+            "sqrt(sum(squared_error) / sum(ratings)) as rmse from benchmark_errors group by all"
+        )
+    file = broken.file("benchmark", PAIR)
+    tamper(file, statements or "select 1")
+    assert failing(file, "benchmark", benchmark.FACTS) == expected
+
+
 def test_every_fact_is_broken_by_some_test() -> None:
     facts = {
         fact.name
@@ -252,10 +281,11 @@ def test_every_fact_is_broken_by_some_test() -> None:
             cold_start.EMBEDDING_FACTS,
             cold_start.EVALUATION_FACTS,
             cold_start.RECOMMENDATION_FACTS,
+            benchmark.FACTS,
         )
         for fact in group
     }
-    cases = [*RATINGS, *SPLITS, *EMBEDDINGS, *EVALUATION, *RECOMMENDATIONS]
+    cases = [*RATINGS, *SPLITS, *EMBEDDINGS, *EVALUATION, *RECOMMENDATIONS, *BENCHMARK]
     assert facts == set().union(*(expected for _, expected in cases))
 
 
@@ -266,6 +296,17 @@ def test_a_failed_check_says_what_it_found(broken: Warehouse) -> None:
     assert found.severity == dg.AssetCheckSeverity.ERROR
     assert found.description is not None
     assert "7.5" in found.description
+
+
+def test_another_release_of_a_published_file_is_noticed(broken: Warehouse, home: Home) -> None:
+    unknown = ratings.known_counts(home, CATALOG.domain("books"))
+    assert (unknown.passed, unknown.description) == (True, "no known counts: not a 5-core file of 2014")
+    published = Domain(name="books", format="amazon-2014", path="somewhere/reviews_Books_5.json.gz")
+    found = ratings.known_counts(home, published)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.description is not None
+    assert "but the 5-core Books of 2014 has 603,668: the file is another release or incomplete" in found.description
+    assert not ratings.KNOWN_COUNTS.spec("raw_ratings", DOMAINS).blocking
 
 
 def test_warnings_do_not_hold_back_what_follows() -> None:
