@@ -8,6 +8,7 @@ from ptupcdr_dagster.assets.benchmark import benchmark
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.ratings import raw_ratings
+from ptupcdr_dagster.assets.report import pair_report
 from ptupcdr_dagster.assets.results import cold_start_evaluation, recommendations
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
@@ -37,6 +38,7 @@ defs = dg.Definitions(
         fine_tuned_embeddings,
         recommendations,
         warm_start_evaluation,
+        pair_report,
         benchmark,
     ],
     asset_checks=[

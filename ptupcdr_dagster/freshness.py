@@ -21,6 +21,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from ptupcdr_core.artifacts import read_manifest
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.home import Home
+from ptupcdr_core.report.store import read_provenance
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.options import VARIED_BY_BENCHMARK
@@ -28,6 +29,7 @@ from ptupcdr_dagster.partitions import CATALOG
 
 FINGERPRINT = "fingerprint"
 RAW = "raw_ratings"
+REPORT = "pair_report"
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
 
 _SPLIT_SETTINGS = frozenset({"beta", "seed", "validation_fraction", "history_length", "positive_above"})
@@ -86,6 +88,8 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             manifest = read_manifest(home.models / asset, partition)
             stands = (home.models / asset / str(manifest.get("weights"))).is_file()
             return manifest if stands else None
+        if asset == REPORT:
+            return read_provenance(home, partition)
         with Warehouse(home.warehouse).read(asset, partition) as connection:
             [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
     except (ArtifactError, WarehouseError):

@@ -84,11 +84,14 @@ def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadat
         axes.grid(alpha=0.3)
         if len(names) > 1:
             axes.legend(fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=90)
-    return dg.MetadataValue.md(
-        f"![learning curves](data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()})"
-    )
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=90)
+    return picture(drawn.getvalue(), "learning curves")
+
+
+def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
+    """A PNG that the UI shows without a file behind it."""
+    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def number(value: float) -> float | str:

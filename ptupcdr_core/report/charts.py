@@ -138,11 +138,12 @@ def bucket_label(row: dict[str, object]) -> str:
     return f"{span}\nn={row['ratings']:,}"
 
 
-def warm_start(table: pd.DataFrame, known: str) -> Drawn:
-    """Errors by the number of known target ratings (column ``known``; not a number: half of them)."""
-    labels = [str(value) for value in table[known]]
-    order = sorted(set(labels), key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0))
-    table = table.assign(label=labels)
+def warm_start(table: pd.DataFrame) -> Drawn:
+    """Errors by the number of known target ratings; the last, ``half``, is half of them."""
+    table = table.assign(label=table["known_ratings"].astype(str))
+    order = sorted(
+        set(table["label"]), key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0)
+    )
     drawn, notes = figure(6.4), []
     for axes, metric in zip(drawn.subplots(2, 1, sharex=True), METRICS, strict=True):
         shown, note = drawable(table.groupby("method")[metric].max().to_dict())

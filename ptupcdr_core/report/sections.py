@@ -177,26 +177,19 @@ def slices(facts: Facts) -> Section:
 def warm(facts: Facts) -> Section:
     """After the first target ratings."""
     title = "After the first target ratings"
-    known = _known_column(facts.warm_start)
-    if facts.warm_start is None or known is None:
+    if facts.warm_start is None:
         missing = (
             "There is no warm-start evaluation of this pair: how much the errors fall once a person has rated a few "
             "target items was not measured."
         )
         return Section("warm", title, [missing])
-    pictures, note = charts.warm_start(facts.warm_start, known)
+    pictures, note = charts.warm_start(facts.warm_start)
     caption = [
         "The bridged embedding is where fine-tuning starts. From left to right more of a person's earlier target "
         "ratings are known; the error is on the later half, which nobody has seen.",
         note,
     ]
     return Section("warm", title, caption, pictures)
-
-
-def _known_column(table: pd.DataFrame | None) -> str | None:
-    if table is None or not {"method", "mae", "rmse"} <= set(table.columns):
-        return None
-    return next((name for name in ("known", "known_ratings", "ratings_known", "shots") if name in table), None)
 
 
 def _slice_table(facts: Facts, name: str) -> pd.DataFrame:

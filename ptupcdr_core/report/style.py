@@ -32,6 +32,7 @@ _STYLES = {
         "item mean + source offset", "item means, moved by how harshly the person rates in the source", "#0072B2", "D"
     ),
     "tgt": Style("TGT", "the target model alone, which has never seen these people", "#000000", "v"),
+    "random": Style("random start", "fine-tuned from a random embedding", "#767676", "x"),
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),
     "emcdr": Style("EMCDR", "one map for everybody, from user embedding to user embedding", "#E69F00", "^"),
     "common_bridge": Style("common bridge", "one bridge for everybody, trained on ratings", "#009E73", "h"),
