@@ -14,6 +14,8 @@ DAGSTER_YAML = """\
 # Made once by ptupcdr; yours to change. https://docs.dagster.io/deployment/oss/dagster-yaml
 telemetry:
   enabled: false
+nux:
+  enabled: false # the UI's first page is the lineage, not an invitation to subscribe
 concurrency:
   runs:
     max_concurrent_runs: 2 # pairs of a backfill that run at once; each keeps a core busy
