@@ -102,16 +102,21 @@ def _supervise(commands: Mapping[str, list[str]]) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a termination stop the services too, as Ctrl-C does."""
+    """Let a termination stop the services too, as Ctrl-C does.
+
+    Ctrl-C's own handler is set as well: a shell starts background commands with that signal ignored, and the services
+    would inherit it.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop(services: "Iterable[subprocess.Popen[bytes]]") -> None:
