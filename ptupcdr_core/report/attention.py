@@ -11,8 +11,8 @@ from ptupcdr_core.report.facts import Facts
 PEOPLE = 4
 ITEMS = 8
 """Shown of a history, the most attended ones."""
-UNIFORM = 0.005
-"""Weights that nowhere differ from even ones by more than this, relatively, count as even."""
+UNIFORM = 0.05
+"""Where no item is heavier than the even weight by more than this, relatively, there is nothing to see."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ class Attention:
 
     Args:
         people: from the most concentrated attention to the most even.
-        uniform: whether every test user's weights are even.
+        uniform: whether every test user's weights are as good as even.
         concentration: the largest weight of a history times its length, averaged over the test users; 1 is even.
+        heaviest: the same, of the most concentrated test user.
     """
 
     people: list[Person]
     uniform: bool
     concentration: float
+    heaviest: float
 
 
 def attend(facts: Facts) -> Attention | None:
@@ -79,6 +81,7 @@ def attend(facts: Facts) -> Attention | None:
         [_person(facts, users[row], weights[row]) for row in rows],
         uniform,
         float(peaks.mean()),
+        float(peaks.max()),
     )
 
 

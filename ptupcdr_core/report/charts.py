@@ -101,6 +101,7 @@ def learning_curves(curves: dict[str, dict[str, Curve]], chosen_epoch: int | Non
             if method == "ptupcdr" and chosen_epoch in epochs:
                 at = epochs.index(chosen_epoch)
                 axes.plot(epochs[at], values[at], "o", markersize=13, markerfacecolor="none", color=look.color)
+        axes.margins(y=0.15)
         label_ends(axes, [end for end in ends if end[0]], 1.7)
         axes.set_title(title, loc="left")
         axes.set(xlabel="epoch")
