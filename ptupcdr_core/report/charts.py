@@ -6,7 +6,17 @@ import pandas as pd
 
 from ptupcdr_core.benchmark.grid import ANY_BASE_MODEL
 from ptupcdr_core.evaluation.significance import METRICS, over_seeds
-from ptupcdr_core.report.drawing import Picture, drawable, figure, finish, label_ends, line, plain
+from ptupcdr_core.report.drawing import (
+    LOGARITHMIC,
+    Picture,
+    drawable,
+    figure,
+    finish,
+    label_ends,
+    line,
+    plain,
+    scale_for,
+)
 from ptupcdr_core.report.facts import Curve
 from ptupcdr_core.report.style import style
 
@@ -56,28 +66,26 @@ def intervals(scores: pd.DataFrame) -> Drawn:
 def beta_curves(benchmark: pd.DataFrame) -> Drawn:
     """Errors over β, one picture a setting; the mean over seeds with a bar of one standard deviation."""
     means = over_seeds(benchmark)
-    pictures, notes = [], []
+    pictures, far = [], False
     for setting, own in means.groupby("setting", sort=True):
         base = sorted(set(own["base_model"]) - {ANY_BASE_MODEL}, key=lambda name: (name != "mf", name))[:1]
         table = own[own["base_model"].isin([ANY_BASE_MODEL, *base])]
         drawn = figure(6.4)
         for axes, metric in zip(drawn.subplots(2, 1, sharex=True), METRICS, strict=True):
-            shown, note = drawable(table.groupby("method")[metric].max().to_dict())
             ends = []
-            for method in shown:
+            for method in sorted(set(table["method"])):
                 rows = table[table["method"] == method].sort_values("beta")
                 line(axes, method, rows["beta"], rows[metric], rows[f"{metric}_std"])
                 ends.append((style(method).name, style(method).color, float(rows[metric].iloc[-1])))
+            far |= scale_for(axes, table[metric])
             label_ends(axes, ends, 2.6)
             axes.set(ylabel=f"{metric.upper()} in stars", xticks=sorted(set(table["beta"])))
             plain(axes)
-            if note:
-                notes.append(f"{setting}, {metric.upper()}: {note}")
         axes.set(xlabel="β, fraction of overlapping people held out")
         kind = f", base model {base[0]}" if base else ""
         drawn.suptitle(f"setting {setting}{kind}", x=0.02, ha="left", fontsize=11)
         pictures.append(finish(drawn, f"beta_curves_{setting}", f"Errors over β in the setting {setting}"))
-    return pictures, " ".join(notes)
+    return pictures, LOGARITHMIC * far
 
 
 def learning_curves(curves: dict[str, dict[str, Curve]], chosen_epoch: int | None) -> list[Picture]:
@@ -115,21 +123,24 @@ def slices(table: pd.DataFrame, methods: Sequence[str]) -> Drawn:
     names = [name for name in SLICES if name in set(table["slice"])]
     drawn = figure(3.0 * len(names))
     own = table[table["method"].isin(methods)]
-    shown, note = drawable(own.groupby("method")["mae"].max().to_dict())
+    far = False
     for axes, name in zip(drawn.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
         rows = own[own["slice"] == name].sort_values("at_least")
         buckets = rows.drop_duplicates("at_least")
         ends = []
-        for method in shown:
+        for method in methods:
             values = rows.loc[rows["method"] == method, "mae"].to_numpy()
             line(axes, method, range(len(values)), values)
             ends.append((style(method).name, style(method).color, float(values[-1])))
         axes.set_xticks(range(len(buckets)), [bucket_label(row) for row in buckets.to_dict("records")], fontsize=9)
         axes.margins(x=0.08, y=0.1)
+        far |= scale_for(axes, rows["mae"])
         label_ends(axes, ends, 1.9)
         axes.set(xlabel=SLICES[name], ylabel="MAE in stars")
         plain(axes)
-    return [finish(drawn, "errors_by_slice", "MAE by history length, target ratings and item popularity")], note
+    return [
+        finish(drawn, "errors_by_slice", "MAE by history length, target ratings and item popularity")
+    ], LOGARITHMIC * far
 
 
 def bucket_label(row: dict[str, object]) -> str:
@@ -145,21 +156,19 @@ def warm_start(table: pd.DataFrame) -> Drawn:
     order = sorted(
         set(table["label"]), key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0)
     )
-    drawn, notes = figure(6.4), []
+    drawn, far = figure(6.4), False
     for axes, metric in zip(drawn.subplots(2, 1, sharex=True), METRICS, strict=True):
-        shown, note = drawable(table.groupby("method")[metric].max().to_dict())
         ends = []
-        for method in shown:
+        for method in sorted(set(table["method"])):
             rows = table[table["method"] == method].groupby("label")[metric].mean()
             places = [place for place, label in enumerate(order) if label in rows.index]
             values = [float(rows[order[place]]) for place in places]
             line(axes, method, places, values)
             ends.append((style(method).name, style(method).color, values[-1]))
         axes.set_xticks(range(len(order)), order)
+        far |= scale_for(axes, table[metric])
         label_ends(axes, ends, 2.6)
         axes.set(ylabel=f"{metric.upper()} in stars")
         plain(axes)
-        if note:
-            notes.append(f"{metric.upper()}: {note}")
     axes.set(xlabel="target ratings of the person that are known")
-    return [finish(drawn, "warm_start", "Errors by the number of known target ratings")], " ".join(notes)
+    return [finish(drawn, "warm_start", "Errors by the number of known target ratings")], LOGARITHMIC * far

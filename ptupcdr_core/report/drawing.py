@@ -18,7 +18,9 @@ WIDTH = 7.2
 DPI = 150
 FONT: Any = {"font.size": 11, "axes.titlesize": 11, "font.family": "DejaVu Sans"}
 OFF_SCALE = 2.0
-"""A method whose error is more than so many times the lowest is named, but not drawn: it would flatten the others."""
+"""An error of more than so many times the lowest would flatten the differences between the others."""
+LOG_TICKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100)
+LOGARITHMIC = "The scale is logarithmic where errors lie far apart: equal steps up are equal ratios."
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,32 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]], inches: float
         ends: (name, colour, y at the right end).
         inches: height of the axes, about.
     """
-    low, high = axes.get_ylim()
-    ordered = sorted(ends, key=lambda end: end[2])
-    gap = (high - low) * 0.19 / inches
-    steps = gap * np.arange(len(ordered))
-    places = isotonic_regression([y for _, _, y in ordered] - steps).x + steps
-    frame = axes.get_yaxis_transform()
-    for (name, color, y), place in zip(ordered, places, strict=True):
+    # In fractions of the axes, so that a logarithmic scale needs no care of its own.
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    ordered = sorted((float(to_fraction.transform((0, y))[1]), name, color) for name, color, y in ends)
+    steps = 0.19 / inches * np.arange(len(ordered))
+    places = isotonic_regression([y for y, _, _ in ordered] - steps).x + steps
+    for (y, name, color), place in zip(ordered, places, strict=True):
         axes.annotate(
-            name, xy=(1, y), xytext=(1.04, place), xycoords=frame, textcoords=frame, color=color, fontsize=10,
-            va="center", annotation_clip=False,
+            name, xy=(1, y), xytext=(1.04, place), xycoords="axes fraction", textcoords="axes fraction", color=color,
+            fontsize=10, va="center", annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)
             },
         )  # fmt: skip
-    axes.set_ylim(low, high)
+
+
+def scale_for(axes: Axes, errors: Sequence[float]) -> bool:
+    """A logarithmic scale where errors lie so far apart that the lowest would run together; whether it is one."""
+    far = max(errors) > OFF_SCALE * min(errors) > 0
+    if far:
+        axes.set_yscale("log")
+        low, high = min(errors) / 1.1, max(errors) * 1.1
+        ticks = [tick for tick in LOG_TICKS if low <= tick <= high]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks([], minor=True)
+        axes.set_ylim(low, high)
+    return far
 
 
 def drawable(errors: Mapping[str, float]) -> tuple[list[str], str]:

@@ -143,7 +143,7 @@ def test_the_benchmark_and_the_warm_start_are_drawn_where_they_are(lineage: Line
             connection.execute(f"create table {asset} as select * from frame")
     report = make_report(home, PAIR, lineage.settings)
     assert {"beta_curves_honest", "warm_start"} <= {picture.name for picture in report.pictures}
-    assert "Off the scale, with their largest error: TGT (4.50)." in Page(report.path.read_text()).text
+    assert "The scale is logarithmic" in Page(report.path.read_text()).text
 
 
 def test_what_would_flatten_the_others_is_named_not_drawn() -> None:
