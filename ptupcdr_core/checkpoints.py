@@ -8,10 +8,11 @@ from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.home import Home
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import CalibratedModel
+from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import PairData
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.bridging import Bridges
-from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
+from ptupcdr_core.training.task import BridgeTask, Model, bridge_task, target_items
 
 Side = Literal["source", "target"]
 
@@ -50,13 +51,19 @@ def load_bridge_task(home: Home, data: PairData) -> BridgeTask:
     Raises:
         ArtifactError: one of them is missing, belongs to another split, or was trained in another way than the other.
     """
-    ways = [_way(home, data.pair, side) for side in ("source", "target")]
-    if ways[0] != ways[1]:
-        raise ArtifactError(
-            f"{data.pair}: source_model has {ways[0]}, target_model {ways[1]}; materialize both with the same settings"
-        )
+    _require_one_way(home, data.pair)
     source, target = (load_model(home, data.pair, side, data.vocabulary) for side in ("source", "target"))
     return bridge_task(data, source, target)
+
+
+def load_target_items(home: Home, pair: str, vocabulary: str) -> TargetItems:
+    """Read the target items' side of the score alone: no ratings, no source model.
+
+    Raises:
+        ArtifactError: as for ``load_bridge_task``.
+    """
+    _require_one_way(home, pair)
+    return target_items(load_model(home, pair, "target", vocabulary))
 
 
 def load_bridges(home: Home, data: PairData) -> Bridges:
@@ -67,6 +74,14 @@ def load_bridges(home: Home, data: PairData) -> Bridges:
     """
     checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
     return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+
+
+def _require_one_way(home: Home, pair: str) -> None:
+    ways = [_way(home, pair, side) for side in ("source", "target")]
+    if ways[0] != ways[1]:
+        raise ArtifactError(
+            f"{pair}: source_model has {ways[0]}, target_model {ways[1]}; materialize both with the same settings"
+        )
 
 
 def _way(home: Home, pair: str, side: Side) -> str:

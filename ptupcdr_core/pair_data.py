@@ -54,6 +54,16 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What is known of a pair's split without its ratings."""
+
+    source_scale: Scale
+    target_scale: Scale
+    vocabulary: str
+    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+
+
+@dataclass(frozen=True)
 class PairData:
     """The split of one pair: ratings of both sides, users by cohort, and source histories."""
 
@@ -116,6 +126,18 @@ def load_pair(warehouse: Warehouse, pair: str) -> PairData:
             target_scale=Scale(float(summary["target_low"]), float(summary["target_high"])),
             vocabulary=str(summary["vocabulary"]),
         )
+
+
+def load_outline(warehouse: Warehouse, pair: str) -> Outline:
+    """Read what needs no ratings.
+
+    Raises:
+        WarehouseError: the pair has not been split yet.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        query = "select source_low, source_high, target_low, target_high, vocabulary from split_summary"
+        *ends, vocabulary = connection.execute(query).fetchall()[0]
+    return Outline(Scale(*ends[:2]), Scale(*ends[2:]), vocabulary)
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:

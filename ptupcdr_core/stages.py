@@ -11,15 +11,15 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core.checkpoints import Side, load_bridge_task, load_bridges, save_model
+from ptupcdr_core.checkpoints import Side, load_bridge_task, load_bridges, load_target_items, save_model
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
-from ptupcdr_core.inference import top_items
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.pair_data import Floats, PairData, load_pair, target_item_ids, user_ids
+from ptupcdr_core.pair_data import Floats, PairData, load_outline, load_pair, target_item_ids, user_ids
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.top_items import top_items
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
@@ -138,7 +138,9 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """The best target items of every cold-start user (asset ``recommendations``)."""
-    warehouse, data = _warehouse(home), _data(home, pair)
+    warehouse = _warehouse(home)
+    outline = load_outline(warehouse, pair)
+    target = load_target_items(home, pair, outline.vocabulary)
     with warehouse.read("bridged_embeddings", pair) as connection:
         users: pa.Table = connection.sql("select * from bridged_embeddings order by user_id").to_arrow_table()
     embeddings = users["embedding"].combine_chunks()
@@ -152,9 +154,9 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
             "rank integer, item_id varchar, score float, made_by varchar)"
         )
-        for start, items, scores in top_items(load_bridge_task(home, data).target, vectors, settings.top_k):
+        for start, items, scores in top_items(target, vectors, settings.top_k):
             block = users.slice(start, len(items))
-            rows = _recommendation_rows(pair, block, ids[items], data.target_scale.clip(scores))
+            rows = _recommendation_rows(pair, block, ids[items], outline.target_scale.clip(scores))
             connection.register("block", rows)
             connection.execute("insert into recommendations select * from block")
             written += len(rows)

@@ -92,15 +92,15 @@ def bridge_task(data: PairData, source: Model, target: Model) -> BridgeTask:
 
 def _published_task(data: PairData, source: BaseModel, target: BaseModel) -> BridgeTask:
     ratings = data.bridge_ratings
-    items = target.item_vectors()
+    items = target_items(target)
     return BridgeTask(
         source_vectors=source.user_vectors(),
         history_vectors=source.item_vectors(),
         histories=data.histories,
-        target=TargetItems(items, np.zeros(len(items), np.float32)),
+        target=items,
         target_user_vectors=target.user_vectors(),
         bridge_users=data.cohorts["bridge"],
-        rows=BridgeRows(ratings.users, items, ratings.items, ratings.stars),
+        rows=BridgeRows(ratings.users, items.vectors, ratings.items, ratings.stars),
         validation=data.target_validation,
         scale=data.target_scale,
         prior=np.zeros((source.size, target.size), np.float32),
@@ -131,6 +131,14 @@ def _calibrated_task(data: PairData, source: CalibratedModel, target: Calibrated
         ),
         level=(size + 1, size),
     )
+
+
+def target_items(model: Model) -> TargetItems:
+    """The target items' side of the score, for either setting."""
+    if isinstance(model, CalibratedModel):
+        return calibrated_items(model)
+    items = model.item_vectors()
+    return TargetItems(items, np.zeros(len(items), np.float32))
 
 
 def calibrated_items(target: CalibratedModel) -> TargetItems:

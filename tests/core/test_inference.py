@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 from conftest import Lineage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_lineage import PAIR, read
 
-from ptupcdr_core import inference
+from ptupcdr_core import top_items as search
 from ptupcdr_core.errors import UnknownUserError, WarehouseError
 from ptupcdr_core.home import Home
-from ptupcdr_core.inference import recommend, top_items
+from ptupcdr_core.inference import recommend
 from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.top_items import top_items
 
 E = 3
 
@@ -31,6 +32,7 @@ def found(target: TargetItems, users: np.ndarray, count: int) -> tuple[list[list
     ]
 
 
+@settings(deadline=None)  # the first example waits for the compiler
 @given(
     seed=st.integers(0, 10_000),
     items=st.integers(1, 12),
@@ -58,17 +60,37 @@ def test_padding_is_never_recommended() -> None:
     assert found(target, np.zeros((1, E), np.float32), 9) == ([[2, 3, 1]], [[3, 2, 1]])
 
 
-@pytest.mark.parametrize("cells", [1, 10, 25])
-def test_blocks_of_users_change_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("results", [1, 5, 13])
+def test_blocks_of_users_change_nothing(results: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     target = TargetItems(rng.normal(size=(11, E)).astype(np.float32), rng.normal(size=11).astype(np.float32))
     users = rng.normal(size=(7, E)).astype(np.float32)
     items, scores = found(target, users, 5)
-    monkeypatch.setattr(inference, "CELLS", cells)
-    assert len(list(top_items(target, users, 5))) == -(-7 // max(1, cells // 10))
+    monkeypatch.setattr(search, "RESULTS", results)
+    assert len(list(top_items(target, users, 5))) == -(-7 // max(1, results // 5))
     again = found(target, users, 5)
     assert again[0] == items
     np.testing.assert_allclose(again[1], scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("spread", "count"), [(0.0, 7), (1.0, 7), (5.0, 1), (1.0, 3000)])
+def test_what_is_passed_over_is_not_among_the_best(spread: float, count: int) -> None:
+    """More items than tiles are wide, more users than are searched for together; lengths spread over orders."""
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(2001, E)) * np.exp(spread * rng.normal(size=(2001, 1)))
+    target = TargetItems(vectors.astype(np.float32), rng.normal(size=2001).astype(np.float32))
+    users = (rng.normal(size=(150, E)) * np.exp(spread * rng.normal(size=(150, 1)))).astype(np.float32)
+    items, scores = found(target, users, count)
+    exact = target.offset[1:] + users.astype(np.float64) @ target.vectors[1:].T
+    np.testing.assert_allclose(scores, -np.sort(-exact, 1)[:, :count], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scores, np.take_along_axis(exact, np.array(items) - 1, 1), rtol=1e-4, atol=1e-4)
+    assert all(len(set(row)) == len(row) for row in items)
+
+
+def test_a_number_that_is_none_is_refused() -> None:
+    target = TargetItems(np.ones((4, E), np.float32), np.zeros(4, np.float32))
+    with pytest.raises(ValueError, match="finite"):
+        list(top_items(target, np.full((1, E), np.nan, np.float32), 2))
 
 
 def test_nobody_gets_nothing() -> None:

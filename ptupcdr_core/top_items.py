@@ -1,0 +1,184 @@
+"""The best items of many users, by exact search that leaves out what cannot be among them.
+
+A score is offset + u · v, at most offset + |u| |v|. Items are read in the order of that bound, and a user's search ends
+where the bound of all that follow is below the worst score in its list: nothing is approximated. For 109,000 users and
+64,000 items of published size (D = 10) a sixth of the 7 billion scores is computed and none written to memory, in 2 s
+of processor time; multiplying blocks and ``torch.topk`` took 50 to 85 s.
+
+Shapes: R users, T items, E coordinates, K items wanted, W items of a tile.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.pair_data import Floats
+from ptupcdr_core.training.adam_kernels import FAST
+
+RESULTS = 1 << 22
+"""Recommendations held at a time, however many users and items there are."""
+WIDTH = 64  # items of a tile: their scores fill eight vector registers
+GROUPS = 8  # of users with similar lengths: each has an order of the items of its own
+PARTS = 4  # of a group, a thread: lists that end early and late even out
+ROUNDING = 1e-5  # of a bound, relative: scores are summed in float32
+PADDING = -1
+
+Items = NDArray[np.int64]
+
+
+class Tiles(NamedTuple):
+    """Items in the order of their bounds, W together; coordinates by item, so that W scores are made at once.
+
+    Args:
+        vectors: (tiles, E, W) float32.
+        offsets: (tiles, W) float32; minus infinity where padded.
+        items: (tiles, W) int64 item indices; ``PADDING`` after the last.
+        reach: (tiles, 2) float64; no item from this tile on scores above reach[0] + |u| reach[1].
+    """
+
+    vectors: Floats
+    offsets: Floats
+    items: Items
+    reach: NDArray[np.float64]
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Args:
+        items: (R, K) int64 item indices from 0, best first; of equal scores, the lower index first.
+        scores: (R, K) float32.
+        computed: how many scores were computed for it.
+    """
+
+    items: Items
+    scores: Floats
+    computed: int
+
+
+def top_items(target: TargetItems, user_vectors: Floats, count: int) -> Iterator[tuple[int, Items, Floats]]:
+    """The best target items of many users, a block of users at a time.
+
+    Args:
+        target: offsets and vectors (T+1, E) of the items.
+        user_vectors: (R, E) float32.
+        count: K, at least 1; fewer where there are fewer items.
+
+    Yields:
+        The block's first row, then (B, K) item indices, best first (ties: the lower index), and their (B, K) scores.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    block = max(1, RESULTS // max(1, min(count, len(target.offset) - 1)))
+    for start in range(0, len(user_vectors), block):
+        found = highest(user_vectors[start : start + block], target.vectors[1:], target.offset[1:], count)
+        yield start, found.items + 1, found.scores
+
+
+def highest(user_vectors: Floats, item_vectors: Floats, offsets: Floats, count: int) -> Found:
+    """The K items with the highest offset + u · v of every user.
+
+    On as many threads as ``numba.get_num_threads()`` says; the same result for any number of them.
+
+    Args:
+        user_vectors: (R, E) float32.
+        item_vectors: (T, E) float32.
+        offsets: (T,) float32.
+        count: K ≥ 1; fewer where there are fewer items.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    if not all(np.isfinite(array).all() for array in (user_vectors, item_vectors, offsets)):
+        raise ValueError("vectors and offsets must be finite")
+    shape = len(user_vectors), min(count, len(item_vectors))
+    found, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    lengths, threads, computed = _lengths(user_vectors), numba.get_num_threads(), 0
+    if not shape[0] * shape[1]:
+        return Found(found, scores, 0)
+    with ThreadPoolExecutor(threads) as pool:
+        for group in np.array_split(np.argsort(lengths, kind="stable"), min(GROUPS, shape[0])):
+            tiles = _tiles(item_vectors, offsets, lengths[group[0]], lengths[group[-1]])
+            parts = np.array_split(group, min(PARTS * threads, len(group)))
+            search = partial(_search, lengths, user_vectors, tiles, found, scores)
+            computed += WIDTH * sum(pool.map(search, parts))
+    return Found(found, scores, computed)
+
+
+def _lengths(vectors: Floats) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("re,re->r", vectors, vectors, dtype=np.float64))
+    return lengths
+
+
+def _tiles(vectors: Floats, offsets: Floats, shortest: float, longest: float) -> Tiles:
+    """Lay out the items for users of a length between these two."""
+    lengths = _lengths(vectors)
+    order = np.argsort(-(offsets + longest * lengths), kind="stable")
+    items = np.full((-(-len(order) // WIDTH), WIDTH), PADDING)
+    items.reshape(-1)[: len(order)] = order
+    padded = items == PADDING
+    # The highest score of the items from a tile on is a maximum of lines in |u|, so below the chord between both ends.
+    low, high = (
+        np.maximum.accumulate(np.where(padded, -np.inf, offsets[items] + end * lengths[items]).max(1)[::-1])[::-1]
+        for end in (shortest, longest)
+    )
+    slope = (high - low) / (longest - shortest) if longest > shortest else np.zeros_like(high)
+    slack = ROUNDING * (np.abs(offsets).max() + longest * lengths.max())
+    return Tiles(
+        np.ascontiguousarray(vectors[items].transpose(0, 2, 1)),
+        np.where(padded, -np.inf, offsets[items]).astype(np.float32),
+        items,
+        np.stack([low - slope * shortest + slack, slope], 1),
+    )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _search(
+    lengths: NDArray[np.float64], user_vectors: Floats, tiles: Tiles, found: Items, scores: Floats, users: Items
+) -> int:
+    """Fill the lists of these users; return how many tiles were computed."""
+    K, computed = found.shape[1], 0
+    tile_scores = np.empty(WIDTH, np.float32)
+    for user in users:
+        kept, worst = 0, np.float32(-np.inf)
+        for tile in range(len(tiles.items)):
+            if kept == K and tiles.reach[tile, 0] + lengths[user] * tiles.reach[tile, 1] < worst:
+                break
+            computed += 1
+            tile_scores[:] = tiles.offsets[tile]
+            for e in range(user_vectors.shape[1]):
+                coordinate, row = user_vectors[user, e], tiles.vectors[tile, e]
+                for w in range(WIDTH):
+                    tile_scores[w] += coordinate * row[w]
+            hits = 0
+            for w in range(WIDTH):
+                hits += tile_scores[w] >= worst
+            if hits == 0:
+                continue
+            for w in range(WIDTH):
+                if tile_scores[w] >= worst and tiles.items[tile, w] != PADDING:
+                    kept = _insert(found[user], scores[user], kept, tiles.items[tile, w], tile_scores[w])
+                    if kept == K:
+                        worst = scores[user, K - 1]
+    return computed
+
+
+@numba.njit(nogil=True, cache=True)
+def _insert(found: Items, scores: Floats, kept: int, item: int, score: np.float32) -> int:
+    """Put an item into a sorted list of ``kept`` ones, the last of a full list falling out; return its new length."""
+    place = kept
+    while place > 0 and (scores[place - 1] < score or (scores[place - 1] == score and found[place - 1] > item)):
+        place -= 1
+    kept = min(kept + 1, len(found))
+    for k in range(kept - 1, place, -1):
+        found[k], scores[k] = found[k - 1], scores[k - 1]
+    if place < kept:
+        found[place], scores[place] = item, score
+    return kept
