@@ -1,7 +1,8 @@
 """The warm-start protocol: held-out users whose first target ratings have become known.
 
 A user's target ratings are split 1:1 by time. The first half is known, or only its first 1, 2, 4 or 8 ratings; the
-second half is predicted, the same one however many are known. Ties go by item id; without timestamps all are ties.
+second half is predicted, the same one however many are known. Ties go by item id; without timestamps the order is that
+of the file.
 
 Shapes: R held-out users, N ratings.
 """
@@ -72,12 +73,12 @@ def load_warm_split(warehouse: Warehouse, pair: str, part: Part) -> WarmSplit:
     Raises:
         WarehouseError: the pair has not been split yet.
     """
-    # A rating of unknown time is older than those of known time, as in the histories; file order is not kept.
+    # A rating of unknown time is older than those of known time, as in the histories.
     with warehouse.read(SPLIT, pair) as connection:
         columns = connection.execute(
             "select user_index::integer u, item_index::integer i, rating::float r, row_number() over "
-            '(partition by user_index order by "timestamp" nulls first, item_index) - 1 as place '
-            "from split_target_ratings where part = ? order by u, i",
+            '(partition by user_index order by "timestamp" nulls first, if("timestamp" is null, r.place, null), '
+            "item_index) - 1 as place from split_target_ratings r where part = ? order by u, i",
             [part],
         ).fetchnumpy()
     return WarmSplit.of(Ratings(columns["u"], columns["i"], _stars(columns["r"])), columns["place"])

@@ -50,12 +50,14 @@ select getvariable('pair') as pair, user_index, item_index, rating, "timestamp"
 from source_rows
 order by user_index, item_index;
 
--- What a model may be fitted on is a column, so that whoever reads ratings must say which part.
+-- What a model may be fitted on is a column, so that whoever reads ratings must say which part. The file's order stays
+-- known: without timestamps it says which ratings of a warm-start user came first.
 create table split_target_ratings as
 select
     getvariable('pair') as pair, user_index, item_index, rating::float as rating, "timestamp",
-    case when cohort in ('test', 'validation') then cohort else 'train' end as part
-from target_file.raw_ratings join split_users using (user_id) join split_target_items using (item_id)
+    case when cohort in ('test', 'validation') then cohort else 'train' end as part,
+    r.rowid as place
+from target_file.raw_ratings r join split_users using (user_id) join split_target_items using (item_id)
 order by user_index, item_index;
 
 -- The last positive source items, oldest first: by time, ties by item id; by file order where there is no time.

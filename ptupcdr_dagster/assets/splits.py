@@ -15,7 +15,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="splits",
     kinds={"duckdb"},
-    code_version="1",
+    code_version="2",
 )
 def domain_splits(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ratings_files import WITHOUT_TIME, as_delimited, domain, pack
+from ratings_files import WITH_TIME, WITHOUT_TIME, as_delimited, domain, pack
 
-from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.catalog import Columns, Domain, Pair
 from ptupcdr_core.errors import SplitError, WarehouseError
 from ptupcdr_core.ingest import ingest_domain
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.splits import SplitReport, build_split
 from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.warm_split import load_warm_split
 
 PAIR = Pair(source="books", target="movies")
 PEOPLE = [f"user {n}" for n in range(200)]
@@ -260,11 +261,12 @@ def test_a_domain_that_was_not_ingested_is_named(warehouse: Warehouse) -> None:
 SPLIT = """
 import sys
 from pathlib import Path
-from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.catalog import Columns, Domain, Pair
 from ptupcdr_core.ingest import ingest_domain
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.splits import build_split
 from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.warm_split import load_warm_split
 warehouse = Warehouse(Path(sys.argv[1]), threads=int(sys.argv[2]))
 books, movies = (Domain(name=name, format="demo") for name in ("books", "movies"))
 ingest_domain(books, warehouse)
@@ -286,3 +288,16 @@ def test_the_same_split_at_any_thread_count_and_hash_seed(tmp_path: Path) -> Non
         outputs.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert len(outputs) == 1
     assert outputs.pop().count("split_") == 7
+
+
+@pytest.mark.parametrize(("columns", "first"), [(WITHOUT_TIME, "last in the alphabet"), (WITH_TIME, "a")])
+def test_a_warm_start_users_first_ratings_are_the_first_of_the_file_where_no_time_is_known(
+    warehouse: Warehouse, columns: Columns, first: str
+) -> None:
+    items = ["last in the alphabet", "b", "c", "a"]
+    movies = [(user, item, 4, at) for user in PEOPLE[:150] for at, item in zip((9, 8, 8, 7), items, strict=True)]
+    split(warehouse, put(warehouse, BOOKS, movies, columns=columns))
+    halves = load_warm_split(warehouse, PAIR.key, "test")
+    index = dict(look(warehouse, "select item_id, item_index from split_target_items"))
+    expected = [first, "b"]  # with equal times, b comes before c
+    assert halves.first.items.tolist() == [index[item] for item in expected] * len(halves.users)

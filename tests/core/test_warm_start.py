@@ -80,15 +80,15 @@ def test_halves_go_by_time_then_item_id(lineage: Lineage, part) -> None:
         assert len(second) - len(first) in (0, 1)
 
 
-def test_without_timestamps_item_ids_order_the_halves(lineage: Lineage, tmp_path: Path) -> None:
+def test_without_timestamps_the_file_orders_the_halves(lineage: Lineage, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     with warehouse.write("domain_splits", PAIR) as connection:
         connection.execute(
             "create table split_target_ratings as select 'test' as part, 3 as user_index, i::integer as item_index, "
-            '4 as rating, null::bigint as "timestamp" from (values (9), (2), (7), (4)) as items(i)'
+            '4 as rating, null::bigint as "timestamp", place from (values (9, 0), (2, 3), (7, 1), (4, 2)) as t(i, place)'
         )
     halves = load_warm_split(warehouse, PAIR, "test")
-    assert (tuples(halves.first), tuples(halves.second)) == ([(3, 2), (3, 4)], [(3, 7), (3, 9)])
+    assert (tuples(halves.first), tuples(halves.second)) == ([(3, 9), (3, 7)], [(3, 2), (3, 4)])
 
 
 # Tuning
