@@ -85,7 +85,7 @@ def test_without_timestamps_the_file_orders_the_halves(lineage: Lineage, tmp_pat
     with warehouse.write("domain_splits", PAIR) as connection:
         connection.execute(
             "create table split_target_ratings as select 'test' as part, 3 as user_index, i::integer as item_index, "
-            '4 as rating, null::bigint as "timestamp", place from (values (9, 0), (2, 3), (7, 1), (4, 2)) as t(i, place)'
+            '4 as rating, null::bigint as "timestamp", place from (values (9, 0), (2, 3), (7, 1), (4, 2)) t(i, place)'
         )
     halves = load_warm_split(warehouse, PAIR, "test")
     assert (tuples(halves.first), tuples(halves.second)) == ([(3, 9), (3, 7)], [(3, 2), (3, 4)])
