@@ -1,0 +1,109 @@
+"""A headless Chromium, and a Dagster UI over a small project with one domain's ratings."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "dagster"))
+
+from catalogs import small_catalog
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+MATERIALIZE = """
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+from ptupcdr_dagster.backfill import Backfill
+from ptupcdr_dagster.instance import open_instance
+from ptupcdr_dagster.jobs import INGEST_DOMAIN
+
+home = Home.from_environment()
+with open_instance(home) as instance:
+    [(_, report)] = Backfill(instance, home, Settings()).run([], {(INGEST_DOMAIN, "books"): ["raw_ratings"]})
+assert not report.failures, report.failures
+"""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(
+            "no Chromium is installed (Debian: apt-get install chromium): the pages of the UI were not looked at"
+        )
+    return found
+
+
+@pytest.fixture(scope="session")
+def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the Dagster UI."""
+    root = tmp_path_factory.mktemp("browser")
+    catalog = small_catalog(root / "catalog", [("books", "movies")])
+    home = root / "home"
+    ours = {"PTUPCDR_CATALOG": str(catalog), "PTUPCDR_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment = (
+        os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""} | ours | paths
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", MATERIALIZE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
+    server += ["-w", str(ROOT / "workspace.yaml")]
+    with (root / "server.log").open("w") as log:
+        process = subprocess.Popen(server, env=environment, cwd=ROOT, stdout=log, stderr=log)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_for(f"{address}/server_info", process, root / "server.log")
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Page"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # A profile folder of its own: nothing of the person who runs the tests is read.
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=chromium,
+            headless=True,
+            args=QUIET,
+            viewport={"width": 1800, "height": 1800},
+        )
+        context.set_default_timeout(60_000)
+        yield context.new_page()
+        context.close()
+
+
+def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the Dagster UI did not start: {log.read_text()}") from None
+            time.sleep(0.3)
