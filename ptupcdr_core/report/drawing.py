@@ -74,6 +74,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]], inches: float
         ends: (name, colour, y at the right end).
         inches: height of the axes, about.
     """
+    axes.set_ylim(axes.get_ylim())  # stands from here on; until it is asked for, it is not yet computed
     # In fractions of the axes, so that a logarithmic scale needs no care of its own.
     to_fraction = axes.transData + axes.transAxes.inverted()
     ordered = sorted((float(to_fraction.transform((0, y))[1]), name, color) for name, color, y in ends)
