@@ -81,7 +81,7 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         progress.update(bar, total=sum(len(planned) for planned in plan.values()))
         report, started = Report(), time.monotonic()
         for partition, report in backfill.run(pairs, plan):
-            console.print(_line(partition, report, time.monotonic() - started))
+            console.print(_line(partition, report, time.monotonic() - started), soft_wrap=True)
             started = time.monotonic()
         progress.update(bar, description="done")
         _print_findings(console, "look at", "yellow", report.warnings)

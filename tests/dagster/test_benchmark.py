@@ -1,7 +1,9 @@
 """The benchmark as an asset and as a command: its options, its tables, its records, and going on after a kill."""
 
+import io
 import json
 import signal
+import statistics
 import time
 from pathlib import Path
 
@@ -9,15 +11,17 @@ import dagster as dg
 import pytest
 import typer
 from catalogs import small_catalog
+from rich.console import Console
 from test_command_line import Project
 
 from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.backfill import lineage
-from ptupcdr_dagster.benchmark import chosen_grid
+from ptupcdr_dagster.benchmark import chosen_grid, print_benchmark
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.options import SpreadCommand, separated
+from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.tracking import open_store
 
 PAIR = "books__movies"
@@ -139,15 +143,22 @@ def test_a_killed_benchmark_goes_on_and_ends_the_same(first: list[dict], project
     assert done.returncode == 0, done.stderr
     assert kept == {cell: cell.stat().st_mtime_ns for cell in kept}
     assert [{**row, "seconds": 0} for row in json.loads(done.stdout)] == [{**row, "seconds": 0} for row in first]
-    table = other.run("benchmark", PAIR, *GRID, *SMALL)
-    assert f"{PAIR}: honest, β = 0.2, gmf; mean ± standard deviation of 2 seeds" in table.stdout
-    assert "± " in table.stdout.partition("item_mean")[2]
 
 
-def test_bad_usage_and_failures_have_their_exit_codes(project: Project, tmp_path: Path) -> None:
-    wrong = project.run("benchmark", PAIR, "--methods", "emcd")
-    assert wrong.returncode == 2
-    assert "unknown method emcd" in wrong.stderr
+def test_the_tables_in_print(first: list[dict], project: Project) -> None:
+    output = io.StringIO()
+    print_benchmark(Console(file=output, width=120), project.home, CATALOG.pair(PAIR))
+    lines = output.getvalue().splitlines()
+    start = lines.index(f"{PAIR}: honest, β = 0.2, gmf; mean ± standard deviation of 2 seeds")
+    rows = {line.split()[0]: line for line in lines[start + 2 : start + 5]}
+    assert rows.keys() == {"item_mean", "tgt", "emcdr"}
+    cells = [r["mae"] for r in first if (r["setting"], r["beta"], r["method"]) == ("honest", 0.2, "item_mean")]
+    assert f"{statistics.mean(cells):.4f} ± {statistics.stdev(cells):.4f} *" in rows["item_mean"]
+    assert "*" not in rows["tgt"]
+    assert lines[-1].startswith("With a star: ")
+
+
+def test_a_domain_that_fails_is_told_and_ends_with_1(tmp_path: Path) -> None:
     broken = Project(small_catalog(tmp_path / "catalog", [("books", "movies")]), Home(tmp_path / "home"))
     broken.catalog.with_name("books.csv").unlink()
     failed = broken.run("benchmark", *GRID, *SMALL, "--json")
