@@ -1,7 +1,7 @@
 """The checkpoints of a pair's models: what each holds, and how a model is made from it again."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ptupcdr_core import artifacts
 from ptupcdr_core.errors import ArtifactError
@@ -67,13 +67,23 @@ def load_target_items(home: Home, pair: str, vocabulary: str) -> TargetItems:
 
 
 def load_bridges(home: Home, data: PairData) -> Bridges:
-    """Read the bridges that were trained for a pair's present split.
+    """Read the bridges that were trained for a pair's present split and its present base models.
 
     Raises:
-        ArtifactError: there are none, or they belong to another split.
+        ArtifactError: there are none, or they belong to another split or to other base models.
     """
     checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
+    if checkpoint.manifest["between"] != base_weights(home, data.pair):
+        raise ArtifactError(
+            f"{home.models / 'meta_network' / data.pair}.json: trained between other base models than the present "
+            f"ones; materialize meta_network for {data.pair} again"
+        )
     return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+
+
+def base_weights(home: Home, pair: str) -> list[str]:
+    """The checksums of a pair's two base models: a bridge fits only the ones that it was trained between."""
+    return [str(artifacts.read_manifest(home.models / f"{side}_model", pair)["sha256"]) for side in get_args(Side)]
 
 
 def _require_one_way(home: Home, pair: str) -> None:

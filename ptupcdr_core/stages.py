@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core.checkpoints import Side, load_bridge_task, load_bridges, load_target_items, save_model
+from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, load_target_items, save_model
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
@@ -82,7 +82,7 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     task = load_bridge_task(home, data)
     curves = _Curves(on_epoch)
     bridges = fit_bridges(task, settings, curves)
-    entries = {"chosen": bridges.chosen, **curves.entries()}
+    entries = {"chosen": bridges.chosen, "between": base_weights(home, pair), **curves.entries()}
     files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     validation = _errors_table(data, bridges.methods(task), settings)
     metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in validation.itertuples()}

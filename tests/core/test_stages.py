@@ -193,6 +193,15 @@ def test_base_models_of_different_settings_are_refused(lineage: Lineage, own_cop
             train_bridges(own_copy, PAIR, other, lambda epoch, metrics: None)
 
 
+def test_bridges_between_other_base_models_are_refused(lineage: Lineage, own_copy: Home) -> None:
+    """A model that was trained again has other axes: a bridge of the old ones would lead nowhere, unnoticed."""
+    other = lineage.settings.model_copy(update={"seed": lineage.settings.seed + 1})
+    pretrain(own_copy, PAIR, "source", other, lambda epoch, metrics: None)
+    for stage in (bridge_cold_users, evaluate_cold_start):
+        with pytest.raises(ArtifactError, match="between other base models"):
+            stage(own_copy, PAIR, lineage.settings)
+
+
 def test_what_is_missing_is_named(lineage: Lineage, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="domain_splits of books__movies is not in the warehouse"):
         pretrain(Home(tmp_path), PAIR, "source", lineage.settings, lambda epoch, metrics: None)
