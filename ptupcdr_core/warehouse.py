@@ -50,6 +50,12 @@ class Warehouse:
         return cls(root, limit or None, int(threads) if threads else None)
 
     @property
+    def limits(self) -> dict[str, Any]:
+        """The limits that are set, as DuckDB's configuration names them."""
+        given = {"memory_limit": self.memory_limit, "threads": self.threads}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
     def catalog(self) -> Path:
         """The file for people: one view a table, over all partitions."""
         return self.root / "ptupcdr.duckdb"
@@ -134,12 +140,11 @@ class Warehouse:
         # A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere,
         # and two processes would write into each other's.
         spill = self.root / f".spill-{uuid.uuid4().hex}"
-        config: dict[str, Any] = {"temp_directory": str(spill)}
-        config |= {"memory_limit": self.memory_limit, "threads": self.threads}
+        config: dict[str, Any] = {"temp_directory": str(spill), **self.limits}
         if path is not None:
             config["storage_compatibility_version"] = STORAGE
         try:
-            with _open(path, {name: value for name, value in config.items() if value is not None}) as connection:
+            with _open(path, config) as connection:
                 # Local time zones would read one timestamp as different seconds on different machines.
                 connection.execute("set TimeZone = 'UTC'")
                 yield connection

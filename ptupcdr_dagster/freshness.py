@@ -90,7 +90,7 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             return manifest if stands else None
         if asset == REPORT:
             return read_provenance(home, partition)
-        with Warehouse(home.warehouse).read(asset, partition) as connection:
+        with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
             [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
     except (ArtifactError, WarehouseError):
         return None

@@ -25,7 +25,7 @@ def describe_tables(home: Home, asset: str, partition: str, main: str) -> dict[s
         partition: The domain or pair.
         main: The table whose rows and columns are shown as the asset's own.
     """
-    warehouse = Warehouse(home.warehouse)
+    warehouse = Warehouse.from_environment(home.warehouse)
     with warehouse.read(asset, partition) as connection:
         columns = connection.execute(
             "select table_name, column_name, data_type from duckdb_columns() "

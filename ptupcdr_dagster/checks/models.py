@@ -38,7 +38,7 @@ FACTS = {
 
 def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
     """The checkpoint of one pair, refused when it belongs to another vocabulary than the present split."""
-    with Warehouse(home.warehouse).read("domain_splits", pair) as connection:
+    with Warehouse.from_environment(home.warehouse).read("domain_splits", pair) as connection:
         [(vocabulary,)] = connection.execute("select vocabulary from split_summary").fetchall()
     return load(home.models / asset, pair, vocabulary=vocabulary)
 

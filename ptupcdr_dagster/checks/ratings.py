@@ -96,7 +96,7 @@ def known_counts(home: Home, domain: Domain) -> dg.AssetCheckResult:
     """Compare a domain's counts with those of the published file whose name it bears; others have none to compare."""
     from ptupcdr_core.evaluation.published import count_problems, published_name
 
-    with Warehouse(home.warehouse).read(ASSET, domain.name) as connection:
+    with Warehouse.from_environment(home.warehouse).read(ASSET, domain.name) as connection:
         query = "select count(distinct user_id), count(distinct item_id), count(*) from raw_ratings"
         [(users, items, ratings)] = connection.execute(query).fetchall()
     problems = count_problems(domain, users=users, items=items, ratings=ratings)

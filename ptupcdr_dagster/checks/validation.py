@@ -20,6 +20,7 @@ from great_expectations.core.expectation_validation_result import ExpectationVal
 from great_expectations.datasource.fluent import SQLDatasource
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 
+from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import QUERY, Fact, Parameter
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def validate_table(
     source = context.data_sources.add_duckdb(  # type: ignore[attr-defined]
         "warehouse",
         connection_string=f"duckdb:///{file}",
-        kwargs={"connect_args": {"read_only": True}},
+        kwargs={"connect_args": {"read_only": True, "config": Warehouse.from_environment(file.parent).limits}},
         create_temp_table=False,
     )
     batch = source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("all").get_batch()
