@@ -147,6 +147,8 @@ class Warehouse:
             with _open(path, config) as connection:
                 # Local time zones would read one timestamp as different seconds on different machines.
                 connection.execute("set TimeZone = 'UTC'")
+                # Without a script's name DuckDB takes the caller for a person, and writes progress into its output.
+                connection.execute("set enable_progress_bar = false")
                 yield connection
         finally:
             shutil.rmtree(spill, ignore_errors=True)

@@ -56,7 +56,7 @@ def _stage_file(
 def _stage_text(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int) -> None:
     read = stage_csv if layout.kind == "csv" else stage_jsonl
     with ThreadPoolExecutor(max_workers=1) as beside:
-        second_look = beside.submit(physical, path)
+        second_look = beside.submit(physical, path, with_quotes=layout.kind == "csv")
         try:
             read(connection, path, layout, index)
         finally:

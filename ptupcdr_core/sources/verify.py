@@ -17,7 +17,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 @dataclass(frozen=True)
 class Physical:
-    """What a text file is made of: its lines, whatever they say, and its quotation marks."""
+    """What a text file is made of: its lines, whatever they say, and its quotation marks (0 when not counted)."""
 
     lines: int
     quotes: int
@@ -43,8 +43,8 @@ def beginning(path: Path) -> bytes:
         raise SourceError(f"{path} is damaged ({error}): get it anew") from error
 
 
-def physical(path: Path) -> Physical:
-    """Read a text file to its end and count.
+def physical(path: Path, *, with_quotes: bool) -> Physical:
+    """Read a text file to its end and count; quotes only where they are asked for, since JSON is full of them.
 
     Raises:
         SourceError: its compressed stream is damaged or breaks off.
@@ -55,7 +55,7 @@ def physical(path: Path) -> Physical:
         with pa.input_stream(str(path), compression=compression_of(path)) as stream:
             while chunk := stream.read(CHUNK):
                 lines += chunk.count(b"\n")
-                quotes += chunk.count(b'"')
+                quotes += chunk.count(b'"') if with_quotes else 0
                 last = chunk[-1:]
     except OSError as error:
         raise SourceError(f"{path} is damaged ({error}): get it anew") from error

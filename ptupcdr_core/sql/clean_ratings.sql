@@ -25,13 +25,14 @@ select
     end as reason
 from typed;
 
--- Repeats are few, so only they are sorted.
+-- Repeats are few, so only they are sorted; and only they are compared as texts, since all pairs of ids together would
+-- take more memory than the rest of the cleaning.
 create temp table superseded as
 with repeated as (
-    select user_id, item_id from judged where reason is null group by all having count(*) > 1
+    select hash(user_id, item_id) as pair from judged where reason is null group by pair having count(*) > 1
 )
 select place
-from judged semi join repeated using (user_id, item_id)
+from judged semi join repeated on hash(judged.user_id, judged.item_id) = repeated.pair
 where reason is null
 qualify row_number() over (partition by user_id, item_id order by moment desc nulls last, place desc) > 1;
 
