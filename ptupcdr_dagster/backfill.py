@@ -17,6 +17,7 @@ from ptupcdr_dagster.freshness import RAW, Freshness
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
 
+INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
 Listener = Callable[[str, str, str], None]
 """Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``."""
 
@@ -42,6 +43,10 @@ class Report:
     def failed(self, partition: str) -> bool:
         """Whether something of the partition failed."""
         return any(finding.partition == partition for finding in self.failures)
+
+    def stands(self, partition: str) -> bool:
+        """Whether the partition was made or was up to date, without a failure."""
+        return not self.failed(partition) and (partition in self.made or partition in self.up_to_date)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,10 @@ class Backfill:
         }
 
     def run(self, pairs: Sequence[Pair], plan: dict[tuple[str, str], list[str]]) -> Iterator[tuple[str, Report]]:
-        """Carry out a plan; after each partition, its key and the report so far. A failure stops only its own pair."""
+        """Carry out a plan; after each partition, its key and the report so far.
+
+        A failure stops only its own pair, Ctrl-C all.
+        """
         report = Report()
         needs = {pair.key: (pair.source, pair.target) for pair in pairs}
         for (job, partition), assets in plan.items():
@@ -96,6 +104,8 @@ class Backfill:
             else:
                 report.up_to_date.append(partition)
             yield partition, report
+            if any(finding.message == INTERRUPTED for finding in report.failures):
+                return
 
     def _run_partition(self, job: str, partition: str, assets: list[str], report: Report) -> None:
         run_id = str(uuid.uuid4())
@@ -186,6 +196,8 @@ def _reason(error: SerializableErrorInfo | None) -> str:
     """The innermost cause's message, without the name of the exception's module."""
     if error is None:
         return "failed without an error"
+    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return INTERRUPTED
     while error.cause is not None:
         error = error.cause
     kind, _, message = error.message.strip().partition(": ")

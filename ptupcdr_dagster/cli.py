@@ -60,7 +60,7 @@ def backfill(
 
         home = Home.from_environment()
         report = run_backfill(home, chosen, settings, force=force)
-        done = [pair.key for pair in chosen if not report.failed(pair.key)]
+        done = [pair.key for pair in chosen if report.stands(pair.key)]
         if done:
             _print_evaluations(home, done)
         if report.failures:
@@ -96,7 +96,7 @@ def benchmark(
         grid = chosen_grid(settings, {**varied, "settings": in_settings})
         home = Home.from_environment()
         report = run_benchmark(home, chosen, settings, grid, workers=workers)
-        done = [pair for pair in chosen if not report.failed(pair.key)]
+        done = [pair for pair in chosen if report.stands(pair.key)]
         if as_json:
             _print_json(read_benchmarks(home, done))
         else:
