@@ -3,6 +3,7 @@
 An orchestrator calls one function an asset. Tables go to the warehouse, models to checkpoints under ``home.models``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     }
     _write(home, "cold_start_evaluation", pair, tables, settings, fingerprint)
     metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}
-    return StageReport(metrics, tables={"evaluation": summary, "slices": slices})
+    shown = summary.sort_values("rmse")[["method", "users", "ratings", "mae", "rmse"]].round(4)
+    return StageReport(metrics, tables={"evaluation": shown, "mae_by_slice": _mae_by_slice(slices, shown["method"])})
 
 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
@@ -208,6 +210,13 @@ def _errors_table(data: PairData, methods: list[FittedMethod], settings: Setting
     validation = replace(data, target_test=data.target_validation)
     ids = np.arange(data.user_count + 1).astype(object)
     return evaluate(validation, methods, settings, ids)[0][["method", "users", "ratings", "mae", "rmse"]]
+
+
+def _mae_by_slice(slices: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
+    """One row a bucket, one column a method, in the given order."""
+    bucket = ["slice", "at_least", "at_most", "users", "ratings"]
+    wide = slices.pivot(index=bucket, columns="method", values="mae")
+    return wide[[*methods]].round(4).reset_index()
 
 
 def _constant(value: str, count: int) -> pa.Array:

@@ -62,10 +62,11 @@ class Stage:
         self.log_split()
         self.tracker.log_metrics(report.metrics)
         self.tracker.log_files(report.files)
-        metadata: dict[str, Any] = {name: number(value) for name, value in report.metrics.items()}
-        metadata |= {name: frame_table(frame) for name, frame in report.tables.items()}
+        # The page lists entries in this order, and single numbers, which it plots over time, fill a screen.
+        metadata: dict[str, Any] = {name: frame_table(frame) for name, frame in report.tables.items()}
         if report.curves:
             metadata["learning_curves"] = learning_curves(report.curves)
+        metadata |= {name: number(value) for name, value in report.metrics.items()}
         if report.files:
             metadata["checkpoint"] = dg.MetadataValue.path(report.files[0])
         return self.result(metadata, table)

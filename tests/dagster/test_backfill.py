@@ -139,10 +139,17 @@ def test_metadata_that_a_person_would_look_at(made: Made) -> None:
         assert base64.b64decode(picture).startswith(b"\x89PNG")
         assert Path(metadata["checkpoint"].value).is_file()
     evaluation = made.materialization("cold_start_evaluation", PAIR).metadata
-    tables = [value for value in evaluation.values() if isinstance(value, dg.TableMetadataValue)]
-    assert any("rmse" in record.data for value in tables for record in value.records)
-    slices = {record.data["slice"] for record in evaluation["slices"].value.records}
-    assert slices == {"history_length", "target_ratings", "item_popularity"}
+    assert next(iter(evaluation)) == "evaluation", "what people look for stands first"
+    methods = [record.data["method"] for record in evaluation["evaluation"].value.records]
+    errors = [record.data["rmse"] for record in evaluation["evaluation"].value.records]
+    assert errors == sorted(errors)
+    slices = evaluation["mae_by_slice"].value
+    assert {record.data["slice"] for record in slices.records} == {
+        "history_length",
+        "target_ratings",
+        "item_popularity",
+    }
+    assert [column.name for column in slices.schema.columns if column.name in methods] == methods
 
 
 def test_content_and_event_carry_the_same_fingerprint(made: Made) -> None:
