@@ -8,16 +8,14 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numba
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.benchmark.cells import TABLES, CellStore, ratings_fingerprint
@@ -33,6 +31,7 @@ from ptupcdr_core.settings import Setting, Settings
 from ptupcdr_core.splits import ASSET as SPLIT
 from ptupcdr_core.splits import build_split
 from ptupcdr_core.training.task import Model
+from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.warehouse import Warehouse
 
 ASSET = "benchmark"
@@ -98,7 +97,7 @@ def run_benchmark(
     warehouse = Warehouse.from_environment(home.warehouse)
     store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source.name, target.name))
     units = units_of(grid, settings)
-    with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, _one_thread_each():
+    with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, one_thread():  # the workers are the parallelism
         splits = _Splits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))
         _run(units, splits, store, on_cell, workers)
     return _write_tables(warehouse, pair, grid, [cell for unit in units for cell in unit.cells], store, fingerprint)
@@ -249,14 +248,3 @@ def _write_tables(
                 [store.files(cells, name), list(grid.settings)],
             )
         return connection.execute("select * from benchmark").fetchdf()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """The workers are the parallelism; torch's own threads would only get in their way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -19,6 +19,7 @@ from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
 from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
 from ptupcdr_core.training.ridge import user_moments
 from ptupcdr_core.training.task import BridgeTask
+from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.training.validation import AnyBridge, choose, validation_errors
 
 TUNING_RATE = 3e-4
@@ -91,7 +92,8 @@ def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Br
         on_epoch: told every epoch's metrics, their names prefixed with the method's.
     """
     train = _train_calibrated if settings.setting == "calibrated" else _train_published
-    return train(task, settings, on_epoch)
+    with one_thread():
+        return train(task, settings, on_epoch)
 
 
 def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:

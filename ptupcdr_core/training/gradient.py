@@ -8,7 +8,6 @@ Shapes: B batch, L history length, X by Y the bridge.
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.meta_adam import MetaAdam
 from ptupcdr_core.training.meta_kernels import Rows
 from ptupcdr_core.training.task import BridgeTask
+from ptupcdr_core.training.threads import one_thread
 
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
@@ -151,17 +151,3 @@ def module_epochs(
                 optimizer.step()
                 total += value.item() * len(rows)
         yield Epoch(number, copy.deepcopy(module), {"training_loss": total / count})
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch from dividing small batches among threads, which then mostly wait for each other.
-
-    2,000 steps of 64 users took 26 s of two busy cores so, and take 0.5 s of one.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

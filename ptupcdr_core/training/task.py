@@ -224,7 +224,7 @@ def _known(counts: Floats, mean: float) -> Floats:
 
 
 def _mean_known(counts: Floats, weights: Floats) -> float:
-    return float(weights @ np.log1p(counts)) / max(float(weights.sum()), 1.0)
+    return float(np.sum(weights * np.log1p(counts), dtype=np.float64)) / max(float(weights.sum()), 1.0)
 
 
 def _extend(factors: Floats, *columns: Floats) -> Floats:
@@ -233,5 +233,6 @@ def _extend(factors: Floats, *columns: Floats) -> Floats:
 
 def _root_mean_square(coordinates: Floats, weights: Floats) -> Floats:
     """(C,) the typical size of each coordinate, so that one penalty means the same for all of them."""
-    mean_square = weights @ coordinates**2 / max(float(weights.sum()), 1.0)
+    # Summed in float64 by numpy: the last bits of a matrix product depend on the number of threads.
+    mean_square = np.sum(weights[:, None] * coordinates**2, axis=0, dtype=np.float64) / max(float(weights.sum()), 1.0)
     return np.asarray(np.sqrt(np.where(mean_square > 0, mean_square, 1)), dtype=np.float32)
