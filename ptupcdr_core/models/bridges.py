@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
 from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.training.threads import one_thread
 
-BLOCK = 8_192
-"""Users bridged at a time, so that their histories and matrices stay small however many there are."""
+BLOCK = 1_024
+"""Users bridged at a time: their histories and matrices stay in the cache, however many users there are."""
 
 BRIDGE, COMMON_BRIDGE = "bridge", "common_bridge"
 
@@ -67,6 +68,9 @@ class PersonalBridge:
         """(R, Y) float32 bridged embeddings; users without a history go over the fallback bridge."""
         embeddings: Floats = source.source_vectors[users] @ self.fallback
         told = np.flatnonzero(source.histories[users, 0] > 0)
+        if self.strength == 0:
+            embeddings[told] = source.source_vectors[users[told]] @ self.common
+            return embeddings
         for start in range(0, len(told), BLOCK):
             rows = told[start : start + BLOCK]
             personal = personal_part(self.network, source, users[rows])
@@ -80,7 +84,7 @@ class PersonalBridge:
 
 def personal_part(network: MetaNetwork, source: SourceSide, users: Index) -> Floats:
     """(R, Y) float32: u W(history) of users who all have a history."""
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():
         items = source.histories[users]
         bridges = network(torch.from_numpy(source.history_vectors[items]), torch.from_numpy(items > 0))
         part: Floats = apply_bridges(torch.from_numpy(source.source_vectors[users]), bridges).numpy()
