@@ -71,10 +71,11 @@ class PersonalBridge:
         if self.strength == 0:
             embeddings[told] = source.source_vectors[users[told]] @ self.common
             return embeddings
-        for start in range(0, len(told), BLOCK):
-            rows = told[start : start + BLOCK]
-            personal = personal_part(self.network, source, users[rows])
-            embeddings[rows] = source.source_vectors[users[rows]] @ self.common + self.strength * personal
+        with one_thread():
+            for start in range(0, len(told), BLOCK):
+                rows = told[start : start + BLOCK]
+                personal = personal_part(self.network, source, users[rows])
+                embeddings[rows] = source.source_vectors[users[rows]] @ self.common + self.strength * personal
         return embeddings
 
     def made_by(self, source: SourceSide, users: Index) -> NDArray[np.object_]:
@@ -84,7 +85,7 @@ class PersonalBridge:
 
 def personal_part(network: MetaNetwork, source: SourceSide, users: Index) -> Floats:
     """(R, Y) float32: u W(history) of users who all have a history."""
-    with torch.inference_mode(), one_thread():
+    with torch.inference_mode():
         items = source.histories[users]
         bridges = network(torch.from_numpy(source.history_vectors[items]), torch.from_numpy(items > 0))
         part: Floats = apply_bridges(torch.from_numpy(source.source_vectors[users]), bridges).numpy()
