@@ -1,0 +1,75 @@
+"""What a block of code costs: seconds, processor seconds and the peak of the process's memory."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass
+class Cost:
+    """What something cost; filled when its block ends.
+
+    Args:
+        seconds: by the clock.
+        processor: user and system seconds of all threads.
+        peak_mb: largest resident memory of the whole process while it ran (since the process began, where the system
+            cannot set the peak back: elsewhere than on Linux).
+    """
+
+    seconds: float = 0.0
+    processor: float = 0.0
+    peak_mb: float = 0.0
+
+    def times(self, factor: float) -> "Cost":
+        """What that many of the same would cost, in the same memory."""
+        return Cost(self.seconds * factor, self.processor * factor, self.peak_mb)
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure a block."""
+    cost = Cost()
+    if RESET.exists():
+        RESET.write_text("5")
+    clock, before = time.perf_counter(), os.times()
+    try:
+        yield cost
+    finally:
+        after = os.times()
+        cost.seconds = time.perf_counter() - clock
+        cost.processor = after.user + after.system - before.user - before.system
+        cost.peak_mb = _peak_mb()
+
+
+def measured_command(command: Sequence[str], environment: dict[str, str], output: Path) -> Cost:
+    """Measure a whole process from its start to its end; memory is that of the largest one.
+
+    Raises:
+        RuntimeError: it failed; what it printed is in ``output``.
+    """
+    clock = time.perf_counter()
+    with output.open("wb") as file:
+        streams = [(os.POSIX_SPAWN_DUP2, file.fileno(), stream) for stream in (1, 2)]
+        process = os.posix_spawn(command[0], command, {**os.environ, **environment}, file_actions=streams)
+        _, status, usage = os.wait4(process, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(command)} failed; see {output}")
+    return Cost(time.perf_counter() - clock, usage.ru_utime + usage.ru_stime, _resident_mb(usage.ru_maxrss))
+
+
+def _peak_mb() -> float:
+    if PEAK.exists():
+        lines = PEAK.read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return _resident_mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _resident_mb(maxrss: int) -> float:
+    return maxrss / (1024 if sys.platform == "linux" else 1024**2)

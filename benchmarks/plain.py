@@ -1,0 +1,195 @@
+"""The same experiment written plainly, in the style of the reference implementation; for comparison only.
+
+One JSON object after the other through Python, sets and pandas filters for users and histories, embedding tables with
+dense Adam fed by a DataLoader, gradients of the whole model in every stage. MF; TGT, EMCDR and PTUPCDR; no validation.
+
+Shapes: B batch, L history length, D embedding size, H hidden units.
+"""
+
+import gzip
+import json
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ptupcdr_core.settings import Settings
+
+
+@dataclass
+class Experiment:
+    """A pair's ratings with numbered users and items, and what may be trained on."""
+
+    source: pd.DataFrame
+    train: pd.DataFrame
+    test: pd.DataFrame
+    bridge_users: list[int]
+    histories: dict[int, list[int]]
+    users: int
+    source_items: int
+    target_items: int
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read one file of reviews."""
+    rows = []
+    with gzip.open(path, "rt") as lines:
+        for line in lines:
+            review = json.loads(line)
+            rows.append((review["reviewerID"], review["asin"], review["overall"], review["unixReviewTime"]))
+    return pd.DataFrame(rows, columns=["user", "item", "stars", "time"])
+
+
+def prepare(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> Experiment:
+    """Number users and items, hold out test users, and collect every shared user's history."""
+    shared = set(source.user) & set(target.user)
+    users = {name: index for index, name in enumerate(set(source.user) | set(target.user), 1)}
+    source_items = {name: index for index, name in enumerate(set(source.item), 1)}
+    target_items = {name: index for index, name in enumerate(set(target.item), 1)}
+    source = source.assign(user=source.user.map(users), item=source.item.map(source_items))
+    target = target.assign(user=target.user.map(users), item=target.item.map(target_items))
+    both = sorted(users[name] for name in shared)
+    held_out = set(random.Random(settings.seed).sample(both, round(settings.beta * len(both))))
+    liked = source[source.stars > 3]
+    histories = {
+        user: liked[liked.user == user].sort_values("time").item.tolist()[-settings.history_length :] for user in both
+    }
+    return Experiment(
+        source=source,
+        train=target[~target.user.isin(held_out)],
+        test=target[target.user.isin(held_out)],
+        bridge_users=[user for user in both if user not in held_out],
+        histories=histories,
+        users=len(users),
+        source_items=len(source_items),
+        target_items=len(target_items),
+    )
+
+
+class Model(nn.Module):
+    """Base models of both domains, EMCDR's mapping, and the meta network."""
+
+    def __init__(self, experiment: Experiment, settings: Settings) -> None:
+        """Draw all weights."""
+        super().__init__()
+        size, hidden = settings.embedding_size, settings.meta_hidden_size
+        self.source_user = nn.Embedding(experiment.users + 1, size)
+        self.source_item = nn.Embedding(experiment.source_items + 1, size)
+        self.target_user = nn.Embedding(experiment.users + 1, size)
+        self.target_item = nn.Embedding(experiment.target_items + 1, size)
+        self.mapping = nn.Linear(size, size, bias=False)
+        self.attention = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, 1, bias=False))
+        self.decoder = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, size * size))
+
+    def on_source(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,) scores of the source model."""
+        return (self.source_user(users) * self.source_item(items)).sum(1)
+
+    def on_target(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,) scores of the target model."""
+        return (self.target_user(users) * self.target_item(items)).sum(1)
+
+    def mapped(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,) scores by EMCDR."""
+        return (self.mapping(self.source_user(users)) * self.target_item(items)).sum(1)
+
+    def bridged(self, users: Tensor, items: Tensor, histories: Tensor) -> Tensor:
+        """(B,) scores by PTUPCDR; histories (B, L), 0 where padded."""
+        vectors = self.source_item(histories)
+        weights = self.attention(vectors).squeeze(2).masked_fill(histories == 0, -1e8).softmax(1)
+        bridges = self.decoder(torch.einsum("bl,bld->bd", weights, vectors))
+        user_vectors = self.source_user(users)
+        embeddings = torch.bmm(user_vectors[:, None], bridges.view(len(users), user_vectors.shape[1], -1))[:, 0]
+        return (embeddings * self.target_item(items)).sum(1)
+
+
+class Trainer:
+    """The stages' training; each call passes once over its rows."""
+
+    def __init__(self, experiment: Experiment, settings: Settings) -> None:
+        """Set up model, optimizers and loaders."""
+        torch.manual_seed(settings.seed)
+        self.experiment, self.settings = experiment, settings
+        self.model = Model(experiment, settings)
+        table = np.zeros((experiment.users + 1, settings.history_length), np.int64)
+        for user, items in experiment.histories.items():
+            table[user, : len(items)] = items
+        self.histories = torch.from_numpy(table)
+        m = self.model
+        self.optimizers = {
+            "source": self._adam(m.source_user, m.source_item),
+            "target": self._adam(m.target_user, m.target_item),
+            "emcdr": self._adam(m.mapping),
+            "ptupcdr": self._adam(m.attention, m.decoder),
+        }
+        of_bridge_users = experiment.train[experiment.train.user.isin(set(experiment.bridge_users))]
+        self.loaders = {
+            "source": self._loader(_rows(experiment.source), settings.source_batch_size),
+            "target": self._loader(_rows(experiment.train), settings.target_batch_size),
+            "emcdr": self._loader([torch.tensor(experiment.bridge_users)], settings.mapping_batch_size),
+            "ptupcdr": self._loader(_rows(of_bridge_users), settings.meta_batch_size),
+        }
+
+    def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
+        weights = [weight for module in modules for weight in module.parameters()]
+        return torch.optim.Adam(weights, lr=self.settings.learning_rate)
+
+    def _loader(self, tensors: Iterable[Tensor], batch_size: int) -> DataLoader[tuple[Tensor, ...]]:
+        return DataLoader(TensorDataset(*tensors), batch_size, shuffle=True)
+
+    def epoch(self, stage: str) -> None:
+        """One pass of ``source``, ``target``, ``emcdr`` or ``ptupcdr``."""
+        for batch in self.loaders[stage]:
+            loss = self._loss(stage, *batch)
+            self.model.zero_grad()
+            loss.backward()
+            self.optimizers[stage].step()
+
+    def _loss(self, stage: str, users: Tensor, *rest: Tensor) -> Tensor:
+        if stage == "emcdr":
+            return (self.model.mapping(self.model.source_user(users)) - self.model.target_user(users)).square().mean()
+        items, stars = rest
+        return (self._score(stage)(users, items) - stars).square().mean()
+
+    def _score(self, stage: str) -> Callable[[Tensor, Tensor], Tensor]:
+        m = self.model
+        return {
+            "source": m.on_source,
+            "target": m.on_target,
+            "tgt": m.on_target,
+            "emcdr": m.mapped,
+            "ptupcdr": lambda users, items: m.bridged(users, items, self.histories[users]),
+        }[stage]
+
+    def errors(self) -> dict[str, tuple[float, float]]:
+        """MAE and RMSE of each method on the test users' ratings."""
+        found = {}
+        with torch.no_grad():
+            for method in ("tgt", "emcdr", "ptupcdr"):
+                loader = DataLoader(TensorDataset(*_rows(self.experiment.test)), self.settings.meta_batch_size)
+                errors = torch.cat([self._score(method)(users, items) - stars for users, items, stars in loader])
+                found[method] = (float(errors.abs().mean()), float(errors.square().mean().sqrt()))
+        return found
+
+    def recommend(self, block: int = 1_000) -> None:
+        """The best items of every user with source ratings only, and of every test user, by EMCDR's vectors."""
+        known = set(self.experiment.train.user)
+        users = torch.tensor([user for user in self.experiment.source.user.unique() if user not in known])
+        with torch.no_grad():
+            vectors = self.model.mapping(self.model.source_user(users))
+            for start in range(0, len(users), block):
+                torch.topk(vectors[start : start + block] @ self.model.target_item.weight.T, self.settings.top_k)
+
+
+def _rows(ratings: pd.DataFrame) -> list[Tensor]:
+    return [
+        torch.from_numpy(ratings.user.to_numpy(np.int64, copy=True)),
+        torch.from_numpy(ratings.item.to_numpy(np.int64, copy=True)),
+        torch.from_numpy(ratings.stars.to_numpy(np.float32, copy=True)),
+    ]
