@@ -15,7 +15,7 @@ from ptupcdr_core.report.style import style
 from ptupcdr_core.training.validation import Bridge
 
 MOST_USERS = 300
-"""Three points each: t-SNE lays out 900 in some seconds, and more are hard to tell apart."""
+"""Three points each: t-SNE lays out 900 in a second, and more are hard to tell apart."""
 FEWEST_USERS = 5
 FEWEST_RATINGS = 5
 """Of a person with fewer, their own target embedding says little."""
@@ -108,11 +108,14 @@ def _fold_in(facts: Facts, users: Index, moment: Doubles) -> Doubles:
 def picture(embedded: Embedded) -> Picture:
     """Both sides laid out by one t-SNE, one panel a method."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     count, methods = len(embedded.users), list(embedded.bridged)
     points = np.concatenate([embedded.own, *embedded.bridged.values()])
     perplexity = min(30.0, (len(points) - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=SEED).fit_transform(points)
+    # Threads that wait for each other 500 times take 16 s where one takes 1.3 s, as soon as anything else runs.
+    with threadpool_limits(1):
+        places = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=SEED).fit_transform(points)
     parts = np.split(places, len(methods) + 1)
     drawn = figure(4.2)
     for axes, method, part in zip(drawn.subplots(1, len(methods), squeeze=False)[0], methods, parts[1:], strict=True):
