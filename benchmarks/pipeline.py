@@ -2,7 +2,8 @@
 
     python benchmarks/pipeline.py --task 1 --scale 0.1                 the stages, and the libraries that are installed
     python benchmarks/pipeline.py --task 1 --reference epoch           and a plain implementation beside them
-    python benchmarks/pipeline.py --task 2 --scaling docs/scaling.svg  time and memory against size, as a picture
+    python benchmarks/pipeline.py --task 2 --scaling docs/scaling.png  time and memory against size, as a picture
+    PTUPCDR_MEMORY_LIMIT=6GB python benchmarks/pipeline.py --many 100000000    so many ratings in one domain
 
 Files of published size (``--scale 1``) have 1.7 + 1.1 million ratings (task 1: movies to music) or 8.9 + 1.7 million
 (task 2: books to movies). ``pip install 'ptupcdr-dagster[bench]'`` brings cmfrec and implicit for the comparison.
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import libraries
+import many
 import numba
 from generated import Files, write_catalog, write_task
 from measure import Cost, measured, measured_command
@@ -57,6 +59,10 @@ def main() -> None:
         work = Path(folder)
         if options.scaling:
             _scaling(options, work)
+            return
+        if options.many:
+            for name, cost, found in many.run(work, options.many):
+                print(f"{name}: {_in_words(cost)}; {found}", flush=True)
             return
         _prepare(work / "warm-up", options, WARM_UP)
         _stages(work / "warm-up", options)  # compiled loops come from the cache from here on
@@ -100,6 +106,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--scaling", type=Path, metavar="PICTURE", help="run several sizes and draw them")
+    parser.add_argument(
+        "--many", type=int, metavar="RATINGS", help="only ingest and split so many ratings of one domain"
+    )
     return parser.parse_args()
 
 
