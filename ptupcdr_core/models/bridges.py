@@ -44,7 +44,8 @@ class CommonBridge:
 
     def embed(self, source: SourceSide, users: Index) -> Floats:
         """(R, Y) float32 bridged embeddings of these users."""
-        embeddings: Floats = source.source_vectors[users] @ self.matrix
+        with one_thread():
+            embeddings: Floats = source.source_vectors[users] @ self.matrix
         return embeddings
 
 
@@ -66,16 +67,14 @@ class PersonalBridge:
 
     def embed(self, source: SourceSide, users: Index) -> Floats:
         """(R, Y) float32 bridged embeddings; users without a history go over the fallback bridge."""
-        embeddings: Floats = source.source_vectors[users] @ self.fallback
         told = np.flatnonzero(source.histories[users, 0] > 0)
-        if self.strength == 0:
-            embeddings[told] = source.source_vectors[users[told]] @ self.common
-            return embeddings
         with one_thread():
+            embeddings: Floats = source.source_vectors[users] @ self.fallback
             for start in range(0, len(told), BLOCK):
                 rows = told[start : start + BLOCK]
-                personal = personal_part(self.network, source, users[rows])
-                embeddings[rows] = source.source_vectors[users[rows]] @ self.common + self.strength * personal
+                embeddings[rows] = source.source_vectors[users[rows]] @ self.common
+                if self.strength:
+                    embeddings[rows] += self.strength * personal_part(self.network, source, users[rows])
         return embeddings
 
     def made_by(self, source: SourceSide, users: Index) -> NDArray[np.object_]:

@@ -19,6 +19,7 @@ from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedMo
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings, Scale
 from ptupcdr_core.training.als import leave_one_out_item_vectors
+from ptupcdr_core.training.threads import one_thread
 
 Model = BaseModel | CalibratedModel
 
@@ -86,7 +87,8 @@ def bridge_task(data: PairData, source: Model, target: Model) -> BridgeTask:
     if isinstance(source, CalibratedModel) and isinstance(target, CalibratedModel):
         return _calibrated_task(data, source, target)
     if isinstance(source, BaseModel) and isinstance(target, BaseModel):
-        return _published_task(data, source, target)
+        with one_thread():  # a DNN's tower is a matrix product
+            return _published_task(data, source, target)
     raise TypeError("source and target model must be of the same setting")
 
 

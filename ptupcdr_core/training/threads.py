@@ -1,5 +1,6 @@
 """One thread for linear algebra where more would cost time or change the last bits."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,17 +8,47 @@ import torch
 from threadpoolctl import threadpool_limits
 
 
+class _OneThread:
+    """The limit is the whole process's, so the first who wants it sets it and the last one lifts it.
+
+    OpenMP's own limit is each thread's, so everybody sets that one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._torch_threads = 0
+        self._blas: threadpool_limits | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._torch_threads = torch.get_num_threads()
+                self._blas = threadpool_limits(1, user_api="blas")
+            torch.set_num_threads(1)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._blas is not None:
+                self._blas.restore_original_limits()
+                torch.set_num_threads(self._torch_threads)
+
+
+_ONE_THREAD = _OneThread()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Keep torch and the BLAS libraries from dividing a calculation among threads.
 
     Small batches mostly wait for each other so: 2,000 steps of 64 users took 26 s of two busy cores, and take 0.5 s of
-    one. And sums that are divided are rounded otherwise: tables would depend on the number of threads.
+    one. And sums that are divided are rounded otherwise: tables would depend on the number of threads. May be entered
+    by several threads at once, as the benchmark's workers do.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    _ONE_THREAD.enter()
     try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
+        yield
     finally:
-        torch.set_num_threads(before)
+        _ONE_THREAD.leave()
