@@ -170,7 +170,7 @@ def _search(
     return computed
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, forceinline=True)
 def _insert(found: Items, scores: Floats, kept: int, item: int, score: np.float32) -> int:
     """Put an item into a sorted list of ``kept`` ones, the last of a full list falling out; return its new length."""
     place = kept

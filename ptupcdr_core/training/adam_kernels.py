@@ -67,7 +67,7 @@ def _accumulated(correction: NDArray[np.float64], q: float) -> NDArray[np.float6
     return moves
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _catch_up(rows: Floats, index: int, size: int, then: int, now: int, rate: float, skipped: SkippedSteps) -> None:
     """Apply to one row the steps then+1..now, in which it had no gradient."""
     k = now - then
@@ -83,7 +83,7 @@ def _catch_up(rows: Floats, index: int, size: int, then: int, now: int, rate: fl
         rows[index, 2 * size + d] = decay2 * v
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _step(
     rows: Floats, index: int, size: int, gradients: Floats, slot: int, rate: np.float32, epsilon: np.float32
 ) -> None:
@@ -98,7 +98,7 @@ def _step(
         gradients[slot, d] = 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _accumulate(
     kind: int, size: int, rating: np.float32, scale: np.float32, hidden: Floats, layer: Floats, layer_gradient: Floats,
     users: Floats, user: int, user_gradients: Floats, user_slot: int,

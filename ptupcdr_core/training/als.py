@@ -151,7 +151,7 @@ def _solve(rows: Csr, vectors: Floats, solved: Floats, size: int, regularization
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, forceinline=True)
 def _normal_equations(
     begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, ridge: float, system: Doubles
 ) -> None:
@@ -171,7 +171,7 @@ def _normal_equations(
                 add_scaled(system, i, vectors[column, i], vectors, column, start)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, forceinline=True)
 def _factorize(system: Doubles) -> None:
     """Turn the matrix A of a system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots."""
     size, width = system.shape[0] - 1, system.shape[1]
@@ -183,7 +183,7 @@ def _factorize(system: Doubles) -> None:
                 add_scaled(system, i, -factor, system, k, start)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, forceinline=True, fastmath=True)
 def _substitute(system: Doubles, b: Doubles, row: int) -> None:
     """Replace b[row] by the solution x of A x = b[row], from what ``_factorize`` left in the system."""
     size = system.shape[0] - 1

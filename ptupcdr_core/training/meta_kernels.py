@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     item_vectors: Floats
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _attend(weights: Weights, position: Floats, hidden: Floats, scores: Floats, count: int) -> None:
     """Importance of each position: scores = importance · relu(attention · position + bias); keeps the hidden units."""
     scores[:count] = 0
@@ -70,7 +70,7 @@ def _attend(weights: Weights, position: Floats, hidden: Floats, scores: Floats, 
             scores[p] += weight * unit[p]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _attend_backward(
     weights: Weights, gradients: Weights, position: Floats, hidden: Floats, slopes: Floats, count: int
 ) -> None:
@@ -93,7 +93,7 @@ def _attend_backward(
             gradients.attention[e, d] += slope
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _softmax(scores: Floats, begin: int, end: int) -> None:
     highest = scores[begin]
     for p in range(begin, end):
@@ -106,13 +106,13 @@ def _softmax(scores: Floats, begin: int, end: int) -> None:
         scores[p] /= total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_scaled(target: Floats, scale: np.float32, source: Floats) -> None:
     for k in range(len(target)):
         target[k] += scale * source[k]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _dot(a: Floats, b: Floats) -> np.float32:
     total = np.float32(0)
     for k in range(len(a)):
@@ -120,7 +120,7 @@ def _dot(a: Floats, b: Floats) -> np.float32:
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _adam(weights: Floats, gradients: Floats, first: Floats, second: Floats, step: int, learning_rate: float) -> None:
     """One step of Adam on one array; clears the gradients."""
     start2 = np.sqrt(1 - BETA2**step)

@@ -4,6 +4,10 @@ numba leaves LLVM's straight-line vectorizer off, and arrays that might overlap 
 written as a loop, ``add_scaled`` stays scalar, and reading a rating in ALS takes twice the time (120 against 62 ns at
 D = 10). And ratings in random order wait for memory at every row: with ``prefetch``, an epoch of Adam takes 0.35 s
 instead of 0.64 s. (1.66 million ratings of 124,000 users and 50,000 items, one thread of a shared AMD EPYC.)
+
+A function that a compiled loop calls is compiled with ``forceinline``. Otherwise it exists twice, alone and as the
+loop's own copy, each vectorized in its own way; which one runs depends on whether the loop was just compiled or read
+from the cache, and the last bits of every weight with it.
 """
 
 from typing import Any

@@ -145,15 +145,19 @@ def test_another_seed_gives_other_tables(published_lineage: Lineage, tmp_path: P
 
 
 @pytest.mark.slow
-def test_other_threads_and_another_hash_seed_give_the_same_tables(
+def test_other_threads_another_hash_seed_and_newly_compiled_loops_give_the_same_tables(
     lineage: Lineage, published_lineage: Lineage, tmp_path: Path
 ) -> None:
+    """The first process compiles the loops, the second one reads them from the cache."""
+
     def tables_of_process(threads: int, hash_seed: int) -> list[str]:
         count = str(threads)
         variables = ["PTUPCDR_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"]
         return subprocess.run(
             [sys.executable, SCRIPT, tmp_path / count, lineage.files, count],
-            env=os.environ | dict.fromkeys(variables, count) | {"PYTHONHASHSEED": str(hash_seed)},
+            env=os.environ
+            | dict.fromkeys(variables, count)
+            | {"PYTHONHASHSEED": str(hash_seed), "NUMBA_CACHE_DIR": str(tmp_path / "compiled")},
             capture_output=True,
             text=True,
             check=True,
