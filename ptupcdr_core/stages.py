@@ -3,7 +3,7 @@
 An orchestrator calls one function an asset. Tables go to the warehouse, models to checkpoints under ``home.models``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,13 +12,14 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, load_target_items, save_model
+from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, save_model
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.pair_data import Floats, PairData, load_outline, load_pair, target_item_ids, user_ids
+from ptupcdr_core.pair_data import Floats, PairData, load_pair, target_item_ids, user_ids
+from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.top_items import top_items
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
@@ -139,16 +140,14 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
 
 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
-    """The best target items of every cold-start user (asset ``recommendations``)."""
+    """The best target items of every cold-start user, in every mode that has embeddings (asset ``recommendations``).
+
+    Nothing is left out as already seen: what a cold-start user has rated in the target are, at most, a test user's
+    held-out ratings, which the lists must be free to find.
+    """
     warehouse = _warehouse(home)
-    outline = load_outline(warehouse, pair)
-    target = load_target_items(home, pair, outline.vocabulary)
-    with warehouse.read("bridged_embeddings", pair) as connection:
-        users: pa.Table = connection.sql("select * from bridged_embeddings order by user_id").to_arrow_table()
-    embeddings = users["embedding"].combine_chunks()
-    vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
     ids = target_item_ids(warehouse, pair)
-    written = 0
+    metrics = {"users": 0.0, "recommendations": 0.0}
     with warehouse.write(
         "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
     ) as connection:
@@ -156,13 +155,28 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
             "rank integer, item_id varchar, score float, made_by varchar)"
         )
-        for start, items, scores in top_items(target, vectors, settings.top_k):
-            block = users.slice(start, len(items))
-            rows = _recommendation_rows(pair, block, ids[items], outline.target_scale.clip(scores))
-            connection.register("block", rows)
-            connection.execute("insert into recommendations select * from block")
-            written += len(rows)
-    return StageReport({"users": float(len(users)), "recommendations": float(written)})
+        for mode, users, vectors in _bridged_users(warehouse, pair):
+            serving = load_serving(home, pair, mode)
+            metrics["users"] = max(metrics["users"], float(len(users)))
+            for start, items, scores in top_items(serving.target, vectors, settings.top_k):
+                block = users.slice(start, len(items))
+                rows = _recommendation_rows(pair, block, ids[items], serving.shown(scores))
+                connection.register("block", rows)
+                connection.execute("insert into recommendations select * from block")
+                metrics["recommendations"] += len(rows)
+    return StageReport(metrics)
+
+
+def _bridged_users(warehouse: Warehouse, pair: str) -> Iterator[tuple[str, pa.Table, Floats]]:
+    """Each mode's rows of ``bridged_embeddings`` without the embeddings, by user id; and those, (R, E) float32."""
+    with warehouse.read("bridged_embeddings", pair) as connection:
+        modes = connection.execute("select distinct mode from bridged_embeddings order by mode").fetchall()
+        for (mode,) in modes:
+            query = "select * from bridged_embeddings where mode = ? order by user_id"
+            users: pa.Table = connection.sql(query, params=[mode]).to_arrow_table()
+            embeddings = users["embedding"].combine_chunks()
+            vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
+            yield mode, users.drop_columns("embedding"), vectors
 
 
 class _Curves:
