@@ -9,7 +9,7 @@ from ptupcdr_core.home import Home
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import CalibratedModel
 from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.pair_data import Outline, PairData
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.bridging import Bridges
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task, target_items
@@ -66,7 +66,7 @@ def load_target_items(home: Home, pair: str, vocabulary: str) -> TargetItems:
     return target_items(load_model(home, pair, "target", vocabulary))
 
 
-def load_bridges(home: Home, data: PairData) -> Bridges:
+def load_bridges(home: Home, data: PairData | Outline) -> Bridges:
     """Read the bridges that were trained for a pair's present split and its present base models.
 
     Raises:

@@ -57,8 +57,13 @@ class Scale:
 class Outline:
     """What is known of a pair's split without its ratings."""
 
+    pair: str
     source_scale: Scale
     target_scale: Scale
+    history_length: int
+    """L."""
+    positive_above: float
+    """A source rating above this is positive."""
     vocabulary: str
     """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
 
@@ -135,9 +140,12 @@ def load_outline(warehouse: Warehouse, pair: str) -> Outline:
         WarehouseError: the pair has not been split yet.
     """
     with warehouse.read(SPLIT, pair) as connection:
-        query = "select source_low, source_high, target_low, target_high, vocabulary from split_summary"
-        *ends, vocabulary = connection.execute(query).fetchall()[0]
-    return Outline(Scale(*ends[:2]), Scale(*ends[2:]), vocabulary)
+        query = (
+            "select source_low, source_high, target_low, target_high, history_length, positive_above, vocabulary "
+            "from split_summary"
+        )
+        *ends, length, above, vocabulary = connection.execute(query).fetchall()[0]
+    return Outline(pair, Scale(*ends[:2]), Scale(*ends[2:]), length, above, vocabulary)
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:

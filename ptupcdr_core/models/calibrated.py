@@ -34,11 +34,12 @@ class CalibratedModel:
         item_bias: (I+1,) float32, b, damped mean residual of each item.
         user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
         user_spread: (U+1,) float32, how much further than others a user's ratings lie from mean and biases, in stars:
-            the damped mean of |residual| less its mean.
+            the damped mean of |residual| less ``mean_deviation``.
         user_embedding: (U+1, D) float32, p.
         item_embedding: (I+1, D) float32, q.
         user_counts: (U+1,) float32, number of training ratings.
         item_counts: (I+1,) float32, number of training ratings.
+        mean_deviation: () float32, the mean of |residual| over the training ratings.
     """
 
     mean: Floats
@@ -49,6 +50,7 @@ class CalibratedModel:
     item_embedding: Floats
     user_counts: Floats
     item_counts: Floats
+    mean_deviation: Floats
 
     def residuals(self, ratings: Ratings) -> Floats:
         """(N,) what mean and biases leave of each rating: the part that the factors explain."""
@@ -86,10 +88,6 @@ def carry_over(ratings: Ratings, offsets: Floats, mean: np.float32, item_bias: F
     return np.float32(known @ residuals / spread if spread > 0 else 0)
 
 
-def _beyond_mean(values: Floats) -> Floats:
-    return np.asarray(values - values.mean(dtype=np.float64), dtype=np.float32)
-
-
 def fit_calibrated(
     ratings: Ratings,
     user_count: int,
@@ -113,6 +111,8 @@ def fit_calibrated(
     item_bias = damped_means(ratings.items, ratings.stars - mean, item_count)
     user_offset = damped_means(ratings.users, ratings.stars - mean - item_bias[ratings.items], user_count)
     residuals = ratings.stars - mean - item_bias[ratings.items] - user_offset[ratings.users]
+    deviations = np.abs(residuals)
+    mean_deviation = deviations.mean(dtype=np.float64)
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
 
     def report(iteration: int, users: Floats, items: Floats) -> None:
@@ -137,9 +137,10 @@ def fit_calibrated(
         mean=np.asarray(mean),
         item_bias=item_bias,
         user_offset=user_offset,
-        user_spread=damped_means(ratings.users, _beyond_mean(np.abs(residuals)), user_count),
+        user_spread=damped_means(ratings.users, (deviations - mean_deviation).astype(np.float32), user_count),
         user_embedding=users,
         item_embedding=items,
         user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
         item_counts=np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32),
+        mean_deviation=np.asarray(mean_deviation, np.float32),
     )

@@ -97,10 +97,10 @@ def _published_task(data: PairData, source: BaseModel, target: BaseModel) -> Bri
     items = target_items(target)
     return BridgeTask(
         source_vectors=source.user_vectors(),
-        history_vectors=source.item_vectors(),
+        history_vectors=history_vectors(source),
         histories=data.histories,
         target=items,
-        target_user_vectors=target.user_vectors(),
+        target_user_vectors=target_user_vectors(target),
         bridge_users=data.cohorts["bridge"],
         rows=BridgeRows(ratings.users, items.vectors, ratings.items, ratings.stars),
         validation=data.target_validation,
@@ -110,18 +110,19 @@ def _published_task(data: PairData, source: BaseModel, target: BaseModel) -> Bri
 
 
 def _calibrated_task(data: PairData, source: CalibratedModel, target: CalibratedModel) -> BridgeTask:
-    source_vectors, source_scale = _source_vectors(source)
+    source_coordinates = SourceCoordinates.of(source)
+    source_scale = source_coordinates.scale
     target_coordinates = _TargetCoordinates.of(target)
     size = source.user_embedding.shape[1]
     a = carry_over(data.bridge_ratings, source.user_offset, np.float32(target.mean), target.item_bias)
     prior = np.zeros((len(source_scale), len(target_coordinates.scale)), np.float32)
     prior[size, size] = a * source_scale[size] * target_coordinates.scale[size]
     return BridgeTask(
-        source_vectors=source_vectors,
-        history_vectors=source.item_embedding / _root_mean_square(source.item_embedding, source.item_counts),
+        source_vectors=source_coordinates(source),
+        history_vectors=history_vectors(source),
         histories=data.histories,
         target=calibrated_items(target),
-        target_user_vectors=target_coordinates.users(target),
+        target_user_vectors=target_user_vectors(target),
         bridge_users=data.cohorts["bridge"],
         rows=_leave_one_out_rows(data, target, target_coordinates),
         validation=data.target_validation,
@@ -139,6 +140,20 @@ def target_items(model: Model) -> TargetItems:
     """The target items' side of the score, for either setting."""
     if isinstance(model, CalibratedModel):
         return calibrated_items(model)
+def history_vectors(source: Model) -> Floats:
+    """(S+1, D) source item vectors as the meta network reads them, for either setting."""
+    if isinstance(source, CalibratedModel):
+        return source.item_embedding / _root_mean_square(source.item_embedding, source.item_counts)
+    return source.item_vectors()
+
+
+def target_user_vectors(target: Model) -> Floats:
+    """(U+1, Y) the target model's own users in the target items' coordinates, for either setting."""
+    if isinstance(target, CalibratedModel):
+        return _TargetCoordinates.of(target).users(target)
+    return target.user_vectors()
+
+
     items = model.item_vectors()
     return TargetItems(items, np.zeros(len(items), np.float32))
 
@@ -180,17 +195,29 @@ def _leave_one_out_rows(data: PairData, target: CalibratedModel, coordinates: "_
     return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - bias)
 
 
-def _source_vectors(model: CalibratedModel) -> tuple[Floats, Floats]:
-    """(U+1, D+6) and their (D+6,) scale: factors, offset, a constant, and spread; how much is known of the user, its
-    square, and its product with the offset, so that an offset of few ratings can be trusted less."""
-    rated = (model.user_counts > 0).astype(np.float32)
-    known = _known(model.user_counts, _mean_known(model.user_counts, rated))
-    offset = model.user_offset
-    coordinates = _extend(
-        model.user_embedding, offset, np.ones_like(offset), model.user_spread, known, known**2, offset * known
-    )
-    scale = _root_mean_square(coordinates, rated)
-    return coordinates / scale, scale
+@dataclass(frozen=True)
+class SourceCoordinates:
+    """How a source user is laid out in D + 6 coordinates of unit size: factors, offset, a constant, and spread; how
+    much is known of the user, its square, and its product with the offset, so that an offset of few ratings can be
+    trusted less."""
+
+    mean_known: float
+    scale: Floats
+
+    @classmethod
+    def of(cls, model: CalibratedModel) -> Self:
+        """Take center and scale from the users that a source model was trained on."""
+        rated = (model.user_counts > 0).astype(np.float32)
+        plain = cls(_mean_known(model.user_counts, rated), np.ones(1, np.float32))
+        return cls(plain.mean_known, _root_mean_square(plain(model), rated))
+
+    def __call__(self, users: CalibratedModel) -> Floats:
+        """(R+1, D+6) coordinates of a model's users: its own, or those folded into it."""
+        known, offset = _known(users.user_counts, self.mean_known), users.user_offset
+        coordinates = _extend(
+            users.user_embedding, offset, np.ones_like(offset), users.user_spread, known, known**2, offset * known
+        )
+        return np.asarray(coordinates / self.scale, dtype=np.float32)
 
 
 @dataclass(frozen=True)
