@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 Setting = Literal["calibrated", "honest", "published", "published_test_best"]
 Mode = Literal["rating"]
 BaseModelName = Literal["mf", "gmf", "dnn"]
+BridgeFormName = Literal["full", "low_rank", "diagonal"]
+Attention = Literal["items", "rated", "timed"]
 
 REFERENCE_SETTINGS: tuple[Setting, ...] = ("honest", "published", "published_test_best")
 """The settings that train as the paper's reference implementation does; they differ in what is made of the epochs.
@@ -45,6 +47,21 @@ class Settings(BaseModel):
     meta_hidden_size: int = Field(
         default=50, ge=2, description="hidden units of the meta network's decoder; calibrated starts them in pairs"
     )
+    bridge_form: BridgeFormName = Field(
+        default="full",
+        description="what the meta network writes for a user: every entry of a matrix, two thin matrices whose product "
+        "it is, or its diagonal",
+    )
+    bridge_rank: int = Field(default=4, ge=1, validate_default=True, description="rank of a low_rank bridge, at most D")
+    residual: bool = Field(
+        default=False,
+        description="personal bridges are corrections of the common one (EMCDR's); calibrated ones are in any case",
+    )
+    attention: Attention = Field(
+        default="items",
+        description="what a history item's weight depends on: its vector; also how the user rated it; also how recent "
+        "it is",
+    )
     epochs: int = Field(default=10, ge=1, description="passes over the training rows, in every stage")
     learning_rate: float = Field(default=0.01, gt=0, description="Adam's step size")
     source_batch_size: int = Field(
@@ -68,6 +85,14 @@ class Settings(BaseModel):
                 f"{', '.join(REFERENCE_SETTINGS)}"
             )
         return base_model
+
+    @field_validator("bridge_rank")
+    @classmethod
+    def _rank_is_low(cls, rank: int, others: ValidationInfo) -> int:
+        size = others.data.get("embedding_size", rank)
+        if others.data.get("bridge_form") == "low_rank" and rank > size:
+            raise ValueError(f"a bridge between vectors of size {size} has no higher rank than {size}")
+        return rank
 
     @property
     def clipped(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
+from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
 from ptupcdr_core.training.threads import one_thread
 
@@ -33,6 +33,10 @@ class SourceSide(Protocol):
 
     @property
     def histories(self) -> Index:
+        """(U+1, L)."""
+
+    @property
+    def history_stars(self) -> Floats:
         """(U+1, L)."""
 
 
@@ -86,6 +90,10 @@ def personal_part(network: MetaNetwork, source: SourceSide, users: Index) -> Flo
     """(R, Y) float32: u W(history) of users who all have a history."""
     with torch.inference_mode():
         items = source.histories[users]
-        bridges = network(torch.from_numpy(source.history_vectors[items]), torch.from_numpy(items > 0))
-        part: Floats = apply_bridges(torch.from_numpy(source.source_vectors[users]), bridges).numpy()
+        part: Floats = network.bridge(
+            torch.from_numpy(source.source_vectors[users]),
+            torch.from_numpy(source.history_vectors[items]),
+            torch.from_numpy(items > 0),
+            torch.from_numpy(source.history_stars[users]),
+        ).numpy()
     return part

@@ -1,12 +1,21 @@
 """The meta network: from a user's source history to a bridge of their own.
 
-Shapes: B batch, L history length, D embedding size, H hidden size, X by Y the bridge (D by D as published).
+Shapes: B batch, L history length, D embedding size, H hidden size, X by Y the bridge (D by D as published), O numbers
+written for a user (X·Y as published; see ``models.forms``).
 Source: Zhu et al., "Personalized Transfer of User Preferences for Cross-domain Recommendation" (WSDM 2022),
 equations of the characteristic encoder and the meta network.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
+
+from ptupcdr_core.models.forms import BridgeForm, apply_bridges
+from ptupcdr_core.models.layers import seeded
+from ptupcdr_core.settings import Attention, BridgeFormName
+
+__all__ = ["MetaNetwork", "apply_bridges"]
 
 
 class MetaNetwork(nn.Module):
@@ -15,11 +24,17 @@ class MetaNetwork(nn.Module):
     Deviation from the reference implementation: padding is masked by an explicit mask (there, item id 0 is padding
     and a real item at once), and an empty history is refused (there, it becomes the untrained row 0).
 
+    Beyond the paper, a position's importance may have one more term, a learned weight (0 at first) times a number:
+    how the user rated the item (``rated``), or how recent it is (``timed``).
+
     Args:
         embedding_size: D.
         hidden_size: H, hidden units of the decoder (50 in the paper).
         source_size: X, coordinates of the vectors that are bridged; D when left out, as published.
         target_size: Y, coordinates of the target items; D when left out, as published.
+        form: of the bridges.
+        rank: of bridges of low rank.
+        attention: what importance depends on beside the item's vector.
 
     Example:
         >>> network = MetaNetwork(embedding_size=10, hidden_size=50)
@@ -28,40 +43,103 @@ class MetaNetwork(nn.Module):
         torch.Size([2, 10, 10])
     """
 
+    attention_signal: nn.Parameter | None
+
     def __init__(
-        self, embedding_size: int, hidden_size: int, source_size: int | None = None, target_size: int | None = None
+        self,
+        embedding_size: int,
+        hidden_size: int,
+        source_size: int | None = None,
+        target_size: int | None = None,
+        *,
+        form: BridgeFormName = "full",
+        rank: int = 0,
+        attention: Attention = "items",
     ) -> None:
-        """Create the layers with torch's default initial weights."""
+        """Create the layers with torch's default initial weights; ``start`` draws them from a seed."""
         super().__init__()
         self.embedding_size = embedding_size
-        self.bridge_shape = (source_size or embedding_size, target_size or embedding_size)
+        self.form = BridgeForm(form, source_size or embedding_size, target_size or embedding_size, rank)
+        self.attention_kind = attention
         self.attention_hidden = nn.Linear(embedding_size, embedding_size)
         self.attention_out = nn.Linear(embedding_size, 1, bias=False)
+        signal = None if attention == "items" else nn.Parameter(torch.zeros(()))
+        self.register_parameter("attention_signal", signal)
         self.decoder_hidden = nn.Linear(embedding_size, hidden_size)
-        self.decoder_out = nn.Linear(hidden_size, self.bridge_shape[0] * self.bridge_shape[1])
+        self.decoder_out = nn.Linear(hidden_size, self.form.outputs)
 
-    def attention(self, history_vectors: Tensor, mask: Tensor) -> Tensor:
+    def start(self, seed: int, *, at_zero: bool = False) -> Self:
+        """Draw initial weights and return the network.
+
+        A bridge of low rank starts with an orthonormal B that is the same for everybody, so that its scale is A's.
+
+        Args:
+            seed: fixes every weight.
+            at_zero: let every user's bridge be zero at first, as the correction of another bridge should be.
+        """
+        seeded(self, seed)
+        ends = self.form.outputs
+        with torch.no_grad():
+            if self.form.name == "low_rank":
+                ends = self.form.source_size * self.form.rank
+                basis = torch.empty(self.form.rank, self.form.target_size)
+                nn.init.orthogonal_(basis, generator=torch.Generator().manual_seed(seed))
+                self.decoder_out.weight[ends:] = 0
+                self.decoder_out.bias[ends:] = basis.flatten()
+            if at_zero:
+                self.decoder_out.weight[:ends] = 0
+                self.decoder_out.bias[:ends] = 0
+        return self
+
+    def attention(self, history_vectors: Tensor, mask: Tensor, stars: Tensor | None = None) -> Tensor:
         """Return (B, L) weights that sum to 1 over the real positions of each row and are exactly 0 elsewhere.
 
         Args:
             history_vectors: (B, L, D) float, source item vectors; padded positions may hold any finite number.
             mask: (B, L) bool, True where a position holds an item. Every row must have at least one: the softmax of a
                 row without is NaN, so users without a history need a fallback instead of this network.
+            stars: (B, L) float, how the user rated each item; needed by attention of the kind ``rated`` alone.
+
+        Raises:
+            ValueError: the stars are needed and missing.
         """
         importance = self.attention_out(torch.relu(self.attention_hidden(history_vectors))).squeeze(-1)
+        if self.attention_signal is not None:
+            importance = importance + self.attention_signal * self._signal(mask, stars)
         return torch.softmax(importance.masked_fill(~mask, -torch.inf), dim=-1)
 
-    def characteristics(self, history_vectors: Tensor, mask: Tensor) -> Tensor:
+    def _signal(self, mask: Tensor, stars: Tensor | None) -> Tensor:
+        """(B, L): stars above the mean of the user's history, or minus the logarithm of the place from the end."""
+        lengths = mask.sum(-1, keepdim=True)
+        if self.attention_kind == "timed":
+            return -torch.log((lengths - torch.arange(mask.shape[-1], device=mask.device)).clamp(min=1).float())
+        if stars is None:
+            raise ValueError("attention of the kind 'rated' needs the stars of the history")
+        return stars - (stars * mask).sum(-1, keepdim=True) / lengths
+
+    def characteristics(self, history_vectors: Tensor, mask: Tensor, stars: Tensor | None = None) -> Tensor:
         """Return (B, D): each user's transferable characteristics, the attention-weighted mean of the history."""
-        return torch.einsum("bl,bld->bd", self.attention(history_vectors, mask), history_vectors)
+        return torch.einsum("bl,bld->bd", self.attention(history_vectors, mask, stars), history_vectors)
 
-    def forward(self, history_vectors: Tensor, mask: Tensor) -> Tensor:
+    def outputs(self, history_vectors: Tensor, mask: Tensor, stars: Tensor | None = None) -> Tensor:
+        """Return (B, O), what the decoder writes for each user; arguments as for ``attention``."""
+        characteristics = self.characteristics(history_vectors, mask, stars)
+        written: Tensor = self.decoder_out(torch.relu(self.decoder_hidden(characteristics)))
+        return written
+
+    def forward(self, history_vectors: Tensor, mask: Tensor, stars: Tensor | None = None) -> Tensor:
         """Return (B, X, Y) personal bridges; arguments as for ``attention``."""
-        characteristics = self.characteristics(history_vectors, mask)
-        bridges: Tensor = self.decoder_out(torch.relu(self.decoder_hidden(characteristics)))
-        return bridges.view(-1, *self.bridge_shape)
+        return self.form.matrices(self.outputs(history_vectors, mask, stars))
 
+    def bridge(
+        self, user_vectors: Tensor, history_vectors: Tensor, mask: Tensor, stars: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, Y) bridged embeddings; makes no matrix where the form does not need one.
 
-def apply_bridges(user_vectors: Tensor, bridges: Tensor) -> Tensor:
-    """Return (B, Y) bridged embeddings û = u W: row vector (B, X) times each user's own matrix (B, X, Y)."""
-    return torch.einsum("bx,bxy->by", user_vectors, bridges)
+        Args:
+            user_vectors: (B, X) float.
+            history_vectors: as for ``attention``.
+            mask: as for ``attention``.
+            stars: as for ``attention``.
+        """
+        return self.form.apply(user_vectors, self.outputs(history_vectors, mask, stars))

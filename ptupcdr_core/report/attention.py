@@ -90,7 +90,9 @@ def _weights(facts: Facts, users: Index) -> Floats:
     items = facts.data.histories[users]
     with torch.inference_mode():
         weights: Floats = facts.bridges.personal.network.attention(
-            torch.from_numpy(facts.task.history_vectors[items]), torch.from_numpy(items > 0)
+            torch.from_numpy(facts.task.history_vectors[items]),
+            torch.from_numpy(items > 0),
+            torch.from_numpy(facts.task.history_stars[users]),
         ).numpy()
     return weights
 

@@ -1,5 +1,7 @@
 """Training a meta network by minibatch Adam: a torch module in, its compiled training, torch modules out.
 
+For the network as published: full bridges, attention by item vectors alone.
+
 Shapes: D embedding size, H hidden units, X by Y the bridge.
 """
 
@@ -53,7 +55,7 @@ class MetaAdam:
         state = network.state_dict()
         weights = Weights(**{ours: _ours(ours, state[theirs].numpy()) for ours, theirs in TORCH_NAMES.items()})
         gradients, first, second = (Weights(*(np.zeros_like(array) for array in weights)) for _ in range(3))
-        return cls(network.bridge_shape, weights, gradients, first, second)
+        return cls((network.form.source_size, network.form.target_size), weights, gradients, first, second)
 
     def network(self) -> MetaNetwork:
         """Return a network with a copy of the weights as they stand."""

@@ -53,6 +53,7 @@ class BridgeTask:
         source_vectors: (U+1, X) float32, what a bridge is applied to.
         history_vectors: (S+1, D) float32 source item vectors, what the meta network reads.
         histories: (U+1, L) int32 source items, padded with 0 at the end.
+        history_stars: (U+1, L) float32, how the user rated them.
         target: the target items' side of the score, Y coordinates.
         target_user_vectors: (U+1, Y) float32, the target model's own users: what mapping-oriented training wants.
         bridge_users: (R,) int32, bridge-training users.
@@ -67,6 +68,7 @@ class BridgeTask:
     source_vectors: Floats
     history_vectors: Floats
     histories: Index
+    history_stars: Floats
     target: TargetItems
     target_user_vectors: Floats
     bridge_users: Index
@@ -99,6 +101,7 @@ def _published_task(data: PairData, source: BaseModel, target: BaseModel) -> Bri
         source_vectors=source.user_vectors(),
         history_vectors=history_vectors(source),
         histories=data.histories,
+        history_stars=data.history_stars,
         target=items,
         target_user_vectors=target_user_vectors(target),
         bridge_users=data.cohorts["bridge"],
@@ -121,6 +124,7 @@ def _calibrated_task(data: PairData, source: CalibratedModel, target: Calibrated
         source_vectors=source_coordinates(source),
         history_vectors=history_vectors(source),
         histories=data.histories,
+        history_stars=data.history_stars,
         target=calibrated_items(target),
         target_user_vectors=target_user_vectors(target),
         bridge_users=data.cohorts["bridge"],
@@ -136,10 +140,6 @@ def _calibrated_task(data: PairData, source: CalibratedModel, target: Calibrated
     )
 
 
-def target_items(model: Model) -> TargetItems:
-    """The target items' side of the score, for either setting."""
-    if isinstance(model, CalibratedModel):
-        return calibrated_items(model)
 def history_vectors(source: Model) -> Floats:
     """(S+1, D) source item vectors as the meta network reads them, for either setting."""
     if isinstance(source, CalibratedModel):
@@ -154,6 +154,10 @@ def target_user_vectors(target: Model) -> Floats:
     return target.user_vectors()
 
 
+def target_items(model: Model) -> TargetItems:
+    """The target items' side of the score, for either setting."""
+    if isinstance(model, CalibratedModel):
+        return calibrated_items(model)
     items = model.item_vectors()
     return TargetItems(items, np.zeros(len(items), np.float32))
 
