@@ -21,6 +21,10 @@ class SettingsError(PtupcdrError):
     """Settings that cannot be used together, or not for this."""
 
 
+class TuningError(PtupcdrError):
+    """A search for settings cannot start, or found nothing."""
+
+
 class SplitError(PtupcdrError):
     """A pair of domains cannot be split for the cold-start protocol."""
 

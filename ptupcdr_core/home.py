@@ -46,6 +46,11 @@ class Home:
         return self.root / "benchmark"
 
     @property
+    def tuning(self) -> Path:
+        """Trials of searches for settings, and the best settings of each pair."""
+        return self.root / "tuning"
+
+    @property
     def reports(self) -> Path:
         """One HTML page a pair."""
         return self.root / "reports"

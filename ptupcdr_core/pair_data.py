@@ -104,8 +104,13 @@ class PairData:
         return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
 
 
-def load_pair(warehouse: Warehouse, pair: str) -> PairData:
+def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> PairData:
     """Read one pair's split from the warehouse.
+
+    Args:
+        warehouse: has the split.
+        pair: its key.
+        test_ratings: False leaves ``target_test`` empty, for a choice that may not see them.
 
     Raises:
         WarehouseError: the pair has not been split yet.
@@ -114,7 +119,10 @@ def load_pair(warehouse: Warehouse, pair: str) -> PairData:
         summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
         sizes = [_largest(connection, *column) for column in _VOCABULARIES]
         histories, history_stars = _histories(connection, sizes[0], int(summary["history_length"]))
-        part = {name: _ratings(connection, "split_target_ratings", f"part = '{name}'") for name in _PARTS}
+        part = {
+            name: _ratings(connection, "split_target_ratings", f"part = '{name}' and {test_ratings or name != 'test'}")
+            for name in _PARTS
+        }
         return PairData(
             pair=pair,
             user_count=sizes[0],

@@ -49,7 +49,7 @@ class CellStore:
             "family": cell.family,
             "settings": {k: v for k, v in cell.settings.model_dump(mode="json").items() if k not in UNUSED},
             "ratings": self.ratings,
-            "code": _code(),
+            "code": training_code(),
         }
         return self.folder / hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -93,6 +93,7 @@ def ratings_fingerprint(warehouse: Warehouse, *domains: str) -> str:
 
 
 @cache
-def _code() -> str:
+def training_code() -> str:
+    """What the code is that a training's result depends on."""
     files = sorted(path for pattern in CODE for path in PACKAGE.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

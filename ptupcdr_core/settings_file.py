@@ -1,0 +1,46 @@
+"""Settings as a TOML file: ``embedding_size = 16``, one line a setting; those left out keep their defaults."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.settings import Settings
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """What a file sets; the values are checked by ``Settings`` alone.
+
+    Raises:
+        SettingsError: it cannot be read, is not TOML, or sets something that is no setting.
+    """
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: not a readable TOML file of settings ({error})") from error
+    unknown = sorted(entries.keys() - Settings.model_fields.keys())
+    if unknown:
+        known = ", ".join(Settings.model_fields)
+        raise SettingsError(f"{path}: unknown setting {', '.join(unknown)}; expected some of: {known}")
+    return entries
+
+
+def write_settings_file(path: Path, settings: Settings, comment: str) -> None:
+    """Write settings, whole or not at all; None, which TOML does not know, is left out and is the default anyway.
+
+    Args:
+        path: the file; its folder must be there.
+        settings: all are written but ``top_k``, which is nobody's business but the reader's.
+        comment: one or more lines for its head.
+    """
+    lines = [f"# {line}" for line in comment.splitlines()]
+    for name, value in settings.model_dump(mode="json", exclude={"top_k"}, exclude_none=True).items():
+        lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

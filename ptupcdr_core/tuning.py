@@ -1,0 +1,341 @@
+"""Tuning: a search for better settings of a pair, judged by validation users alone.
+
+The split's seed, β and validation users stay as they are, so that every trial answers for the same people; test ratings
+are not even loaded. Trial 0 is the settings that the search starts from, so what it finds is never worse than they are
+on validation users. A validation error that many trials were chosen by is a little too good; the evaluation on test
+users, made once afterwards, is the honest one.
+"""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from ptupcdr_core.benchmark.cells import ratings_fingerprint, training_code
+from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
+from ptupcdr_core.home import Home
+from ptupcdr_core.methods.experiment import Experiment
+from ptupcdr_core.pair_data import PairData, Scale, load_pair
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.splits import ASSET as SPLIT
+from ptupcdr_core.splits import build_split
+from ptupcdr_core.training.bridging import train_bridges
+from ptupcdr_core.training.validation import validation_errors
+from ptupcdr_core.warehouse import Warehouse
+
+SEED = 2022
+"""Of the sampler; with the number of finished trials it fixes every proposal."""
+RANDOM_TRIALS = 8
+"""Proposed at random, the first included, before the sampler goes by what it has seen."""
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+"""A training that diverged is pruned: the sampler counts it as worse than all others. Interrupted ones have failed."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a search goes by: one of the metrics of ``measure``."""
+
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+
+OBJECTIVES: Mapping[Mode, Objective] = {"rating": Objective("rmse", "minimize")}
+
+
+def measure(data: PairData, settings: Settings) -> dict[str, float]:
+    """Train a pair's models as the lineage does, and measure the personal bridge on the validation users.
+
+    Args:
+        data: the pair's split; its test ratings are not used.
+        settings: of the training.
+
+    Returns:
+        ``mae`` and ``rmse`` in stars, predictions clipped to the scale.
+
+    Raises:
+        EvaluationError: the training diverged, and predictions are not finite.
+    """
+    task = Experiment(data, settings).task
+    personal = train_bridges(task, settings, lambda epoch, metrics: None).personal
+    errors = validation_errors(task, lambda users: personal.embed(task, users))
+    return {"mae": errors.mae, "rmse": errors.rmse}
+
+
+def search_space(settings: Settings, source_scale: Scale) -> dict[str, BaseDistribution]:
+    """What is searched: the settings that change the result of this one's training, around their given values.
+
+    Left alone: what decides who is held out; the seed; and what this setting does not read (``calibrated`` has step
+    and batch sizes of its own).
+
+    Args:
+        settings: what the search starts from; always inside.
+        source_scale: for how much a source item has to be liked to stand in a history.
+    """
+    size, epochs, hidden = settings.embedding_size, settings.epochs, settings.meta_hidden_size
+    quarter = (source_scale.high - source_scale.low) / 4
+    space: dict[str, BaseDistribution] = {
+        "embedding_size": IntDistribution(min(4, size), max(40, size), log=True),
+        "history_length": _one_of(5, 10, 20, 40, 80, given=settings.history_length),
+        "positive_above": _one_of(
+            None, source_scale.low + quarter, source_scale.high - quarter, given=settings.positive_above
+        ),
+        "meta_hidden_size": IntDistribution(min(8, hidden), max(128, hidden), log=True),
+        "epochs": IntDistribution(min(5, epochs), max(40, epochs)),
+    }
+    if settings.setting != "calibrated":
+        rate = settings.learning_rate
+        space["learning_rate"] = FloatDistribution(min(1e-3, rate), max(0.1, rate), log=True)
+        for name in ("source_batch_size", "target_batch_size", "meta_batch_size", "mapping_batch_size"):
+            space[name] = _one_of(64, 128, 256, 512, 1024, given=getattr(settings, name))
+    return space
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of settings and how it did.
+
+    Args:
+        number: from 0, which is the settings that the search starts from; interrupted trials leave gaps.
+        chosen: values of the searched settings.
+        metrics: on validation users; none where the training diverged.
+        value: the objective; None where the training diverged.
+        seconds: that training and measuring took.
+    """
+
+    number: int
+    chosen: dict[str, Any]
+    metrics: dict[str, float]
+    value: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every trial.
+
+    Args:
+        trial: what was finished.
+        best: the best so far; None where all diverged.
+        done: trials finished, those of earlier searches included.
+        total: trials wanted.
+        seconds_left: estimated, and no more than the time limit leaves; None until this search has finished one.
+        restored: whether an earlier search had finished it; only the last of those is told.
+    """
+
+    trial: Trial
+    best: Trial | None
+    done: int
+    total: int
+    seconds_left: float | None
+    restored: bool
+
+
+OnTrial = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search.
+
+    Args:
+        study: name of the search: what it was made on and from.
+        objective: what it went by.
+        start: the settings that it started from.
+        trials: all finished ones, in order.
+        best: the best of them, the earliest of equals.
+    """
+
+    study: str
+    objective: Objective
+    start: Settings
+    trials: list[Trial]
+    best: Trial
+
+    @property
+    def settings(self) -> Settings:
+        """The best settings."""
+        return settings_of(self.start, self.best.chosen)
+
+
+def settings_of(start: Settings, chosen: Mapping[str, Any]) -> Settings:
+    """A trial's settings."""
+    return Settings(**{**start.model_dump(), **chosen})
+
+
+def tune(
+    home: Home,
+    pair: Pair,
+    source: Domain,
+    target: Domain,
+    settings: Settings,
+    on_trial: OnTrial,
+    *,
+    trials: int,
+    timeout: float | None = None,
+) -> Search:
+    """Search for better settings; a search that was stopped goes on from its finished trials.
+
+    A search with other ratings, other settings to start from or other training code is another one and begins anew.
+
+    Args:
+        home: has both domains' ``raw_ratings``, and keeps the trials in ``tuning/<pair>.journal``.
+        pair: the pair.
+        source: its source domain.
+        target: its target domain.
+        settings: what the search starts from, its trial 0.
+        on_trial: told after every trial; what it raises stops the search, and the next one goes on.
+        trials: how many there should be, trial 0 and earlier ones included; at least 1.
+        timeout: seconds after which no further trial is started.
+
+    Raises:
+        WarehouseError: a domain was not ingested.
+        SplitError: the settings leave a cohort empty.
+        SettingsError: the setting chooses on test users.
+        TuningError: another search of the pair is running, or every training diverged.
+    """
+    if settings.setting == "published_test_best":
+        raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
+    warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
+    objective = OBJECTIVES[settings.mode]
+    with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:
+        splits = _Splits(pair, source, target, warehouse, Path(folder))
+        space = search_space(settings, splits.load(settings).source_scale)
+        name = _study_name(settings, space, ratings_fingerprint(warehouse, source.name, target.name))
+        study = _open_study(home.tuning / f"{pair.key}.journal", name, objective)
+        found, fresh = [_trial(known) for known in study.get_trials(states=FINISHED)], 0
+
+        def tell() -> None:
+            left = (time.monotonic() - started) / fresh * (trials - len(found)) if fresh else None
+            if left is not None and timeout is not None:
+                left = min(left, max(0.0, started + timeout - time.monotonic()))
+            on_trial(Progress(found[-1], _best(found, objective), len(found), trials, left, fresh == 0))
+
+        if found:
+            tell()
+        while len(found) < trials and not (found and timeout and time.monotonic() - started >= timeout):
+            found.append(_run(study, space, settings, found, splits, objective))
+            fresh += 1
+            tell()
+    best = _best(found, objective)
+    if best is None:
+        raise TuningError(f"{pair.key}: the training diverged in all {len(found)} trials; start from other settings")
+    return Search(name, objective, settings, found, best)
+
+
+@dataclass
+class _Splits:
+    """The pair's splits, which differ in their histories alone, in a folder of their own; the last one is kept."""
+
+    pair: Pair
+    source: Domain
+    target: Domain
+    warehouse: Warehouse
+    folder: Path
+    _last: tuple[Path, PairData] | None = None
+
+    def load(self, settings: Settings) -> PairData:
+        """One split without its test ratings."""
+        place = self.folder / f"{settings.history_length}-{settings.positive_above}"
+        if self._last is None or self._last[0] != place:
+            own = Warehouse(place, self.warehouse.memory_limit, self.warehouse.threads)
+            if not own.exists(SPLIT, self.pair.key):
+                build_split(self.pair, self.source, self.target, self.warehouse, settings, into=own)
+            self._last = place, load_pair(own, self.pair.key, test_ratings=False)
+        return self._last[1]
+
+
+def _run(
+    study: optuna.Study,
+    space: dict[str, BaseDistribution],
+    start: Settings,
+    found: list[Trial],
+    splits: _Splits,
+    objective: Objective,
+) -> Trial:
+    """Propose, train, measure and record one trial."""
+    if not found and not study.get_trials(states=(TrialState.WAITING,)):
+        study.enqueue_trial({name: getattr(start, name) for name in space})
+    # A sampler of its own for every trial, so that a search that was stopped proposes what it would have anyway.
+    study.sampler = optuna.samplers.TPESampler(
+        seed=SEED + len(found), n_startup_trials=RANDOM_TRIALS, constant_liar=False
+    )
+    trial, began = study.ask(space), time.monotonic()
+    settings = settings_of(start, trial.params)
+    try:
+        metrics = measure(splits.load(settings), settings)
+    except EvaluationError:
+        metrics = {}
+    trial.set_user_attr("metrics", metrics)
+    trial.set_user_attr("seconds", time.monotonic() - began)
+    if metrics:
+        return _trial(study.tell(trial, metrics[objective.metric]))
+    return _trial(study.tell(trial, state=TrialState.PRUNED))
+
+
+def _open_study(journal: Path, name: str, objective: Objective) -> optuna.Study:
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        study_name=name,
+        direction=objective.direction,
+        load_if_exists=True,
+    )
+    for left in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(left.number, state=TrialState.FAIL)
+    return study
+
+
+def _study_name(settings: Settings, space: Mapping[str, BaseDistribution], ratings: str) -> str:
+    entries = {
+        "settings": settings.model_dump(mode="json", exclude={"top_k"}),
+        "space": {name: distribution_to_json(values) for name, values in space.items()},
+        "ratings": ratings,
+        "code": training_code(),
+    }
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _trial(frozen: FrozenTrial) -> Trial:
+    value = frozen.value if frozen.state == TrialState.COMPLETE else None
+    attributes = frozen.user_attrs
+    return Trial(frozen.number, dict(frozen.params), attributes["metrics"], value, attributes["seconds"])
+
+
+def _best(trials: list[Trial], objective: Objective) -> Trial | None:
+    sign = 1 if objective.direction == "minimize" else -1
+    measured = [trial for trial in trials if trial.value is not None]
+    return min(measured, key=lambda trial: sign * (trial.value or 0.0), default=None)
+
+
+def _one_of(*choices: float | None, given: float | None) -> CategoricalDistribution:
+    return CategoricalDistribution([*choices, *([] if given in choices else [given])])
+
+
+@contextmanager
+def _alone(folder: Path, pair: str) -> Iterator[None]:
+    """One search of a pair at a time: two would take each other's running trials for interrupted ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / f"{pair}.lock"
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise TuningError(f"{lock}: another search of {pair} is running; wait for it, or stop it") from None
