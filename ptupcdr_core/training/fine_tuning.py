@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.evaluation.metrics import rating_errors
 from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Ratings, Scale
+from ptupcdr_core.pair_data import Floats, Index, Ratings, Scale
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON, FAST
 from ptupcdr_core.training.als import fold_in
 from ptupcdr_core.training.csr import compress
 from ptupcdr_core.training.task import BridgeTask
@@ -97,22 +99,13 @@ class StepTuning:
 
     def __call__(self, start: Floats, target: TargetItems, rows: NDArray[np.int64], known: Ratings) -> Floats:
         """(R, Y) tuned embeddings; see ``Tuning``."""
-        tuned = start.copy()
-        if not len(known) or not self.steps:
-            return tuned
-        counts = np.bincount(rows, minlength=len(start))
-        wanted = self.steps * (counts if self.each_rating else (counts > 0).astype(np.int64))
-        state, done = _Adam(np.zeros(start.shape), np.zeros(start.shape), self.learning_rate), 0
-        for last in np.unique(wanted[wanted > 0]):
-            going = wanted[rows] >= last
-            users, begins = np.unique(rows[going], return_index=True)
-            vectors, sizes = target.vectors[known.items[going]], counts[users, None]
-            want, own = known.stars[going] - target.offset[known.items[going]], np.repeat(users, counts[users])
-            for number in range(done + 1, int(last) + 1):
-                missed = np.einsum("ny,ny->n", tuned[own], vectors) - want
-                gradient = 2 * np.add.reduceat(missed[:, None] * vectors, begins) / sizes
-                tuned[users] -= state.step(users, gradient, number)
-            done = int(last)
+        tuned = np.array(start, np.float32)
+        if len(known) and self.steps:
+            counts = np.bincount(rows, minlength=len(start))
+            steps = self.steps * (counts if self.each_rating else (counts > 0).astype(np.int64))
+            wanted = known.stars - target.offset[known.items]
+            ends = np.cumsum(counts)
+            _take_steps(tuned, target.vectors, known.items, wanted, ends, steps, self.learning_rate)
         return tuned
 
     def numbers(self) -> dict[str, float]:
@@ -120,20 +113,41 @@ class StepTuning:
         return {"steps": float(self.steps)}
 
 
-@dataclass(frozen=True)
-class _Adam:
-    """Kingma and Ba (ICLR 2015), a state a user."""
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _take_steps(
+    tuned: Floats,
+    vectors: Floats,
+    items: Index,
+    wanted: Floats,
+    ends: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    learning_rate: float,
+) -> None:
+    """Adam (Kingma and Ba, ICLR 2015) on each row of ``tuned`` (R, Y), whose ratings end at ``ends`` (R,).
 
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
-    learning_rate: float
-
-    def step(self, rows: NDArray[np.int64], gradient: NDArray[np.floating], number: int) -> Floats:
-        """(rows, Y) what to subtract; ``number`` counts from 1."""
-        self.first[rows] = first = 0.9 * self.first[rows] + 0.1 * gradient
-        self.second[rows] = second = 0.999 * self.second[rows] + 0.001 * np.square(gradient)
-        change = first / (1 - 0.9**number) / (np.sqrt(second / (1 - 0.999**number)) + 1e-8)
-        return np.asarray(self.learning_rate * change, dtype=np.float32)
+    One user after the other, so that the user's few item vectors stay in the cache from step to step.
+    """
+    size = tuned.shape[1]
+    gradient, first, second = np.empty(size, np.float32), np.empty(size), np.empty(size)
+    begin = 0
+    for user in range(len(tuned)):
+        first[:], second[:] = 0, 0
+        left1 = left2 = 1.0
+        for _ in range(steps[user]):
+            gradient[:] = 0
+            for n in range(begin, ends[user]):
+                missed = -wanted[n]
+                for y in range(size):
+                    missed += tuned[user, y] * vectors[items[n], y]
+                for y in range(size):
+                    gradient[y] += missed * vectors[items[n], y]
+            left1, left2 = BETA1 * left1, BETA2 * left2
+            for y in range(size):
+                slope = 2 * gradient[y] / (ends[user] - begin)
+                first[y] = BETA1 * first[y] + (1 - BETA1) * slope
+                second[y] = BETA2 * second[y] + (1 - BETA2) * slope**2
+                tuned[user, y] -= learning_rate * first[y] / (1 - left1) / (np.sqrt(second[y] / (1 - left2)) + EPSILON)
+        begin = ends[user]
 
 
 def tunings(task: BridgeTask, settings: Settings) -> list[Tuning]:
