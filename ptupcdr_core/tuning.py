@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import optuna
 from filelock import FileLock, Timeout
@@ -35,7 +35,7 @@ from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.pair_data import PairData, Scale, load_pair
-from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.settings import Attention, BridgeFormName, Mode, Settings
 from ptupcdr_core.splits import ASSET as SPLIT
 from ptupcdr_core.splits import build_split
 from ptupcdr_core.training.bridging import train_bridges
@@ -92,8 +92,13 @@ def search_space(settings: Settings, source_scale: Scale) -> dict[str, BaseDistr
     """
     size, epochs, hidden = settings.embedding_size, settings.epochs, settings.meta_hidden_size
     quarter = (source_scale.high - source_scale.low) / 4
+    # A bridge of low rank needs embeddings of at least that size.
+    low = max(min(4, size), min(settings.bridge_rank, size))
+    forms = [form for form in get_args(BridgeFormName) if form != "low_rank" or settings.bridge_rank <= low]
     space: dict[str, BaseDistribution] = {
-        "embedding_size": IntDistribution(min(4, size), max(40, size), log=True),
+        "embedding_size": IntDistribution(low, max(40, size), log=True),
+        "bridge_form": CategoricalDistribution(forms),
+        "attention": CategoricalDistribution(get_args(Attention)),
         "history_length": _one_of(5, 10, 20, 40, 80, given=settings.history_length),
         "positive_above": _one_of(
             None, source_scale.low + quarter, source_scale.high - quarter, given=settings.positive_above
@@ -103,6 +108,7 @@ def search_space(settings: Settings, source_scale: Scale) -> dict[str, BaseDistr
     }
     if settings.setting != "calibrated":
         rate = settings.learning_rate
+        space["residual"] = CategoricalDistribution([False, True])
         space["learning_rate"] = FloatDistribution(min(1e-3, rate), max(0.1, rate), log=True)
         for name in ("source_batch_size", "target_batch_size", "meta_batch_size", "mapping_batch_size"):
             space[name] = _one_of(64, 128, 256, 512, 1024, given=getattr(settings, name))
@@ -133,6 +139,7 @@ class Progress:
     """Told after every trial.
 
     Args:
+        study: name of the search.
         trial: what was finished.
         best: the best so far; None where all diverged.
         done: trials finished, those of earlier searches included.
@@ -141,6 +148,7 @@ class Progress:
         restored: whether an earlier search had finished it; only the last of those is told.
     """
 
+    study: str
     trial: Trial
     best: Trial | None
     done: int
@@ -227,7 +235,7 @@ def tune(
             left = (time.monotonic() - started) / fresh * (trials - len(found)) if fresh else None
             if left is not None and timeout is not None:
                 left = min(left, max(0.0, started + timeout - time.monotonic()))
-            on_trial(Progress(found[-1], _best(found, objective), len(found), trials, left, fresh == 0))
+            on_trial(Progress(name, found[-1], _best(found, objective), len(found), trials, left, fresh == 0))
 
         if found:
             tell()

@@ -107,6 +107,11 @@ class Backfill:
             if any(finding.message == INTERRUPTED for finding in report.failures):
                 return
 
+    def ingest(self, pair: Pair) -> Report:
+        """Make the raw ratings of a pair's two domains, where they are not up to date, and nothing else."""
+        plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
+        return [report for _, report in self.run([pair], plan)][-1]
+
     def _run_partition(self, job: str, partition: str, assets: list[str], report: Report) -> None:
         run_id = str(uuid.uuid4())
         _listen(self.instance, run_id, lambda asset, state: self.listener(partition, asset, state))

@@ -1,6 +1,7 @@
 """The command line. Exit codes: 0 success, 1 a failed run or a fault that the message names, 2 bad usage."""
 
 import atexit
+import functools
 import json
 import os
 import sys
@@ -44,7 +45,7 @@ JSON_HELP = "Print JSON instead of a table."
 
 
 @app.command()
-@settings_options
+@functools.partial(settings_options, from_file=True)
 def backfill(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
@@ -104,6 +105,37 @@ def benchmark(
                 print_benchmark(_console(), home, pair)
         if report.failures:
             raise typer.Exit(1)
+
+
+@app.command()
+@functools.partial(settings_options, left_out=frozenset({"top_k"}))
+def tune(
+    settings: Settings,
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    trials: Annotated[int, typer.Option(min=1, help="How many, those of an earlier search included.")] = 30,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is started.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Search for better settings of a pair on its validation users, starting from the given ones.
+
+    A search that was stopped goes on where it was. The best settings are left in a file for `backfill --settings-file`.
+    """
+    with _clear_errors():
+        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
+        from ptupcdr_dagster.terminal import run_search
+        from ptupcdr_dagster.tuning import comparison, settings_file
+
+        home = Home.from_environment()
+        search = run_search(home, chosen, settings, trials=trials, timeout=timeout)
+        if search is None:
+            raise typer.Exit(1)
+        if as_json:
+            _print_json(comparison(search))
+            return
+        _print_frame(
+            comparison(search), f"{chosen.key}: errors on validation users, best of {len(search.trials)} trials"
+        )
+        print(f"ptupcdr backfill {chosen.key} --settings-file {settings_file(home, chosen.key)}")
 
 
 @app.command()

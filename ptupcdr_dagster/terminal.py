@@ -1,4 +1,4 @@
-"""Backfill and benchmark as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
+"""Backfill, benchmark and search as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
 
 import os
 import sys
@@ -27,6 +27,8 @@ from ptupcdr_dagster.jobs import BENCHMARK_PAIR
 if TYPE_CHECKING:
     from ptupcdr_core.benchmark.grid import Grid
     from ptupcdr_core.benchmark.run import Progress as CellProgress
+    from ptupcdr_core.tuning import Progress as TrialProgress
+    from ptupcdr_core.tuning import Search
 
 
 def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool) -> Report:
@@ -43,6 +45,31 @@ def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "
         return Backfill(instance, home, settings, job=BENCHMARK_PAIR, assets_config={"benchmark": varied})
 
     return copy_context().run(_run, home, pairs, make, "benchmark")
+
+
+def run_search(home: Home, pair: Pair, settings: Settings, *, trials: int, timeout: float | None) -> "Search | None":
+    """Run a search for settings with a line a trial; None where the ratings that it needs could not be made."""
+    from ptupcdr_dagster.tuning import search
+
+    with open_instance(home) as instance, _everything_else_to(_log_file(home, "tune")) as console:
+        report = Backfill(instance, home, settings).ingest(pair)
+        _print_findings(console, "failed", "red", report.failures)
+        if report.failures:
+            return None
+        return search(home, pair, settings, lambda told: _print_trial(console, told), trials=trials, timeout=timeout)
+
+
+def _print_trial(console: Console, told: "TrialProgress") -> None:
+    trial, best, left = told.trial, told.best, told.seconds_left
+    result = " ".join(f"{name} {value:.4f}" for name, value in trial.metrics.items()) or "diverged"
+    chosen = " ".join(f"{name}={_short(value)}" for name, value in trial.chosen.items())
+    parts = [f"{told.done} of {told.total}: {result}", f"best is trial {best.number}" if best else "none is best yet"]
+    parts += [f"{timedelta(seconds=round(left))} left"] if left is not None else ["from an earlier search"]
+    console.print(f"{', '.join(parts)}; {chosen}", highlight=False, soft_wrap=True)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass
@@ -68,7 +95,7 @@ Maker = Callable[[dg.DagsterInstance, Progress], Backfill]
 
 
 def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
-    log = home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    log = _log_file(home, name)
     with open_instance(home) as instance, _everything_else_to(log) as console, _progress(console) as progress:
         bar = progress.add_task("looking for what is not up to date", total=None)
 
@@ -89,6 +116,10 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         if report.failures:
             console.print(f"The whole log: {log}", highlight=False, soft_wrap=True)
     return report
+
+
+def _log_file(home: Home, name: str) -> Path:
+    return home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
 
 
 def _line(partition: str, report: Report, seconds: float) -> str:

@@ -154,7 +154,7 @@ def open_store(home: Home) -> tuple["MlflowClient", str]:
     from mlflow.exceptions import MlflowException
 
     home.mlflow.mkdir(parents=True, exist_ok=True)
-    with _lock(home):
+    with store_lock(home):
         client = MlflowClient(tracking_uri=tracking_uri(home))
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:
@@ -177,7 +177,7 @@ def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context:
         f"tags.`dagster.run_id` = '{context.run.run_id}' and tags.`dagster.partition` = '{context.partition_key}' "
         "and tags.`ptupcdr.level` = 'pipeline'"
     )
-    with _lock(home):
+    with store_lock(home):
         found = client.search_runs([experiment_id], condition, max_results=1)
         if found:
             return str(found[0].info.run_id)
@@ -197,5 +197,6 @@ def _tags(context: dg.AssetExecutionContext, level: str) -> dict[str, str]:
     }
 
 
-def _lock(home: Home) -> FileLock:
+def store_lock(home: Home) -> FileLock:
+    """Held while something is looked for in the store and made where it is not there yet."""
     return FileLock(home.mlflow / "mlflow.lock")

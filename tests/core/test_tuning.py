@@ -1,4 +1,4 @@
-"""The search for settings: validation users alone judge, its result is never worse than its start, it survives a stop."""
+"""The search for settings: validation users alone judge, its result is no worse than its start, a stop is no loss."""
 
 import os
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_a_search_learns_from_its_trials(lineage: Lineage, tmp_path: Path, quick
 
 
 @pytest.mark.parametrize(
-    "change", [{"beta": 0.5}, {"seed": 1}, {"embedding_size": 7}, {"setting": "honest"}, {"meta_hidden_size": 4}]
+    "change", [{"beta": 0.5}, {"seed": 1}, {"embedding_size": 7}, {"setting": "honest"}, {"embedding_size": 3}]
 )
 def test_another_start_is_another_search(lineage: Lineage, tmp_path: Path, quick, change: dict[str, object]) -> None:
     home, other = home_of(lineage, tmp_path / "home"), lineage.settings.model_copy(update=change)
@@ -193,7 +193,7 @@ def test_calibrated_searches_nothing_that_it_does_not_read(lineage: Lineage) -> 
     }
     left_out = spaces["honest"].keys() - spaces["calibrated"].keys()
     assert "learning_rate" in left_out
-    changed = {name: getattr(SETTINGS, name) * 2 for name in left_out}
+    changed = {name: getattr(SETTINGS, name) * 2 or True for name in left_out}
     assert tuning.measure(data, SETTINGS.model_copy(update=changed)) == tuning.measure(data, SETTINGS)
 
 

@@ -1,10 +1,15 @@
 """Settings: one list of fields, shown by the launchpad and by the command line."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
+from ptupcdr_dagster.backfill import Report
 from ptupcdr_dagster.cli import app
 from ptupcdr_dagster.resources import SettingsResource, run_config
 
@@ -64,3 +69,48 @@ def test_the_command_line_has_an_option_for_every_setting() -> None:
     assert done.exit_code == 0
     for name in Settings.model_fields:
         assert f"--{name.replace('_', '-')}" in done.output
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that a backfill is asked for; none is run."""
+    asked: list[Settings] = []
+
+    def run_backfill(home: Home, pairs: list[Pair], settings: Settings, *, force: bool) -> Report:
+        asked.append(settings)
+        return Report()
+
+    monkeypatch.setattr("ptupcdr_dagster.terminal.run_backfill", run_backfill)
+    return asked
+
+
+def test_an_option_wins_over_the_settings_file_and_the_file_over_the_defaults(
+    given: list[Settings], tmp_path: Path
+) -> None:
+    file = tmp_path / "best.toml"
+    file.write_text('setting = "honest"\nembedding_size = 16\nepochs = 7\n')
+    # The default, but given: it stands on the command line, and wins.
+    done = CliRunner().invoke(app, ["backfill", "--settings-file", str(file), "--embedding-size", "10"])
+    assert done.exit_code == 0, done.output
+    assert given == [Settings(setting="honest", embedding_size=10, epochs=7)]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("embeding_size = 16", [], "best.toml: unknown setting embeding_size; expected some of: setting, mode"),
+        ("beta = 2.0", [], "best.toml: beta = 2.0: Input should be less than 1"),
+        ("epochs = 2", ["--beta", "2"], "--beta 2.0: Input should be less than 1"),
+        ('setting = "published"', ["--base-model", "svd"], "svd"),
+        ('base_model = "gmf"', ["--setting", "calibrated"], "best.toml: base_model = gmf"),
+    ],
+)
+def test_a_wrong_settings_file_is_bad_usage(
+    given: list[Settings], tmp_path: Path, text: str, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "best.toml").write_text(text)
+    command = ["backfill", "--settings-file", str(tmp_path / "best.toml"), *arguments]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "1000"})
+    assert done.exit_code == 2
+    assert message in done.output
+    assert given == []

@@ -1,0 +1,80 @@
+"""`ptupcdr tune` as a program: a line a trial, runs in MLflow, a file that a backfill takes, and going on."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from catalogs import small_catalog
+from test_command_line import QUICK, Project
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings_file import read_settings_file
+from ptupcdr_dagster.tracking import open_store
+
+PAIR = "books__movies"
+START = Settings(epochs=2, embedding_size=4)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("tuned")
+    return Project(small_catalog(root / "catalog", [("books", "movies")]), Home(root / "home"))
+
+
+@pytest.fixture(scope="module")
+def searches(project: Project) -> "list[subprocess.CompletedProcess[str]]":
+    """Two trials, and then a third."""
+    return [
+        project.run("tune", PAIR, *QUICK, "--trials", "2"),
+        project.run("tune", PAIR, *QUICK, "--trials", "3", "--json"),
+    ]
+
+
+def test_each_trial_has_a_line_with_the_time_left(searches: "list[subprocess.CompletedProcess[str]]") -> None:
+    assert [done.returncode for done in searches] == [0, 0], searches[0].stderr + searches[1].stderr
+    first, second = (done.stderr.splitlines() for done in searches)
+    assert [line.partition(":")[0] for line in first] == ["1 of 2", "2 of 2"]
+    assert all("rmse" in line and " left; embedding_size=" in line for line in first)
+    assert [line.partition(":")[0] for line in second] == ["2 of 3", "3 of 3"], "finished trials are not trained again"
+    assert "from an earlier search" in second[0]
+
+
+def test_best_and_start_stand_in_one_table(
+    searches: "list[subprocess.CompletedProcess[str]]", project: Project
+) -> None:
+    assert f"ptupcdr backfill {PAIR} --settings-file {project.home.tuning / PAIR}.toml" in searches[0].stdout
+    start, best = json.loads(searches[1].stdout)
+    assert (start["settings"], start["trial"], best["settings"]) == ("start", 0, "best")
+    assert 0 < best["rmse"] <= start["rmse"]
+
+
+def test_trials_are_runs_below_one_parent(searches: "list[subprocess.CompletedProcess[str]]", project: Project) -> None:
+    client, experiment = open_store(project.home)
+    [parent] = client.search_runs([experiment], "tags.`ptupcdr.level` = 'search'")
+    trials = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert sorted(run.info.run_name for run in trials) == ["trial 0", "trial 1", "trial 2"]
+    errors = {run.info.run_name: run.data.metrics["validation_rmse"] for run in trials}
+    start, best = json.loads(searches[1].stdout)
+    assert errors["trial 0"] == pytest.approx(start["rmse"])
+    assert min(errors.values()) == errors[f"trial {best['trial']}"] == parent.data.metrics["best_validation_rmse"]
+    assert parent.data.params["epochs"] == "2"
+    assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == [f"{PAIR}.toml"]
+
+
+def test_the_file_is_for_backfill(searches: "list[subprocess.CompletedProcess[str]]", project: Project) -> None:
+    found = Settings(**read_settings_file(project.home.tuning / f"{PAIR}.toml"))
+    kept = {"beta", "seed", "setting", "validation_fraction"}
+    assert found.model_dump(include=kept) == START.model_dump(include=kept)
+
+
+def test_ratings_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    catalog = small_catalog(tmp_path / "catalog", [("books", "movies")])
+    (tmp_path / "catalog" / "movies.csv").unlink()
+    done = Project(catalog, Home(tmp_path / "home")).run("tune", PAIR, "--trials", "1")
+    assert done.returncode == 1
+    assert "failed movies raw_ratings: SourceError: " in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "home" / "tuning").exists()
