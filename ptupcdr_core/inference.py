@@ -1,15 +1,42 @@
-"""From a bridged embedding to recommendations for one user."""
+"""From what people rated in the source domain to recommendations in the target domain.
 
+``recommend`` serves a cold-start user whose embedding stands in the warehouse; ``recommend_new`` serves people whom the
+models have never seen, by folding their ratings into the source space.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ptupcdr_core.errors import UnknownUserError
 from ptupcdr_core.home import Home
-from ptupcdr_core.pair_data import target_item_ids
+from ptupcdr_core.newcomers import newcomers
+from ptupcdr_core.pair_data import Floats, load_outline, user_ids
+from ptupcdr_core.people import people_of
+from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.top_items import top_items
 from ptupcdr_core.warehouse import Warehouse
+
+NEW = "new"
+"""The cohort of people who arrived after training."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A source item that a recommendation rests on.
+
+    Args:
+        item_id: the source item.
+        weight: by how much the score would fall had the user not rated it (see ``Serving.weights``).
+    """
+
+    item_id: str
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -21,12 +48,36 @@ class Recommendation:
         item_id: the target item.
         score: predicted stars, within the scale.
         made_by: what made the user's embedding: bridge, common_bridge or mean.
+        reasons: source items of the user's history that raise the score most, most first.
     """
 
     rank: int
     item_id: str
     score: float
     made_by: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class NewPeople:
+    """R people folded in after training, by user id.
+
+    Args:
+        user_ids: (R,) text.
+        embeddings: (R, Y) float32 in the target domain.
+        made_by: (R,) bridge; common_bridge where no known source item was rated above the middle; mean, the average
+            target user, where no known source item was rated at all.
+        known_items: (R,) rated source items that the models know.
+        unknown_items: (R,) others, which were ignored.
+        recommendations: columns of the warehouse's table ``recommendations``, with the cohort ``new``.
+    """
+
+    user_ids: NDArray[np.object_]
+    embeddings: Floats
+    made_by: NDArray[np.object_]
+    known_items: NDArray[np.int64]
+    unknown_items: NDArray[np.int64]
+    recommendations: pa.Table
 
 
 def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: str = "rating") -> list[Recommendation]:
@@ -46,18 +97,109 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: str = "rat
     """
     warehouse = Warehouse.from_environment(home.warehouse)
     with warehouse.read("bridged_embeddings", pair) as connection:
-        query = "select embedding, made_by from bridged_embeddings where user_id = ? and mode = ?"
-        found = connection.execute(query, [user_id, mode]).fetchone()
-    if found is None:
+        query = "select * from bridged_embeddings where user_id = ? and mode = ?"
+        user = connection.sql(query, params=[user_id, mode]).to_arrow_table()
+    if not len(user):
         raise UnknownUserError(
             f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "
             f"or were held out for testing; `select user_id, cohort from bridged_embeddings where pair = '{pair}'` "
             f"lists them"
         )
     serving = load_serving(home, pair, mode)
-    _, items, scores = next(iter(top_items(serving.target, np.array([found[0]], np.float32), k)))
-    ids = target_item_ids(warehouse, pair)
+    _, items, scores = next(iter(top_items(serving.target, np.array(user["embedding"].to_pylist(), np.float32), k)))
+    index = np.flatnonzero(user_ids(warehouse, pair) == user_id).astype(np.int32)
+    people = people_of(warehouse, pair, index, load_outline(warehouse, pair).history_length)
+    rows = recommendation_rows(user, people, serving, items, scores, Ids.of(warehouse, pair))
     return [
-        Recommendation(rank, str(ids[item]), float(score), str(found[1]))
-        for rank, (item, score) in enumerate(zip(items[0], serving.shown(scores[0]), strict=True), start=1)
+        Recommendation(
+            row["rank"],
+            row["item_id"],
+            row["score"],
+            row["made_by"],
+            tuple(map(Reason, row["reasons"], row["reason_weights"])),
+        )
+        for row in rows.to_pylist()
     ]
+
+
+def recommend_new(
+    home: Home,
+    pair: str,
+    ratings: pa.Table,
+    k: int = 10,
+    *,
+    users: Iterable[str] = (),
+    seen: pa.Table | None = None,
+    mode: str = "rating",
+    origin: str = "ratings",
+) -> NewPeople:
+    """Fold people into a trained pair by their source ratings, bridge them, and find their best k target items.
+
+    Nothing is trained or stored; the models are those of the pair's last run. A person who was in training comes out
+    almost where training put them.
+
+    Args:
+        home: where the results are.
+        pair: the pair's key.
+        ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO dates).
+        k: how many items, at least 1.
+        users: ids of people to be served who may have no rating.
+        seen: columns user_id, item_id: target items that are not to be recommended to these people.
+        mode: which models.
+        origin: what messages call the ratings, such as the name of their file.
+
+    Raises:
+        SourceError: a column is missing, or a value is not what it should be.
+        WarehouseError: the pair has not been materialized.
+        ArtifactError: its models are missing or belong to another split.
+    """
+    warehouse = Warehouse.from_environment(home.warehouse)
+    serving = load_serving(home, pair, mode)
+    new = newcomers(warehouse, load_outline(warehouse, pair), ratings, users=users, origin=origin)
+    embeddings, made_by = serving.embed(new.people)
+    ids = Ids.of(warehouse, pair)
+    served = pa.table(
+        {
+            "pair": pa.repeat(pair, len(made_by)),
+            "user_id": new.user_ids,
+            "cohort": pa.repeat(NEW, len(made_by)),
+            "mode": pa.repeat(mode, len(made_by)),
+            "made_by": pa.array(made_by, pa.string()),
+        }
+    )
+    hidden = _keys(seen, new.user_ids, ids)
+    longest = int(np.bincount(hidden // len(ids.target)).max(initial=0))
+    tables = []
+    for start, items, scores in small_blocks(top_items(serving.target, embeddings, k + longest)):
+        block = slice(start, start + len(items))
+        items, scores = _best_of_others(hidden, start, items, scores, k, len(ids.target))
+        tables.append(recommendation_rows(served[block], new.people[block], serving, items, scores, ids))
+    return NewPeople(
+        new.user_ids.to_numpy(zero_copy_only=False),
+        embeddings,
+        made_by,
+        new.known_items,
+        new.unknown_items,
+        pa.concat_tables(tables),
+    )
+
+
+def _keys(seen: pa.Table | None, people: pa.Array, ids: Ids) -> NDArray[np.int64]:
+    """One number for each pair of a person (by place) and a target item that this person has seen."""
+    if seen is None:
+        return np.zeros(0, np.int64)
+    person = pc.index_in(seen["user_id"].cast(pa.string()), value_set=people)
+    item = pc.index_in(seen["item_id"].cast(pa.string()), value_set=ids.target)
+    keys = pc.add(pc.multiply(person.cast(pa.int64()), len(ids.target)), item.cast(pa.int64()))
+    return np.asarray(pc.unique(keys.drop_null()).to_numpy())
+
+
+def _best_of_others(
+    hidden: NDArray[np.int64], first: int, items: NDArray[np.int64], scores: Floats, k: int, width: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """The first k of each list but for what is hidden; item 0 where too few are left."""
+    people = first + np.arange(len(items), dtype=np.int64)
+    seen = np.isin(people[:, None] * width + items, hidden)
+    order = np.argsort(seen, axis=1, kind="stable")[:, :k]
+    left = np.where(seen, 0, items)
+    return np.take_along_axis(left, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -1,33 +1,106 @@
 """What each mode serves cold-start users with: the one place that knows which models a mode has.
 
-Shapes: T target items, E coordinates of a bridged embedding.
+Shapes: R people, K recommended items, L history length, Y coordinates of a bridged embedding.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ptupcdr_core.checkpoints import load_target_items
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.checkpoints import load_bridges, load_model
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.home import Home
+from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Scale, load_outline
+from ptupcdr_core.pair_data import SPLIT, Floats, Index, Outline, Scale, load_outline
+from ptupcdr_core.people import People
+from ptupcdr_core.training.folding import SourceSpace, source_space
+from ptupcdr_core.training.task import target_items, target_user_vectors
+from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.warehouse import Warehouse
+
+AnyTable = TypeVar("AnyTable", Floats, Index)
+
+MEAN = "mean"
+"""Made from nothing: the embedding of people of whom no source rating is known."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """People as a bridge reads them (``models.bridges.SourceSide``), row 0 padding."""
+
+    source_vectors: Floats
+    history_vectors: Floats
+    histories: Index
+    history_stars: Floats
 
 
 @dataclass(frozen=True)
 class Serving:
-    """One mode's side of recommending.
+    """One mode's models.
 
     Args:
+        source: where people are folded in.
+        personal: the bridge.
         target: the target items' side of the score.
+        mean: (Y,) float32, the fallback's embedding: the mean of the target model's own users.
         scale: the stars that scores are clipped to when shown; None where scores are no stars.
     """
 
+    source: SourceSpace
+    personal: PersonalBridge
     target: TargetItems
+    mean: Floats
     scale: Scale | None
 
     def shown(self, scores: Floats) -> Floats:
         """Scores as people see them."""
         return scores if self.scale is None else self.scale.clip(scores)
+
+    def embed(self, people: People) -> tuple[Floats, NDArray[np.object_]]:
+        """Fold people into the source space and bridge them.
+
+        Returns:
+            (R, Y) float32 embeddings, and (R,) what made each: ``bridge``; ``common_bridge`` without a positive item;
+            ``mean`` without any rating.
+        """
+        vectors = self.source.fold_in(people.ratings, len(people))
+        side = Side(vectors, self.source.history_vectors, people.histories, people.history_stars)
+        return self._bridge(side, people.rating_counts[1:])
+
+    def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
+        """How much each history item counts for each recommended one: by how much its score falls without it.
+
+        A score without an item is that of the same person who never rated it: folded in, with a history without it,
+        and bridged again; all of it exact. So the definition is the same for every setting, mode and bridge, whether
+        its personal part has strength or not.
+
+        Args:
+            people: R of them.
+            items: (R, K) target item indices.
+
+        Returns:
+            (R, K, L) float32, in the unit of scores before clipping; 0 where the history is padded.
+        """
+        at, positions, places = people.entries()
+        vectors = self.source.leave_out(people.ratings, len(people), places)
+        histories, stars = people.histories_without(at, positions)
+        side = Side(_padded(vectors), self.source.history_vectors, _padded(histories), _padded(stars))
+        without, _ = self._bridge(side, people.rating_counts[at] - 1)
+        changes = np.zeros((len(people), people.histories.shape[1], len(self.mean)), np.float32)
+        changes[at - 1, positions] = self.embed(people)[0][at - 1] - without
+        with one_thread():
+            weights: Floats = self.target.vectors[items] @ changes.transpose(0, 2, 1)
+        return weights
+
+    def _bridge(self, side: Side, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.object_]]:
+        """Bridge everybody of a side but those with no (R,) rating, who get the mean."""
+        users = np.arange(1, len(side.source_vectors), dtype=np.int32)
+        embeddings, made_by = self.personal.embed(side, users), self.personal.made_by(side, users)
+        embeddings[counts == 0], made_by[counts == 0] = self.mean, MEAN
+        return embeddings, made_by
 
 
 def load_serving(home: Home, pair: str, mode: str) -> Serving:
@@ -38,7 +111,32 @@ def load_serving(home: Home, pair: str, mode: str) -> Serving:
         WarehouseError: the pair has not been split.
         ArtifactError: a model is missing, or belongs to another split.
     """
+    warehouse = Warehouse.from_environment(home.warehouse)
+    outline = load_outline(warehouse, pair)
     if mode != "rating":
         raise SettingsError(f"{pair} cannot be served in the mode {mode!r}; there is: rating")
-    outline = load_outline(Warehouse.from_environment(home.warehouse), pair)
-    return Serving(load_target_items(home, pair, outline.vocabulary), outline.target_scale)
+    return _rating_serving(home, warehouse, outline)
+
+
+def _rating_serving(home: Home, warehouse: Warehouse, outline: Outline) -> Serving:
+    source, target = (load_model(home, outline.pair, side, outline.vocabulary) for side in ("source", "target"))
+    return Serving(
+        source=source_space(source),
+        personal=load_bridges(home, outline).personal,
+        target=target_items(target),
+        mean=target_user_vectors(target)[_target_users(warehouse, outline.pair)].mean(0, dtype=np.float64).astype("f4"),
+        scale=outline.target_scale,
+    )
+
+
+def _target_users(warehouse: Warehouse, pair: str) -> Index:
+    """Users whom the target model was trained on."""
+    with warehouse.read(SPLIT, pair) as connection:
+        query = "select user_index from split_users where cohort in ('bridge', 'target_only') order by user_index"
+        users: Index = connection.execute(query).fetchnumpy()["user_index"]
+    return users
+
+
+def _padded(table: AnyTable) -> AnyTable:
+    """The table with a row of zeros before the first."""
+    return np.pad(table, ((1, 0), (0, 0)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
 
 from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, save_model
 from ptupcdr_core.errors import SettingsError
@@ -18,7 +18,9 @@ from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.pair_data import Floats, PairData, load_pair, target_item_ids, user_ids
+from ptupcdr_core.pair_data import Floats, Index, PairData, load_outline, load_pair, user_ids
+from ptupcdr_core.people import people_of
+from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.top_items import top_items
@@ -146,29 +148,34 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
     held-out ratings, which the lists must be free to find.
     """
     warehouse = _warehouse(home)
-    ids = target_item_ids(warehouse, pair)
+    ids = Ids.of(warehouse, pair)
+    length = load_outline(warehouse, pair).history_length
     metrics = {"users": 0.0, "recommendations": 0.0}
     with warehouse.write(
         "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
     ) as connection:
         connection.execute(
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
-            "rank integer, item_id varchar, score float, made_by varchar)"
+            "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
+            "reason_weights float[])"
         )
-        for mode, users, vectors in _bridged_users(warehouse, pair):
+        for mode, users, indices, vectors in _bridged_users(warehouse, pair):
             serving = load_serving(home, pair, mode)
             metrics["users"] = max(metrics["users"], float(len(users)))
-            for start, items, scores in top_items(serving.target, vectors, settings.top_k):
-                block = users.slice(start, len(items))
-                rows = _recommendation_rows(pair, block, ids[items], serving.shown(scores))
+            for start, items, scores in small_blocks(top_items(serving.target, vectors, settings.top_k)):
+                block = slice(start, start + len(items))
+                people = people_of(warehouse, pair, indices[block], length)
+                rows = recommendation_rows(users[block], people, serving, items, scores, ids)
                 connection.register("block", rows)
-                connection.execute("insert into recommendations select * from block")
+                connection.execute("insert into recommendations by name select * from block")
                 metrics["recommendations"] += len(rows)
     return StageReport(metrics)
 
 
-def _bridged_users(warehouse: Warehouse, pair: str) -> Iterator[tuple[str, pa.Table, Floats]]:
-    """Each mode's rows of ``bridged_embeddings`` without the embeddings, by user id; and those, (R, E) float32."""
+def _bridged_users(warehouse: Warehouse, pair: str) -> Iterator[tuple[str, pa.Table, Index, Floats]]:
+    """Of each mode: its R rows of ``bridged_embeddings`` by user, without the embeddings; (R,) their user indices; and
+    the embeddings, (R, E) float32."""
+    ids = pa.array(user_ids(warehouse, pair), pa.string())
     with warehouse.read("bridged_embeddings", pair) as connection:
         modes = connection.execute("select distinct mode from bridged_embeddings order by mode").fetchall()
         for (mode,) in modes:
@@ -176,7 +183,8 @@ def _bridged_users(warehouse: Warehouse, pair: str) -> Iterator[tuple[str, pa.Ta
             users: pa.Table = connection.sql(query, params=[mode]).to_arrow_table()
             embeddings = users["embedding"].combine_chunks()
             vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
-            yield mode, users.drop_columns("embedding"), vectors
+            indices = pc.index_in(users["user_id"], value_set=ids).to_numpy().astype(np.int32)
+            yield mode, users.drop_columns("embedding"), indices, vectors
 
 
 class _Curves:
@@ -235,20 +243,3 @@ def _mae_by_slice(slices: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
 
 def _constant(value: str, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), count)
-
-
-def _recommendation_rows(pair: str, users: pa.Table, items: NDArray[np.object_], scores: Floats) -> pa.Table:
-    count, k = items.shape
-    repeated = {
-        name: users[name].take(pa.array(np.repeat(np.arange(count), k))) for name in ("user_id", "cohort", "mode")
-    }
-    return pa.table(
-        {
-            "pair": _constant(pair, count * k),
-            **repeated,
-            "rank": pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), count)),
-            "item_id": pa.array(items.ravel(), pa.string()),
-            "score": pa.array(scores.ravel()),
-            "made_by": users["made_by"].take(pa.array(np.repeat(np.arange(count), k))),
-        }
-    )

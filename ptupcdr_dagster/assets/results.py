@@ -30,16 +30,16 @@ def cold_start_evaluation(
 
 
 @dg.asset(
-    deps=[domain_splits, target_model, bridged_embeddings],
+    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb"},
-    code_version="1",
+    code_version="2",
 )
 def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
-    """The best target items for every cold-start user, in order."""
+    """The best target items for every cold-start user, in order, and the source items that each rests on."""
     from ptupcdr_core.stages import recommend_cold_users
 
     with stage(context, settings, home) as current:

@@ -16,6 +16,8 @@ _COLD_USERS = (
     "where cohort in ('cold', 'test')) as cold"
 )
 
+_SPLIT_USERS = "read_duckdb('$split_file', table_name = 'split_users') as users"
+
 EMBEDDING_FACTS = (
     Fact(
         "embeddings_have_the_declared_columns",
@@ -139,6 +141,26 @@ EVALUATION_FACTS = (
 
 RECOMMENDATION_FACTS = (
     Fact(
+        "recommendations_have_the_declared_columns",
+        "The table has the columns that other programs read.",
+        (
+            has_columns(
+                "recommendations",
+                pair="VARCHAR",
+                user_id="VARCHAR",
+                cohort="VARCHAR",
+                mode="VARCHAR",
+                rank="INTEGER",
+                item_id="VARCHAR",
+                score="FLOAT",
+                made_by="VARCHAR",
+                bridged="BOOLEAN",
+                reasons="VARCHAR[]",
+                reason_weights="FLOAT[]",
+            ),
+        ),
+    ),
+    Fact(
         "every_cold_user_has_recommendations",
         "Each user of the cohorts cold and test has a list, ranked 1, 2, 3, … by falling score.",
         (
@@ -165,6 +187,40 @@ RECOMMENDATION_FACTS = (
             no_rows(
                 "select * from recommendations where item_id not in "
                 "(select item_id from read_duckdb('$split_file', table_name = 'split_target_items'))"
+            ),
+        ),
+    ),
+    Fact(
+        "recommended_items_are_unseen",
+        "Nobody is recommended an item that they rated in the target's training part. A test user's held-out ratings "
+        "are no part of it, so the list may find them; a cold user has rated nothing there.",
+        (
+            no_rows(
+                f"select user_id, item_id from recommendations join {_SPLIT_USERS} using (user_id) "
+                "join read_duckdb('$split_file', table_name = 'split_target_items') as items using (item_id) "
+                "semi join (from read_duckdb('$split_file', table_name = 'split_target_ratings') "
+                "where part = 'train') as rated using (user_index, item_index)"
+            ),
+        ),
+    ),
+    Fact(
+        "reasons_are_from_the_history",
+        "A recommendation names up to three source items of the user's own history, each with how much it raises the "
+        "score, most first; it says whether the personal bridge or a fallback made it.",
+        (
+            no_rows(
+                "select user_id, rank from recommendations where reasons is null or len(reasons) > 3 "
+                "or len(reasons) is distinct from len(reason_weights) "
+                "or list_reverse_sort(reason_weights) <> reason_weights "
+                "or not coalesce(list_min(reason_weights) > 0, len(reasons) = 0) "
+                "or bridged is distinct from (made_by = 'bridge')"
+            ),
+            no_rows(
+                "select user_id, reason from (select user_id, unnest(reasons) as reason from recommendations) as named "
+                f"left join (select user_id, item_id as reason, true as known from {_SPLIT_USERS} "
+                "join read_duckdb('$split_file', table_name = 'split_histories') as histories using (user_index) "
+                "join read_duckdb('$split_file', table_name = 'split_source_items') as items using (item_index)) "
+                "as own using (user_id, reason) where known is null"
             ),
         ),
     ),

@@ -71,11 +71,17 @@ def _results(warehouse: Warehouse) -> None:
             "sqrt(sum(squared_error) / sum(ratings)) as rmse from cold_start_errors group by all"
         )
     with warehouse.write("recommendations", PAIR) as connection:
-        items = split.replace("split_users", "split_target_items")
+        items, source_items, histories = (
+            split.replace("split_users", table)
+            for table in ("split_target_items", "split_source_items", "split_histories")
+        )
         connection.execute(
             "create table recommendations as select u.pair, user_id, cohort, 'rating' as mode, "
-            "item_index::integer as rank, item_id, 1 / item_index as score, 'bridge' as made_by "
-            f"from {split} as u, {items} as i where cohort in ('cold', 'test') and item_index <= 3"
+            "item_index::integer as rank, item_id, (1 / item_index)::float as score, 'bridge' as made_by, "
+            "true as bridged, [liked] as reasons, [0.1::float] as reason_weights "
+            f"from {split} as u, {items} as i, (select user_index, arg_max(item_id, position) as liked "
+            f"from {histories} join {source_items} using (item_index) group by all) as h "
+            "where cohort in ('cold', 'test') and item_index <= 3 and u.user_index = h.user_index"
         )
 
 
@@ -233,6 +239,18 @@ RECOMMENDATIONS = [
     ("update recommendations set score = 'nan' where rank = 3", {"every_cold_user_has_recommendations"}),
     ("update recommendations set item_id = 'books-00' where rank = 3", {"recommended_items_are_target_items"}),
     ("update recommendations set item_id = 'movies-00'", {"recommended_items_are_target_items"}),
+    (
+        "alter table recommendations drop reason_weights",
+        {"recommendations_have_the_declared_columns", "reasons_are_from_the_history"},
+    ),
+    ("update recommendations set bridged = false where rank = 1", {"reasons_are_from_the_history"}),
+    ("update recommendations set reasons = ['movies-00'] where rank = 1", {"reasons_are_from_the_history"}),
+    ("update recommendations set reasons = [] where rank = 1", {"reasons_are_from_the_history"}),
+    ("update recommendations set reason_weights = [-0.1] where rank = 1", {"reasons_are_from_the_history"}),
+    (
+        "update recommendations set reasons = reasons || reasons, reason_weights = [0.1, 0.2] where rank = 1",
+        {"reasons_are_from_the_history"},
+    ),
 ]
 
 
@@ -242,6 +260,14 @@ def test_recommendations(broken: Warehouse, statements: str, expected: set[str])
     tamper(file, statements or "select 1")
     split = str(broken.file("domain_splits", PAIR))
     assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=split) == expected
+
+
+def test_a_rating_that_was_trained_on_is_not_recommended(broken: Warehouse) -> None:
+    split = broken.file("domain_splits", PAIR)
+    tamper(split, "update split_target_ratings set part = 'train' where part = 'test' and item_index = 1")
+    file = broken.file("recommendations", PAIR)
+    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=str(split))
+    assert found == {"recommended_items_are_unseen"}
 
 
 BENCHMARK = [

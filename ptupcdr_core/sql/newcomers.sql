@@ -1,0 +1,59 @@
+-- given(user_id, item_id, rating, "timestamp": texts; place), split_source_items
+--   ->  faulty (rows that cannot be used), newcomers, newcomer_ratings, newcomer_histories.
+create temp table judged as
+with typed as (
+    select
+        *, try_cast(rating as double) as score,
+        coalesce(try_cast("timestamp" as double), epoch(try_cast("timestamp" as timestamptz))) as moment
+    from given
+)
+select
+    place, user_id, item_id, rating, "timestamp", score, moment,
+    case
+        when trim(coalesce(user_id, '')) = '' then 'user_id'
+        when trim(coalesce(item_id, '')) = '' then 'item_id'
+        when not coalesce(score between getvariable('low') and getvariable('high'), false) then 'rating'
+        when trim(coalesce("timestamp", '')) <> '' and not coalesce(isfinite(moment), false) then 'timestamp'
+    end as fault
+from typed;
+
+create temp table faulty as
+select
+    place, fault,
+    case fault when 'user_id' then user_id when 'item_id' then item_id when 'rating' then rating else "timestamp" end
+        as found
+from judged where fault is not null order by place limit 1;
+
+-- As cleaning does it: of a repeated (user, item) the latest by time, among equals the last.
+create temp table once as
+select user_id, item_id, score, moment, place, item_index
+from judged left join split_source_items using (item_id)
+qualify row_number() over (partition by user_id, item_id order by moment desc nulls last, place desc) = 1;
+
+create temp table newcomers as
+select row_number() over (order by user_id)::integer as person, user_id, known_items, unknown_items
+from (
+    select user_id, count(item_index) as known_items, count(item_id) - count(item_index) as unknown_items
+    from (select user_id, item_id, item_index from once union all select user_id, null, null from asked)
+    group by user_id
+);
+
+create temp table newcomer_ratings as
+select person, item_index, score::float as rating, moment, place
+from once join newcomers using (user_id)
+where item_index is not null;
+
+-- As the split does it: the last positive items, oldest first; by file order where there is no time.
+create temp table newcomer_histories as
+with positive as (
+    select
+        person, item_index, rating,
+        row_number() over (
+            partition by person order by moment desc nulls last, if(moment is null, place, null) desc, item_index desc
+        ) as age
+    from newcomer_ratings
+    where rating > getvariable('positive_above')
+)
+select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
+from positive
+where age <= getvariable('history_length');

@@ -1,0 +1,237 @@
+"""Folding people into a source space that was trained without them, in closed form.
+
+Calibrated: offset, spread and counts as in training; the factors are the ridge solution for the fixed item vectors,
+which is what a step of alternating least squares would give them. Published and honest: the reference's user
+embeddings have no closed form, they start from N(0, 1) and take gradient steps. Here a user is the ridge solution with
+penalty 1, the posterior mean under that very N(0, 1) and noise of one star; a DNN's linear layer is then applied.
+
+Shapes: R users, N ratings, M ratings that are left out, S source items, D embedding size, X coordinates of a source
+vector.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
+from ptupcdr_core.pair_data import Floats, Index, Ratings
+from ptupcdr_core.training.als import _factorize, _padded, _substitute, fold_in
+from ptupcdr_core.training.csr import compress
+from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
+
+Places = NDArray[np.int64]
+
+PRIOR_PENALTY = 1.0
+"""Of a published embedding: the variance of a rating around it, 1 star², over that of N(0, 1)."""
+
+
+class SourceSpace(Protocol):
+    """Where source users live, and how people find their place in it by their ratings."""
+
+    @property
+    def history_vectors(self) -> Floats:
+        """(S+1, D) what the meta network reads of an item."""
+
+    def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
+        """(R+1, X) float32 source vectors of users 1..R with these ratings."""
+
+    def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
+        """(M, X) float32: for each place among the ratings, its user's source vector as if that rating were not there.
+
+        Args:
+            ratings: ordered by user.
+            user_count: R.
+            places: (M,), those of a user together.
+        """
+
+
+def source_space(source: Model) -> SourceSpace:
+    """The space of a trained source model, of either setting."""
+    return CalibratedSpace(source) if isinstance(source, CalibratedModel) else ReferenceSpace(source)
+
+
+@dataclass(frozen=True)
+class CalibratedSpace:
+    """The calibrated source model's space."""
+
+    model: CalibratedModel
+
+    @cached_property
+    def history_vectors(self) -> Floats:
+        """(S+1, D)."""
+        return history_vectors(self.model)
+
+    @cached_property
+    def coordinates(self) -> SourceCoordinates:
+        """As training laid out its users."""
+        return SourceCoordinates.of(self.model)
+
+    def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
+        """(R+1, D+6), see ``SourceSpace``."""
+        beyond = self._beyond_items(ratings)
+        offset = damped_means(ratings.users, beyond, user_count)
+        residuals = beyond - offset[ratings.users]
+        rows = compress(ratings.users, ratings.items, residuals, user_count)
+        deviations = np.abs(residuals) - self.model.mean_deviation
+        people = replace(
+            self.model,
+            user_offset=offset,
+            user_spread=damped_means(ratings.users, deviations, user_count),
+            user_embedding=fold_in(rows, self.model.item_embedding, regularization=REGULARIZATION, weighted=False),
+            user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
+        )
+        return self.coordinates(people)
+
+    def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
+        """(M, D+6), see ``SourceSpace``."""
+        left = _leave_out(
+            ratings, self._beyond_items(ratings), self.model.item_embedding, user_count, places, REGULARIZATION, DAMPING
+        )
+        deviations = left.deviations - left.counts * self.model.mean_deviation
+        people = replace(
+            self.model,
+            user_offset=left.offsets,
+            user_spread=(deviations / (left.counts + np.float32(DAMPING))).astype(np.float32),
+            user_embedding=left.embeddings,
+            user_counts=left.counts,
+        )
+        return self.coordinates(people)
+
+    def _beyond_items(self, ratings: Ratings) -> Floats:
+        """(N,) what mean and item biases leave of each rating."""
+        return np.asarray(ratings.stars - self.model.mean - self.model.item_bias[ratings.items], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class ReferenceSpace:
+    """A published base model's space: X = D."""
+
+    model: BaseModel
+
+    @cached_property
+    def history_vectors(self) -> Floats:
+        """(S+1, D)."""
+        return history_vectors(self.model)
+
+    def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
+        """(R+1, D), see ``SourceSpace``."""
+        rows = compress(ratings.users, ratings.items, self._beyond_layer(ratings), user_count)
+        return self._user_vectors(fold_in(rows, self._read_by_users, regularization=PRIOR_PENALTY, weighted=False))
+
+    def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
+        """(M, D), see ``SourceSpace``."""
+        left = _leave_out(
+            ratings, self._beyond_layer(ratings), self._read_by_users, user_count, places, PRIOR_PENALTY, np.inf
+        )
+        return self._user_vectors(np.concatenate([np.zeros_like(left.embeddings[:1]), left.embeddings]))[1:]
+
+    @cached_property
+    def _read_by_users(self) -> Floats:
+        """(S+1, D) item vectors v' such that a score is u · v' and, for a DNN, what its layer's bias adds."""
+        items = self.model.item_vectors()
+        if self.model.weight is None or self.model.bias is None:
+            return items
+        return np.asarray(items @ self.model.weight, dtype=np.float32)
+
+    def _beyond_layer(self, ratings: Ratings) -> Floats:
+        if self.model.bias is None:
+            return ratings.stars
+        return np.asarray(ratings.stars - (self.model.item_vectors() @ self.model.bias)[ratings.items], np.float32)
+
+    def _user_vectors(self, embeddings: Floats) -> Floats:
+        return replace(self.model, user_embedding=embeddings).user_vectors()
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """Of each rating's user without it: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
+
+    embeddings: Floats
+    offsets: Floats
+    deviations: Floats
+    counts: Floats
+
+
+def _leave_out(
+    ratings: Ratings,
+    values: Floats,
+    vectors: Floats,
+    user_count: int,
+    places: Places,
+    regularization: float,
+    damping: float,
+) -> _LeftOut:
+    """Solve users again without one rating each, from one factorization a user (Sherman-Morrison).
+
+    Without rating j the offset is o = Σ values / (n - 1 + damping) over the others, and the embedding
+    (A - q_j q_jᵀ)⁻¹ Σ_{k≠j} (values_k - o) q_k with A = Σ q qᵀ + λ I.
+
+    Raises:
+        ValueError: the ratings are not ordered by user.
+    """
+    if (np.diff(ratings.users) < 0).any():
+        raise ValueError("ratings must be ordered by user")
+    rows = compress(ratings.users, ratings.items, values, user_count)
+    users = ratings.users[places]
+    embeddings = np.empty((len(places), vectors.shape[1]), np.float32)
+    sums = np.empty((2, len(places)), np.float32)
+    _solve_without(places, users, *rows[:3], _padded(vectors), regularization, damping, embeddings, sums)
+    counts = (np.diff(rows.offsets)[users] - 1).astype(np.float32)
+    return _LeftOut(embeddings, sums[0], sums[1], counts)
+
+
+@numba.njit(nogil=True, cache=True)
+def _solve_without(
+    places: Places,
+    users: Index,
+    offsets: Places,
+    columns: Index,
+    values: Floats,
+    vectors: Floats,
+    regularization: float,
+    damping: float,
+    embeddings: Floats,
+    sums: Floats,
+) -> None:
+    size, width = embeddings.shape[1], vectors.shape[1]
+    system, items, z = np.empty((size + 1, width)), np.empty((1, width)), np.empty((1, width))
+    total, solved = 0.0, -1
+    for m in range(len(places)):
+        user, place = users[m], places[m]
+        begin, end = offsets[user], offsets[user + 1]
+        if user != solved:
+            total, items[:], system[:] = 0.0, 0, 0
+            for i in range(size):
+                system[i, i] = regularization
+            for k in range(begin, end):
+                item = columns[k]
+                total += values[k]
+                for i in range(size):
+                    items[0, i] += vectors[item, i]
+                    system[size, i] += values[k] * vectors[item, i]
+                    for j in range(i, size):
+                        system[i, j] += vectors[item, i] * vectors[item, j]
+            _factorize(system)
+            _substitute(system, system, size)
+            _substitute(system, items, 0)
+            solved = user
+        offset = (total - values[place]) / (end - begin - 1 + damping)
+        z[0] = vectors[columns[place]]
+        _substitute(system, z, 0)
+        predicted, leverage = 0.0, 0.0
+        for i in range(size):
+            without = system[size, i] - offset * items[0, i] - (values[place] - offset) * z[0, i]
+            embeddings[m, i] = without
+            predicted += vectors[columns[place], i] * without
+            leverage += vectors[columns[place], i] * z[0, i]
+        for i in range(size):
+            embeddings[m, i] += predicted / (1 - leverage) * z[0, i]
+        deviation = -abs(values[place] - offset)
+        for k in range(begin, end):
+            deviation += abs(values[k] - offset)
+        sums[0, m], sums[1, m] = offset, deviation
