@@ -59,7 +59,9 @@ class MetaNetwork(nn.Module):
         """Create the layers with torch's default initial weights; ``start`` draws them from a seed."""
         super().__init__()
         self.embedding_size = embedding_size
-        self.form = BridgeForm(form, source_size or embedding_size, target_size or embedding_size, rank)
+        self.form = BridgeForm(
+            form, source_size or embedding_size, target_size or embedding_size, rank if form == "low_rank" else 0
+        )
         self.attention_kind = attention
         self.attention_hidden = nn.Linear(embedding_size, embedding_size)
         self.attention_out = nn.Linear(embedding_size, 1, bias=False)
@@ -105,12 +107,17 @@ class MetaNetwork(nn.Module):
         """
         importance = self.attention_out(torch.relu(self.attention_hidden(history_vectors))).squeeze(-1)
         if self.attention_signal is not None:
-            importance = importance + self.attention_signal * self._signal(mask, stars)
+            importance = importance + self.attention_signal * self.signal(mask, stars)
         return torch.softmax(importance.masked_fill(~mask, -torch.inf), dim=-1)
 
-    def _signal(self, mask: Tensor, stars: Tensor | None) -> Tensor:
-        """(B, L): stars above the mean of the user's history, or minus the logarithm of the place from the end."""
-        lengths = mask.sum(-1, keepdim=True)
+    def signal(self, mask: Tensor, stars: Tensor | None) -> Tensor:
+        """Return (B, L): stars above the mean of the user's history, or minus the logarithm of the place from the end.
+
+        Args:
+            mask: as for ``attention``; a row without items has signals without meaning.
+            stars: as for ``attention``.
+        """
+        lengths = mask.sum(-1, keepdim=True).clamp(min=1)
         if self.attention_kind == "timed":
             return -torch.log((lengths - torch.arange(mask.shape[-1], device=mask.device)).clamp(min=1).float())
         if stars is None:

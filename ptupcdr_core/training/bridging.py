@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 
 from ptupcdr_core.artifacts import Tensors
+from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
-from ptupcdr_core.models.layers import seeded
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Attention, BridgeFormName, Settings
 from ptupcdr_core.training.closed_form import fit_common_bridge, fit_mapping, start_personal_bridge
 from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
 from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
@@ -26,6 +26,7 @@ TUNING_RATE = 3e-4
 """Step size from the calibrated start, which is near an optimum already; larger ones left it on every pair tried."""
 TUNING_BATCH = 512
 TUNING_PATIENCE = 3
+FORM, ATTENTION = "personal.form", "personal.attention"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Bridges:
         ]
 
     def tensors(self) -> Tensors:
-        """Return all weights by name, as a checkpoint stores them."""
+        """Return all weights by name, as a checkpoint stores them, and the network's form and attention as text."""
         network = {f"network.{name}": weight.numpy() for name, weight in self.personal.network.state_dict().items()}
         common = {} if self.common is None else {"common": self.common.matrix}
         return {
@@ -62,25 +63,55 @@ class Bridges:
             "personal.common": self.personal.common,
             "personal.fallback": self.personal.fallback,
             "personal.strength": np.array([self.personal.strength], np.float32),
+            FORM: np.frombuffer(self.personal.network.form.name.encode(), np.uint8),
+            ATTENTION: np.frombuffer(self.personal.network.attention_kind.encode(), np.uint8),
             **common,
             **network,
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], chosen: dict[str, float]) -> Self:
-        """Make the bridges that ``tensors()`` described."""
-        weights = {
-            name.removeprefix("network."): torch.from_numpy(tensor)
-            for name, tensor in tensors.items()
-            if name.startswith("network.")
-        }
-        hidden, size = weights["decoder_hidden.weight"].shape
+        """Make the bridges that ``tensors()`` described.
+
+        Raises:
+            ArtifactError: the network's form or attention is unknown, or its weights are not of that form.
+        """
         common = tensors["personal.common"]
-        network = MetaNetwork(size, hidden, *common.shape)
-        network.load_state_dict(weights)
+        network = _network_of(tensors, common.shape)
         personal = PersonalBridge(network, common, float(tensors["personal.strength"][0]), tensors["personal.fallback"])
         shared = CommonBridge(tensors["common"]) if "common" in tensors else None
         return cls(CommonBridge(tensors["emcdr"]), shared, personal, chosen)
+
+
+def _network_of(tensors: Mapping[str, Any], shape: tuple[int, int]) -> MetaNetwork:
+    weights = {
+        name.removeprefix("network."): torch.from_numpy(tensor)
+        for name, tensor in tensors.items()
+        if name.startswith("network.")
+    }
+    form: BridgeFormName = _one_of(tensors, FORM, get_args(BridgeFormName))
+    attention: Attention = _one_of(tensors, ATTENTION, get_args(Attention))
+    hidden, size = weights["decoder_hidden.weight"].shape
+    rank = len(weights["decoder_out.bias"]) // sum(shape)
+    try:
+        network = MetaNetwork(size, hidden, *shape, form=form, rank=rank, attention=attention)
+        network.load_state_dict(weights)
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"meta network: the weights are not those of {form} bridges {shape[0]} by {shape[1]} with attention to "
+            f"{attention} ({error}); materialize meta_network again"
+        ) from error
+    return network
+
+
+def _one_of(tensors: Mapping[str, Any], name: str, known: tuple[Any, ...]) -> Any:
+    """A text among the tensors, which must be a known one."""
+    told = bytes(tensors.get(name, b"")).decode(errors="replace")
+    if told not in known:
+        raise ArtifactError(
+            f"meta network: {name} is {told!r}, not one of {', '.join(known)}; materialize meta_network again"
+        )
+    return told
 
 
 def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
@@ -123,13 +154,14 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
 
     Args:
         task: the pair's frozen vectors and training rows.
-        settings: epochs, batch size, learning rate, hidden size and seed are used.
-        fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one.
+        settings: epochs, batch size, learning rate, hidden size, seed, and what is said of the bridges are used.
+        fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one; where bridges
+            are residual, also what everybody's correction is added to.
     """
-    network = MetaNetwork(task.history_vectors.shape[1], settings.meta_hidden_size, *task.prior.shape)
+    common = fallback if settings.residual else task.prior
     return meta_network_epochs(
         task,
-        PersonalBridge(seeded(network, settings.seed), task.prior, 1.0, fallback),
+        PersonalBridge(start_network(task, settings, at_zero=settings.residual), common, 1.0, fallback),
         epochs=settings.epochs,
         batch_size=settings.meta_batch_size,
         learning_rate=settings.learning_rate,
@@ -137,12 +169,25 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
     )
 
 
+def start_network(task: BridgeTask, settings: Settings, *, at_zero: bool = False) -> MetaNetwork:
+    """The settings' meta network for a pair, before training; ``at_zero`` as for ``MetaNetwork.start``."""
+    network = MetaNetwork(
+        task.history_vectors.shape[1],
+        settings.meta_hidden_size,
+        *task.prior.shape,
+        form=settings.bridge_form,
+        rank=settings.bridge_rank,
+        attention=settings.attention,
+    )
+    return network.start(settings.seed, at_zero=at_zero)
+
+
 def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
     moments = user_moments(task.rows)
     emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed)
     common, common_fit = fit_common_bridge(task, moments, seed=settings.seed)
     personal, personal_fit = start_personal_bridge(
-        task, moments, common, hidden_size=settings.meta_hidden_size, seed=settings.seed
+        task, moments, common, start_network(task, settings), seed=settings.seed
     )
     epoch = 0
     if np.isfinite(personal_fit.penalty):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
-from ptupcdr_core.models.layers import seeded
+from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
 from ptupcdr_core.training.ridge import RidgeFit, UserMoments, fit_regression, fit_ridge
@@ -106,18 +106,36 @@ def fit_mapping(task: BridgeTask, *, seed: int) -> tuple[CommonBridge, RidgeFit]
 
 
 def start_personal_bridge(
-    task: BridgeTask, moments: UserMoments, common: CommonBridge, *, hidden_size: int, seed: int
+    task: BridgeTask, moments: UserMoments, common: CommonBridge, network: MetaNetwork, *, seed: int
 ) -> tuple[PersonalBridge, RidgeFit]:
-    """A personal bridge around the common one, its meta network started in closed form."""
+    """A personal bridge around the common one, its meta network started in closed form.
+
+    Diagonal bridges are fitted as such; those of low rank are the nearest to the full ones that were fitted.
+
+    Args:
+        task: the pair's frozen vectors and rows.
+        moments: of the rows.
+        common: what everybody's correction is added to.
+        network: of the wanted sizes and form; changed in place.
+        seed: deals the users to the ridge's folds.
+    """
     vectors = task.source_vectors[moments.users]
     told = task.has_history(moments.users)
-    gate = _gate(mean_histories(task, moments.users[told]), hidden_size, task.prior.size)
+    gate = _gate(mean_histories(task, moments.users[told]), network.decoder_hidden.out_features, task.prior.size)
     z = (mean_histories(task, moments.users) - gate.center) @ gate.directions * told[:, None]
     features = (z[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
     rest = moments.beyond(vectors @ common.matrix)
-    fit = earned(fit_ridge(features, rest, PERSONAL_PENALTIES, seed=seed, leading=leading), PERSONAL_EARNED)
-    network = seeded(MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape), seed)
+    scales = [np.tile(np.eye(*task.prior.shape, dtype=np.float32), (z.shape[1], 1))]
+    ridge = fit_ridge(
+        features,
+        rest,
+        PERSONAL_PENALTIES,
+        seed=seed,
+        leading=leading,
+        scales=scales if network.form.name == "diagonal" else (),
+    )
+    fit = earned(ridge, PERSONAL_EARNED)
     _write(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
     return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit
 
@@ -144,9 +162,10 @@ def _gate(means: Floats, hidden_size: int, bridge_size: int) -> Gate:
 
 
 def _write(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
-    """Make the network's output Σ_k z_k matrices_k, (K, X, Y)."""
+    """Make the network's output Σ_k z_k matrices_k, (K, X, Y), or the nearest to it of its form."""
     count = len(matrices)
-    towards, out = torch.from_numpy(gate.directions.T), torch.from_numpy(matrices.reshape(count, -1).T)
+    steered, fixed = (torch.from_numpy(part) for part in _outputs(network.form, matrices))
+    towards, out = torch.from_numpy(gate.directions.T), steered.T
     offset: Tensor = -towards @ torch.from_numpy(gate.center)
     with torch.no_grad():
         network.attention_out.weight.zero_()
@@ -154,4 +173,21 @@ def _write(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
         network.decoder_hidden.bias[: 2 * count] = torch.cat([offset, -offset])
         network.decoder_out.weight.zero_()
         network.decoder_out.weight[:, : 2 * count] = torch.cat([out, -out], 1)
-        network.decoder_out.bias.zero_()
+        network.decoder_out.bias[:] = fixed
+
+
+def _outputs(form: BridgeForm, matrices: Floats) -> tuple[Floats, Floats]:
+    """(K, O) and (O,): the numbers that stand for matrices (K, X, Y), and those that all of them share.
+
+    Of a low rank, B is shared: the r directions of the target that the matrices together speak of most.
+    """
+    count, fixed = len(matrices), np.zeros(form.outputs, np.float32)
+    if form.name == "full":
+        return matrices.reshape(count, -1), fixed
+    if form.name == "diagonal":
+        return np.diagonal(matrices, axis1=1, axis2=2).copy(), fixed
+    target = np.linalg.svd(matrices.reshape(-1, form.target_size), full_matrices=False)[2][: form.rank]
+    steered, ends = np.zeros((count, form.outputs), np.float32), form.source_size * form.rank
+    steered[:, :ends] = (matrices @ target.T).reshape(count, -1)
+    fixed[ends:] = target.reshape(-1)
+    return steered, fixed

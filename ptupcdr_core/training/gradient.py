@@ -1,7 +1,14 @@
 """Bridges by gradient steps: the meta network (task-oriented) and a common mapping (mapping-oriented).
 
-The meta network is the slowest part of a benchmark. 50,000 rating rows of 1,100 users in batches of 128, an epoch on
-one core: 1.8 s with torch's autograd, 0.17 s with the compiled loop of ``training.meta_kernels``.
+The meta network is the slowest part of a benchmark, so ``training.meta_kernels`` trains it in a compiled loop. Seconds
+an epoch of 50,000 rating rows of 1,100 users in batches of 128, on one core (torch's autograd in brackets; both on a
+busy machine):
+
+| D | full | low rank 4 | diagonal |
+| --- | --- | --- | --- |
+| 10 | 0.14 (3.8) | 0.11 (1.9) | 0.10 (2.5) |
+| 32 | 0.52 (3.2) | 0.46 (2.7) | |
+| 128 | 10 (15) | 2.9 (3.6) | 3.6 (2.9) |
 
 Shapes: B batch, L history length, X by Y the bridge.
 """
@@ -16,6 +23,7 @@ from torch import Tensor, nn
 
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
 from ptupcdr_core.models.layers import AnyModule, seeded
+from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.meta_adam import MetaAdam
@@ -37,7 +45,7 @@ def meta_network_epochs(
     penalty: float = 0.0,
     start_counts: bool = False,
 ) -> Iterator[Epoch[PersonalBridge]]:
-    """Train a bridge's meta network on the bridge users' ratings.
+    """Train a bridge's meta network, of any form and attention, on the bridge users' ratings.
 
     The loss is task-oriented: mean (t - û · v)² over rating rows (the paper's equation of the task-oriented
     optimization), plus penalty / N · |W|² for a row's personal matrix, so that a user's correction must be earned.
@@ -70,11 +78,20 @@ def meta_network_epochs(
         np.ascontiguousarray(task.history_vectors, np.float32),
         np.ascontiguousarray(task.source_vectors, np.float32),
         np.ascontiguousarray(task.rows.vectors, np.float32),
+        _signals(bridge.network, task),
     )
     state = MetaAdam.start(bridge.network)
     for number in range(1, epochs + 1):
         loss = state.epoch(rows, rng.permutation(len(told)), batch_size, learning_rate, penalty / len(told))
         yield Epoch(number, replace(bridge, network=state.network()), {"training_loss": loss})
+
+
+def _signals(network: MetaNetwork, task: BridgeTask) -> Floats:
+    """(U+1, L) what is said of each position beside its item, (0, 0) where nothing."""
+    if network.attention_signal is None:
+        return np.zeros((0, 0), np.float32)
+    signals: Floats = network.signal(torch.from_numpy(task.histories > 0), torch.from_numpy(task.history_stars)).numpy()
+    return signals
 
 
 def mapping_epochs(

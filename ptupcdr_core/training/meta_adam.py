@@ -1,7 +1,5 @@
 """Training a meta network by minibatch Adam: a torch module in, its compiled training, torch modules out.
 
-For the network as published: full bridges, attention by item vectors alone.
-
 Shapes: D embedding size, H hidden units, X by Y the bridge.
 """
 
@@ -12,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
-from ptupcdr_core.training.meta_kernels import Rows, Weights, train
+from ptupcdr_core.settings import Attention
+from ptupcdr_core.training.meta_kernels import DIAGONAL, FULL, LOW_RANK, Rows, Weights, train
 
 TORCH_NAMES = {
     "attention": "attention_hidden.weight",
@@ -24,9 +24,11 @@ TORCH_NAMES = {
     "hidden_bias": "decoder_hidden.bias",
     "out": "decoder_out.weight",
     "out_bias": "decoder_out.bias",
+    "signal": "attention_signal",
 }
 TURNED = ("hidden", "out")
 """Stored input by output here, output by input in torch."""
+FORMS = {"full": FULL, "low_rank": LOW_RANK, "diagonal": DIAGONAL}
 
 
 @dataclass
@@ -34,7 +36,8 @@ class MetaAdam:
     """A meta network in training: weights, gradients and both moments of Adam.
 
     Args:
-        bridge_shape: (X, Y).
+        form: of the bridges.
+        attention_kind: what attention looks at.
         weights: changed by every epoch, as are the others.
         gradients: zeros between epochs.
         first: first moments.
@@ -42,7 +45,8 @@ class MetaAdam:
         steps: made so far.
     """
 
-    bridge_shape: tuple[int, int]
+    form: BridgeForm
+    attention_kind: Attention
     weights: Weights
     gradients: Weights
     first: Weights
@@ -52,20 +56,29 @@ class MetaAdam:
     @classmethod
     def start(cls, network: MetaNetwork) -> Self:
         """Copy a network's weights and set the moments to zero."""
-        state = network.state_dict()
+        state = {"attention_signal": torch.empty(0), **network.state_dict()}
         weights = Weights(**{ours: _ours(ours, state[theirs].numpy()) for ours, theirs in TORCH_NAMES.items()})
         gradients, first, second = (Weights(*(np.zeros_like(array) for array in weights)) for _ in range(3))
-        return cls((network.form.source_size, network.form.target_size), weights, gradients, first, second)
+        return cls(network.form, network.attention_kind, weights, gradients, first, second)
 
     def network(self) -> MetaNetwork:
         """Return a network with a copy of the weights as they stand."""
         size, hidden = self.weights.hidden.shape
-        network = MetaNetwork(size, hidden, *self.bridge_shape)
+        network = MetaNetwork(
+            size,
+            hidden,
+            self.form.source_size,
+            self.form.target_size,
+            form=self.form.name,
+            rank=self.form.rank,
+            attention=self.attention_kind,
+        )
         own = network.state_dict()
         network.load_state_dict(
             {
                 theirs: torch.from_numpy(_theirs(ours, getattr(self.weights, ours))).reshape(own[theirs].shape)
                 for ours, theirs in TORCH_NAMES.items()
+                if theirs in own
             }
         )
         return network
@@ -87,7 +100,7 @@ class MetaAdam:
         """
         total: float = train(
             self.weights, self.gradients, self.first, self.second, self.steps, rows, order, batch_size,
-            learning_rate, penalty,
+            learning_rate, penalty, FORMS[self.form.name], self.form.rank,
         )  # fmt: skip
         self.steps += -(-len(order) // batch_size)
         return total / len(order)

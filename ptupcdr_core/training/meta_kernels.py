@@ -5,7 +5,7 @@ and measured times; the tests hold a loop in torch against this one). Each user 
 ratings it has there, only real history positions are, and hidden units that are off are skipped.
 
 Shapes: B batch, R distinct users of a batch, P their history positions together, D embedding size, H hidden units,
-X by Y the bridge, L history length.
+X by Y the bridge, r its rank, O numbers written for a user (``models.forms``), L history length.
 """
 
 from typing import NamedTuple
@@ -27,8 +27,9 @@ class Weights(NamedTuple):
         importance: (1, D).
         hidden: (D, H), input by output.
         hidden_bias: (1, H).
-        out: (H, X·Y), input by output.
-        out_bias: (1, X·Y).
+        out: (H, O), input by output.
+        out_bias: (1, O).
+        signal: (1, 1), of a position's further signal; (1, 0) where attention is to item vectors alone.
     """
 
     attention: Floats
@@ -38,10 +39,14 @@ class Weights(NamedTuple):
     hidden_bias: Floats
     out: Floats
     out_bias: Floats
+    signal: Floats
 
 
 class Rows(NamedTuple):
-    """The task-oriented rows and what they point into; see ``training.task.BridgeTask``."""
+    """The task-oriented rows and what they point into; see ``training.task.BridgeTask``.
+
+    ``signals`` (U+1, L) is what ``MetaNetwork.signal`` says of each position, (0, 0) where nothing.
+    """
 
     users: Index
     pick: NDArray[np.integer]
@@ -50,6 +55,10 @@ class Rows(NamedTuple):
     history_vectors: Floats
     source_vectors: Floats
     item_vectors: Floats
+    signals: Floats
+
+
+FULL, LOW_RANK, DIAGONAL = 0, 1, 2
 
 
 @numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
@@ -135,10 +144,87 @@ def _adam(weights: Floats, gradients: Floats, first: Floats, second: Floats, ste
             g[k] = 0
 
 
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+def _carry(form: int, rank: int, written: Floats, vector: Floats, inner: Floats, bridged: Floats) -> None:
+    """Add u W to ``bridged``; of a low rank, keep u A in ``inner``."""
+    X, Y = len(vector), len(bridged)
+    if form == FULL:
+        for x in range(X):
+            _add_scaled(bridged, vector[x], written[x * Y : (x + 1) * Y])
+    elif form == LOW_RANK:
+        inner[:] = 0
+        for x in range(X):
+            _add_scaled(inner, vector[x], written[x * rank : (x + 1) * rank])
+        for k in range(rank):
+            _add_scaled(bridged, inner[k], written[X * rank + k * Y : X * rank + (k + 1) * Y])
+    else:
+        for k in range(len(written)):
+            bridged[k] += vector[k] * written[k]
+
+
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+def _carry_backward(
+    form: int, rank: int, written: Floats, vector: Floats, inner: Floats, slope: Floats, shrink: np.float32,
+    written_slope: Floats,
+) -> None:  # fmt: skip
+    """Write the slopes of what was written, from those of u W; ``shrink`` times W is added to the slopes of W."""
+    X, Y = len(vector), len(slope)
+    if form == FULL:
+        for x in range(X):
+            for y in range(Y):
+                z = x * Y + y
+                written_slope[z] = vector[x] * slope[y] + shrink * written[z]
+    elif form == LOW_RANK:
+        ends = X * rank
+        for k in range(rank):
+            start = ends + k * Y
+            written_slope[start : start + Y] = 0
+            _add_scaled(written_slope[start : start + Y], inner[k], slope)
+            through = _dot(slope, written[start : start + Y])
+            for x in range(X):
+                written_slope[x * rank + k] = vector[x] * through
+        if shrink > 0:
+            for k in range(rank):
+                for j in range(rank):
+                    left, right = _products(rank, written, X, Y, k, j)
+                    _add_scaled(
+                        written_slope[ends + k * Y : ends + (k + 1) * Y],
+                        shrink * left,
+                        written[ends + j * Y : ends + (j + 1) * Y],
+                    )
+                    for x in range(X):
+                        written_slope[x * rank + k] += shrink * right * written[x * rank + j]
+    else:
+        for k in range(len(written)):
+            written_slope[k] = vector[k] * slope[k] + shrink * written[k]
+
+
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+def _products(rank: int, written: Floats, X: int, Y: int, k: int, j: int) -> tuple[np.float32, np.float32]:
+    """Entry (k, j) of Aᵀ A and of B Bᵀ."""
+    left, ends = np.float32(0), X * rank
+    for x in range(X):
+        left += written[x * rank + k] * written[x * rank + j]
+    return left, _dot(written[ends + k * Y : ends + (k + 1) * Y], written[ends + j * Y : ends + (j + 1) * Y])
+
+
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+def _squares(form: int, rank: int, written: Floats, X: int, Y: int) -> np.float32:
+    """|W|²."""
+    if form != LOW_RANK:
+        return _dot(written, written)
+    total = np.float32(0)
+    for k in range(rank):
+        for j in range(rank):
+            left, right = _products(rank, written, X, Y, k, j)
+            total += left * right
+    return total
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
 def train(
     weights: Weights, gradients: Weights, first: Weights, second: Weights, steps: int, rows: Rows,
-    order: NDArray[np.int64], batch_size: int, learning_rate: float, penalty: float,
+    order: NDArray[np.int64], batch_size: int, learning_rate: float, penalty: float, form: int, rank: int,
 ) -> float:  # fmt: skip
     """Pass once over the rows in ``order``; return the sum over rows of squared error plus penalty · |W|².
 
@@ -153,8 +239,10 @@ def train(
         batch_size: B.
         learning_rate: Adam's.
         penalty: of each row's squared bridge, in the mean of a batch.
+        form: FULL, LOW_RANK or DIAGONAL.
+        rank: r, of a low rank.
     """
-    D, H, XY = weights.attention.shape[0], weights.hidden.shape[1], weights.out.shape[1]
+    D, H, outputs = weights.attention.shape[0], weights.hidden.shape[1], weights.out.shape[1]
     X, Y = rows.source_vectors.shape[1], rows.item_vectors.shape[1]
     most = min(batch_size, len(order))
     positions = most * rows.histories.shape[1]
@@ -163,7 +251,9 @@ def train(
     users, counts, slots = np.empty(most, np.int32), np.empty(most, np.float32), np.empty(most, np.int32)
     slot_of = np.full(len(rows.histories), -1, np.int32)
     profile, units = np.empty((most, D), np.float32), np.empty((most, H), np.float32)
-    bridge, bridge_slope = np.empty((most, XY), np.float32), np.empty(XY, np.float32)
+    written, written_slope = np.empty((most, outputs), np.float32), np.empty(outputs, np.float32)
+    inner, signal = np.empty((most, rank), np.float32), np.empty(positions, np.float32)
+    signalled = weights.signal.shape[1] > 0
     bridged, bridged_slope = np.empty((most, Y), np.float32), np.empty((most, Y), np.float32)
     profile_slope = np.empty(D, np.float32)
     loss = 0.0
@@ -182,13 +272,17 @@ def train(
                         break
                     for d in range(D):
                         position[d, P] = rows.history_vectors[item, d]
+                    if signalled:
+                        signal[P] = rows.signals[user, place]
                     P += 1
                 R += 1
             slots[k - begin] = slot_of[user]
             counts[slot_of[user]] += 1
         starts[R] = P
-        # Forward: attention, profile, hidden units, bridge, bridged embedding.
+        # Forward: attention, profile, hidden units, what they write, bridged embedding.
         _attend(weights, position, attended, attention, P)
+        if signalled:
+            _add_scaled(attention[:P], weights.signal[0, 0], signal[:P])
         bridged[:R], bridged_slope[:R] = 0, 0
         for r in range(R):
             slot_of[users[r]] = -1
@@ -198,12 +292,11 @@ def train(
             units[r] = weights.hidden_bias[0]
             for d in range(D):
                 _add_scaled(units[r], profile[r, d], weights.hidden[d])
-            bridge[r] = weights.out_bias[0]
+            written[r] = weights.out_bias[0]
             for h in range(H):
                 if units[r, h] > 0:
-                    _add_scaled(bridge[r], units[r, h], weights.out[h])
-            for x in range(X):
-                _add_scaled(bridged[r], rows.source_vectors[users[r], x], bridge[r, x * Y : (x + 1) * Y])
+                    _add_scaled(written[r], units[r, h], weights.out[h])
+            _carry(form, rank, written[r], rows.source_vectors[users[r]], inner[r], bridged[r])
         for k in range(begin, end):
             row, slot = order[k], slots[k - begin]
             vector = rows.item_vectors[rows.pick[row]]
@@ -214,19 +307,17 @@ def train(
         for r in range(R):
             weight = np.float32(penalty) * counts[r]
             if weight > 0:
-                loss += weight * _dot(bridge[r], bridge[r])
-            for x in range(X):
-                for y in range(Y):
-                    z = x * Y + y
-                    bridge_slope[z] = (
-                        rows.source_vectors[users[r], x] * bridged_slope[r, y] + scale * weight * bridge[r, z]
-                    )
-            _add_scaled(gradients.out_bias[0], np.float32(1), bridge_slope)
+                loss += weight * _squares(form, rank, written[r], X, Y)
+            _carry_backward(
+                form, rank, written[r], rows.source_vectors[users[r]], inner[r], bridged_slope[r], scale * weight,
+                written_slope,
+            )  # fmt: skip
+            _add_scaled(gradients.out_bias[0], np.float32(1), written_slope)
             profile_slope[:] = 0
             for h in range(H):
                 if units[r, h] > 0:
-                    _add_scaled(gradients.out[h], units[r, h], bridge_slope)
-                    slope = _dot(bridge_slope, weights.out[h])
+                    _add_scaled(gradients.out[h], units[r, h], written_slope)
+                    slope = _dot(written_slope, weights.out[h])
                     gradients.hidden_bias[0, h] += slope
                     for d in range(D):
                         gradients.hidden[d, h] += slope * profile[r, d]
@@ -238,6 +329,8 @@ def train(
                 for d in range(D):
                     said += profile_slope[d] * position[d, p]
                 attention[p] *= said - mean
+        if signalled:
+            gradients.signal[0, 0] += _dot(attention[:P], signal[:P])
         _attend_backward(weights, gradients, position, attended, attention, P)
         steps += 1
         _adam(weights.attention, gradients.attention, first.attention, second.attention, steps, learning_rate)
@@ -248,4 +341,5 @@ def train(
         _adam(weights.hidden_bias, gradients.hidden_bias, first.hidden_bias, second.hidden_bias, steps, learning_rate)
         _adam(weights.out, gradients.out, first.out, second.out, steps, learning_rate)
         _adam(weights.out_bias, gradients.out_bias, first.out_bias, second.out_bias, steps, learning_rate)
+        _adam(weights.signal, gradients.signal, first.signal, second.signal, steps, learning_rate)
     return loss

@@ -1,6 +1,7 @@
 """Bridges, and the personal bridge's start in closed form."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,11 @@ def test_mean_histories_leave_padding_out(task: BridgeTask) -> None:
 def start(task: BridgeTask, hidden_size: int = 50) -> PersonalBridge:
     moments = user_moments(task.rows)
     common, _ = fit_common_bridge(task, moments, seed=1)
-    return start_personal_bridge(task, moments, common, hidden_size=hidden_size, seed=1)[0]
+    return start_personal_bridge(task, moments, common, network(task, hidden_size), seed=1)[0]
+
+
+def network(task: BridgeTask, hidden_size: int = 50, **form: Any) -> MetaNetwork:
+    return MetaNetwork(task.history_vectors.shape[1], hidden_size, *task.prior.shape, **form).start(1)
 
 
 def planted_in_histories(task: BridgeTask) -> BridgeTask:
@@ -122,7 +127,7 @@ def test_the_start_written_into_the_network_is_the_ridge_it_was_fitted_as(
     monkeypatch.setattr(closed_form, "PERSONAL_PENALTIES", (10.0,))  # the usual ones are for thousands of rows
     planted = planted_in_histories(task)
     moments = user_moments(planted.rows)
-    bridge, fit = start_personal_bridge(planted, moments, CommonBridge(task.prior), hidden_size=hidden_size, seed=1)
+    bridge, fit = start_personal_bridge(planted, moments, CommonBridge(task.prior), network(task, hidden_size), seed=1)
     directions = len(fit.matrix) // task.prior.shape[0]
     assert directions == min(task.history_vectors.shape[1], hidden_size // 2)
     assert fit.features > 0
@@ -147,7 +152,7 @@ def test_a_start_without_histories_has_no_personal_part(task: BridgeTask) -> Non
     silent = replace(task, histories=np.zeros_like(task.histories))
     moments = user_moments(silent.rows)
     common, _ = fit_common_bridge(silent, moments, seed=1)
-    bridge, fit = start_personal_bridge(silent, moments, common, hidden_size=50, seed=1)
+    bridge, fit = start_personal_bridge(silent, moments, common, network(task), seed=1)
     assert fit.features == 0
     np.testing.assert_array_equal(bridge.embed(silent, EVERYBODY), common.embed(silent, EVERYBODY))
 

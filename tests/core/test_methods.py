@@ -16,7 +16,6 @@ from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.lacdr import ALIGNMENT, Autoencoders
 from ptupcdr_core.methods.method import Method, Needs
 from ptupcdr_core.methods.sscdr import _Sampler, neighbourhoods
-from ptupcdr_core.models.layers import seeded
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
 from ptupcdr_core.pair_data import PairData, Ratings
 from ptupcdr_core.settings import Settings
@@ -159,8 +158,10 @@ def test_lacdr_counts_what_a_user_has():
     assert loss.item() == pytest.approx((5 + 10 + (5 + 10 + ALIGNMENT * 3)) / 3, rel=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "penalty"), [((6, 6), 0.0), ((5, 7), 0.02)])
-def test_the_compiled_meta_training_is_torchs(shape, penalty):
+@pytest.mark.parametrize("attention", ["items", "rated", "timed"])
+@pytest.mark.parametrize("form", ["full", "low_rank", "diagonal"])
+@pytest.mark.parametrize(("shape", "penalty"), [((6, 6), 0.0), ((5, 7), 0.02), ((7, 5), 0.02)])
+def test_the_compiled_meta_training_is_torchs(shape, penalty, form, attention):
     rng = np.random.default_rng(3)
     users, items, length, size, batch = 12, 30, 5, 4, 16
     histories = rng.integers(1, items + 1, (users + 1, length)).astype(np.int32)
@@ -171,15 +172,23 @@ def test_the_compiled_meta_training_is_torchs(shape, penalty):
         rng.standard_normal(50).astype(np.float32), histories,
         rng.standard_normal((items + 1, size), dtype=np.float32),
         rng.standard_normal((users + 1, shape[0]), dtype=np.float32),
-        rng.standard_normal((20, shape[1]), dtype=np.float32),
+        rng.standard_normal((20, shape[1]), dtype=np.float32), np.zeros((0, 0), np.float32),
     )  # fmt: skip
-    network = seeded(MetaNetwork(size, 8, *shape), 5)
+    network = MetaNetwork(size, 8, *shape, form=form, rank=2, attention=attention).start(5)
+    stars = rng.choice([3.5, 4, 5], histories.shape).astype(np.float32)
+    if attention != "items":
+        torch.nn.init.constant_(network.attention_signal, 0.5)
+        rows = rows._replace(signals=network.signal(torch.from_numpy(histories > 0), torch.from_numpy(stars)).numpy())
     state, optimizer = MetaAdam.start(network), torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(3):
         order, total = rng.permutation(50), 0.0
         for chosen in np.split(order, range(batch, 50, batch)):
             items_of = histories[rows.users[chosen]]
-            bridges = network(torch.from_numpy(rows.history_vectors[items_of]), torch.from_numpy(items_of > 0))
+            bridges = network(
+                torch.from_numpy(rows.history_vectors[items_of]),
+                torch.from_numpy(items_of > 0),
+                torch.from_numpy(stars[rows.users[chosen]]),
+            )
             bridged = apply_bridges(torch.from_numpy(rows.source_vectors[rows.users[chosen]]), bridges)
             score = (bridged * torch.from_numpy(rows.item_vectors[rows.pick[chosen]])).sum(1)
             loss = (score - torch.from_numpy(rows.wanted[chosen])).square().mean()

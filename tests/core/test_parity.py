@@ -172,6 +172,7 @@ def test_compiled_meta_network_training(reference):
         source.item_embedding,
         np.ascontiguousarray(source.user_vectors()),
         np.ascontiguousarray(target.item_vectors()),
+        np.zeros((0, 0), np.float32),
     )
     losses = [state.epoch(rows, rows_of_step(step), BATCH, 0.01) for step in range(STEPS)]
     np.testing.assert_allclose(losses, reference["loss_ptupcdr"], rtol=1e-4)
