@@ -5,6 +5,7 @@ Index 0 is padding in every vocabulary; users and items count from 1.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import duckdb
 import numpy as np
@@ -105,7 +106,7 @@ class PairData:
 
 
 def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> PairData:
-    """Read one pair's split from the warehouse.
+    """One pair's split from the warehouse; its arrays are not to be written to.
 
     Args:
         warehouse: has the split.
@@ -115,6 +116,13 @@ def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> 
     Raises:
         WarehouseError: the pair has not been split yet.
     """
+    file = warehouse.require(SPLIT, pair).stat()
+    return _read_pair(warehouse, pair, test_ratings, (file.st_ino, file.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tuple[int, int]) -> PairData:
+    # The stages of a pair ask for the same split one after the other, so the last one read is kept.
     with warehouse.read(SPLIT, pair) as connection:
         summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
         sizes = [_largest(connection, *column) for column in _VOCABULARIES]
