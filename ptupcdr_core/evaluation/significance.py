@@ -8,6 +8,7 @@ Shapes: M methods, R users, S resamples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ CELL = ("pair", "setting", "mode", "beta", "base_model")
 Doubles = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairedErrors:
     """The errors of several methods on the same users.
 
@@ -90,10 +91,12 @@ def pair_errors(errors: pd.DataFrame) -> PairedErrors:
     )
 
 
+@lru_cache(maxsize=1)
 def bootstrap(errors: PairedErrors, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Doubles]:
     """(M, S) MAE and RMSE of every method on resampled users: R of them, drawn with replacement, whole.
 
-    All methods are measured on the same draws, so differences between them are paired.
+    All methods are measured on the same draws, so differences between them are paired. The last result is kept, since
+    comparisons in several ways ask for the same; it is not to be written to.
     """
     rng, users = np.random.default_rng(seed), len(errors.counts)
     block = max(1, BLOCK // users)

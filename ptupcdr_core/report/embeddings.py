@@ -14,8 +14,8 @@ from ptupcdr_core.report.facts import Facts
 from ptupcdr_core.report.style import style
 from ptupcdr_core.training.validation import Bridge
 
-MOST_USERS = 300
-"""Three points each: t-SNE lays out 900 in a second, and more are hard to tell apart."""
+MOST_USERS = 200
+"""Three points each: t-SNE lays out 600 in about a second, and more are hard to tell apart."""
 FEWEST_USERS = 5
 FEWEST_RATINGS = 5
 """Of a person with fewer, their own target embedding says little."""
