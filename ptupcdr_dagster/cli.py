@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -157,24 +158,40 @@ def evaluate(
 @app.command()
 def recommend(
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
-    user: Annotated[str, typer.Argument(metavar="USER", help="Id of a user who is new in the pair's target domain.")],
+    user: Annotated[
+        str | None, typer.Argument(metavar="USER", help="Id of a user who is new in the pair's target domain.")
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of USER: a file (.csv, .parquet, .jsonl) of source ratings of people who were not in "
+            "training; columns user_id, item_id, rating and, for their order, timestamp."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Recommend items of a pair's target domain to one cold-start user."""
+    """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
+
+    The reasons are the source items that raise a score most, and by how much.
+    """
+    if (user is None) == (history is None):
+        raise typer.BadParameter("expected either USER or --history FILE")
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        import pandas as pd
+        from ptupcdr_dagster.recommending import recommended_to_new, recommended_to_user
 
-        from ptupcdr_core.inference import recommend as recommend_items
-
-        found = recommend_items(Home.from_environment(), chosen.key, user, k)
-        rows = [{"rank": r.rank, "item_id": r.item_id, "score": r.score, "made_by": r.made_by} for r in found]
-        frame = pd.DataFrame(rows, columns=["rank", "item_id", "score", "made_by"])
+        home = Home.from_environment()
+        if history is None:
+            frame, title = recommended_to_user(home, chosen, str(user), k), f"{chosen.key}: for {user}"
+        else:
+            frame, note = recommended_to_new(home, chosen, history, k)
+            print(note, file=sys.stderr)
+            title = f"{chosen.key}: for the people of {history}"
         if as_json:
             _print_json(frame)
         else:
-            _print_frame(frame, f"{chosen.key}: for {user}")
+            _print_frame(frame.assign(reasons=frame["reasons"].map(_told)), title)
 
 
 @app.command()
@@ -240,6 +257,11 @@ def _print_frame(frame: "pd.DataFrame", title: str) -> None:
         cells = zip(frame.columns, row, strict=True)
         table.add_row(*[f"{value:.4f}" if name in MEASURES else str(value) for name, value in cells])
     _console().print(table)
+
+
+def _told(reasons: list[dict[str, Any]]) -> str:
+    """Reasons as one cell of a table."""
+    return ", ".join(f"{reason['item_id']} {reason['weight']:+.2f}" for reason in reasons)
 
 
 def _print_json(frame: "pd.DataFrame") -> None:

@@ -127,10 +127,46 @@ def test_recommend_prints_ranked_items(first: "subprocess.CompletedProcess[str]"
     rows = json.loads(done.stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3]
     assert len({row["item_id"] for row in rows}) == 3
+    assert all(
+        reason["weight"] > 0 and reason["item_id"].startswith("books-") for row in rows for reason in row["reasons"]
+    )
     unknown = project.run("recommend", "books__movies", "nobody")
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("ptupcdr: ")
     assert "nobody" in unknown.stderr
+
+
+def test_recommend_serves_people_who_were_not_in_training(
+    first: "subprocess.CompletedProcess[str]", project: Project, tmp_path: Path
+) -> None:
+    history = tmp_path / "new.csv"
+    history.write_text("user_id,item_id,rating\nann,books-02,5\nann,books-04,5\nann,lost,1\nbob,gone,4\n")
+    done = project.run("recommend", "books__movies", "--history", str(history), "-k", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["user_id"], row["rank"]) for row in rows] == [("ann", 1), ("ann", 2), ("bob", 1), ("bob", 2)]
+    assert [row["made_by"] for row in rows] == ["bridge", "bridge", "mean", "mean"]
+    assert "4 rated items of 2 people; 2 unknown in books, ignored; 1 of the people without a known item" in done.stderr
+    table = project.run("recommend", "books__movies", "--history", str(history), "-k", "1")
+    assert table.stdout.count("movies-") == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["user000", "--history", "new.csv"]])
+def test_recommend_wants_a_user_or_a_file(project: Project, arguments: list[str]) -> None:
+    done = project.run("recommend", "books__movies", *arguments)
+    assert done.returncode == 2
+    assert "either USER or --history FILE" in done.stderr
+
+
+def test_a_history_that_cannot_be_read_names_the_column(
+    first: "subprocess.CompletedProcess[str]", project: Project, tmp_path: Path
+) -> None:
+    history = tmp_path / "new.csv"
+    history.write_text("user_id,item_id,rating\nann,books-02,many\n")
+    done = project.run("recommend", "books__movies", "--history", str(history))
+    assert done.returncode == 1
+    assert f"ptupcdr: {history}: column rating, row 1: expected a number from 1 to 5" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", [["evaluate", "books__moves"], ["recommend", "books__moves", "user000"]])
