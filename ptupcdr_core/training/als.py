@@ -15,6 +15,7 @@ from ptupcdr_core.training.simd import LANES, LINE, add_scaled, aligned_zeros, p
 Doubles = NDArray[np.float64]
 
 AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
+GRAM_BLOCK = 65_536
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
 
@@ -31,9 +32,13 @@ def als(
     iterations: int,
     seed: int,
     weighted: bool = True,
+    unobserved_weight: float = 0.0,
     on_iteration: Callable[[int, Floats, Floats], None] | None = None,
 ) -> tuple[Floats, Floats]:
-    """Factorize residuals: minimize Σ (r - p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
+    """Factorize residuals: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
+
+    With α > 0 and ones for residuals this is implicit feedback (Hu et al. 2008, in the form of Rendle et al. 2022): every
+    pair of a user and an item that was not seen counts a little as "not taken". It costs one D×D matrix an iteration.
 
     Args:
         users: (N,) int32 in 1..U.
@@ -49,6 +54,7 @@ def als(
         on_iteration: told the number of every finished iteration and the vectors as they then are.
         weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
             else λ itself.
+        unobserved_weight: α ≥ 0.
 
     Returns:
         User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
@@ -63,14 +69,16 @@ def als(
     item_vectors = _padded(INITIAL_SCALE * initial)
     user_vectors = _padded(np.zeros((user_count + 1, size), np.float32))
     for iteration in range(1, iterations + 1):
-        _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted)
-        _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted)
+        _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted, unobserved_weight)
+        _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted, unobserved_weight)
         if on_iteration:
             on_iteration(iteration, user_vectors[:, :size], item_vectors[:, :size])
     return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
 
 
-def fold_in(rows: Csr, vectors: Floats, *, regularization: float, weighted: bool = True) -> Floats:
+def fold_in(
+    rows: Csr, vectors: Floats, *, regularization: float, weighted: bool = True, unobserved_weight: float = 0.0
+) -> Floats:
     """Solve one side for the other side's given vectors, for example new users for known items.
 
     Args:
@@ -78,6 +86,7 @@ def fold_in(rows: Csr, vectors: Floats, *, regularization: float, weighted: bool
         vectors: (columns, D) float32 of the other side.
         regularization: λ, > 0.
         weighted: as for ``als``.
+        unobserved_weight: as for ``als``.
 
     Returns:
         (R+1, D) float32; rows without ratings are zero.
@@ -87,7 +96,7 @@ def fold_in(rows: Csr, vectors: Floats, *, regularization: float, weighted: bool
     """
     require_rows("columns", rows.columns, len(vectors))
     solved = _padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
-    _solve(rows, _padded(vectors), solved, vectors.shape[1], regularization, weighted)
+    _solve(rows, _padded(vectors), solved, vectors.shape[1], regularization, weighted, unobserved_weight)
     return solved[:, : vectors.shape[1]].copy()
 
 
@@ -141,25 +150,40 @@ def _padded(vectors: Floats) -> Floats:
     return padded
 
 
-def _solve(rows: Csr, vectors: Floats, solved: Floats, size: int, regularization: float, weighted: bool) -> None:
+def _solve(
+    rows: Csr,
+    vectors: Floats,
+    solved: Floats,
+    size: int,
+    regularization: float,
+    weighted: bool,
+    unobserved_weight: float = 0.0,
+) -> None:
     """Fill ``solved`` with every row's ridge solution; both tables padded."""
+    base = np.zeros((size + 1, vectors.shape[1]))
+    if unobserved_weight:
+        # In blocks of rows, so that the doubles never need much memory.
+        for start in range(0, len(vectors), GRAM_BLOCK):
+            block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
+            base[:size] += unobserved_weight * (block[:, :size].T @ block)
     for_row_chunks(
         rows,
         lambda first, last: _solve_rows(
-            first, last, rows.offsets, rows.columns, rows.values, vectors, size, regularization, weighted, solved
+            first, last, rows.offsets, rows.columns, rows.values, vectors, base, regularization, weighted, solved
         ),
     )
 
 
 @numba.njit(nogil=True, forceinline=True)
 def _normal_equations(
-    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, ridge: float, system: Doubles
-) -> None:
-    """system[:D] = Σ x xᵀ + ridge I (upper triangle) and system[D] = Σ value x over the ratings begin..end."""
+    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
+    system: Doubles,
+) -> None:  # fmt: skip
+    """system = base + [Σ x xᵀ + ridge I (upper triangle), Σ value x (row D)] over the ratings begin..end."""
     size, width = system.shape[0] - 1, system.shape[1]
-    system[:] = 0
+    system[:] = base
     for i in range(size):
-        system[i, i] = ridge
+        system[i, i] += ridge
     for k in range(begin, end):
         column = columns[k]
         if k + AHEAD < len(columns):
@@ -206,19 +230,20 @@ def _solve_rows(
     columns: Integers,
     values: Floats,
     vectors: Floats,
-    size: int,
+    base: Doubles,
     regularization: float,
     weighted: bool,
     solved: Floats,
 ) -> None:
-    system = np.empty((size + 1, vectors.shape[1]))
+    system = np.empty_like(base)
+    size = len(base) - 1
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if begin == end:
             solved[row] = 0
             continue
         ridge = regularization * (end - begin if weighted else 1)
-        _normal_equations(begin, end, columns, values, vectors, ridge, system)
+        _normal_equations(begin, end, columns, values, vectors, base, ridge, system)
         _factorize(system)
         _substitute(system, system, size)
         for i in range(size):
@@ -239,13 +264,14 @@ def _leave_one_out(
     left_out: Floats,
 ) -> None:
     size, width = left_out.shape[1], vectors.shape[1]
-    system, z = np.empty((size + 1, width)), np.empty((1, width))
+    nothing = np.zeros((size + 1, width))
+    system, z = np.empty_like(nothing), np.empty((1, width))
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if end - begin < 2:
             continue
         ridge = regularization * (end - begin - 1 if weighted else 1)
-        _normal_equations(begin, end, columns, values, vectors, ridge, system)
+        _normal_equations(begin, end, columns, values, vectors, nothing, ridge, system)
         _factorize(system)
         _substitute(system, system, size)
         for k in range(begin, end):
