@@ -91,6 +91,9 @@ def validate_table(
     try:
         yield from _validate(batch, asset, facts, parameters or {})
     finally:
+        # Both have connections. One left open would show a later check in this process the file as it was: DuckDB gives
+        # whoever opens the same path the database that is open, though the file has been replaced.
+        batch.data.execution_engine.close()
         source.get_engine().dispose()
 
 

@@ -340,6 +340,16 @@ def test_warnings_do_not_hold_back_what_follows() -> None:
     assert warnings == {"item_ids_differ_between_domains", "bridge_beats_item_mean"}
 
 
+def test_a_file_that_was_replaced_is_validated_as_it_is_now(broken: Warehouse) -> None:
+    file = broken.file("raw_ratings", "books")
+    replacement = file.with_name("replacement.duckdb")
+    shutil.copy(file, replacement)
+    tamper(replacement, "delete from raw_ratings")
+    before = failing(file, "raw_ratings", ratings.FACTS, low=1, high=5)
+    replacement.replace(file)
+    assert "every_row_is_accounted_for" in failing(file, "raw_ratings", ratings.FACTS, low=1, high=5) - before
+
+
 def test_validation_reads_beside_another_process(broken: Warehouse) -> None:
     file = broken.file("raw_ratings", "books")
     hold = f"import duckdb; c = duckdb.connect({str(file)!r}, read_only=True); print('open', flush=True); input()"
