@@ -6,6 +6,7 @@ import dagster as dg
 
 from ptupcdr_dagster.assets.benchmark import benchmark
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
+from ptupcdr_dagster.assets.champion import champion
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.report import pair_report
@@ -13,6 +14,7 @@ from ptupcdr_dagster.assets.results import cold_start_evaluation, recommendation
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
 from ptupcdr_dagster.checks.benchmark import benchmark_checks
+from ptupcdr_dagster.checks.champion import champion_checks
 from ptupcdr_dagster.checks.cold_start import (
     bridged_embeddings_checks,
     cold_start_evaluation_checks,
@@ -35,6 +37,7 @@ defs = dg.Definitions(
         meta_network,
         bridged_embeddings,
         cold_start_evaluation,
+        champion,
         fine_tuned_embeddings,
         recommendations,
         warm_start_evaluation,
@@ -48,6 +51,7 @@ defs = dg.Definitions(
         bridged_embeddings_checks,
         fine_tuned_embeddings_checks,
         cold_start_evaluation_checks,
+        champion_checks,
         warm_start_evaluation_checks,
         recommendations_checks,
         benchmark_checks,

@@ -111,6 +111,12 @@ class StageTracker:
         )
         self.client.set_terminated(run_id)
 
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Put tags on the run."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
     def log_files(self, files: list[Path]) -> None:
         """Keep a copy of checkpoint files with the run, since the next training replaces them."""
         for file in files:

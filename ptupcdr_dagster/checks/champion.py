@@ -1,0 +1,32 @@
+"""Facts about ``champion``."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.checks.facts import Fact, no_rows, specs
+from ptupcdr_dagster.partitions import PAIRS
+
+ASSET = "champion"
+
+FACTS = (
+    Fact(
+        "new_model_is_in_use",
+        "The newly trained model was at least as good as the strongest simple baseline and as the champion so far, and "
+        "took its place. Where it was not, what was in use before stays in use.",
+        (no_rows("select version, champion, reason from champion where not promoted or version <> champion"),),
+        warning=True,
+    ),
+)
+
+
+@dg.multi_asset_check(specs=specs(ASSET, FACTS, PAIRS), name="champion_checks")
+def champion_checks(
+    context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
+) -> Iterator[dg.AssetCheckResult]:
+    """Validate a pair's decision."""
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    yield from validate_table(Warehouse(home.warehouse).file(ASSET, context.partition_key), ASSET, ASSET, FACTS)
