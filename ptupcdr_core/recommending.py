@@ -15,6 +15,7 @@ from ptupcdr_core.models.bridges import BRIDGE
 from ptupcdr_core.pair_data import Floats, source_item_ids, target_item_ids
 from ptupcdr_core.people import People
 from ptupcdr_core.serving import Serving
+from ptupcdr_core.top_items import Block
 from ptupcdr_core.warehouse import Warehouse
 
 REASONS = 3
@@ -38,10 +39,8 @@ class Ids:
         return cls(source, target)
 
 
-def small_blocks(
-    found: Iterable[tuple[int, NDArray[np.int64], Floats]],
-) -> Iterator[tuple[int, NDArray[np.int64], Floats]]:
-    """The blocks of a search (first user, items (B, K), scores), in pieces that can be explained at once."""
+def small_blocks(found: Iterable[Block]) -> Iterator[Block]:
+    """The blocks of a search, in pieces that can be explained at once."""
     for first, items, scores in found:
         users = max(1, ROWS // max(1, items.shape[1]))
         for start in range(0, len(items), users):

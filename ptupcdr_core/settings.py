@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 Setting = Literal["calibrated", "honest", "published", "published_test_best"]
 Mode = Literal["rating"]
+Search = Literal["exact", "approximate"]
 BaseModelName = Literal["mf", "gmf", "dnn"]
 BridgeFormName = Literal["full", "low_rank", "diagonal"]
 Attention = Literal["items", "rated", "timed"]
@@ -17,6 +18,9 @@ REFERENCE_SETTINGS: tuple[Setting, ...] = ("honest", "published", "published_tes
 predictions not clipped. ``published_test_best``: not clipped, and the best epoch on the *test* users, chosen once for
 MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen so.
 """
+
+FOR_RECOMMENDATIONS = frozenset({"top_k", "search"})
+"""Settings that change nothing but the stored lists."""
 
 
 class Settings(BaseModel):
@@ -75,6 +79,11 @@ class Settings(BaseModel):
         default=64, ge=1, description="users a step of the common bridge (published setting)"
     )
     top_k: int = Field(default=10, ge=1, description="recommendations stored for every cold-start user")
+    search: Search = Field(
+        default="exact",
+        description="for the best items: exact, or approximate by a graph of the items, which misses a few in a "
+        "thousand and pays off from a million items and some 50,000 users on",
+    )
 
     @field_validator("base_model")
     @classmethod

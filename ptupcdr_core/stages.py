@@ -12,18 +12,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ptupcdr_core.approximate import approximate_top_items, recall
 from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, save_model
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
+from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData, load_outline, load_pair, user_ids
 from ptupcdr_core.people import people_of
 from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.top_items import top_items
+from ptupcdr_core.top_items import Block, top_items
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
@@ -151,6 +153,7 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
     ids = Ids.of(warehouse, pair)
     length = load_outline(warehouse, pair).history_length
     metrics = {"users": 0.0, "recommendations": 0.0}
+    search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
     with warehouse.write(
         "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
     ) as connection:
@@ -162,7 +165,10 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
         for mode, users, indices, vectors in _bridged_users(warehouse, pair):
             serving = load_serving(home, pair, mode)
             metrics["users"] = max(metrics["users"], float(len(users)))
-            for start, items, scores in small_blocks(top_items(serving.target, vectors, settings.top_k)):
+            found = search(serving.target, vectors, settings.top_k)
+            if settings.search == "approximate":
+                found = _with_recall(metrics, mode, serving.target, vectors, found)
+            for start, items, scores in small_blocks(found):
                 block = slice(start, start + len(items))
                 people = people_of(warehouse, pair, indices[block], length)
                 rows = recommendation_rows(users[block], people, serving, items, scores, ids)
@@ -170,6 +176,16 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
                 connection.execute("insert into recommendations by name select * from block")
                 metrics["recommendations"] += len(rows)
     return StageReport(metrics)
+
+
+def _with_recall(
+    metrics: dict[str, float], mode: str, target: TargetItems, vectors: Floats, found: Iterator[Block]
+) -> Iterator[Block]:
+    """Pass a search's blocks on, and leave its recall on the first block's users in the metrics."""
+    for start, items, scores in found:
+        if start == 0:
+            metrics[f"{mode}_recall"] = recall(target, vectors[: len(items)], items, scores)
+        yield start, items, scores
 
 
 def _bridged_users(warehouse: Warehouse, pair: str) -> Iterator[tuple[str, pa.Table, Index, Floats]]:

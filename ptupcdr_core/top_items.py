@@ -30,6 +30,8 @@ ROUNDING = 1e-5  # of a bound, relative: scores are summed in float32
 PADDING = -1
 
 Items = NDArray[np.int64]
+Block = tuple[int, Items, Floats]
+"""The first row of a block of users, their (B, K) item indices, best first, and their (B, K) scores."""
 
 
 class Tiles(NamedTuple):
@@ -62,7 +64,7 @@ class Found(NamedTuple):
     computed: int
 
 
-def top_items(target: TargetItems, user_vectors: Floats, count: int) -> Iterator[tuple[int, Items, Floats]]:
+def top_items(target: TargetItems, user_vectors: Floats, count: int) -> Iterator[Block]:
     """The best target items of many users, a block of users at a time.
 
     Args:

@@ -35,7 +35,7 @@ from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.pair_data import PairData, Scale, load_pair
-from ptupcdr_core.settings import Attention, BridgeFormName, Mode, Settings
+from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Attention, BridgeFormName, Mode, Settings
 from ptupcdr_core.splits import ASSET as SPLIT
 from ptupcdr_core.splits import build_split
 from ptupcdr_core.training.bridging import train_bridges
@@ -313,7 +313,7 @@ def _open_study(journal: Path, name: str, objective: Objective) -> optuna.Study:
 
 def _study_name(settings: Settings, space: Mapping[str, BaseDistribution], ratings: str) -> str:
     entries = {
-        "settings": settings.model_dump(mode="json", exclude={"top_k"}),
+        "settings": settings.model_dump(mode="json", exclude=set(FOR_RECOMMENDATIONS)),
         "space": {name: distribution_to_json(values) for name, values in space.items()},
         "ratings": ratings,
         "code": training_code(),

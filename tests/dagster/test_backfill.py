@@ -217,6 +217,7 @@ def test_force_makes_everything_again(made: Made) -> None:
         ({"seed": 1}, PAIR_ASSETS),
         ({"setting": "published"}, PAIR_ASSETS[1:]),
         ({"top_k": 5}, ["recommendations"]),
+        ({"search": "approximate"}, ["recommendations"]),
     ],
 )
 def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, object], stale: list[str]) -> None:
