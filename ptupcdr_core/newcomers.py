@@ -97,7 +97,8 @@ def newcomers(
         connection.execute(statement("newcomers"))
         _refuse(connection, outline, origin)
         found = connection.sql("select * from newcomers order by person").to_arrow_table()
-        rated = connection.execute("select person, item_index, rating from newcomer_ratings order by all").fetchnumpy()
+        columns = "person, item_index, rating, moment"
+        rated = connection.execute(f"select {columns} from newcomer_ratings order by all").fetchnumpy()
         entries = connection.execute("select * from newcomer_histories").fetchnumpy()
     if not len(found):
         raise SourceError(f"{origin}: no rows, so there is nobody to recommend to")

@@ -21,11 +21,19 @@ SPLIT = "domain_splits"
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings as parallel arrays of length N: user index, item index (int32) and stars (float32)."""
+    """Ratings as parallel arrays of length N.
+
+    Args:
+        users: int32 user indices.
+        items: int32 item indices.
+        stars: float32.
+        times: float32 in the source's own unit (seconds to about a minute), NaN where unknown; None where nobody asked.
+    """
 
     users: Index
     items: Index
     stars: Floats
+    times: Floats | None = None
 
     def __len__(self) -> int:
         """Return N."""
@@ -39,7 +47,8 @@ class Ratings:
 
     def where(self, keep: NDArray[np.bool_]) -> "Ratings":
         """Keep the ratings that the mask (N,) marks."""
-        return Ratings(self.users[keep], self.items[keep], self.stars[keep])
+        times = None if self.times is None else self.times[keep]
+        return Ratings(self.users[keep], self.items[keep], self.stars[keep], times)
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tu
             user_count=sizes[0],
             source_item_count=sizes[1],
             target_item_count=sizes[2],
-            source=_ratings(connection, "split_source_ratings", "true"),
+            source=_ratings(connection, "split_source_ratings", "true", with_times=True),
             target_train=part["train"],
             target_validation=part["validation"],
             target_test=part["test"],
@@ -194,13 +203,22 @@ def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> 
     return int(row[0])
 
 
-def _ratings(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> Ratings:
+def _ratings(
+    connection: duckdb.DuckDBPyConnection, table: str, condition: str, *, with_times: bool = False
+) -> Ratings:
     # The order is fixed because training shuffles rows by position: without it a seed would not fix the result.
+    time = ', "timestamp"::float t' if with_times else ""
     columns = connection.execute(
-        f"select user_index::integer u, item_index::integer i, rating::float r from {table} "
+        f"select user_index::integer u, item_index::integer i, rating::float r{time} from {table} "
         f"where {condition} order by u, i"
     ).fetchnumpy()
-    return Ratings(columns["u"], columns["i"], columns["r"])
+    return Ratings(columns["u"], columns["i"], columns["r"], known_times(columns["t"]) if with_times else None)
+
+
+def known_times(column: Floats) -> Floats | None:
+    """(N,) float32 with NaN for missing ones, of a column as DuckDB gives it; None where all are missing."""
+    times = np.ma.filled(column.astype(np.float32), np.nan)
+    return None if np.isnan(times).all() else times
 
 
 def _cohort(connection: duckdb.DuckDBPyConnection, name: str) -> Index:

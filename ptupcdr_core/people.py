@@ -5,12 +5,13 @@ Shapes: R people, counted from 1 (row 0 is padding), N ratings, M history entrie
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core.pair_data import SPLIT, Floats, Index, Ratings
+from ptupcdr_core.pair_data import SPLIT, Floats, Index, Ratings, known_times
 from ptupcdr_core.warehouse import Warehouse
 
 
@@ -36,9 +37,10 @@ class People:
         """The people of a block of places from 0, counted from 1 again."""
         first, last, _ = block.indices(len(self))
         begin, end = np.searchsorted(self.ratings.users, [first + 1, last + 1])
-        ratings = self.ratings
+        users, items, stars = self.ratings.users, self.ratings.items, self.ratings.stars
+        times = None if self.ratings.times is None else self.ratings.times[begin:end]
         return People(
-            Ratings(ratings.users[begin:end] - np.int32(first), ratings.items[begin:end], ratings.stars[begin:end]),
+            Ratings(users[begin:end] - np.int32(first), items[begin:end], stars[begin:end], times),
             *(np.concatenate([table[:1], table[1:][first:last]]) for table in (self.histories, self.history_stars)),
         )
 
@@ -82,7 +84,9 @@ def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int
         bounds = [int(users.min(initial=0)), int(users.max(initial=0))]  # read but the blocks of rows that hold them
         read = "from {} join wanted using (user_index) where user_index between ? and ? order by person, {}"
         ratings = connection.execute(
-            "select person, item_index, rating " + read.format("split_source_ratings", "item_index"), bounds
+            'select person, item_index, rating, "timestamp"::float as moment '
+            + read.format("split_source_ratings", "item_index"),
+            bounds,
         ).fetchnumpy()
         entries = connection.execute(
             "select person, position, item_index, rating " + read.format("split_histories", "position"), bounds
@@ -91,12 +95,14 @@ def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int
 
 
 def people(
-    count: int, history_length: int, ratings: dict[str, NDArray[np.int32]], entries: dict[str, NDArray[np.int32]]
+    count: int, history_length: int, ratings: dict[str, NDArray[Any]], entries: dict[str, NDArray[np.int32]]
 ) -> People:
-    """R people by the columns of their ratings (person, item_index, rating) and of their histories (position too)."""
+    """R people by the columns of their ratings (person, item_index, rating, moment) and of their histories (person,
+    position, item_index, rating)."""
     histories = np.zeros((count + 1, history_length), np.int32)
     stars = np.zeros((count + 1, history_length), np.float32)
     histories[entries["person"], entries["position"]] = entries["item_index"]
     stars[entries["person"], entries["position"]] = entries["rating"]
-    rated = Ratings(ratings["person"], ratings["item_index"], ratings["rating"].astype(np.float32))
+    times = known_times(ratings["moment"])
+    rated = Ratings(ratings["person"], ratings["item_index"], ratings["rating"].astype(np.float32), times)
     return People(rated, histories, stars)

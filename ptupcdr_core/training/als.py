@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks, require_rows
 from ptupcdr_core.training.simd import LANES, LINE, add_scaled, aligned_zeros, prefetch
+from ptupcdr_core.training.threads import one_thread
 
 Doubles = NDArray[np.float64]
 
@@ -37,8 +38,8 @@ def als(
 ) -> tuple[Floats, Floats]:
     """Factorize residuals: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
 
-    With α > 0 and ones for residuals this is implicit feedback (Hu et al. 2008, in the form of Rendle et al. 2022): every
-    pair of a user and an item that was not seen counts a little as "not taken". It costs one D×D matrix an iteration.
+    With α > 0 and ones for residuals this is implicit feedback (Hu et al. 2008, in the form of Rendle et al. 2022):
+    every pair of a user and an item counts a little as "not taken". It costs one D×D matrix an iteration.
 
     Args:
         users: (N,) int32 in 1..U.
@@ -66,8 +67,8 @@ def als(
     by_user = compress(users, items, residuals, user_count)
     by_item = compress(items, users, residuals, item_count)
     initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
-    item_vectors = _padded(INITIAL_SCALE * initial)
-    user_vectors = _padded(np.zeros((user_count + 1, size), np.float32))
+    item_vectors = padded(INITIAL_SCALE * initial)
+    user_vectors = padded(np.zeros((user_count + 1, size), np.float32))
     for iteration in range(1, iterations + 1):
         _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted, unobserved_weight)
         _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted, unobserved_weight)
@@ -95,8 +96,8 @@ def fold_in(
         ValueError: when a column is outside the vectors' table.
     """
     require_rows("columns", rows.columns, len(vectors))
-    solved = _padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
-    _solve(rows, _padded(vectors), solved, vectors.shape[1], regularization, weighted, unobserved_weight)
+    solved = padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
+    _solve(rows, padded(vectors), solved, vectors.shape[1], regularization, weighted, unobserved_weight)
     return solved[:, : vectors.shape[1]].copy()
 
 
@@ -133,7 +134,7 @@ def leave_one_out_item_vectors(
     """
     require_rows("users", users, len(user_vectors))
     by_item = compress(items, users, residuals, item_count)
-    vectors = _padded(user_vectors)
+    vectors = padded(user_vectors)
     left_out = np.zeros((len(users), user_vectors.shape[1]), np.float32)
     for_row_chunks(
         by_item,
@@ -142,7 +143,7 @@ def leave_one_out_item_vectors(
     return left_out
 
 
-def _padded(vectors: Floats) -> Floats:
+def padded(vectors: Floats) -> Floats:
     """Return an aligned copy with zero columns up to a multiple of LANES."""
     rows, size = vectors.shape
     padded = aligned_zeros(rows, size + -size % LANES)
@@ -160,12 +161,7 @@ def _solve(
     unobserved_weight: float = 0.0,
 ) -> None:
     """Fill ``solved`` with every row's ridge solution; both tables padded."""
-    base = np.zeros((size + 1, vectors.shape[1]))
-    if unobserved_weight:
-        # In blocks of rows, so that the doubles never need much memory.
-        for start in range(0, len(vectors), GRAM_BLOCK):
-            block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
-            base[:size] += unobserved_weight * (block[:, :size].T @ block)
+    base = unobserved(vectors, size, unobserved_weight)
     for_row_chunks(
         rows,
         lambda first, last: _solve_rows(
@@ -174,8 +170,19 @@ def _solve(
     )
 
 
+def unobserved(vectors: Floats, size: int, weight: float) -> Doubles:
+    """(D+1, padded D) what every row's system starts from: α Σ q qᵀ over all rows of the other side."""
+    base = np.zeros((size + 1, vectors.shape[1]))
+    if weight:
+        with one_thread():  # the sum's order must not depend on the number of threads
+            for start in range(0, len(vectors), GRAM_BLOCK):  # in blocks, so that doubles never need much memory
+                block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
+                base[:size] += weight * (block[:, :size].T @ block)
+    return base
+
+
 @numba.njit(nogil=True, forceinline=True)
-def _normal_equations(
+def normal_equations(
     begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
     system: Doubles,
 ) -> None:  # fmt: skip
@@ -196,7 +203,7 @@ def _normal_equations(
 
 
 @numba.njit(nogil=True, forceinline=True)
-def _factorize(system: Doubles) -> None:
+def factorize(system: Doubles) -> None:
     """Turn the matrix A of a system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots."""
     size, width = system.shape[0] - 1, system.shape[1]
     for k in range(size):
@@ -208,8 +215,8 @@ def _factorize(system: Doubles) -> None:
 
 
 @numba.njit(nogil=True, forceinline=True, fastmath=True)
-def _substitute(system: Doubles, b: Doubles, row: int) -> None:
-    """Replace b[row] by the solution x of A x = b[row], from what ``_factorize`` left in the system."""
+def substitute(system: Doubles, b: Doubles, row: int) -> None:
+    """Replace b[row] by the solution x of A x = b[row], from what ``factorize`` left in the system."""
     size = system.shape[0] - 1
     for k in range(size):
         scaled = b[row, k] * system[k, k]
@@ -243,9 +250,9 @@ def _solve_rows(
             solved[row] = 0
             continue
         ridge = regularization * (end - begin if weighted else 1)
-        _normal_equations(begin, end, columns, values, vectors, base, ridge, system)
-        _factorize(system)
-        _substitute(system, system, size)
+        normal_equations(begin, end, columns, values, vectors, base, ridge, system)
+        factorize(system)
+        substitute(system, system, size)
         for i in range(size):
             solved[row, i] = system[size, i]
 
@@ -271,13 +278,13 @@ def _leave_one_out(
         if end - begin < 2:
             continue
         ridge = regularization * (end - begin - 1 if weighted else 1)
-        _normal_equations(begin, end, columns, values, vectors, nothing, ridge, system)
-        _factorize(system)
-        _substitute(system, system, size)
+        normal_equations(begin, end, columns, values, vectors, nothing, ridge, system)
+        factorize(system)
+        substitute(system, system, size)
         for k in range(begin, end):
             user, place = columns[k], order[k]
             z[0] = vectors[user]
-            _substitute(system, z, 0)
+            substitute(system, z, 0)
             predicted, leverage = 0.0, 0.0
             for i in range(size):
                 predicted += vectors[user, i] * system[size, i]

@@ -56,17 +56,14 @@ class Bridges:
 
     def tensors(self) -> Tensors:
         """Return all weights by name, as a checkpoint stores them, and the network's form and attention as text."""
-        network = {f"network.{name}": weight.numpy() for name, weight in self.personal.network.state_dict().items()}
         common = {} if self.common is None else {"common": self.common.matrix}
         return {
             "emcdr": self.emcdr.matrix,
             "personal.common": self.personal.common,
             "personal.fallback": self.personal.fallback,
             "personal.strength": np.array([self.personal.strength], np.float32),
-            FORM: np.frombuffer(self.personal.network.form.name.encode(), np.uint8),
-            ATTENTION: np.frombuffer(self.personal.network.attention_kind.encode(), np.uint8),
             **common,
-            **network,
+            **network_tensors(self.personal.network),
         }
 
     @classmethod
@@ -77,13 +74,31 @@ class Bridges:
             ArtifactError: the network's form or attention is unknown, or its weights are not of that form.
         """
         common = tensors["personal.common"]
-        network = _network_of(tensors, common.shape)
+        network = network_from_tensors(tensors, common.shape)
         personal = PersonalBridge(network, common, float(tensors["personal.strength"][0]), tensors["personal.fallback"])
         shared = CommonBridge(tensors["common"]) if "common" in tensors else None
         return cls(CommonBridge(tensors["emcdr"]), shared, personal, chosen)
 
 
-def _network_of(tensors: Mapping[str, Any], shape: tuple[int, int]) -> MetaNetwork:
+def network_tensors(network: MetaNetwork) -> Tensors:
+    """A meta network's weights by name, and its form and attention as text."""
+    return {
+        FORM: np.frombuffer(network.form.name.encode(), np.uint8),
+        ATTENTION: np.frombuffer(network.attention_kind.encode(), np.uint8),
+        **{f"network.{name}": weight.numpy() for name, weight in network.state_dict().items()},
+    }
+
+
+def network_from_tensors(tensors: Mapping[str, Any], shape: tuple[int, int]) -> MetaNetwork:
+    """Make the network that ``network_tensors`` described.
+
+    Args:
+        tensors: may hold others too.
+        shape: X and Y of its bridges.
+
+    Raises:
+        ArtifactError: its form or attention is unknown, or its weights are not of that form.
+    """
     weights = {
         name.removeprefix("network."): torch.from_numpy(tensor)
         for name, tensor in tensors.items()

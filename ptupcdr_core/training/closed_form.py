@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
@@ -49,6 +49,10 @@ class Gate:
 
     center: Floats
     directions: Floats
+
+    def leading(self, count: int) -> "Gate":
+        """The strongest features alone."""
+        return Gate(self.center, self.directions[:, :count])
 
 
 def fit_common_bridge(task: BridgeTask, moments: UserMoments, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
@@ -121,7 +125,8 @@ def start_personal_bridge(
     """
     vectors = task.source_vectors[moments.users]
     told = task.has_history(moments.users)
-    gate = _gate(mean_histories(task, moments.users[told]), network.decoder_hidden.out_features, task.prior.size)
+    most = min(network.decoder_hidden.out_features // 2, MOST_UNKNOWNS // task.prior.size, max(GATES))
+    gate = gate_of(mean_histories(task, moments.users[told]), most)
     z = (mean_histories(task, moments.users) - gate.center) @ gate.directions * told[:, None]
     features = (z[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
@@ -136,11 +141,11 @@ def start_personal_bridge(
         scales=scales if network.form.name == "diagonal" else (),
     )
     fit = earned(ridge, PERSONAL_EARNED)
-    _write(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
+    write_network(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
     return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit
 
 
-def mean_histories(task: BridgeTask, users: Index) -> Floats:
+def mean_histories(task: SourceSide, users: Index) -> Floats:
     """(R, D) float32 mean vector of each user's history; zeros without one."""
     items = task.histories[users]
     total = np.zeros((len(users), task.history_vectors.shape[1]), np.float32)
@@ -149,19 +154,19 @@ def mean_histories(task: BridgeTask, users: Index) -> Floats:
     return np.asarray(total / np.maximum((items > 0).sum(1, keepdims=True), 1), dtype=np.float32)
 
 
-def _gate(means: Floats, hidden_size: int, bridge_size: int) -> Gate:
-    """The strongest directions of the histories, as many as the hidden units and the ridge allow."""
+def gate_of(means: Floats, most: int) -> Gate:
+    """The strongest directions of (R, D) mean histories, at most so many and at least one."""
     size = means.shape[1]
     if len(means) <= size:
         return Gate(np.zeros(size, np.float32), np.zeros((size, 1), np.float32))
-    count = max(1, min(size, hidden_size // 2, MOST_UNKNOWNS // bridge_size, max(GATES)))
+    count = max(1, min(size, most))
     center = means.mean(0)
     variances, axes = np.linalg.eigh(np.cov(means.T.astype(np.float64)).reshape(size, size))
     strongest = axes[:, ::-1][:, :count] / np.sqrt(np.maximum(variances[::-1][:count], 1e-6))
     return Gate(center, strongest.astype(np.float32))
 
 
-def _write(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
+def write_network(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
     """Make the network's output Σ_k z_k matrices_k, (K, X, Y), or the nearest to it of its form."""
     count = len(matrices)
     steered, fixed = (torch.from_numpy(part) for part in _outputs(network.form, matrices))

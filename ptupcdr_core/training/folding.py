@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.pair_data import Floats, Index, Ratings
-from ptupcdr_core.training.als import _factorize, _padded, _substitute, fold_in
+from ptupcdr_core.training.als import factorize, fold_in, normal_equations, padded, substitute, unobserved
 from ptupcdr_core.training.csr import compress
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
 
@@ -89,7 +89,7 @@ class CalibratedSpace:
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, D+6), see ``SourceSpace``."""
-        left = _leave_out(
+        left = solve_without(
             ratings, self._beyond_items(ratings), self.model.item_embedding, user_count, places, REGULARIZATION, DAMPING
         )
         deviations = left.deviations - left.counts * self.model.mean_deviation
@@ -125,7 +125,7 @@ class ReferenceSpace:
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, D), see ``SourceSpace``."""
-        left = _leave_out(
+        left = solve_without(
             ratings, self._beyond_layer(ratings), self._read_by_users, user_count, places, PRIOR_PENALTY, np.inf
         )
         return self._user_vectors(np.concatenate([np.zeros_like(left.embeddings[:1]), left.embeddings]))[1:]
@@ -148,7 +148,7 @@ class ReferenceSpace:
 
 
 @dataclass(frozen=True)
-class _LeftOut:
+class LeftOut:
     """Of each rating's user without it: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
 
     embeddings: Floats
@@ -157,7 +157,7 @@ class _LeftOut:
     counts: Floats
 
 
-def _leave_out(
+def solve_without(
     ratings: Ratings,
     values: Floats,
     vectors: Floats,
@@ -165,11 +165,12 @@ def _leave_out(
     places: Places,
     regularization: float,
     damping: float,
-) -> _LeftOut:
+    unobserved_weight: float = 0.0,
+) -> LeftOut:
     """Solve users again without one rating each, from one factorization a user (Sherman-Morrison).
 
     Without rating j the offset is o = Σ values / (n - 1 + damping) over the others, and the embedding
-    (A - q_j q_jᵀ)⁻¹ Σ_{k≠j} (values_k - o) q_k with A = Σ q qᵀ + λ I.
+    (A - q_j q_jᵀ)⁻¹ Σ_{k≠j} (values_k - o) q_k with A = Σ q qᵀ + λ I + α Σ_all q qᵀ.
 
     Raises:
         ValueError: the ratings are not ordered by user.
@@ -180,49 +181,47 @@ def _leave_out(
     users = ratings.users[places]
     embeddings = np.empty((len(places), vectors.shape[1]), np.float32)
     sums = np.empty((2, len(places)), np.float32)
-    _solve_without(places, users, *rows[:3], _padded(vectors), regularization, damping, embeddings, sums)
+    aligned = padded(vectors)
+    base = unobserved(aligned, vectors.shape[1], unobserved_weight)
+    _solve_each(places, users, *rows[:3], aligned, base, regularization, damping, embeddings, sums)
     counts = (np.diff(rows.offsets)[users] - 1).astype(np.float32)
-    return _LeftOut(embeddings, sums[0], sums[1], counts)
+    return LeftOut(embeddings, sums[0], sums[1], counts)
 
 
 @numba.njit(nogil=True, cache=True)
-def _solve_without(
+def _solve_each(
     places: Places,
     users: Index,
     offsets: Places,
     columns: Index,
     values: Floats,
     vectors: Floats,
+    base: NDArray[np.float64],
     regularization: float,
     damping: float,
     embeddings: Floats,
     sums: Floats,
 ) -> None:
     size, width = embeddings.shape[1], vectors.shape[1]
-    system, items, z = np.empty((size + 1, width)), np.empty((1, width)), np.empty((1, width))
+    system, items, z = np.empty_like(base), np.empty((1, width)), np.empty((1, width))
     total, solved = 0.0, -1
     for m in range(len(places)):
         user, place = users[m], places[m]
         begin, end = offsets[user], offsets[user + 1]
         if user != solved:
-            total, items[:], system[:] = 0.0, 0, 0
-            for i in range(size):
-                system[i, i] = regularization
+            total, items[:] = 0.0, 0
             for k in range(begin, end):
-                item = columns[k]
                 total += values[k]
                 for i in range(size):
-                    items[0, i] += vectors[item, i]
-                    system[size, i] += values[k] * vectors[item, i]
-                    for j in range(i, size):
-                        system[i, j] += vectors[item, i] * vectors[item, j]
-            _factorize(system)
-            _substitute(system, system, size)
-            _substitute(system, items, 0)
+                    items[0, i] += vectors[columns[k], i]
+            normal_equations(begin, end, columns, values, vectors, base, regularization, system)
+            factorize(system)
+            substitute(system, system, size)
+            substitute(system, items, 0)
             solved = user
         offset = (total - values[place]) / (end - begin - 1 + damping)
         z[0] = vectors[columns[place]]
-        _substitute(system, z, 0)
+        substitute(system, z, 0)
         predicted, leverage = 0.0, 0.0
         for i in range(size):
             without = system[size, i] - offset * items[0, i] - (values[place] - offset) * z[0, i]

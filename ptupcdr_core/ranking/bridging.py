@@ -1,0 +1,282 @@
+"""Bridges for ranking, trained on the items that bridge users took in the target domain.
+
+EMCDR's is mapping-oriented, Σ |u^s W - u^t|². The others are task-oriented, as the paper's are for ratings: with
+û = u W they minimize the loss that the target's own factors minimize,
+
+    Σ_u w_u [ Σ_{j taken by u} (1 - û · v_j)² + α Σ_{all j} (û · v_j)² ] + λ |W|²,   w_u ∝ 1 / √(items taken by u),
+
+which looks at target items alone and not at the target *user* factors, poor for whoever took little. It is quadratic
+in W, and conjugate gradients find its minimum without ever forming the (X·Y)² matrix. The personal bridge is the common
+one plus a matrix that is linear in the user's mean history vector, fitted to what the common one leaves, and written
+into the paper's meta network (as ``training.closed_form`` does for ratings).
+
+Shapes: R bridge users, N pairs of bridge user and item, X by Y the bridge, K gate features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from ptupcdr_core.artifacts import Tensors
+from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings
+from ptupcdr_core.ranking.evaluation import Rankings, rank_by_vectors
+from ptupcdr_core.ranking.factors import ImplicitFactors
+from ptupcdr_core.ranking.space import RankingSpace
+from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
+from ptupcdr_core.training.closed_form import gate_of, mean_histories, write_network
+from ptupcdr_core.training.threads import one_thread
+
+Key = TypeVar("Key", float, tuple[int, float])
+AnyBridge = TypeVar("AnyBridge", CommonBridge, PersonalBridge)
+
+UNOBSERVED_WEIGHT = 0.3
+"""α of the bridges; it matters little between 0.03 and 0.3."""
+COMMON_PENALTIES = (1.0, 3.0)
+"""λ in units of α · R · the mean square of a factor: these two were best on validation users of five pairs."""
+PERSONAL_PENALTIES = (3.0, 10.0)
+MAPPING_PENALTIES = (0.01, 0.1, 1.0)
+"""Of EMCDR, in units of the mean diagonal entry."""
+GATES = (1, 2, 4)
+EARNED = 2.0
+"""Standard errors over validation users by which the personal bridge must rank better than the common one."""
+STEPS = 30
+"""Of conjugate gradients; the validation error has stopped moving by then."""
+
+
+@dataclass(frozen=True)
+class RankingTask:
+    """What ranking bridges are trained on and read (a ``models.bridges.SourceSide``).
+
+    Args:
+        source_vectors: (U+1, X) float32.
+        history_vectors: (S+1, D) float32.
+        histories: (U+1, L) int32.
+        history_stars: (U+1, L) float32.
+        target: item factors (T+1, Y), without offsets.
+        target_user_vectors: (U+1, Y) float32, what EMCDR's mapping wants.
+        taken: pairs of bridge user and target item, ordered by user.
+        validation: those of the validation users.
+    """
+
+    source_vectors: Floats
+    history_vectors: Floats
+    histories: Index
+    history_stars: Floats
+    target: TargetItems
+    target_user_vectors: Floats
+    taken: Ratings
+    validation: Ratings
+
+    @classmethod
+    def of(cls, data: PairData, space: RankingSpace, target: ImplicitFactors) -> Self:
+        """Lay out a pair's data between its two sides."""
+        return cls(
+            source_vectors=space.source_vectors(data.source),
+            history_vectors=space.history_vectors,
+            histories=data.histories,
+            history_stars=data.history_stars,
+            target=ranked_items(target),
+            target_user_vectors=target.user_embedding,
+            taken=data.bridge_ratings,
+            validation=data.target_validation,
+        )
+
+
+def ranked_items(target: ImplicitFactors) -> TargetItems:
+    """The target items' side of the score: factors alone."""
+    return TargetItems(target.item_embedding, np.zeros(len(target.item_embedding), np.float32))
+
+
+@dataclass(frozen=True)
+class RankingBridges:
+    """The bridges of one pair for ranking, and how they were chosen."""
+
+    emcdr: CommonBridge
+    personal: PersonalBridge
+    mean: Floats
+    """(1, Y) float32, the mean bridge user's embedding: what people get of whom nothing is known."""
+    chosen: dict[str, float]
+
+    @property
+    def common(self) -> CommonBridge:
+        """The common task-oriented bridge, which the personal one corrects."""
+        return CommonBridge(self.personal.common)
+
+    def tensors(self) -> Tensors:
+        """Return all weights by name, as a checkpoint stores them."""
+        return {
+            "emcdr": self.emcdr.matrix,
+            "common": self.personal.common,
+            "strength": np.array([self.personal.strength], np.float32),
+            "mean": self.mean,
+            **network_tensors(self.personal.network),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any], chosen: dict[str, float]) -> Self:
+        """Make the bridges that ``tensors()`` described."""
+        common = tensors["common"]
+        network = network_from_tensors(tensors, common.shape)
+        personal = PersonalBridge(network, common, float(tensors["strength"][0]), common)
+        return cls(CommonBridge(tensors["emcdr"]), personal, tensors["mean"], chosen)
+
+
+def train_ranking_bridges(task: RankingTask, *, hidden_size: int, seed: int) -> RankingBridges:
+    """Fit all bridges, each with the penalty under which validation users are ranked best (NDCG@10).
+
+    Args:
+        task: the frozen vectors and pairs.
+        hidden_size: H of the meta network.
+        seed: of the meta network's unused weights.
+    """
+    with one_thread():
+        return _train(task, hidden_size, seed)
+
+
+def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
+    users = np.unique(task.taken.users)
+    emcdr, emcdr_penalty, _ = _best(
+        task, {penalty: CommonBridge(_mapping(task, users, penalty)) for penalty in MAPPING_PENALTIES}
+    )
+    loss, vectors = TakenLoss.of(task, users), task.source_vectors[users]
+    nothing = np.zeros((len(users), task.target.vectors.shape[1]), np.float32)
+    common, common_penalty, reached = _best(
+        task, {penalty: CommonBridge(loss.fit(vectors, nothing, penalty)) for penalty in COMMON_PENALTIES}
+    )
+    bridged = vectors @ common.matrix
+    personal = _personal_bridges(task, loss, users, common.matrix, hidden_size, seed)
+    best, (gates, personal_penalty), found = _best(task, personal)
+    certainty = found.certainty_beyond(reached)
+    if certainty < EARNED:
+        network = _network(task, common.matrix, hidden_size, seed)
+        best, gates, personal_penalty = PersonalBridge(network, common.matrix, 0.0, common.matrix), 0, np.inf
+    chosen = {
+        "ranking_emcdr_penalty": emcdr_penalty,
+        "ranking_common_penalty": common_penalty,
+        "ranking_personal_penalty": float(personal_penalty),
+        "ranking_personal_gates": float(gates),
+        "ranking_personal_certainty": certainty,
+        "ranking_personal_strength": best.strength,
+    }
+    mean = np.asarray(bridged.mean(0, keepdims=True, dtype=np.float64), np.float32)
+    return RankingBridges(emcdr, best, mean, chosen)
+
+
+def _personal_bridges(
+    task: RankingTask, loss: "TakenLoss", users: Index, common: Floats, hidden_size: int, seed: int
+) -> dict[tuple[int, float], PersonalBridge]:
+    """Candidates by number of gate features and penalty."""
+    vectors, told = task.source_vectors[users], task.histories[users, 0] > 0
+    gate = gate_of(mean_histories(task, users[told]), min(max(GATES), hidden_size // 2))
+    z = (mean_histories(task, users) - gate.center) @ gate.directions * told[:, None]
+    candidates = {}
+    for count in (count for count in GATES if count <= z.shape[1]):
+        features = (z[:, :count, None] * vectors[:, None, :]).reshape(len(users), -1)
+        for penalty in PERSONAL_PENALTIES:
+            matrices = loss.fit(features, vectors @ common, penalty).reshape(count, *common.shape)
+            network = _network(task, common, hidden_size, seed)
+            write_network(network, gate.leading(count), matrices)
+            candidates[count, penalty] = PersonalBridge(network, common, 1.0, common)
+    return candidates
+
+
+def _network(task: RankingTask, common: Floats, hidden_size: int, seed: int) -> MetaNetwork:
+    """A meta network that corrects nothing yet."""
+    return MetaNetwork(task.history_vectors.shape[1], hidden_size, *common.shape).start(seed, at_zero=True)
+
+
+def _best(task: RankingTask, candidates: Mapping[Key, AnyBridge]) -> tuple[AnyBridge, Key, Rankings]:
+    """The bridge whose lists serve the validation users best, its key, and how well."""
+    users = np.unique(task.validation.users)
+    found = {
+        key: rank_by_vectors(task.target, bridge.embed(task, users), users, task.validation)
+        for key, bridge in candidates.items()
+    }
+    best = max(found, key=lambda key: found[key].means()["ndcg_at_10"])
+    return candidates[best], best, found[best]
+
+
+def _mapping(task: RankingTask, users: Index, penalty: float) -> Floats:
+    """(X, Y) EMCDR's ridge regression from source factors to target factors; of the other coordinates it reads 1."""
+    read = [*range(task.history_vectors.shape[1]), task.source_vectors.shape[1] - 1]
+    source = task.source_vectors[np.ix_(users, read)].astype(np.float64)
+    gram = source.T @ source
+    ridge = np.full(len(read), penalty * np.trace(gram[:-1, :-1]) / (len(read) - 1))
+    ridge[-1] = 0
+    matrix = np.zeros((task.source_vectors.shape[1], task.target_user_vectors.shape[1]), np.float32)
+    matrix[read] = np.linalg.solve(gram + np.diag(ridge), source.T @ task.target_user_vectors[users])
+    return matrix
+
+
+@dataclass(frozen=True)
+class TakenLoss:
+    """The task-oriented loss of the bridge users, as a function of their bridged embeddings.
+
+    Args:
+        taken: (R, T+1) sparse float32, 1 where a user took an item.
+        items: (T+1, Y) float32.
+        everything: (Y, Y) α Σ v vᵀ.
+        weights: (R, 1) float32 w, of mean 1.
+        unit: of the penalty λ.
+    """
+
+    taken: sp.csr_matrix
+    items: Floats
+    everything: Floats
+    weights: Floats
+    unit: float
+
+    @classmethod
+    def of(cls, task: RankingTask, users: Index) -> Self:
+        """Lay out the pairs of the task's bridge users (ascending)."""
+        items = task.target.vectors
+        rows = np.searchsorted(users, task.taken.users)
+        ones = np.ones(len(rows), np.float32)
+        taken = sp.csr_matrix((ones, (rows, task.taken.items)), shape=(len(users), len(items)))
+        weights = np.diff(taken.indptr)[:, None] ** -0.5
+        gram = items.T.astype(np.float64) @ items
+        return cls(
+            taken,
+            items,
+            (UNOBSERVED_WEIGHT * gram).astype(np.float32),
+            (weights / weights.mean()).astype(np.float32),
+            UNOBSERVED_WEIGHT * len(users) * float(np.trace(gram)) / items.shape[1],
+        )
+
+    def fit(self, features: Floats, start: Floats, penalty: float) -> Floats:
+        """The matrix W (F, Y) that minimizes the loss of û = start + features W, by conjugate gradients.
+
+        Args:
+            features: (R, F) float32.
+            start: (R, Y) or (R, 1) zeros broadcast.
+            penalty: λ in its unit.
+        """
+        ridge = np.float32(penalty * self.unit)
+        pairs = np.repeat(np.arange(len(features)), np.diff(self.taken.indptr)), self.taken.indices
+
+        def pull(embeddings: Floats) -> Floats:
+            """w (A û) of every user, A = Σ taken v vᵀ + α Σ v vᵀ."""
+            scores = np.einsum("ny,ny->n", embeddings[pairs[0]], self.items[pairs[1]])
+            taken = sp.csr_matrix((scores, self.taken.indices, self.taken.indptr), shape=self.taken.shape)
+            return np.asarray(self.weights * (taken @ self.items + embeddings @ self.everything), np.float32)
+
+        rest = features.T @ (self.weights * (self.taken @ self.items) - pull(start))
+        matrix: Floats = np.zeros_like(rest)
+        direction, square = rest.copy(), float(np.vdot(rest, rest))
+        enough = 1e-10 * square
+        for _ in range(STEPS):
+            if square <= enough:
+                break
+            moved = features.T @ pull(features @ direction) + ridge * direction
+            step = np.float32(square / float(np.vdot(direction, moved)))
+            matrix += step * direction
+            rest -= step * moved
+            square, before = float(np.vdot(rest, rest)), square
+            direction = rest + np.float32(square / before) * direction
+        return matrix
