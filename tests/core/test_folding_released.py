@@ -1,0 +1,49 @@
+"""On released research data, where it lies beside the checkout, people are folded in where training put them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_folding import ENOUGH
+from test_released_data import DATA, domain
+
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.models.calibrated import CalibratedModel
+from ptupcdr_core.pair_data import load_pair
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.splits import build_split
+from ptupcdr_core.training.folding import CalibratedSpace
+from ptupcdr_core.training.pretraining import train_base_model
+from ptupcdr_core.warehouse import Warehouse
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no released data in {DATA}")
+
+
+@pytest.mark.parametrize(("source", "target"), [("category_3", "category_4"), ("book", "music")])
+def test_who_was_in_training_is_folded_in_where_training_put_them(source: str, target: str, tmp_path: Path) -> None:
+    """In all coordinates together, and in the factors alone, which are the part that least squares find."""
+    settings, warehouse = Settings(), Warehouse(tmp_path / "warehouse", threads=1)
+    pair, sides = Pair(source=source, target=target), (domain(source), domain(target))
+    for side in sides:
+        ingest_domain(side, warehouse)
+    build_split(pair, *sides, warehouse, settings)
+    data = load_pair(warehouse, pair.key)
+    model = train_base_model(
+        data.source,
+        data.user_count,
+        data.source_item_count,
+        settings,
+        batch_size=settings.source_batch_size,
+        stream=0,
+        on_epoch=lambda epoch, metrics: None,
+    )
+    assert isinstance(model, CalibratedModel)
+    space = CalibratedSpace(model)
+    enough = np.flatnonzero(model.user_counts >= ENOUGH)
+    own, folded = space.coordinates(model)[enough], space.fold_in(data.source, data.user_count)[enough]
+    for coordinates in (slice(None), slice(settings.embedding_size)):
+        a, b = own[:, coordinates], folded[:, coordinates]
+        cosines = np.einsum("rx,rx->r", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+        assert cosines.min() >= 0.98
+        assert np.median(cosines) >= 0.999
