@@ -18,7 +18,8 @@ from ptupcdr_core.newcomers import newcomers
 from ptupcdr_core.pair_data import Floats, load_outline, user_ids
 from ptupcdr_core.people import people_of
 from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
-from ptupcdr_core.serving import load_serving
+from ptupcdr_core.serving import load_serving, served_mode
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.top_items import top_items
 from ptupcdr_core.warehouse import Warehouse
 
@@ -46,7 +47,7 @@ class Recommendation:
     Args:
         rank: from 1.
         item_id: the target item.
-        score: predicted stars, within the scale.
+        score: predicted stars, within the scale; from the ranking side a number without a unit, higher is better.
         made_by: what made the user's embedding: bridge, common_bridge or mean.
         reasons: source items of the user's history that raise the score most, most first.
     """
@@ -80,7 +81,7 @@ class NewPeople:
     recommendations: pa.Table
 
 
-def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: str = "rating") -> list[Recommendation]:
+def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | None = None) -> list[Recommendation]:
     """The best k target items for one cold-start user of a pair that has been materialized.
 
     Args:
@@ -88,14 +89,14 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: str = "rat
         pair: the pair's key.
         user_id: a user of ``bridged_embeddings``.
         k: how many items, at least 1.
-        mode: which of the user's embeddings.
+        mode: which of the user's embeddings; None: the one that the stored recommendations come from.
 
     Raises:
         UnknownUserError: the user is not a cold-start user of the pair.
         WarehouseError: the pair has not been materialized.
         ArtifactError: its models are missing or belong to another split.
     """
-    warehouse = Warehouse.from_environment(home.warehouse)
+    warehouse, mode = Warehouse.from_environment(home.warehouse), mode or served_mode(home, pair)
     with warehouse.read("bridged_embeddings", pair) as connection:
         query = "select * from bridged_embeddings where user_id = ? and mode = ?"
         user = connection.sql(query, params=[user_id, mode]).to_arrow_table()
@@ -130,7 +131,7 @@ def recommend_new(
     *,
     users: Iterable[str] = (),
     seen: pa.Table | None = None,
-    mode: str = "rating",
+    mode: Mode | None = None,
     origin: str = "ratings",
 ) -> NewPeople:
     """Fold people into a trained pair by their source ratings, bridge them, and find their best k target items.
@@ -145,7 +146,7 @@ def recommend_new(
         k: how many items, at least 1.
         users: ids of people to be served who may have no rating.
         seen: columns user_id, item_id: target items that are not to be recommended to these people.
-        mode: which models.
+        mode: which models; None: those that the stored recommendations come from.
         origin: what messages call the ratings, such as the name of their file.
 
     Raises:
@@ -153,7 +154,7 @@ def recommend_new(
         WarehouseError: the pair has not been materialized.
         ArtifactError: its models are missing or belong to another split.
     """
-    warehouse = Warehouse.from_environment(home.warehouse)
+    warehouse, mode = Warehouse.from_environment(home.warehouse), mode or served_mode(home, pair)
     serving = load_serving(home, pair, mode)
     new = newcomers(warehouse, load_outline(warehouse, pair), ratings, users=users, origin=origin)
     embeddings, made_by = serving.embed(new.people)

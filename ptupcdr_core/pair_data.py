@@ -203,9 +203,7 @@ def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> 
     return int(row[0])
 
 
-def _ratings(
-    connection: duckdb.DuckDBPyConnection, table: str, condition: str, *, with_times: bool = False
-) -> Ratings:
+def _ratings(connection: duckdb.DuckDBPyConnection, table: str, condition: str, *, with_times: bool = False) -> Ratings:
     # The order is fixed because training shuffles rows by position: without it a seed would not fix the result.
     time = ', "timestamp"::float t' if with_times else ""
     columns = connection.execute(

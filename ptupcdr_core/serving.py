@@ -4,7 +4,7 @@ Shapes: R people, K recommended items, L history length, Y coordinates of a brid
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import SPLIT, Floats, Index, Outline, Scale, load_outline
 from ptupcdr_core.people import People
+from ptupcdr_core.ranking.bridging import ranked_items
+from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_space, load_target
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.training.folding import SourceSpace, source_space
 from ptupcdr_core.training.task import target_items, target_user_vectors
 from ptupcdr_core.training.threads import one_thread
@@ -113,9 +116,20 @@ def load_serving(home: Home, pair: str, mode: str) -> Serving:
     """
     warehouse = Warehouse.from_environment(home.warehouse)
     outline = load_outline(warehouse, pair)
-    if mode != "rating":
-        raise SettingsError(f"{pair} cannot be served in the mode {mode!r}; there is: rating")
-    return _rating_serving(home, warehouse, outline)
+    if mode not in get_args(Mode):
+        raise SettingsError(f"{pair} cannot be served in the mode {mode!r}; there are: {', '.join(get_args(Mode))}")
+    return _rating_serving(home, warehouse, outline) if mode == "rating" else _ranking_serving(home, outline)
+
+
+def served_mode(home: Home, pair: str) -> Mode:
+    """The mode that the pair's recommendations come from: ranking where its cold-start users have such embeddings.
+
+    Raises:
+        WarehouseError: nobody has been bridged yet.
+    """
+    with Warehouse.from_environment(home.warehouse).read("bridged_embeddings", pair) as connection:
+        found = connection.execute("select 1 from bridged_embeddings where mode = 'ranking' limit 1").fetchone()
+    return "ranking" if found else "rating"
 
 
 def _rating_serving(home: Home, warehouse: Warehouse, outline: Outline) -> Serving:
@@ -126,6 +140,17 @@ def _rating_serving(home: Home, warehouse: Warehouse, outline: Outline) -> Servi
         target=target_items(target),
         mean=target_user_vectors(target)[_target_users(warehouse, outline.pair)].mean(0, dtype=np.float64).astype("f4"),
         scale=outline.target_scale,
+    )
+
+
+def _ranking_serving(home: Home, outline: Outline) -> Serving:
+    bridges = load_ranking_bridges(home, outline)
+    return Serving(
+        source=load_space(home, outline),
+        personal=bridges.personal,
+        target=ranked_items(load_target(home, outline)),
+        mean=bridges.mean[0],
+        scale=None,
     )
 
 

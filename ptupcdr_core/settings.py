@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Setting = Literal["calibrated", "honest", "published", "published_test_best"]
-Mode = Literal["rating"]
+Mode = Literal["rating", "ranking"]
 Search = Literal["exact", "approximate"]
 BaseModelName = Literal["mf", "gmf", "dnn"]
 BridgeFormName = Literal["full", "low_rank", "diagonal"]
@@ -36,7 +36,12 @@ class Settings(BaseModel):
         description="calibrated: contains the strongest simple baseline; published: as the paper; honest: published, "
         "clipped; published_test_best: epoch chosen on the test users, for the benchmark only",
     )
-    mode: Mode = Field(default="rating", description="what the bridge is trained for")
+    mode: Literal["rating", "ranking", "both"] = Field(
+        default="both",
+        description="what bridges are trained for: predicted ratings; or also ranked lists, from which the "
+        "recommendations then come (calibrated alone: the reference's settings rank nothing). ranking is both, because "
+        "warm start, gate and report need the ratings",
+    )
     base_model: BaseModelName = Field(default="mf", description="how a domain's own ratings are factorized")
     beta: float = Field(default=0.2, gt=0, lt=1, description="fraction of overlapping users held out as test users")
     seed: int = Field(default=2020, ge=0, description="fixes the split and every random number")
@@ -48,6 +53,7 @@ class Settings(BaseModel):
         default=None, description="a rating above this is positive; None: the middle of the source scale"
     )
     embedding_size: int = Field(default=10, ge=1, description="D, the size of user and item embeddings")
+    ranking_size: int = Field(default=64, ge=1, description="D of the embeddings for ranked lists")
     meta_hidden_size: int = Field(
         default=50, ge=2, description="hidden units of the meta network's decoder; calibrated starts them in pairs"
     )
@@ -85,6 +91,13 @@ class Settings(BaseModel):
         "thousand and pays off from a million items and some 50,000 users on",
     )
 
+    @field_validator("mode")
+    @classmethod
+    def _reference_ranks_nothing(cls, mode: str, others: ValidationInfo) -> str:
+        if mode == "ranking" and others.data.get("setting") != "calibrated":
+            raise ValueError("ranked lists are made in the setting calibrated alone; use mode rating or both")
+        return mode
+
     @field_validator("base_model")
     @classmethod
     def _calibrated_needs_mf(cls, base_model: BaseModelName, others: ValidationInfo) -> BaseModelName:
@@ -102,6 +115,16 @@ class Settings(BaseModel):
         if others.data.get("bridge_form") == "low_rank" and rank > size:
             raise ValueError(f"a bridge between vectors of size {size} has no higher rank than {size}")
         return rank
+
+    @property
+    def ranks(self) -> bool:
+        """Whether ranked lists are learned beside the ratings."""
+        return self.setting == "calibrated" and self.mode != "rating"
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What cold-start users have embeddings for."""
+        return ("rating", "ranking") if self.ranks else ("rating",)
 
     @property
     def clipped(self) -> bool:

@@ -19,12 +19,17 @@ from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
+from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData, load_outline, load_pair, user_ids
 from ptupcdr_core.people import people_of
+from ptupcdr_core.ranking.bridging import train_ranking_bridges
+from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task, save_bridges, save_side
+from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
+from ptupcdr_core.ranking.factors import train_factors
 from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.top_items import Block, top_items
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.epochs import OnEpoch
@@ -78,6 +83,10 @@ def pretrain(
         on_epoch=curves,
     )
     files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
+    if settings.ranks:
+        seed = settings.seed * 2 + ("source", "target").index(side)
+        factors = train_factors(ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=curves)
+        files += save_side(home, side, data, factors, settings, fingerprint)
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)
 
@@ -92,36 +101,52 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     validation = _errors_table(data, bridges.methods(task), settings)
     metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in validation.itertuples()}
-    return StageReport({**bridges.chosen, **metrics}, curves.values, files, {"validation": validation})
+    chosen = bridges.chosen
+    if settings.ranks:
+        ranking = train_ranking_bridges(
+            load_ranking_task(home, data), hidden_size=settings.meta_hidden_size, seed=settings.seed
+        )
+        files += save_bridges(home, data, ranking, settings, fingerprint)
+        chosen = chosen | ranking.chosen
+    return StageReport({**chosen, **metrics}, curves.values, files, {"validation": validation})
 
 
 def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
-    """Give every cold-start user an embedding in the target domain (asset ``bridged_embeddings``)."""
+    """Give every cold-start user an embedding in the target domain, one a mode (asset ``bridged_embeddings``)."""
     data = _data(home, pair)
-    task = load_bridge_task(home, data)
-    personal = load_bridges(home, data).personal
     users = data.cold_users
-    embeddings = personal.embed(task, users)
     cohort = np.where(np.isin(users, data.cohorts["test"]), "test", "cold")
-    made_by = personal.made_by(task, users)
     ids = user_ids(_warehouse(home), pair)[users]
-    table = pa.table(
-        {
+    tables, counts, metrics = [], [], {"users": float(len(users))}
+    for mode in settings.modes:
+        source, bridge = _bridge_of(home, data, mode)
+        embeddings, made_by = bridge.embed(source, users), bridge.made_by(source, users)
+        columns = {
             "pair": _constant(pair, len(users)),
             "user_id": pa.array(ids, pa.string()),
             "cohort": pa.array(cohort, pa.string()),
-            "mode": _constant("rating", len(users)),
+            "mode": _constant(mode, len(users)),
             "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
             "made_by": pa.array(made_by, pa.string()),
         }
-    )
-    _write(home, "bridged_embeddings", pair, {"bridged_embeddings": table}, settings, fingerprint)
-    counts = pd.DataFrame({"cohort": cohort, "made_by": made_by}).value_counts().reset_index(name="users")
-    norms = np.linalg.norm(embeddings, axis=1)
-    return StageReport(
-        {"users": float(len(users)), "mean_norm": float(norms.mean()) if len(users) else 0.0},
-        tables={"users_by_cohort": counts},
-    )
+        tables.append(pa.table(columns))
+        counts.append(pd.DataFrame({"mode": mode, "cohort": cohort, "made_by": made_by}))
+        metrics[f"mean_norm_{mode}"] = float(np.linalg.norm(embeddings, axis=1).mean()) if len(users) else 0.0
+    if len(tables) > 1:  # vectors of two sizes stand in one column only as lists of any length
+        tables = [table.cast(_with_lists(table.schema)) for table in tables]
+    _write(home, "bridged_embeddings", pair, {"bridged_embeddings": pa.concat_tables(tables)}, settings, fingerprint)
+    return StageReport(metrics, tables={"users_by_cohort": pd.concat(counts).value_counts().reset_index(name="users")})
+
+
+def _bridge_of(home: Home, data: PairData, mode: Mode) -> tuple[SourceSide, PersonalBridge]:
+    if mode == "ranking":
+        return load_ranking_task(home, data), load_ranking_bridges(home, data).personal
+    return load_bridge_task(home, data), load_bridges(home, data).personal
+
+
+def _with_lists(schema: pa.Schema) -> pa.Schema:
+    place = schema.get_field_index("embedding")
+    return schema.set(place, pa.field("embedding", pa.list_(pa.float32())))
 
 
 def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
@@ -130,21 +155,32 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     task = load_bridge_task(home, data)
     tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
     methods = [*simple_baselines(data), tgt, *load_bridges(home, data).methods(task)]
-    summary, details = evaluate(data, methods, settings, user_ids(_warehouse(home), pair))
+    ids = user_ids(_warehouse(home), pair)
+    summary, details = evaluate(data, methods, settings, ids)
     slices = evaluate_slices(data, methods, settings)
-    tables = {
-        "cold_start_evaluation": pa.Table.from_pandas(summary),
-        "cold_start_errors": pa.Table.from_pandas(details),
-        "cold_start_slices": pa.Table.from_pandas(slices),
-    }
-    _write(home, "cold_start_evaluation", pair, tables, settings, fingerprint)
-    metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}
     shown = summary.sort_values("rmse")[["method", "users", "ratings", "mae", "rmse"]].round(4)
-    return StageReport(metrics, tables={"evaluation": shown, "mae_by_slice": _mae_by_slice(slices, shown["method"])})
+    metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}
+    report = StageReport(metrics, tables={"evaluation": shown})  # filled further below
+    tables = {"cold_start_errors": pa.Table.from_pandas(details), "cold_start_slices": pa.Table.from_pandas(slices)}
+    if settings.ranks:
+        rankings, by_user = evaluate_rankings(
+            data, load_ranking_task(home, data), load_ranking_bridges(home, data), settings, ids
+        )
+        summary = pd.concat([summary, rankings], ignore_index=True)
+        tables["cold_start_rankings"] = pa.Table.from_pandas(by_user)
+        metrics |= {f"ndcg_at_10_{row.method}": float(row.ndcg_at_10) for row in rankings.itertuples()}
+        best_first = rankings.sort_values("ndcg_at_10", ascending=False)
+        report.tables["rankings"] = best_first[["method", "users", *RANKING_COLUMNS]].round(4)
+    else:
+        summary = summary.assign(**dict.fromkeys(RANKING_COLUMNS, np.nan))
+    tables["cold_start_evaluation"] = pa.Table.from_pandas(summary)
+    _write(home, "cold_start_evaluation", pair, tables, settings, fingerprint)
+    report.tables["mae_by_slice"] = _mae_by_slice(slices, shown["method"])
+    return report
 
 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
-    """The best target items of every cold-start user, in every mode that has embeddings (asset ``recommendations``).
+    """The best target items of every cold-start user, from the ranking side where there is one (``recommendations``).
 
     Nothing is left out as already seen: what a cold-start user has rated in the target are, at most, a test user's
     held-out ratings, which the lists must be free to find.
@@ -152,7 +188,7 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
     warehouse = _warehouse(home)
     ids = Ids.of(warehouse, pair)
     length = load_outline(warehouse, pair).history_length
-    metrics = {"users": 0.0, "recommendations": 0.0}
+    metrics, mode = {"users": 0.0, "recommendations": 0.0}, settings.modes[-1]
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
     with warehouse.write(
         "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
@@ -162,19 +198,19 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
             "reason_weights float[])"
         )
-        for mode, users, indices, vectors in _bridged_users(warehouse, pair):
-            serving = load_serving(home, pair, mode)
-            metrics["users"] = max(metrics["users"], float(len(users)))
-            found = search(serving.target, vectors, settings.top_k)
-            if settings.search == "approximate":
-                found = _with_recall(metrics, mode, serving.target, vectors, found)
-            for start, items, scores in small_blocks(found):
-                block = slice(start, start + len(items))
-                people = people_of(warehouse, pair, indices[block], length)
-                rows = recommendation_rows(users[block], people, serving, items, scores, ids)
-                connection.register("block", rows)
-                connection.execute("insert into recommendations by name select * from block")
-                metrics["recommendations"] += len(rows)
+        users, indices, vectors = _bridged_users(warehouse, pair, mode)
+        serving = load_serving(home, pair, mode)
+        metrics["users"] = float(len(users))
+        found = search(serving.target, vectors, settings.top_k)
+        if settings.search == "approximate":
+            found = _with_recall(metrics, mode, serving.target, vectors, found)
+        for start, items, scores in small_blocks(found):
+            block = slice(start, start + len(items))
+            people = people_of(warehouse, pair, indices[block], length)
+            rows = recommendation_rows(users[block], people, serving, items, scores, ids)
+            connection.register("block", rows)
+            connection.execute("insert into recommendations by name select * from block")
+            metrics["recommendations"] += len(rows)
     return StageReport(metrics)
 
 
@@ -188,19 +224,17 @@ def _with_recall(
         yield start, items, scores
 
 
-def _bridged_users(warehouse: Warehouse, pair: str) -> Iterator[tuple[str, pa.Table, Index, Floats]]:
-    """Of each mode: its R rows of ``bridged_embeddings`` by user, without the embeddings; (R,) their user indices; and
-    the embeddings, (R, E) float32."""
+def _bridged_users(warehouse: Warehouse, pair: str, mode: Mode) -> tuple[pa.Table, Index, Floats]:
+    """The mode's R rows of ``bridged_embeddings`` by user, without the embeddings; (R,) their user indices; and the
+    embeddings, (R, E) float32."""
     ids = pa.array(user_ids(warehouse, pair), pa.string())
     with warehouse.read("bridged_embeddings", pair) as connection:
-        modes = connection.execute("select distinct mode from bridged_embeddings order by mode").fetchall()
-        for (mode,) in modes:
-            query = "select * from bridged_embeddings where mode = ? order by user_id"
-            users: pa.Table = connection.sql(query, params=[mode]).to_arrow_table()
-            embeddings = users["embedding"].combine_chunks()
-            vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
-            indices = pc.index_in(users["user_id"], value_set=ids).to_numpy().astype(np.int32)
-            yield mode, users.drop_columns("embedding"), indices, vectors
+        query = "select * from bridged_embeddings where mode = ? order by user_id"
+        users: pa.Table = connection.sql(query, params=[mode]).to_arrow_table()
+    embeddings = users["embedding"].combine_chunks()
+    vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
+    indices = pc.index_in(users["user_id"], value_set=ids).to_numpy().astype(np.int32)
+    return users.drop_columns("embedding"), indices, vectors
 
 
 class _Curves:

@@ -223,7 +223,7 @@ def tune(
     if settings.setting == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
-    objective = OBJECTIVES[settings.mode]
+    objective = OBJECTIVES["rating"]
     with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:
         splits = _Splits(pair, source, target, warehouse, Path(folder))
         space = search_space(settings, splits.load(settings).source_scale)

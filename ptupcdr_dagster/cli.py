@@ -39,7 +39,8 @@ def _quiet_teardown() -> None:
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
-MEASURES = ("mae", "rmse", "score")
+MEASURES = ("mae", "rmse", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
+"""Endings of the names of numbers that are no counts."""
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."
 JSON_HELP = "Print JSON instead of a table."
@@ -243,10 +244,16 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
 
 def _print_evaluations(home: Home, pairs: list[str]) -> None:
     from ptupcdr_core.evaluation.readout import read_evaluation
+    from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS
 
     for pair in pairs:
-        frame = read_evaluation(home, pair).sort_values("rmse")
-        _print_frame(frame.drop(columns="pair"), f"{pair}: errors on held-out users, best first")
+        frame = read_evaluation(home, pair).drop(columns="pair")
+        ratings = frame[frame["mode"] == "rating"].drop(columns=list(RANKING_COLUMNS)).sort_values("rmse")
+        _print_frame(ratings, f"{pair}: errors on held-out users, best first")
+        rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
+        if len(rankings):
+            title = f"{pair}: lists for the same users out of all target items, best first"
+            _print_frame(rankings[["method", "users", *RANKING_COLUMNS]], title)
 
 
 def _print_frame(frame: "pd.DataFrame", title: str) -> None:
@@ -255,7 +262,7 @@ def _print_frame(frame: "pd.DataFrame", title: str) -> None:
         table.add_column(str(name), justify="right" if frame[name].dtype.kind in "if" else "left")
     for row in frame.itertuples(index=False):
         cells = zip(frame.columns, row, strict=True)
-        table.add_row(*[f"{value:.4f}" if name in MEASURES else str(value) for name, value in cells])
+        table.add_row(*[f"{value:.4f}" if name.endswith(MEASURES) else str(value) for name, value in cells])
     _console().print(table)
 
 

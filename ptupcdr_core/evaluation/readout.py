@@ -9,13 +9,13 @@ from ptupcdr_core.warehouse import Warehouse
 
 
 def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
-    """The evaluation of a pair, one row a method.
+    """The evaluation of a pair, one row a mode and method; ratings last, worst first.
 
     Raises:
         WarehouseError: it has not been evaluated.
     """
     with Warehouse.from_environment(home.warehouse).read("cold_start_evaluation", pair) as connection:
-        return connection.execute("select * from cold_start_evaluation order by rmse desc").fetchdf()
+        return connection.execute("select * from cold_start_evaluation order by mode, rmse desc, ndcg_at_10").fetchdf()
 
 
 def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:

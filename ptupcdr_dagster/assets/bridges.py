@@ -15,7 +15,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="models",
     kinds={"torch", "mlflow"},
-    code_version="3",
+    code_version="4",
 )
 def meta_network(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -40,7 +40,7 @@ def meta_network(
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"torch", "duckdb"},
-    code_version="1",
+    code_version="2",
 )
 def bridged_embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -12,6 +12,9 @@ from ptupcdr_dagster.metadata import frame_table
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
+MODE = "rating"
+"""The gate judges predicted ratings: their errors can be compared with the simple baselines' user by user."""
+
 
 @dg.asset(
     deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, cold_start_evaluation],
@@ -31,8 +34,8 @@ def champion(
 
     with stage(context, settings, home) as current:
         pair, chosen, tracker = current.partition, current.settings, current.tracker
-        registry = Registry(tracker.client, home, pair, chosen.mode)
-        candidate, before = Snapshot.take(home, pair, chosen.mode), registry.champion()
+        registry = Registry(tracker.client, home, pair, MODE)
+        candidate, before = Snapshot.take(home, pair, MODE), registry.champion()
         described = {name: str(getattr(chosen, name)) for name in ("setting", "base_model", "beta", "seed")}
         version = registry.register(candidate, current.fingerprint, tracker, described)
         other, note = None, ""
@@ -41,7 +44,7 @@ def champion(
                 other = registry.load(before)
             except ArtifactError as error:
                 note = f"the champion cannot be compared: {error}"
-        decision = decide(home, pair, candidate, chosen.mode, other, note)
+        decision = decide(home, pair, candidate, MODE, other, note)
         if decision.promoted:
             registry.promote(version)
         now = registry.champion()

@@ -9,7 +9,7 @@ from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
 
-@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="3")
+@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="4")
 def source_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
@@ -29,7 +29,7 @@ def source_model(
         )
 
 
-@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="3")
+@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="4")
 def target_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, has_columns, no_rows, specs, unique
 from ptupcdr_dagster.partitions import PAIRS
@@ -41,7 +42,7 @@ EMBEDDING_FACTS = (
             unique("user_id", "mode"),
             no_rows(
                 f"select cold.*, modes.mode from {_COLD_USERS} "
-                "cross join (select distinct mode from bridged_embeddings union select '$mode') as modes "
+                "cross join (select distinct mode from bridged_embeddings union select unnest($modes)) as modes "
                 "left join bridged_embeddings as e on e.user_id = cold.user_id and e.mode = modes.mode "
                 "and e.cohort = cold.cohort where e.user_id is null"
             ),
@@ -118,7 +119,7 @@ EVALUATION_FACTS = (
                 "select * from (select method, setting, mode, count(*) as users, sum(ratings) as ratings, "
                 "sum(absolute_error) / sum(ratings) as mae, sqrt(sum(squared_error) / sum(ratings)) as rmse "
                 "from cold_start_errors group by all) as summed "
-                "full outer join cold_start_evaluation as e using (method, setting, mode) "
+                "full outer join (from cold_start_evaluation where mode = 'rating') as e using (method, setting, mode) "
                 "where e.users is distinct from summed.users or e.ratings is distinct from summed.ratings "
                 "or not coalesce(abs(e.mae - summed.mae) < 1e-4 and abs(e.rmse - summed.rmse) < 1e-4, false)"
             ),
@@ -133,6 +134,20 @@ EVALUATION_FACTS = (
                 "select p.setting, p.mode, p.rmse as ptupcdr, i.rmse as item_mean from cold_start_evaluation as p "
                 "join cold_start_evaluation as i using (mode) "
                 "where p.method = 'ptupcdr' and i.method = 'item_mean' and not coalesce(p.rmse < i.rmse, false)"
+            ),
+        ),
+        warning=True,
+    ),
+    Fact(
+        "bridge_ranks_better_than_popularity",
+        "PTUPCDR's NDCG@10 over all target items is above that of the most popular items, which are the same for "
+        "everybody. Where it is not, show the popular ones.",
+        (
+            no_rows(
+                "select p.setting, p.ndcg_at_10 as ptupcdr, b.ndcg_at_10 as popularity from cold_start_evaluation as p "
+                "join cold_start_evaluation as b using (mode) where p.mode = 'ranking' "
+                "and p.method = 'ptupcdr' and b.method = 'popularity' "
+                "and not coalesce(p.ndcg_at_10 > b.ndcg_at_10, false)"
             ),
         ),
         warning=True,
@@ -232,14 +247,17 @@ def split_file(home: Home, pair: str) -> str:
     return str(Warehouse(home.warehouse).file("domain_splits", pair)).replace("'", "''")
 
 
-def target_norm(home: Home, pair: str) -> float:
+def target_norm(home: Home, pair: str, mode: Mode) -> float:
     """Median length of the target model's own user vectors, in the bridge's coordinates; unknown users left out."""
     import numpy as np
 
     from ptupcdr_core.checkpoints import load_bridge_task
     from ptupcdr_core.pair_data import load_pair
+    from ptupcdr_core.ranking.checkpoints import load_target
 
-    own = load_bridge_task(home, load_pair(Warehouse.from_environment(home.warehouse), pair)).target_user_vectors
+    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
+    ranking = mode == "ranking"
+    own = load_target(home, data).user_embedding if ranking else load_bridge_task(home, data).target_user_vectors
     norms = np.linalg.norm(own[1:].astype(float), axis=1)
     return float(np.median(norms[norms > 0]))
 
@@ -255,11 +273,12 @@ def bridged_embeddings_checks(
     """Validate one pair's embeddings against its split and its target model."""
     from ptupcdr_dagster.checks.validation import validate_table
 
-    asset, pair = "bridged_embeddings", context.partition_key
+    asset, pair, modes = "bridged_embeddings", context.partition_key, settings.to_settings().modes
     parameters = {
         "split_file": split_file(home, pair),
-        "mode": settings.to_settings().mode,
-        "target_norm": target_norm(home, pair),
+        "modes": str([*modes]),
+        "target_norm": f"case mode when 'ranking' then {target_norm(home, pair, modes[-1])} "
+        f"else {target_norm(home, pair, 'rating')} end",
     }
     yield from validate_table(_file(home, asset, pair), asset, asset, EMBEDDING_FACTS, parameters)
 

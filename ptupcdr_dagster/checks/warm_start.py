@@ -132,7 +132,7 @@ def fine_tuned_embeddings_checks(
     from ptupcdr_dagster.checks.validation import validate_table
 
     pair = context.partition_key
-    parameters = {"split_file": split_file(home, pair), "mode": settings.to_settings().mode}
+    parameters = {"split_file": split_file(home, pair), "mode": "rating"}
     yield from validate_table(Warehouse(home.warehouse).file(TUNED, pair), TUNED, TUNED, TUNED_FACTS, parameters)
 
 

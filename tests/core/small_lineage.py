@@ -26,8 +26,8 @@ from ptupcdr_core.stages import StageReport
 from ptupcdr_core.warehouse import Warehouse
 
 PAIR = "books__movies"
-SETTINGS = Settings(embedding_size=6)
-"""As many as the demo's people have tastes."""
+SETTINGS = Settings(embedding_size=6, mode="rating")
+"""As many coordinates as the demo's people have tastes; ranked lists have tests of their own."""
 FIRST_LEFT_OUT = "person-00525"
 TABLES = {
     "domain_splits": ("split_users", "split_source_ratings", "split_target_ratings", "split_histories"),

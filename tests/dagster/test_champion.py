@@ -22,8 +22,8 @@ from ptupcdr_dagster.registry import CHAMPION, Registry
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.tracking import open_store, own_store
 
-HALF = SETTINGS.model_copy(update={"beta": 0.5})
-"""As many test users as a comparison of two models asks for."""
+HALF = SETTINGS.model_copy(update={"beta": 0.5, "mode": "rating"})
+"""As many test users as a comparison of two models asks for, and recommendations from what the gate judges."""
 TRAINED = ["domain_splits", "source_model", "target_model", "meta_network", "bridged_embeddings",
            "cold_start_evaluation"]  # fmt: skip
 

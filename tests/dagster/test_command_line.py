@@ -109,16 +109,22 @@ def test_the_next_backfill_goes_on_where_it_stopped(
 def test_evaluate_prints_the_agreed_json(first: "subprocess.CompletedProcess[str]", project: Project) -> None:
     done = project.run("evaluate", "books__movies", "--json")
     assert done.returncode == 0, done.stderr
-    rows = {row["method"]: row for row in json.loads(done.stdout)}
+    found = json.loads(done.stdout)
+    rows = {row["method"]: row for row in found if row["mode"] == "rating"}
+    lists = {row["method"]: row for row in found if row["mode"] == "ranking"}
     assert {"item_mean", "emcdr", "ptupcdr"} <= rows.keys()
-    keys = {"pair", "method", "setting", "mode", "beta", "seed", "users", "ratings", "mae", "rmse"}
-    for row in rows.values():
+    assert {"popularity", "kernel_ridge", "item_knn", "emcdr", "ptupcdr"} <= lists.keys()
+    keys = {"pair", "method", "setting", "mode", "beta", "seed", "users", "ratings"}
+    for row in found:
         assert keys <= row.keys()
-        assert (row["pair"], row["mode"], row["beta"], row["seed"]) == ("books__movies", "rating", 0.2, 2020)
-        assert row["rmse"] >= row["mae"] > 0
+        assert (row["pair"], row["beta"], row["seed"]) == ("books__movies", 0.2, 2020)
+    assert all(row["rmse"] >= row["mae"] > 0 for row in rows.values())
+    measures = ("ndcg_at_10", "hit_rate_at_10", "recall_at_10")
+    assert all(0 <= row[name] <= 1 for row in lists.values() for name in measures)
     table = project.run("evaluate", "books__movies")
     assert table.returncode == 0
     assert f"{rows['ptupcdr']['rmse']:.4f}" in table.stdout
+    assert f"{lists['ptupcdr']['ndcg_at_10']:.4f}" in table.stdout
 
 
 def test_recommend_prints_ranked_items(first: "subprocess.CompletedProcess[str]", project: Project) -> None:

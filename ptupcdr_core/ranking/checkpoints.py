@@ -1,0 +1,80 @@
+"""The checkpoints of a pair's ranking models, beside those for ratings."""
+
+from pathlib import Path
+
+from ptupcdr_core import artifacts
+from ptupcdr_core.checkpoints import Side, save_model
+from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.home import Home
+from ptupcdr_core.pair_data import Outline, PairData
+from ptupcdr_core.ranking.bridging import RankingBridges, RankingTask
+from ptupcdr_core.ranking.factors import ImplicitFactors
+from ptupcdr_core.ranking.space import RankingSpace
+from ptupcdr_core.settings import Settings
+
+SOURCE, TARGET, BRIDGES = "source_model_ranking", "target_model_ranking", "meta_network_ranking"
+FOLDERS: dict[Side, str] = {"source": SOURCE, "target": TARGET}
+
+
+def save_side(
+    home: Home, side: Side, data: PairData, factors: ImplicitFactors, settings: Settings, fingerprint: str
+) -> list[Path]:
+    """Write one side's factors; the source's with the space that users are laid out in."""
+    tensors = RankingSpace.of(factors, data.source).tensors() if side == "source" else factors.tensors()
+    return save_model(home, FOLDERS[side], data, tensors, settings, fingerprint, {})
+
+
+def save_bridges(
+    home: Home, data: PairData, bridges: RankingBridges, settings: Settings, fingerprint: str
+) -> list[Path]:
+    """Write the bridges, and which factors they stand between."""
+    entries: dict[str, object] = {"chosen": bridges.chosen, "between": _between(home, data.pair)}
+    return save_model(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, entries)
+
+
+def load_space(home: Home, outline: PairData | Outline) -> RankingSpace:
+    """Read the source side.
+
+    Raises:
+        ArtifactError: it is missing or belongs to another split.
+    """
+    tensors = artifacts.load(home.models / SOURCE, outline.pair, vocabulary=outline.vocabulary).tensors
+    return RankingSpace.from_tensors(tensors)
+
+
+def load_target(home: Home, outline: PairData | Outline) -> ImplicitFactors:
+    """Read the target side.
+
+    Raises:
+        ArtifactError: it is missing or belongs to another split.
+    """
+    tensors = artifacts.load(home.models / TARGET, outline.pair, vocabulary=outline.vocabulary).tensors
+    return ImplicitFactors.from_tensors(tensors)
+
+
+def load_ranking_task(home: Home, data: PairData) -> RankingTask:
+    """Lay out bridge training from the pair's split and its two sides.
+
+    Raises:
+        ArtifactError: one of them is missing or belongs to another split.
+    """
+    return RankingTask.of(data, load_space(home, data), load_target(home, data))
+
+
+def load_ranking_bridges(home: Home, outline: PairData | Outline) -> RankingBridges:
+    """Read the bridges between the pair's present factors.
+
+    Raises:
+        ArtifactError: there are none, or they belong to another split or to other factors.
+    """
+    checkpoint = artifacts.load(home.models / BRIDGES, outline.pair, vocabulary=outline.vocabulary)
+    if checkpoint.manifest["between"] != _between(home, outline.pair):
+        raise ArtifactError(
+            f"{home.models / BRIDGES / outline.pair}.json: trained between other factors than the present ones; "
+            f"materialize meta_network for {outline.pair} again"
+        )
+    return RankingBridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+
+
+def _between(home: Home, pair: str) -> list[str]:
+    return [str(artifacts.read_manifest(home.models / folder, pair)["sha256"]) for folder in FOLDERS.values()]

@@ -1,0 +1,220 @@
+"""Ranked lists: the measures by hand, the fits against dense solutions, and a planted taste that lists must find."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import Lineage
+from small_lineage import PAIR, SETTINGS, domains, read, run
+
+from ptupcdr_core import stages
+from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.evaluation.readout import read_evaluation
+from ptupcdr_core.home import Home
+from ptupcdr_core.inference import recommend
+from ptupcdr_core.pair_data import Ratings, load_pair
+from ptupcdr_core.people import people_of
+from ptupcdr_core.ranking.bridging import TakenLoss
+from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task
+from ptupcdr_core.ranking.evaluation import best_of_rows, measure
+from ptupcdr_core.ranking.factors import train_factors
+from ptupcdr_core.ranking.space import RankingSpace
+from ptupcdr_core.serving import load_serving, served_mode
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.als import als, fold_in
+from ptupcdr_core.training.csr import compress
+from ptupcdr_core.warehouse import Warehouse
+
+RANKS = SETTINGS.model_copy(update={"mode": "both", "ranking_size": 16})
+
+
+def silent(epoch: int, metrics: dict[str, float]) -> None:
+    pass
+
+
+def pairs(*taken: tuple[int, int]) -> Ratings:
+    users, items = np.array(taken, np.int32).T
+    return Ratings(users, items, np.full(len(users), 5, np.float32))
+
+
+def some_ratings(rng: np.random.Generator, users: int = 40, items: int = 25, each: int = 8) -> Ratings:
+    """Ordered by user and item, with times."""
+    item = np.concatenate([np.sort(rng.choice(items, each, replace=False)) + 1 for _ in range(users)])
+    stars = np.full(users * each, 4, np.float32)
+    times = rng.uniform(0, 100, users * each).astype(np.float32)
+    return Ratings(np.repeat(np.arange(1, users + 1, dtype=np.int32), each), item.astype(np.int32), stars, times)
+
+
+def test_measures_by_hand() -> None:
+    """User 1 took items 7 and 9, at ranks 1 and 3; user 2 took item 5, which is not in the list."""
+    lists = np.array([[7, 1, 9, 2], [1, 2, 3, 4]])
+    found = measure(lists, np.array([1, 2], np.int32), pairs((1, 7), (1, 9), (2, 5)))
+    gained, ideal = 1 + 1 / np.log2(4), 1 + 1 / np.log2(3)
+    np.testing.assert_allclose(found.values["ndcg_at_10"], [gained / ideal, 0])
+    np.testing.assert_allclose(found.values["hit_rate_at_10"], [1, 0])
+    np.testing.assert_allclose(found.values["recall_at_10"], [1, 0])
+    np.testing.assert_allclose(found.values["mrr"], [1, 0])
+    assert found.items_shown == 6
+    assert found.counts.tolist() == [2, 1]
+
+
+def test_a_first_hit_beyond_ten_counts_for_mrr_and_recall_at_50_alone() -> None:
+    lists = np.arange(1, 51)[None]
+    found = measure(lists, np.array([1], np.int32), pairs((1, 20)))
+    assert {name: float(value[0]) for name, value in found.values.items()} == {
+        "ndcg_at_10": 0,
+        "hit_rate_at_10": 0,
+        "recall_at_10": 0,
+        "recall_at_50": 1,
+        "mrr": 1 / 20,
+    }
+
+
+def test_the_best_of_scores_leaves_the_padding_out_and_goes_by_index_among_equals() -> None:
+    scores = np.zeros((1, 60), np.float32)
+    scores[0, [0, 30, 40]] = [9, 2, 1]
+    found = best_of_rows(iter([scores]))
+    assert found.shape == (1, 50)
+    assert found[0, :2].tolist() == [30, 40]
+    assert 0 not in found
+    assert (np.diff(found[0, 2:]) > 0).all()
+
+
+def test_implicit_least_squares_solves_each_user_over_all_items() -> None:
+    """(Σ_taken q qᵀ + α Σ_all q qᵀ + λ I) p = Σ_taken q, by hand with numpy."""
+    rng = np.random.default_rng(0)
+    ratings, items = some_ratings(rng), rng.normal(size=(26, 3)).astype(np.float32)
+    items[0] = 0
+    rows = compress(ratings.users, ratings.items, np.ones(len(ratings), np.float32), 40)
+    found = fold_in(rows, items, regularization=0.7, weighted=False, unobserved_weight=0.2)
+    for user in (1, 17, 40):
+        own = items[ratings.items[ratings.users == user]].astype(np.float64)
+        system = own.T @ own + 0.2 * items.T.astype(np.float64) @ items + 0.7 * np.eye(3)
+        np.testing.assert_allclose(found[user], np.linalg.solve(system, own.sum(0)), rtol=1e-5)
+
+
+def test_the_loss_of_implicit_factors_falls_with_every_iteration() -> None:
+    ratings, losses = some_ratings(np.random.default_rng(1)), []
+
+    def loss(_: int, p: np.ndarray, q: np.ndarray) -> None:
+        scores = p.astype(np.float64) @ q.T
+        taken = np.square(1 - scores[ratings.users, ratings.items]).sum()
+        losses.append(taken + 0.1 * np.square(scores).sum() + 2 * (np.square(p).sum() + np.square(q).sum()))
+
+    ones = np.ones(len(ratings), np.float32)
+    options = {"size": 4, "user_regularization": 2, "item_regularization": 2, "iterations": 6, "seed": 0}
+    als(ratings.users, ratings.items, ones, 40, 25, weighted=False, unobserved_weight=0.1, on_iteration=loss, **options)
+    assert (np.diff(losses) <= 1e-4).all()
+
+
+def test_conjugate_gradients_find_the_minimum_of_the_task_oriented_loss() -> None:
+    """Against the normal equations written out: one row an entry of the bridge."""
+    rng = np.random.default_rng(2)
+    users, items, x, y = 12, 9, 3, 2
+    vectors, features = rng.normal(size=(items, y)).astype(np.float32), rng.normal(size=(users, x)).astype(np.float32)
+    taken, weights = (rng.random((users, items)) < 0.4).astype(np.float32), rng.uniform(0.5, 2, (users, 1))
+    everything = 0.3 * vectors.T @ vectors
+    loss = TakenLoss(sp.csr_matrix(taken), vectors, everything, weights.astype(np.float32), 1.0)
+    start = rng.normal(size=(users, y)).astype(np.float32)
+    left, right = 0.5 * np.eye(x * y), np.zeros(x * y)
+    for user in range(users):
+        own = vectors.T @ (taken[user][:, None] * vectors) + everything
+        wanted = vectors.T @ taken[user] - own @ start[user]
+        left += weights[user] * np.kron(np.outer(features[user], features[user]), own)
+        right += weights[user] * np.kron(features[user], wanted)
+    expected = np.linalg.solve(left, right).reshape(x, y)
+    np.testing.assert_allclose(loss.fit(features, start, 0.5), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_folding_in_leaves_one_rating_out_as_if_it_had_never_been_there() -> None:
+    ratings = some_ratings(np.random.default_rng(3))
+    factors = train_factors(ratings, 40, 25, size=4, seed=0, on_epoch=silent)
+    space = RankingSpace.of(factors, ratings)
+    places = np.array([0, 3, 57])
+    found = space.leave_out(ratings, 40, places)
+    for vector, place in zip(found, places, strict=True):
+        without = space.fold_in(ratings.where(np.arange(len(ratings)) != place), 40)
+        np.testing.assert_allclose(vector, without[ratings.users[place]], rtol=1e-3, atol=1e-4)
+
+
+def test_when_people_were_active_is_among_their_coordinates_only_where_times_are_known() -> None:
+    ratings = some_ratings(np.random.default_rng(4))
+    factors = train_factors(ratings, 40, 25, size=4, seed=0, on_epoch=silent)
+    untimed = Ratings(ratings.users, ratings.items, ratings.stars)
+    assert RankingSpace.of(factors, untimed).source_vectors(untimed).shape == (41, 4 + 0 + 2)
+    assert RankingSpace.of(factors, ratings).source_vectors(ratings).shape == (41, 4 + 12 + 2)
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory, lineage: Lineage) -> Home:
+    home = Home(tmp_path_factory.mktemp("ranked"))
+    run(home, domains(lineage.files), RANKS)
+    return home
+
+
+def test_on_planted_data_lists_by_the_bridge_beat_all_that_ask_nobody(ranked: Home) -> None:
+    found = read_evaluation(ranked, PAIR)
+    ranking = found[found["mode"] == "ranking"].set_index("method")["ndcg_at_10"]
+    assert set(ranking.index) == {"popularity", "kernel_ridge", "item_knn", "emcdr", "common_bridge", "ptupcdr"}
+    assert ranking["ptupcdr"] > 1.2 * ranking["popularity"]
+    assert ranking["ptupcdr"] >= ranking["item_knn"]
+    assert found[found["mode"] == "rating"]["ndcg_at_10"].isna().all()
+    assert found[found["mode"] == "ranking"]["rmse"].isna().all()
+
+
+def test_the_table_adds_up_to_the_users_measures(ranked: Home) -> None:
+    rows = read(
+        ranked,
+        "cold_start_evaluation",
+        "select e.ndcg_at_10, avg(r.ndcg_at_10), e.mrr, avg(r.mrr), e.users, count(*), e.ratings, sum(r.ratings) "
+        "from cold_start_evaluation e join cold_start_rankings r using (method, mode) "
+        "group by method, e.ndcg_at_10, e.mrr, e.users, e.ratings",
+    )
+    assert len(rows) == 6
+    for ndcg, own_ndcg, mrr, own_mrr, users, own_users, ratings, own_ratings in rows:
+        assert (ndcg, mrr) == pytest.approx((own_ndcg, own_mrr))
+        assert (users, ratings) == (own_users, own_ratings)
+
+
+def test_every_cold_user_has_an_embedding_a_mode_and_lists_come_from_the_ranking_side(ranked: Home) -> None:
+    counts = dict(read(ranked, "bridged_embeddings", "select mode, count(*) from bridged_embeddings group by mode"))
+    assert counts["rating"] == counts["ranking"] > 0
+    assert read(ranked, "recommendations", "select distinct mode from recommendations") == [("ranking",)]
+    assert served_mode(ranked, PAIR) == "ranking"
+
+
+def test_a_user_asked_for_gets_the_stored_list(ranked: Home) -> None:
+    query = "select user_id, list(item_id order by rank) from recommendations group by user_id order by user_id limit 1"
+    [(user, items)] = read(ranked, "recommendations", query)
+    found = recommend(ranked, PAIR, user, k=len(items))
+    assert [recommendation.item_id for recommendation in found] == items
+    assert all(len(recommendation.reasons) <= 3 for recommendation in found)
+
+
+def test_people_folded_in_come_out_where_training_put_them(ranked: Home) -> None:
+    warehouse = Warehouse(ranked.warehouse)
+    data = load_pair(warehouse, PAIR)
+    told = np.bincount(data.source.users, minlength=data.user_count + 1)
+    users = np.flatnonzero(told >= 10)[:100].astype(np.int32)
+    serving, task = load_serving(ranked, PAIR, "ranking"), load_ranking_task(ranked, data)
+    folded, _ = serving.embed(people_of(warehouse, PAIR, users, RANKS.history_length))
+    trained = load_ranking_bridges(ranked, data).personal.embed(task, users)
+    cosines = (folded * trained).sum(1) / np.linalg.norm(folded, axis=1) / np.linalg.norm(trained, axis=1)
+    assert cosines.min() >= 0.98
+
+
+def test_the_references_settings_rank_nothing() -> None:
+    assert Settings(setting="published").modes == ("rating",)
+    assert Settings().modes == ("rating", "ranking")
+    with pytest.raises(ValueError, match="calibrated alone"):
+        Settings(setting="honest", mode="ranking")
+
+
+def test_bridges_between_other_factors_are_refused(ranked: Home, tmp_path: Path) -> None:
+    copy = Home(tmp_path / "copy")
+    shutil.copytree(ranked.root, copy.root)
+    stages.pretrain(copy, PAIR, "source", RANKS.model_copy(update={"ranking_size": 8}), silent)
+    with pytest.raises(ArtifactError, match="between other factors"):
+        load_ranking_bridges(copy, load_pair(Warehouse(copy.warehouse), PAIR))
