@@ -142,6 +142,7 @@ def write_decision(
     decision: Decision,
     settings: Settings,
     *,
+    mode: str,
     model: str,
     version: str,
     champion: str | None,
@@ -154,12 +155,13 @@ def write_decision(
         pair: its key.
         decision: to be written.
         settings: of the candidate.
+        mode: what the models predict.
         model: registered name of the pair's models.
         version: the candidate's.
         champion: the version in use after the decision; None where there is none.
         fingerprint: kept in ``provenance``.
     """
-    labels = {"pair": pair, "mode": settings.mode, "model": model, "version": version}
+    labels = {"pair": pair, "mode": mode, "model": model, "version": version}
     outcome = {"promoted": decision.promoted, "champion": champion or "", "reason": decision.reason}
     comparisons = decision.table()
     tables = {

@@ -59,6 +59,7 @@ def champion(
             pair,
             decision,
             chosen,
+            mode=MODE,
             model=registry.name,
             version=version,
             champion=now,

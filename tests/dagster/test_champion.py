@@ -141,6 +141,7 @@ def test_judging_the_same_model_again_registers_nothing(gate: Gate) -> None:
     assert gate.versions() == before
     assert list(before) == ["1"]
     assert gate.row() == row
+    assert row["mode"] == "rating"
     assert gate.registry.champion() == "1"
 
 
