@@ -32,13 +32,16 @@ from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
 from ptupcdr_core.training.closed_form import gate_of, mean_histories, write_network
 from ptupcdr_core.training.threads import one_thread
 
-Key = TypeVar("Key", float, tuple[int, float])
+Key = TypeVar("Key", float, tuple[float, float], tuple[int, float])
 AnyBridge = TypeVar("AnyBridge", CommonBridge, PersonalBridge)
 
+FREE = 1e-3
 UNOBSERVED_WEIGHT = 0.3
 """α of the bridges; it matters little between 0.03 and 0.3."""
-COMMON_PENALTIES = (1.0, 3.0)
-"""λ in units of α · R · the mean square of a factor: these two were best on validation users of five pairs."""
+COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, FREE))
+"""λ of all entries but the constant's, and the constant's, in units of α · R · the mean square of a factor. Bridges
+between many users are best with little of it on everything; those between few, with much of it on all but the constant,
+which leaves everybody the average list. Chosen among on validation users of three pairs at β 0.2, 0.5 and 0.8."""
 PERSONAL_PENALTIES = (3.0, 10.0)
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
 """Of EMCDR, in units of the mean diagonal entry."""
@@ -146,8 +149,12 @@ def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
     )
     loss, vectors = TakenLoss.of(task, users), task.source_vectors[users]
     nothing = np.zeros((len(users), task.target.vectors.shape[1]), np.float32)
-    common, common_penalty, reached = _best(
-        task, {penalty: CommonBridge(loss.fit(vectors, nothing, penalty)) for penalty in COMMON_PENALTIES}
+    common, (common_penalty, constant_penalty), reached = _best(
+        task,
+        {
+            penalties: CommonBridge(loss.fit(vectors, nothing, _of_entries(*penalties, vectors.shape[1])))
+            for penalties in COMMON_PENALTIES
+        },
     )
     bridged = vectors @ common.matrix
     personal = _personal_bridges(task, loss, users, common.matrix, hidden_size, seed)
@@ -159,6 +166,7 @@ def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
     chosen = {
         "ranking_emcdr_penalty": emcdr_penalty,
         "ranking_common_penalty": common_penalty,
+        "ranking_constant_penalty": constant_penalty,
         "ranking_personal_penalty": float(personal_penalty),
         "ranking_personal_gates": float(gates),
         "ranking_personal_certainty": certainty,
@@ -166,6 +174,11 @@ def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
     }
     mean = np.asarray(bridged.mean(0, keepdims=True, dtype=np.float64), np.float32)
     return RankingBridges(emcdr, best, mean, chosen)
+
+
+def _of_entries(penalty: float, of_constant: float, count: int) -> Floats:
+    """(X, 1) penalties; the last coordinate is the constant."""
+    return np.array([*[penalty] * (count - 1), of_constant], np.float32)[:, None]
 
 
 def _personal_bridges(
@@ -249,15 +262,15 @@ class TakenLoss:
             UNOBSERVED_WEIGHT * len(users) * float(np.trace(gram)) / items.shape[1],
         )
 
-    def fit(self, features: Floats, start: Floats, penalty: float) -> Floats:
+    def fit(self, features: Floats, start: Floats, penalty: float | Floats) -> Floats:
         """The matrix W (F, Y) that minimizes the loss of û = start + features W, by conjugate gradients.
 
         Args:
             features: (R, F) float32.
             start: (R, Y) or (R, 1) zeros broadcast.
-            penalty: λ in its unit.
+            penalty: λ in its unit; a number, or one for each feature (F, 1).
         """
-        ridge = np.float32(penalty * self.unit)
+        ridge = np.asarray(penalty * self.unit, np.float32)
         pairs = np.repeat(np.arange(len(features)), np.diff(self.taken.indptr)), self.taken.indices
 
         def pull(embeddings: Floats) -> Floats:
