@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.checkpoints import load_bridges, load_model
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.home import Home
-from ptupcdr_core.models.bridges import PersonalBridge
+from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import SPLIT, Floats, Index, Outline, Scale, load_outline
 from ptupcdr_core.people import People
@@ -28,16 +28,6 @@ AnyTable = TypeVar("AnyTable", Floats, Index)
 
 MEAN = "mean"
 """Made from nothing: the embedding of people of whom no source rating is known."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """People as a bridge reads them (``models.bridges.SourceSide``), row 0 padding."""
-
-    source_vectors: Floats
-    history_vectors: Floats
-    histories: Index
-    history_stars: Floats
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class Serving:
             ``mean`` without any rating.
         """
         vectors = self.source.fold_in(people.ratings, len(people))
-        side = Side(vectors, self.source.history_vectors, people.histories, people.history_stars)
+        side = SourceSide(vectors, self.source.history_vectors, people.histories, people.history_stars)
         return self._bridge(side, people.rating_counts[1:])
 
     def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
@@ -90,7 +80,7 @@ class Serving:
         at, positions, places = people.entries()
         vectors = self.source.leave_out(people.ratings, len(people), places)
         histories, stars = people.histories_without(at, positions)
-        side = Side(_padded(vectors), self.source.history_vectors, _padded(histories), _padded(stars))
+        side = SourceSide(_padded(vectors), self.source.history_vectors, _padded(histories), _padded(stars))
         without, _ = self._bridge(side, people.rating_counts[at] - 1)
         changes = np.zeros((len(people), people.histories.shape[1], len(self.mean)), np.float32)
         changes[at - 1, positions] = self.embed(people)[0][at - 1] - without
@@ -98,7 +88,7 @@ class Serving:
             weights: Floats = self.target.vectors[items] @ changes.transpose(0, 2, 1)
         return weights
 
-    def _bridge(self, side: Side, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.object_]]:
+    def _bridge(self, side: SourceSide, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.object_]]:
         """Bridge everybody of a side but those with no (R,) rating, who get the mean."""
         users = np.arange(1, len(side.source_vectors), dtype=np.int32)
         embeddings, made_by = self.personal.embed(side, users), self.personal.made_by(side, users)

@@ -1,10 +1,10 @@
 """Bridges: from a user's source vector to an embedding in the target domain.
 
-Shapes: R users, U all users, X coordinates of a source vector, Y coordinates of a target vector, L history length.
+Shapes: R users, U all users, S source items, D embedding size, X coordinates of a source vector, Y coordinates of a
+target vector, L history length.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,24 +20,21 @@ BLOCK = 1_024
 BRIDGE, COMMON_BRIDGE = "bridge", "common_bridge"
 
 
-class SourceSide(Protocol):
-    """What a bridge reads of the source domain (see ``training.task.BridgeTask``)."""
+@dataclass(frozen=True)
+class SourceSide:
+    """What a bridge reads of the source domain; row 0 is padding.
 
-    @property
-    def source_vectors(self) -> Floats:
-        """(U+1, X)."""
+    Args:
+        source_vectors: (U+1, X) float32, what a bridge is applied to.
+        history_vectors: (S+1, D) float32 source item vectors, what the meta network reads.
+        histories: (U+1, L) int32 source items, padded with 0 at the end.
+        history_stars: (U+1, L) float32, how the user rated them.
+    """
 
-    @property
-    def history_vectors(self) -> Floats:
-        """(S+1, D)."""
-
-    @property
-    def histories(self) -> Index:
-        """(U+1, L)."""
-
-    @property
-    def history_stars(self) -> Floats:
-        """(U+1, L)."""
+    source_vectors: Floats
+    history_vectors: Floats
+    histories: Index
+    history_stars: Floats
 
 
 @dataclass(frozen=True)

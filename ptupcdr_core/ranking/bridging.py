@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ptupcdr_core.artifacts import Tensors
-from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings
@@ -35,13 +35,14 @@ from ptupcdr_core.training.threads import one_thread
 Key = TypeVar("Key", float, tuple[float, float], tuple[int, float])
 AnyBridge = TypeVar("AnyBridge", CommonBridge, PersonalBridge)
 
-FREE = 1e-3
 UNOBSERVED_WEIGHT = 0.3
 """α of the bridges; it matters little between 0.03 and 0.3."""
+FREE = 1e-3
+"""A penalty that is next to none."""
 COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, FREE))
 """λ of all entries but the constant's, and the constant's, in units of α · R · the mean square of a factor. Bridges
 between many users are best with little of it on everything; those between few, with much of it on all but the constant,
-which leaves everybody the average list. Chosen among on validation users of three pairs at β 0.2, 0.5 and 0.8."""
+which leaves everybody the average list. Picked on validation users of three pairs at β 0.2, 0.5 and 0.8."""
 PERSONAL_PENALTIES = (3.0, 10.0)
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
 """Of EMCDR, in units of the mean diagonal entry."""
@@ -53,24 +54,16 @@ STEPS = 30
 
 
 @dataclass(frozen=True)
-class RankingTask:
-    """What ranking bridges are trained on and read (a ``models.bridges.SourceSide``).
+class RankingTask(SourceSide):
+    """What ranking bridges are trained on and read.
 
     Args:
-        source_vectors: (U+1, X) float32.
-        history_vectors: (S+1, D) float32.
-        histories: (U+1, L) int32.
-        history_stars: (U+1, L) float32.
         target: item factors (T+1, Y), without offsets.
         target_user_vectors: (U+1, Y) float32, what EMCDR's mapping wants.
         taken: pairs of bridge user and target item, ordered by user.
         validation: those of the validation users.
     """
 
-    source_vectors: Floats
-    history_vectors: Floats
-    histories: Index
-    history_stars: Floats
     target: TargetItems
     target_user_vectors: Floats
     taken: Ratings
@@ -267,7 +260,7 @@ class TakenLoss:
 
         Args:
             features: (R, F) float32.
-            start: (R, Y) or (R, 1) zeros broadcast.
+            start: (R, Y) float32.
             penalty: λ in its unit; a number, or one for each feature (F, 1).
         """
         ridge = np.asarray(penalty * self.unit, np.float32)

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.models.bridges import SourceSide
 from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, carry_over
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings, Scale
@@ -46,14 +47,10 @@ class BridgeRows:
 
 
 @dataclass(frozen=True)
-class BridgeTask:
+class BridgeTask(SourceSide):
     """Frozen source and target vectors, and the rows that bridges between them are trained on.
 
     Args:
-        source_vectors: (U+1, X) float32, what a bridge is applied to.
-        history_vectors: (S+1, D) float32 source item vectors, what the meta network reads.
-        histories: (U+1, L) int32 source items, padded with 0 at the end.
-        history_stars: (U+1, L) float32, how the user rated them.
         target: the target items' side of the score, Y coordinates.
         target_user_vectors: (U+1, Y) float32, the target model's own users: what mapping-oriented training wants.
         bridge_users: (R,) int32, bridge-training users.
@@ -65,10 +62,6 @@ class BridgeTask:
         level: row and column of the entry that moves every prediction alike; used in closed form.
     """
 
-    source_vectors: Floats
-    history_vectors: Floats
-    histories: Index
-    history_stars: Floats
     target: TargetItems
     target_user_vectors: Floats
     bridge_users: Index
