@@ -72,18 +72,39 @@ def load_bridges(home: Home, data: PairData | Outline) -> Bridges:
     Raises:
         ArtifactError: there are none, or they belong to another split or to other base models.
     """
-    checkpoint = artifacts.load(home.models / "meta_network", data.pair, vocabulary=data.vocabulary)
-    if checkpoint.manifest["between"] != base_weights(home, data.pair):
-        raise ArtifactError(
-            f"{home.models / 'meta_network' / data.pair}.json: trained between other base models than the present "
-            f"ones; materialize meta_network for {data.pair} again"
-        )
+    checkpoint = load_between(home, "meta_network", data, base_weights(home, data.pair))
     return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
 
 
+def load_between(home: Home, folder: str, data: PairData | Outline, between: list[str]) -> artifacts.Checkpoint:
+    """Read bridges, which fit only the models that they were trained between.
+
+    Args:
+        home: where the checkpoints are.
+        folder: of the bridges.
+        data: the pair's present split.
+        between: checksums of the present models, as the bridges' manifest keeps them.
+
+    Raises:
+        ArtifactError: there are none, or they belong to another split or to other models.
+    """
+    checkpoint = artifacts.load(home.models / folder, data.pair, vocabulary=data.vocabulary)
+    if checkpoint.manifest["between"] != between:
+        raise ArtifactError(
+            f"{home.models / folder / data.pair}.json: trained between other base models than the present ones; "
+            f"materialize meta_network for {data.pair} again"
+        )
+    return checkpoint
+
+
 def base_weights(home: Home, pair: str) -> list[str]:
-    """The checksums of a pair's two base models: a bridge fits only the ones that it was trained between."""
-    return [str(artifacts.read_manifest(home.models / f"{side}_model", pair)["sha256"]) for side in get_args(Side)]
+    """The checksums of a pair's two base models."""
+    return checksums(home, [f"{side}_model" for side in get_args(Side)], pair)
+
+
+def checksums(home: Home, folders: list[str], pair: str) -> list[str]:
+    """Those of a pair's checkpoints in these folders."""
+    return [str(artifacts.read_manifest(home.models / folder, pair)["sha256"]) for folder in folders]
 
 
 def _require_one_way(home: Home, pair: str) -> None:

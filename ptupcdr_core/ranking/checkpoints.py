@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from ptupcdr_core import artifacts
-from ptupcdr_core.checkpoints import Side, save_model
-from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.checkpoints import Side, checksums, load_between, save_model
 from ptupcdr_core.home import Home
 from ptupcdr_core.pair_data import Outline, PairData
 from ptupcdr_core.ranking.bridging import RankingBridges, RankingTask
@@ -28,7 +27,7 @@ def save_bridges(
     home: Home, data: PairData, bridges: RankingBridges, settings: Settings, fingerprint: str
 ) -> list[Path]:
     """Write the bridges, and which factors they stand between."""
-    entries: dict[str, object] = {"chosen": bridges.chosen, "between": _between(home, data.pair)}
+    entries: dict[str, object] = {"chosen": bridges.chosen, "between": checksums(home, [SOURCE, TARGET], data.pair)}
     return save_model(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, entries)
 
 
@@ -67,14 +66,5 @@ def load_ranking_bridges(home: Home, outline: PairData | Outline) -> RankingBrid
     Raises:
         ArtifactError: there are none, or they belong to another split or to other factors.
     """
-    checkpoint = artifacts.load(home.models / BRIDGES, outline.pair, vocabulary=outline.vocabulary)
-    if checkpoint.manifest["between"] != _between(home, outline.pair):
-        raise ArtifactError(
-            f"{home.models / BRIDGES / outline.pair}.json: trained between other factors than the present ones; "
-            f"materialize meta_network for {outline.pair} again"
-        )
+    checkpoint = load_between(home, BRIDGES, outline, checksums(home, [SOURCE, TARGET], outline.pair))
     return RankingBridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
-
-
-def _between(home: Home, pair: str) -> list[str]:
-    return [str(artifacts.read_manifest(home.models / folder, pair)["sha256"]) for folder in FOLDERS.values()]
