@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numba
@@ -27,9 +27,8 @@ from ptupcdr_core.home import Home
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.method import Needs
 from ptupcdr_core.pair_data import PairData, load_pair, user_ids
+from ptupcdr_core.scratch_splits import ScratchSplits
 from ptupcdr_core.settings import Setting, Settings
-from ptupcdr_core.splits import ASSET as SPLIT
-from ptupcdr_core.splits import build_split
 from ptupcdr_core.training.task import Model
 from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.warehouse import Warehouse
@@ -98,32 +97,12 @@ def run_benchmark(
     store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source.name, target.name))
     units = units_of(grid, settings)
     with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, one_thread():  # the workers are the parallelism
-        splits = _Splits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))
+        splits = ScratchSplits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))
         _run(units, splits, store, on_cell, workers)
     return _write_tables(warehouse, pair, grid, [cell for unit in units for cell in unit.cells], store, fingerprint)
 
 
-@dataclass
-class _Splits:
-    """The pair's splits by β and seed, in a folder of their own."""
-
-    pair: Pair
-    source: Domain
-    target: Domain
-    warehouse: Warehouse
-    scratch: Warehouse
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def load(self, settings: Settings) -> tuple[PairData, NDArray[np.object_]]:
-        """One split and the users' ids."""
-        own = Warehouse(self.scratch.root / f"{settings.beta}-{settings.seed}", self.scratch.memory_limit, 1)
-        with self.lock:
-            if not own.exists(SPLIT, self.pair.key):
-                build_split(self.pair, self.source, self.target, self.warehouse, settings, into=own)
-        return load_pair(own, self.pair.key), user_ids(own, self.pair.key)
-
-
-def _run(units: list[Unit], splits: _Splits, store: CellStore, on_cell: OnCell, workers: int) -> None:
+def _run(units: list[Unit], splits: ScratchSplits, store: CellStore, on_cell: OnCell, workers: int) -> None:
     """Start the workers, and tell of every cell here, in the caller's thread."""
     finished: queue.Queue[tuple[Cell, bool] | BaseException] = queue.Queue()
     stop = threading.Event()
@@ -148,7 +127,7 @@ def _run(units: list[Unit], splits: _Splits, store: CellStore, on_cell: OnCell, 
 
 def _work(
     unit: Unit,
-    splits: _Splits,
+    splits: ScratchSplits,
     store: CellStore,
     finished: "queue.Queue[tuple[Cell, bool] | BaseException]",
     stop: threading.Event,
@@ -161,7 +140,8 @@ def _work(
                 if cell not in missing:
                     finished.put((cell, True))
             if missing:
-                data, ids = splits.load(settings)
+                own = splits.of(settings)
+                data, ids = load_pair(own, splits.pair.key), user_ids(own, splits.pair.key)
                 experiment = Experiment(data, settings, source_model)
                 for cell in missing:
                     if stop.is_set():
