@@ -3,13 +3,13 @@
 ``popularity``: how many users took an item. ``kernel_ridge``: a user's target row is predicted from the source row
 alone, by ridge regression on cosines between source rows of bridge users (items weighted by n^-b, b and the penalty
 chosen on validation users). ``item_knn``: a target item scores by the cosines between it and the user's source items,
-over bridge users; all neighbours count, exponents chosen on validation users.
+over bridge users; all neighbours count, the target's exponent chosen on validation users.
 
 Shapes: R users, S source items, T target items, M bridge users of the kernel.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -23,11 +23,14 @@ from ptupcdr_core.training.threads import one_thread
 
 KERNEL_USERS = 6_000
 """The kernel ridge reads at most so many bridge users, every n-th: its matrix has this squared entries."""
-KERNEL_CHOICES = tuple((weight, penalty) for weight in (0.0, 0.25, 0.5) for penalty in (100.0, 1000.0))
-"""Exponent b of source items; penalty in units of the mean diagonal entry."""
-NEIGHBOUR_CHOICES = ((0.5, 0.5), (0.5, 0.3), (0.5, 0.1))
-"""Exponents of the source and of the target item's number of users; a half each is the cosine."""
+KERNEL_WEIGHTS = (0.0, 0.25, 0.5)
+"""Exponents b of source items."""
+KERNEL_PENALTIES = (100.0, 1000.0)
+"""In units of the mean diagonal entry."""
+NEIGHBOUR_EXPONENTS = (0.5, 0.3, 0.1)
+"""Of the target item's number of users; with a half, as for the source item's, it is the cosine."""
 CHOOSING_USERS = 500
+"""Validation users that fits are told apart by, at most."""
 BLOCK = 1 << 24
 """Scores held at a time."""
 
@@ -76,36 +79,55 @@ def _popularity(data: PairData) -> Rank:
 
 def _kernel_ridge(data: PairData, rows: _Rows) -> Rank:
     rows = rows.thinned(KERNEL_USERS)
-    fits: dict[tuple[float, float], Rank] = {}
-    with one_thread():
-        for weight in dict.fromkeys(weight for weight, _ in KERNEL_CHOICES):
+
+    def fits() -> Iterator[Rank]:
+        for weight in KERNEL_WEIGHTS:
             source = _cosines(_weighted(rows.source, weight))
-            kernel = (source[rows.users] @ source[rows.users].T).toarray()
+            own = source[rows.users].T.tocsr()
+            kernel = (source[rows.users] @ own).toarray()
             unit = float(np.trace(kernel)) / len(kernel)
-            for penalty in (penalty for own, penalty in KERNEL_CHOICES if own == weight):
-                ridge = kernel + np.float32(penalty * unit) * np.eye(len(kernel), dtype=np.float32)
-                factor = scipy.linalg.cho_factor(ridge, lower=True, overwrite_a=True, check_finite=False)
-                fits[weight, penalty] = _by_users(
-                    rows,
-                    lambda users, source=source, factor=factor: (
-                        scipy.linalg.cho_solve(  # type: ignore[misc]
-                            factor, (source[users] @ source[rows.users].T).toarray().T, check_finite=False
-                        ).T
-                    ),
-                )
-    return _chosen(data, list(fits.values()))
+            for penalty in KERNEL_PENALTIES:
+                yield _by_users(rows, _Ridge.of(kernel, np.float32(penalty * unit), source, own))
+
+    with one_thread():
+        return _chosen(data, fits())
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """How much each bridge user counts for others: (K + λ I)⁻¹ k, from the factorized left side."""
+
+    factor: tuple[Floats, bool]
+    source: sp.csr_matrix
+    own: sp.csr_matrix
+
+    @classmethod
+    def of(cls, kernel: Floats, penalty: np.float32, source: sp.csr_matrix, own: sp.csr_matrix) -> "_Ridge":
+        ridge = kernel + penalty * np.eye(len(kernel), dtype=np.float32)
+        return cls(scipy.linalg.cho_factor(ridge, lower=True, overwrite_a=True, check_finite=False), source, own)
+
+    def __call__(self, users: Index) -> Floats:
+        similar = (self.source[users] @ self.own).toarray()
+        weights: Floats = scipy.linalg.cho_solve(self.factor, similar.T, check_finite=False).T
+        return weights
 
 
 def _knn(data: PairData, rows: _Rows) -> Rank:
-    taken_source = np.asarray(rows.source[rows.users].sum(0)).ravel()
+    own = rows.source[rows.users].T.tocsr()
+    taken_source = np.asarray(own.sum(1)).ravel()
     taken_target = np.asarray(rows.target.sum(0)).ravel()
-    fits = []
-    for source_exponent, target_exponent in NEIGHBOUR_CHOICES:
-        source = rows.source @ sp.diags(_power(taken_source, -source_exponent))
-        scaled = _Rows(rows.source, rows.target @ sp.diags(_power(taken_target, -target_exponent)), rows.users)
-        own = rows.source[rows.users].T
-        fits.append(_by_users(scaled, lambda users, source=source, own=own: (source[users] @ own).toarray()))  # type: ignore[misc]
-    return _chosen(data, fits)
+    source = rows.source @ sp.diags(_power(taken_source, -0.5))
+
+    def similar(users: Index) -> Floats:
+        weights: Floats = (source[users] @ own).toarray()
+        return weights
+
+    def fits() -> Iterator[Rank]:
+        for exponent in NEIGHBOUR_EXPONENTS:
+            scaled = rows.target @ sp.diags(_power(taken_target, -exponent))
+            yield _by_users(replace(rows, target=scaled), similar)
+
+    return _chosen(data, fits())
 
 
 def _by_users(rows: _Rows, similar: Callable[[Index], Floats]) -> Rank:
@@ -124,8 +146,8 @@ def _by_users(rows: _Rows, similar: Callable[[Index], Floats]) -> Rank:
     return rank
 
 
-def _chosen(data: PairData, fits: list[Rank]) -> Rank:
-    """The fit that ranks best for the validation users, or for so many of them as tell the fits apart."""
+def _chosen(data: PairData, fits: Iterator[Rank]) -> Rank:
+    """The fit that ranks best for validation users; no more than two are held at a time, for they are large."""
     users = np.unique(data.target_validation.users)
     users = users[:: -(-len(users) // CHOOSING_USERS)]
     taken = data.target_validation.of_users(users, data.user_count)
