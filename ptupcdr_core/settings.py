@@ -21,6 +21,8 @@ MAE and once for RMSE, as the reference reports; only for comparison with number
 
 FOR_RECOMMENDATIONS = frozenset({"top_k", "search"})
 """Settings that change nothing but the stored lists."""
+FOR_RANKING = frozenset({"mode", "ranking_size"})
+"""Settings that change nothing in predicted ratings."""
 
 
 class Settings(BaseModel):

@@ -35,9 +35,8 @@ from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.pair_data import PairData, Scale, load_pair
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Attention, BridgeFormName, Mode, Settings
-from ptupcdr_core.splits import ASSET as SPLIT
-from ptupcdr_core.splits import build_split
+from ptupcdr_core.scratch_splits import ScratchSplits
+from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Attention, BridgeFormName, Settings
 from ptupcdr_core.training.bridging import train_bridges
 from ptupcdr_core.training.validation import validation_errors
 from ptupcdr_core.warehouse import Warehouse
@@ -58,7 +57,7 @@ class Objective:
     direction: Literal["minimize", "maximize"]
 
 
-OBJECTIVES: Mapping[Mode, Objective] = {"rating": Objective("rmse", "minimize")}
+OBJECTIVE = Objective("rmse", "minimize")
 
 
 def measure(data: PairData, settings: Settings) -> dict[str, float]:
@@ -223,10 +222,11 @@ def tune(
     if settings.setting == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
-    objective = OBJECTIVES["rating"]
+    objective = OBJECTIVE
     with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:
-        splits = _Splits(pair, source, target, warehouse, Path(folder))
-        space = search_space(settings, splits.load(settings).source_scale)
+        scratch = Warehouse(Path(folder), warehouse.memory_limit, warehouse.threads)
+        splits = ScratchSplits(pair, source, target, warehouse, scratch)
+        space = search_space(settings, _load(splits, settings).source_scale)
         name = _study_name(settings, space, ratings_fingerprint(warehouse, source.name, target.name))
         study = _open_study(home.tuning / f"{pair.key}.journal", name, objective)
         found, fresh = [_trial(known) for known in study.get_trials(states=FINISHED)], 0
@@ -249,26 +249,9 @@ def tune(
     return Search(name, objective, settings, found, best)
 
 
-@dataclass
-class _Splits:
-    """The pair's splits, which differ in their histories alone, in a folder of their own; the last one is kept."""
-
-    pair: Pair
-    source: Domain
-    target: Domain
-    warehouse: Warehouse
-    folder: Path
-    _last: tuple[Path, PairData] | None = None
-
-    def load(self, settings: Settings) -> PairData:
-        """One split without its test ratings."""
-        place = self.folder / f"{settings.history_length}-{settings.positive_above}"
-        if self._last is None or self._last[0] != place:
-            own = Warehouse(place, self.warehouse.memory_limit, self.warehouse.threads)
-            if not own.exists(SPLIT, self.pair.key):
-                build_split(self.pair, self.source, self.target, self.warehouse, settings, into=own)
-            self._last = place, load_pair(own, self.pair.key, test_ratings=False)
-        return self._last[1]
+def _load(splits: ScratchSplits, settings: Settings) -> PairData:
+    """One split without its test ratings."""
+    return load_pair(splits.of(settings), splits.pair.key, test_ratings=False)
 
 
 def _run(
@@ -276,7 +259,7 @@ def _run(
     space: dict[str, BaseDistribution],
     start: Settings,
     found: list[Trial],
-    splits: _Splits,
+    splits: ScratchSplits,
     objective: Objective,
 ) -> Trial:
     """Propose, train, measure and record one trial."""
@@ -289,7 +272,7 @@ def _run(
     trial, began = study.ask(space), time.monotonic()
     settings = settings_of(start, trial.params)
     try:
-        metrics = measure(splits.load(settings), settings)
+        metrics = measure(_load(splits, settings), settings)
     except EvaluationError:
         metrics = {}
     trial.set_user_attr("metrics", metrics)
@@ -313,7 +296,7 @@ def _open_study(journal: Path, name: str, objective: Objective) -> optuna.Study:
 
 def _study_name(settings: Settings, space: Mapping[str, BaseDistribution], ratings: str) -> str:
     entries = {
-        "settings": settings.model_dump(mode="json", exclude=set(FOR_RECOMMENDATIONS)),
+        "settings": settings.model_dump(mode="json", exclude=set(FOR_RECOMMENDATIONS | FOR_RANKING)),
         "space": {name: distribution_to_json(values) for name, values in space.items()},
         "ratings": ratings,
         "code": training_code(),

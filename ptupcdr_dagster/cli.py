@@ -17,7 +17,7 @@ from rich.table import Table
 from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.home import Home, catalog_path_from_environment
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_dagster.options import SpreadCommand, settings_options, training_options
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def benchmark(
 
 
 @app.command()
-@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS)
+@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS | FOR_RANKING)
 def tune(
     settings: Settings,
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from typer.core import TyperCommand
 
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_core.settings_file import read_settings_file
 
 SETTINGS_FILE, CONTEXT = "settings_file", "context"
-VARIED_BY_BENCHMARK = FOR_RECOMMENDATIONS | {"setting", "mode", "base_model", "beta", "seed"}
+VARIED_BY_BENCHMARK = FOR_RECOMMENDATIONS | FOR_RANKING | {"setting", "base_model", "beta", "seed"}
 """Settings that a benchmark sets itself, or does not use."""
 
 Model = TypeVar("Model", bound=BaseModel)

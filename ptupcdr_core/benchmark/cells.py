@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 from ptupcdr_core.benchmark.grid import Cell
 from ptupcdr_core.home import PACKAGE
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS
+from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS
 from ptupcdr_core.warehouse import Warehouse
 
 TABLES = ("benchmark", "benchmark_errors", "benchmark_slices")
 CODE = ("methods/*.py", "models/*.py", "training/*.py", "sql/split.sql", "pair_data.py", "splits.py",
         "evaluation/choosing.py", "evaluation/metrics.py", "evaluation/slices.py")  # fmt: skip
 """Whatever can change a cell: after an edit there, old cells are left aside."""
-UNUSED = FOR_RECOMMENDATIONS | {"setting", "mode"}
+UNUSED = FOR_RECOMMENDATIONS | FOR_RANKING | {"setting"}
 
 
 @dataclass(frozen=True)
