@@ -9,12 +9,12 @@ from test_released_data import DATA, domain
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.models.calibrated import CalibratedModel
 from ptupcdr_core.pair_data import load_pair
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.splits import build_split
 from ptupcdr_core.training.folding import CalibratedSpace
-from ptupcdr_core.training.pretraining import train_base_model
 from ptupcdr_core.warehouse import Warehouse
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no released data in {DATA}")
@@ -29,15 +29,7 @@ def test_who_was_in_training_is_folded_in_where_training_put_them(source: str, t
         ingest_domain(side, warehouse)
     build_split(pair, *sides, warehouse, settings)
     data = load_pair(warehouse, pair.key)
-    model = train_base_model(
-        data.source,
-        data.user_count,
-        data.source_item_count,
-        settings,
-        batch_size=settings.source_batch_size,
-        stream=0,
-        on_epoch=lambda epoch, metrics: None,
-    )
+    model = Experiment(data, settings).source_model
     assert isinstance(model, CalibratedModel)
     space = CalibratedSpace(model)
     enough = np.flatnonzero(model.user_counts >= ENOUGH)

@@ -14,11 +14,12 @@ from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.evaluation.readout import read_evaluation
 from ptupcdr_core.home import Home
 from ptupcdr_core.inference import recommend
+from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Ratings, load_pair
 from ptupcdr_core.people import people_of
-from ptupcdr_core.ranking.bridging import TakenLoss
+from ptupcdr_core.ranking.bridging import RankingBridges, RankingTask, TakenLoss, train_ranking_bridges
 from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task
-from ptupcdr_core.ranking.evaluation import best_of_rows, measure
+from ptupcdr_core.ranking.evaluation import best_of_rows, measure, rank_by_vectors
 from ptupcdr_core.ranking.factors import train_factors
 from ptupcdr_core.ranking.space import RankingSpace
 from ptupcdr_core.serving import load_serving, served_mode
@@ -216,5 +217,40 @@ def test_bridges_between_other_factors_are_refused(ranked: Home, tmp_path: Path)
     copy = Home(tmp_path / "copy")
     shutil.copytree(ranked.root, copy.root)
     stages.pretrain(copy, PAIR, "source", RANKS.model_copy(update={"ranking_size": 8}), silent)
-    with pytest.raises(ArtifactError, match="between other factors"):
+    with pytest.raises(ArtifactError, match="between other base models"):
         load_ranking_bridges(copy, load_pair(Warehouse(copy.warehouse), PAIR))
+
+
+def test_where_histories_say_how_taste_carries_over_the_personal_bridge_ranks_better() -> None:
+    """People of two kinds, told by the one item in their history; one kind takes what the other would leave."""
+    rng = np.random.default_rng(5)
+    count, kinds = 600, rng.integers(1, 3, 601)
+    angles = rng.uniform(0, 2 * np.pi, count + 1)
+    taste = np.stack([np.cos(angles), np.sin(angles)], 1)
+    around = np.arange(60) * 2 * np.pi / 60
+    items = np.vstack([np.zeros(2), np.stack([np.cos(around), np.sin(around)], 1)]).astype(np.float32)
+    liked = np.argsort(-(taste * np.where(kinds == 1, 1, -1)[:, None]) @ items[1:].T, axis=1)[:, :5] + 1
+    taken = pairs(*((user, item) for user in range(1, count + 1) for item in np.sort(liked[user])))
+    bridge = taken.users <= 400
+    task = RankingTask(
+        source_vectors=np.hstack([taste, np.ones((count + 1, 1))]).astype(np.float32),
+        history_vectors=np.array([[0, 0], [1, 0], [-1, 0]], np.float32),
+        histories=kinds[:, None].astype(np.int32),
+        history_stars=np.full((count + 1, 1), 5, np.float32),
+        target=TargetItems(items, np.zeros(61, np.float32)),
+        target_user_vectors=(taste * np.where(kinds == 1, 1, -1)[:, None]).astype(np.float32),
+        taken=taken.where(bridge),
+        validation=taken.where(~bridge),
+    )
+    bridges = train_ranking_bridges(task, hidden_size=8, seed=0)
+    users = np.arange(401, count + 1, dtype=np.int32)
+    ndcg = {
+        name: rank_by_vectors(task.target, found.embed(task, users), users, task.validation).means()["ndcg_at_10"]
+        for name, found in (("common", bridges.common), ("personal", bridges.personal), ("emcdr", bridges.emcdr))
+    }
+    assert bridges.chosen["ranking_personal_strength"] == 1
+    assert bridges.chosen["ranking_personal_certainty"] > 2
+    assert ndcg["personal"] > 0.9
+    assert max(ndcg["common"], ndcg["emcdr"]) < 0.5
+    again = RankingBridges.from_tensors(bridges.tensors(), bridges.chosen)
+    np.testing.assert_array_equal(again.personal.embed(task, users), bridges.personal.embed(task, users))
