@@ -204,6 +204,7 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
         found = search(serving.target, vectors, settings.top_k)
         if settings.search == "approximate":
             found = _with_recall(metrics, mode, serving.target, vectors, found)
+        connection.begin()  # one for all blocks: each of its own is written twice, to the log and to the file
         for start, items, scores in small_blocks(found):
             block = slice(start, start + len(items))
             people = people_of(warehouse, pair, indices[block], length)
@@ -211,6 +212,7 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             connection.register("block", rows)
             connection.execute("insert into recommendations by name select * from block")
             metrics["recommendations"] += len(rows)
+        connection.commit()
     return StageReport(metrics)
 
 
