@@ -13,6 +13,7 @@ from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.evaluation.significance import METRICS, PairedErrors, bootstrap, pair_errors
 from ptupcdr_core.home import Home
 from ptupcdr_core.pair_data import PairData, load_pair
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.training.bridging import Bridges
 from ptupcdr_core.training.task import BridgeTask
 from ptupcdr_core.warehouse import Warehouse
@@ -37,6 +38,7 @@ class Facts:
         curves: by asset and metric; empty for checkpoints that keep none.
         benchmark: the table ``benchmark``, or None.
         warm_start: the table ``warm_start_evaluation``, or None.
+        rankings: the rows of ``cold_start_evaluation`` on ranked lists, or None.
     """
 
     pair: str
@@ -50,6 +52,7 @@ class Facts:
     curves: dict[str, dict[str, Curve]]
     benchmark: pd.DataFrame | None
     warm_start: pd.DataFrame | None
+    rankings: pd.DataFrame | None
 
 
 def gather(home: Home, pair: str) -> Facts:
@@ -81,6 +84,7 @@ def gather(home: Home, pair: str) -> Facts:
         },
         benchmark=_optional(warehouse, pair, "benchmark", "benchmark"),
         warm_start=_optional(warehouse, pair, "warm_start_evaluation", "warm_start_evaluation"),
+        rankings=_optional(warehouse, pair, "cold_start_evaluation", "cold_start_evaluation", mode="ranking"),
     )
 
 
@@ -94,17 +98,19 @@ def score_intervals(errors: PairedErrors) -> pd.DataFrame:
     return pd.DataFrame(columns).sort_values("rmse", ignore_index=True)
 
 
-def _optional(warehouse: Warehouse, pair: str, asset: str, table: str, default: Any = None) -> Any:
+def _optional(
+    warehouse: Warehouse, pair: str, asset: str, table: str, default: Any = None, mode: Mode = "rating"
+) -> Any:
     """A table that need not be there."""
     try:
-        found = _table(warehouse, pair, asset, table)
+        found = _table(warehouse, pair, asset, table, mode)
     except WarehouseError:
         return default
     return default if found is None or found.empty else found
 
 
-def _table(warehouse: Warehouse, pair: str, asset: str, table: str) -> pd.DataFrame | None:
-    """A table's rows on predicted ratings; None where the file has no such table."""
+def _table(warehouse: Warehouse, pair: str, asset: str, table: str, mode: Mode = "rating") -> pd.DataFrame | None:
+    """A table's rows of a mode; None where the file has no such table."""
     with warehouse.read(asset, pair) as connection:
         [(there,)] = connection.execute(
             "select count(*) from duckdb_tables() where database_name = current_database() and table_name = ?", [table]
@@ -112,4 +118,4 @@ def _table(warehouse: Warehouse, pair: str, asset: str, table: str) -> pd.DataFr
         if not there:
             return None
         frame: pd.DataFrame = connection.table(table).fetchdf()
-    return frame[frame["mode"] == "rating"] if "mode" in frame else frame
+    return frame[frame["mode"] == mode] if "mode" in frame else frame

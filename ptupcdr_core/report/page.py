@@ -51,6 +51,7 @@ def make_report(home: Home, pair: str, settings: Settings, fingerprint: str = ""
         parts = sections.written(
             [
                 sections.intervals(facts),
+                sections.rankings(facts),
                 sections.betas(facts),
                 sections.curves(facts),
                 sections.user_embeddings(facts),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ptupcdr_core.evaluation.significance import RESAMPLES
+from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS
 from ptupcdr_core.report import charts, embeddings
 from ptupcdr_core.report.attention import Attention
 from ptupcdr_core.report.drawing import Picture
@@ -191,6 +192,28 @@ def warm(facts: Facts) -> Section:
         note,
     ]
     return Section("warm", title, caption, pictures)
+
+
+def rankings(facts: Facts) -> Section:
+    """The lists that recommendations are made of."""
+    title = "How good the lists are"
+    if facts.rankings is None:
+        return Section("lists", title, ["No lists were ranked: the mode was rating, or the setting ranks nothing."])
+    found = facts.rankings.sort_values("ndcg_at_10", ascending=False, kind="stable")
+    rows = found.set_index("method")
+    own, popular = rows.loc["ptupcdr"], rows.loc["popularity"]
+    caption = [
+        f"Every target item competes for the first ten places; an item counts if the person took it. PTUPCDR's NDCG@10 "
+        f"is {own['ndcg_at_10']:.4f} (95 % interval {own['ndcg_at_10_low']:.4f} to {own['ndcg_at_10_high']:.4f}), "
+        f"{own['ndcg_at_10'] / popular['ndcg_at_10']:.2f} times that of the most popular items, which are the same for "
+        "everybody. Recommendations come from these lists.",
+        "The personal part did not prove itself on validation users, and lists are those of the common bridge."
+        if own["ndcg_at_10"] == rows.loc["common_bridge", "ndcg_at_10"]
+        else "",
+    ]
+    columns = {"method": [style(str(method)).name for method in found["method"]]}
+    measures = {name: [f"{value:.4f}" for value in found[name]] for name in RANKING_COLUMNS}
+    return Section("lists", title, caption, tables=[("method", pd.DataFrame(columns | measures))])
 
 
 def _slice_table(facts: Facts, name: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="report",
     kinds={"matplotlib"},
-    code_version="1",
+    code_version="2",
 )
 def pair_report(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -22,6 +22,7 @@ from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_
 from ptupcdr_core.ranking.evaluation import best_of_rows, measure, rank_by_vectors
 from ptupcdr_core.ranking.factors import train_factors
 from ptupcdr_core.ranking.space import RankingSpace
+from ptupcdr_core.report.page import make_report
 from ptupcdr_core.serving import load_serving, served_mode
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import als, fold_in
@@ -184,6 +185,18 @@ def test_every_cold_user_has_an_embedding_a_mode_and_lists_come_from_the_ranking
     assert counts["rating"] == counts["ranking"] > 0
     assert read(ranked, "recommendations", "select distinct mode from recommendations") == [("ranking",)]
     assert served_mode(ranked, PAIR) == "ranking"
+
+
+def test_the_report_tells_of_the_lists(ranked: Home, lineage: Lineage) -> None:
+    [(ndcg,)] = read(
+        ranked,
+        "cold_start_evaluation",
+        "select ndcg_at_10 from cold_start_evaluation where mode = 'ranking' and method = 'ptupcdr'",
+    )
+    page = make_report(ranked, PAIR, RANKS).path.read_text(encoding="utf-8")
+    assert f"NDCG@10 is {ndcg:.4f}" in page
+    assert "No lists were ranked" not in page
+    assert "No lists were ranked" in make_report(lineage.home, PAIR, lineage.settings).path.read_text(encoding="utf-8")
 
 
 def test_a_user_asked_for_gets_the_stored_list(ranked: Home) -> None:
