@@ -7,8 +7,9 @@ EMCDR's is mapping-oriented, Σ |u^s W - u^t|². The others are task-oriented, a
 
 which looks at target items alone and not at the target *user* factors, poor for whoever took little. It is quadratic
 in W, and conjugate gradients find its minimum without ever forming the (X·Y)² matrix. The personal bridge is the common
-one plus a matrix that is linear in the user's mean history vector, fitted to what the common one leaves, and written
-into the paper's meta network (as ``training.closed_form`` does for ratings).
+one plus a matrix that is linear in the user's mean history vector and reads the leading directions of the source
+vectors, fitted to what the common one leaves, and written into the paper's meta network (as ``training.closed_form``
+does for ratings).
 
 Shapes: R bridge users, N pairs of bridge user and item, X by Y the bridge, K gate features.
 """
@@ -43,10 +44,14 @@ COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, F
 """λ of all entries but the constant's, and the constant's, in units of α · R · the mean square of a factor. Bridges
 between many users are best with little of it on everything; those between few, with much of it on all but the constant,
 which leaves everybody the average list. Picked on validation users of three pairs at β 0.2, 0.5 and 0.8."""
-PERSONAL_PENALTIES = (3.0, 10.0)
+PERSONAL_PENALTIES = (10.0, 30.0)
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
 """Of EMCDR, in units of the mean diagonal entry."""
-GATES = (1, 2, 4)
+GATES = (4, 8)
+COORDINATES = 16
+"""Of the source vectors, the directions in which bridge users differ most, that a personal bridge may turn."""
+EVIDENCE = "ndcg_at_50"
+"""What shows whether a personal bridge is worth its place: fifty items say more of a user than ten do."""
 EARNED = 2.0
 """Standard errors over validation users by which the personal bridge must rank better than the common one."""
 STEPS = 30
@@ -151,8 +156,8 @@ def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
     )
     bridged = vectors @ common.matrix
     personal = _personal_bridges(task, loss, users, common.matrix, hidden_size, seed)
-    best, (gates, personal_penalty), found = _best(task, personal)
-    certainty = found.certainty_beyond(reached)
+    best, (gates, personal_penalty), found = _best(task, personal, EVIDENCE)
+    certainty = found.certainty_beyond(reached, EVIDENCE)
     if certainty < EARNED:
         network = _network(task, common.matrix, hidden_size, seed)
         best, gates, personal_penalty = PersonalBridge(network, common.matrix, 0.0, common.matrix), 0, np.inf
@@ -181,15 +186,28 @@ def _personal_bridges(
     vectors, told = task.source_vectors[users], task.histories[users, 0] > 0
     gate = gate_of(mean_histories(task, users[told]), min(max(GATES), hidden_size // 2))
     z = (mean_histories(task, users) - gate.center) @ gate.directions * told[:, None]
+    leading = _leading(vectors)
     candidates = {}
-    for count in (count for count in GATES if count <= z.shape[1]):
-        features = (z[:, :count, None] * vectors[:, None, :]).reshape(len(users), -1)
+    for count in sorted({min(count, z.shape[1]) for count in GATES}):
+        features = (z[:, :count, None] * (vectors @ leading)[:, None, :]).reshape(len(users), -1)
         for penalty in PERSONAL_PENALTIES:
-            matrices = loss.fit(features, vectors @ common, penalty).reshape(count, *common.shape)
+            matrices = loss.fit(features, vectors @ common, penalty).reshape(count, -1, common.shape[1])
             network = _network(task, common, hidden_size, seed)
-            write_network(network, gate.leading(count), matrices)
+            write_network(network, gate.leading(count), leading @ matrices)
             candidates[count, penalty] = PersonalBridge(network, common, 1.0, common)
     return candidates
+
+
+def _leading(vectors: Floats) -> Floats:
+    """(X, C+1) float32: takes vectors (R, X), whose last coordinate is the constant, to where they lie on the C
+    directions in which they differ most, and to the constant."""
+    varying = vectors[:, :-1].astype(np.float64)
+    mean = varying.mean(0)
+    directions = np.linalg.eigh(np.cov(varying.T).reshape(len(mean), -1))[1][:, ::-1][:, :COORDINATES]
+    leading = np.zeros((vectors.shape[1], directions.shape[1] + 1), np.float32)
+    leading[:-1, :-1] = directions
+    leading[-1] = [*(-mean @ directions), 1]
+    return leading
 
 
 def _network(task: RankingTask, common: Floats, hidden_size: int, seed: int) -> MetaNetwork:
@@ -197,14 +215,16 @@ def _network(task: RankingTask, common: Floats, hidden_size: int, seed: int) -> 
     return MetaNetwork(task.history_vectors.shape[1], hidden_size, *common.shape).start(seed, at_zero=True)
 
 
-def _best(task: RankingTask, candidates: Mapping[Key, AnyBridge]) -> tuple[AnyBridge, Key, Rankings]:
+def _best(
+    task: RankingTask, candidates: Mapping[Key, AnyBridge], measure: str = "ndcg_at_10"
+) -> tuple[AnyBridge, Key, Rankings]:
     """The bridge whose lists serve the validation users best, its key, and how well."""
     users = np.unique(task.validation.users)
     found = {
         key: rank_by_vectors(task.target, bridge.embed(task, users), users, task.validation)
         for key, bridge in candidates.items()
     }
-    best = max(found, key=lambda key: found[key].means()["ndcg_at_10"])
+    best = max(found, key=lambda key: found[key].means()[measure])
     return candidates[best], best, found[best]
 
 

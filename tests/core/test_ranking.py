@@ -55,6 +55,7 @@ def test_measures_by_hand() -> None:
     found = measure(lists, np.array([1, 2], np.int32), pairs((1, 7), (1, 9), (2, 5)))
     gained, ideal = 1 + 1 / np.log2(4), 1 + 1 / np.log2(3)
     np.testing.assert_allclose(found.values["ndcg_at_10"], [gained / ideal, 0])
+    np.testing.assert_allclose(found.values["ndcg_at_50"], found.values["ndcg_at_10"])
     np.testing.assert_allclose(found.values["hit_rate_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["recall_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["mrr"], [1, 0])
@@ -62,11 +63,12 @@ def test_measures_by_hand() -> None:
     assert found.counts.tolist() == [2, 1]
 
 
-def test_a_first_hit_beyond_ten_counts_for_mrr_and_recall_at_50_alone() -> None:
+def test_a_first_hit_beyond_ten_counts_for_mrr_and_the_measures_of_fifty_alone() -> None:
     lists = np.arange(1, 51)[None]
     found = measure(lists, np.array([1], np.int32), pairs((1, 20)))
     assert {name: float(value[0]) for name, value in found.values.items()} == {
         "ndcg_at_10": 0,
+        "ndcg_at_50": pytest.approx(1 / np.log2(21)),
         "hit_rate_at_10": 0,
         "recall_at_10": 0,
         "recall_at_50": 1,
