@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import optuna
+import torch
 from filelock import FileLock, Timeout
 from optuna.distributions import (
     BaseDistribution,
@@ -38,6 +39,7 @@ from ptupcdr_core.pair_data import PairData, Scale, load_pair
 from ptupcdr_core.scratch_splits import ScratchSplits
 from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Attention, BridgeFormName, Settings
 from ptupcdr_core.training.bridging import train_bridges
+from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.validation import validation_errors
 from ptupcdr_core.warehouse import Warehouse
 
@@ -60,12 +62,13 @@ class Objective:
 OBJECTIVE = Objective("rmse", "minimize")
 
 
-def measure(data: PairData, settings: Settings) -> dict[str, float]:
+def measure(data: PairData, settings: Settings, device: torch.device | None = None) -> dict[str, float]:
     """Train a pair's models as the lineage does, and measure the personal bridge on the validation users.
 
     Args:
         data: the pair's split; its test ratings are not used.
         settings: of the training.
+        device: where torch trains; None for the compiled loops.
 
     Returns:
         ``mae`` and ``rmse`` in stars, predictions clipped to the scale.
@@ -73,8 +76,8 @@ def measure(data: PairData, settings: Settings) -> dict[str, float]:
     Raises:
         EvaluationError: the training diverged, and predictions are not finite.
     """
-    task = Experiment(data, settings).task
-    personal = train_bridges(task, settings, lambda epoch, metrics: None).personal
+    task = Experiment(data, settings, device=device).task
+    personal = train_bridges(task, settings, lambda epoch, metrics: None, device).personal
     errors = validation_errors(task, lambda users: personal.embed(task, users))
     return {"mae": errors.mae, "rmse": errors.rmse}
 
@@ -218,6 +221,7 @@ def tune(
         SplitError: the settings leave a cohort empty.
         SettingsError: the setting chooses on test users.
         TuningError: another search of the pair is running, or every training diverged.
+        DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.setting == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
@@ -263,6 +267,7 @@ def _run(
     objective: Objective,
 ) -> Trial:
     """Propose, train, measure and record one trial."""
+    device = training_device()
     if not found and not study.get_trials(states=(TrialState.WAITING,)):
         study.enqueue_trial({name: getattr(start, name) for name in space})
     # A sampler of its own for every trial, so that a search that was stopped proposes what it would have anyway.
@@ -272,7 +277,7 @@ def _run(
     trial, began = study.ask(space), time.monotonic()
     settings = settings_of(start, trial.params)
     try:
-        metrics = measure(_load(splits, settings), settings)
+        metrics = measure(_load(splits, settings), settings, device)
     except EvaluationError:
         metrics = {}
     trial.set_user_attr("metrics", metrics)
