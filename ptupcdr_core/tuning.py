@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import optuna
-import torch
 from filelock import FileLock, Timeout
 from optuna.distributions import (
     BaseDistribution,
@@ -62,20 +61,21 @@ class Objective:
 OBJECTIVE = Objective("rmse", "minimize")
 
 
-def measure(data: PairData, settings: Settings, device: torch.device | None = None) -> dict[str, float]:
+def measure(data: PairData, settings: Settings) -> dict[str, float]:
     """Train a pair's models as the lineage does, and measure the personal bridge on the validation users.
 
     Args:
         data: the pair's split; its test ratings are not used.
         settings: of the training.
-        device: where torch trains; None for the compiled loops.
 
     Returns:
         ``mae`` and ``rmse`` in stars, predictions clipped to the scale.
 
     Raises:
         EvaluationError: the training diverged, and predictions are not finite.
+        DeviceError: the environment asks for a GPU that is not there.
     """
+    device = training_device()
     task = Experiment(data, settings, device=device).task
     personal = train_bridges(task, settings, lambda epoch, metrics: None, device).personal
     errors = validation_errors(task, lambda users: personal.embed(task, users))
@@ -267,7 +267,6 @@ def _run(
     objective: Objective,
 ) -> Trial:
     """Propose, train, measure and record one trial."""
-    device = training_device()
     if not found and not study.get_trials(states=(TrialState.WAITING,)):
         study.enqueue_trial({name: getattr(start, name) for name in space})
     # A sampler of its own for every trial, so that a search that was stopped proposes what it would have anyway.
@@ -277,7 +276,7 @@ def _run(
     trial, began = study.ask(space), time.monotonic()
     settings = settings_of(start, trial.params)
     try:
-        metrics = measure(_load(splits, settings), settings, device)
+        metrics = measure(_load(splits, settings), settings)
     except EvaluationError:
         metrics = {}
     trial.set_user_attr("metrics", metrics)

@@ -21,6 +21,9 @@ PIECE = 16
 """Ratings: most rows are one piece, and a piece's product costs little more memory than what it is made of."""
 ELEMENTS = 1 << 25
 """Numbers in the systems of a block, and in the products of a part of its pieces: 256 MB each."""
+BATCH = 65_535
+"""Matrices at a time: CUDA's grids are no larger, and not every batched solver cuts larger batches by itself
+(github.com/pytorch/pytorch/pull/192612)."""
 
 
 def als_on_device(
@@ -138,7 +141,7 @@ def _unobserved(vectors: Tensor, weight: float) -> Tensor:
 
 
 def _slices(begin: int, end: int, width: int) -> Iterator[slice]:
-    """begin..end in slices that have ELEMENTS numbers if each place has ``width`` of them."""
-    step = max(1, ELEMENTS // width)
+    """begin..end in slices of at most BATCH places, and ELEMENTS numbers if each place has ``width`` of them."""
+    step = max(1, min(BATCH, ELEMENTS // width))
     for start in range(begin, end, step):
         yield slice(start, min(start + step, end))

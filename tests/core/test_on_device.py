@@ -19,10 +19,12 @@ from small_pair import SOURCE_ITEMS, USERS, calibrated_task, small_pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ptupcdr_core import stages
+from ptupcdr_core import stages, tuning
 from ptupcdr_core.checkpoints import load_bridge_task
 from ptupcdr_core.errors import DeviceError
 from ptupcdr_core.home import Home
+from ptupcdr_core.methods import methods_of
+from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.models.base import initialize
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
@@ -196,6 +198,24 @@ def test_whole_stages(setting, request, tmp_path, monkeypatch):
             name: len(curve) for name, curve in compiled.curves.items()
         }
     assert "validation_rmse_ptupcdr" in reports["meta_network"].metrics
+
+
+@pytest.mark.parametrize("method", methods_of("published", ["tgt", "cmf", "emcdr", "ptupcdr"]), ids=lambda m: m.name)
+def test_a_benchmarks_methods(method, monkeypatch):
+    data, settings = small_pair(), Settings(setting="published", epochs=2, embedding_size=4)
+    compiled = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings))]
+    _stop_compiled_loops(monkeypatch)
+    ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, device=CPU))]
+    np.testing.assert_allclose(ours, compiled, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("setting", ["published", "calibrated"])
+def test_a_searchs_trial(setting, monkeypatch):
+    data, settings = small_pair(), Settings(setting=setting, epochs=2, embedding_size=4)
+    compiled = tuning.measure(data, settings)
+    monkeypatch.setattr(tuning, "training_device", lambda: CPU)
+    _stop_compiled_loops(monkeypatch)
+    assert tuning.measure(data, settings) == pytest.approx(compiled, abs=1e-3)
 
 
 def _source_vectors(home: Home) -> np.ndarray:
