@@ -18,7 +18,7 @@ from ptupcdr_core.training.csr import Csr, Floats
 from ptupcdr_core.training.device_adam import on_device, on_host
 
 PIECE = 16
-"""Ratings: most rows are one piece, and a piece's product costs little more memory than what it is made of."""
+"""Ratings: most rows are one piece, and popular rows need a sixteenth as many products as they have ratings."""
 ELEMENTS = 1 << 25
 """Numbers in the systems of a block, and in the products of a part of its pieces: 256 MB each."""
 BATCH = 65_535
