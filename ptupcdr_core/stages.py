@@ -32,6 +32,7 @@ from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.top_items import Block, top_items
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
+from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
 from ptupcdr_core.warehouse import Warehouse
@@ -61,13 +62,14 @@ def pretrain(
 
     Raises:
         SettingsError: the setting is ``published_test_best``: what serves users may not be chosen on test users.
+        DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.setting == "published_test_best":
         raise SettingsError(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
             "benchmark` alone; the lineage serves one model, use the setting honest or published"
         )
-    data = _data(home, pair)
+    device, data = training_device(), _data(home, pair)
     ratings, items, batch_size = {
         "source": (data.source, data.source_item_count, settings.source_batch_size),
         "target": (data.target_train, data.target_item_count, settings.target_batch_size),
@@ -81,22 +83,29 @@ def pretrain(
         batch_size=batch_size,
         stream=("source", "target").index(side),
         on_epoch=curves,
+        device=device,
     )
     files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
     if settings.ranks:
         seed = settings.seed * 2 + ("source", "target").index(side)
-        factors = train_factors(ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=curves)
+        factors = train_factors(
+            ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=curves, device=device
+        )
         files += save_side(home, side, data, factors, settings, fingerprint)
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)
 
 
 def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
-    """Train the personal bridge and the common ones beside it (asset ``meta_network``)."""
-    data = _data(home, pair)
+    """Train the personal bridge and the common ones beside it (asset ``meta_network``).
+
+    Raises:
+        DeviceError: the environment asks for a GPU that is not there.
+    """
+    device, data = training_device(), _data(home, pair)
     task = load_bridge_task(home, data)
     curves = _Curves(on_epoch)
-    bridges = fit_bridges(task, settings, curves)
+    bridges = fit_bridges(task, settings, curves, device)
     entries = {"chosen": bridges.chosen, "between": base_weights(home, pair), **curves.entries()}
     files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     validation = _errors_table(data, bridges.methods(task), settings)

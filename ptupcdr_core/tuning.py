@@ -38,6 +38,7 @@ from ptupcdr_core.pair_data import PairData, Scale, load_pair
 from ptupcdr_core.scratch_splits import ScratchSplits
 from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Attention, BridgeFormName, Settings
 from ptupcdr_core.training.bridging import train_bridges
+from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.validation import validation_errors
 from ptupcdr_core.warehouse import Warehouse
 
@@ -72,9 +73,11 @@ def measure(data: PairData, settings: Settings) -> dict[str, float]:
 
     Raises:
         EvaluationError: the training diverged, and predictions are not finite.
+        DeviceError: the environment asks for a GPU that is not there.
     """
-    task = Experiment(data, settings).task
-    personal = train_bridges(task, settings, lambda epoch, metrics: None).personal
+    device = training_device()
+    task = Experiment(data, settings, device=device).task
+    personal = train_bridges(task, settings, lambda epoch, metrics: None, device).personal
     errors = validation_errors(task, lambda users: personal.embed(task, users))
     return {"mae": errors.mae, "rmse": errors.rmse}
 
@@ -218,6 +221,7 @@ def tune(
         SplitError: the settings leave a cohort empty.
         SettingsError: the setting chooses on test users.
         TuningError: another search of the pair is running, or every training diverged.
+        DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.setting == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")

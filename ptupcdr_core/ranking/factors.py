@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
+import torch
 
 from ptupcdr_core.pair_data import Floats, Ratings
 from ptupcdr_core.training.als import als
@@ -48,7 +49,14 @@ class ImplicitFactors:
 
 
 def train_factors(
-    ratings: Ratings, user_count: int, item_count: int, *, size: int, seed: int, on_epoch: OnEpoch
+    ratings: Ratings,
+    user_count: int,
+    item_count: int,
+    *,
+    size: int,
+    seed: int,
+    on_epoch: OnEpoch,
+    device: torch.device | None = None,
 ) -> ImplicitFactors:
     """Factorize who took what.
 
@@ -59,6 +67,7 @@ def train_factors(
         size: D.
         seed: fixes the initial item vectors.
         on_epoch: told after every iteration the mean of p · q over a sample of the observed pairs.
+        device: where torch solves; None for the compiled loops.
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
     users, items = ratings.users[sample], ratings.items[sample]
@@ -80,6 +89,7 @@ def train_factors(
         weighted=False,
         unobserved_weight=UNOBSERVED_WEIGHT,
         on_iteration=tell,
+        device=device,
     )
     counts = np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32)
     return ImplicitFactors(user_embedding, item_embedding, counts)

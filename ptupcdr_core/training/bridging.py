@@ -129,31 +129,36 @@ def _one_of(tensors: Mapping[str, Any], name: str, known: tuple[Any, ...]) -> An
     return told
 
 
-def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+def train_bridges(
+    task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+) -> Bridges:
     """Train the bridges of one pair in the settings' way.
 
     Args:
         task: the pair's frozen vectors and training rows.
         settings: decide how.
         on_epoch: told every epoch's metrics, their names prefixed with the method's.
+        device: where torch makes the gradient steps; None for the compiled loops.
     """
     train = _train_calibrated if settings.setting == "calibrated" else _train_published
     with one_thread():
-        return train(task, settings, on_epoch)
+        return train(task, settings, on_epoch, device)
 
 
-def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None) -> Bridges:
     def best(name: str, epochs: Iterator[Epoch[AnyBridge]]) -> BestEpoch[AnyBridge]:
         return choose(epochs, task, _prefixed(on_epoch, name))
 
-    emcdr = best("emcdr", published_mapping(task, settings))
-    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix))
+    emcdr = best("emcdr", published_mapping(task, settings, device))
+    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix, device))
     chosen = {"emcdr_epoch": float(emcdr.number), "ptupcdr_epoch": float(personal.number)}
     return Bridges(emcdr.candidate, None, personal.candidate, chosen)
 
 
-def published_mapping(task: BridgeTask, settings: Settings) -> Iterator[Epoch[CommonBridge]]:
-    """EMCDR's mapping with the reference's numbers."""
+def published_mapping(
+    task: BridgeTask, settings: Settings, device: torch.device | None = None
+) -> Iterator[Epoch[CommonBridge]]:
+    """EMCDR's mapping with the reference's numbers; device as for ``train_bridges``."""
     return mapping_epochs(
         task,
         epochs=settings.epochs,
@@ -161,10 +166,13 @@ def published_mapping(task: BridgeTask, settings: Settings) -> Iterator[Epoch[Co
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         rng=_generator(settings, "emcdr"),
+        device=device,
     )
 
 
-def published_meta_network(task: BridgeTask, settings: Settings, fallback: Floats) -> Iterator[Epoch[PersonalBridge]]:
+def published_meta_network(
+    task: BridgeTask, settings: Settings, fallback: Floats, device: torch.device | None = None
+) -> Iterator[Epoch[PersonalBridge]]:
     """PTUPCDR's meta network with the reference's numbers.
 
     Args:
@@ -172,6 +180,7 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
         settings: epochs, batch size, learning rate, hidden size, seed, and what is said of the bridges are used.
         fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one; where bridges
             are residual, also what everybody's correction is added to.
+        device: as for ``train_bridges``.
     """
     common = fallback if settings.residual else task.prior
     return meta_network_epochs(
@@ -181,6 +190,7 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
         batch_size=settings.meta_batch_size,
         learning_rate=settings.learning_rate,
         rng=_generator(settings, "ptupcdr"),
+        device=device,
     )
 
 
@@ -197,7 +207,7 @@ def start_network(task: BridgeTask, settings: Settings, *, at_zero: bool = False
     return network.start(settings.seed, at_zero=at_zero)
 
 
-def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None) -> Bridges:
     moments = user_moments(task.rows)
     emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed)
     common, common_fit = fit_common_bridge(task, moments, seed=settings.seed)
@@ -215,6 +225,7 @@ def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -
             penalty=personal_fit.penalty,
             rng=_generator(settings, "ptupcdr"),
             start_counts=True,
+            device=device,
         )
         best = choose(epochs, task, _prefixed(on_epoch, "ptupcdr"), patience=TUNING_PATIENCE)
         personal, epoch = best.candidate, best.number
