@@ -14,9 +14,10 @@ ASSET = "champion"
 FACTS = (
     Fact(
         "new_model_is_in_use",
-        "The newly trained model was at least as good as the strongest simple baseline and as the champion so far, and "
-        "took its place. Where it was not, what was in use before stays in use.",
-        (no_rows("select version, champion, reason from champion where not promoted or version <> champion"),),
+        "The newly trained model was at least as good as the strongest simple baseline and as the champion so far, in "
+        "predicted ratings and, where it has them, in ranked lists, and took its place. Where it was not, what was in "
+        "use before stays in use.",
+        (no_rows("select distinct version, champion, reason from champion where not promoted or version <> champion"),),
         warning=True,
     ),
 )
