@@ -172,7 +172,9 @@ def test_judging_the_same_model_again_registers_nothing(gate: Gate) -> None:
 def test_better_ratings_with_worse_lists_are_not_put_in_use(gate: Gate) -> None:
     gate.foresee()
     gate.spoil(0.6, "rating")
-    assert gate.judge().passed
+    check = gate.judge()
+    assert check.passed
+    assert check.metadata["decision"].value == gate.row()["reason"]
     assert gate.rows()["ranking"]["value"] > 0.6
     gate.spoil(1 / 0.6, "rating")
     gate.spoil(-1, "ranking")
