@@ -26,7 +26,7 @@ from ptupcdr_core.people import people_of
 from ptupcdr_core.ranking.bridging import train_ranking_bridges
 from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task, save_bridges, save_side
 from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.ranking.factors import train_factors
+from ptupcdr_core.ranking.factors import train_side
 from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Mode, Settings
@@ -87,10 +87,7 @@ def pretrain(
     )
     files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
     if settings.ranks:
-        seed = settings.seed * 2 + ("source", "target").index(side)
-        factors = train_factors(
-            ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=curves, device=device
-        )
+        factors = train_side(data, side, settings, curves, device)
         files += save_side(home, side, data, factors, settings, fingerprint)
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)

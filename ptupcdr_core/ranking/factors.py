@@ -12,7 +12,9 @@ from typing import Self
 import numpy as np
 import torch
 
-from ptupcdr_core.pair_data import Floats, Ratings
+from ptupcdr_core.checkpoints import Side
+from ptupcdr_core.pair_data import Floats, PairData, Ratings
+from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import als
 from ptupcdr_core.training.epochs import OnEpoch
 
@@ -46,6 +48,20 @@ class ImplicitFactors:
     def from_tensors(cls, tensors: Mapping[str, Floats]) -> Self:
         """Make the factors that ``tensors()`` described."""
         return cls(**{field.name: tensors[field.name] for field in fields(cls)})
+
+
+def train_side(
+    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+) -> ImplicitFactors:
+    """Factorize one side of a pair as a run's settings say; see ``train_factors``."""
+    ratings, items = {
+        "source": (data.source, data.source_item_count),
+        "target": (data.target_train, data.target_item_count),
+    }[side]
+    seed = settings.seed * 2 + ("source", "target").index(side)
+    return train_factors(
+        ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=on_epoch, device=device
+    )
 
 
 def train_factors(

@@ -19,7 +19,7 @@ from small_pair import SOURCE_ITEMS, USERS, calibrated_task, small_pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ptupcdr_core import stages, tuning
+from ptupcdr_core import objectives, stages
 from ptupcdr_core.checkpoints import load_bridge_task
 from ptupcdr_core.errors import DeviceError
 from ptupcdr_core.home import Home
@@ -212,10 +212,10 @@ def test_a_benchmarks_methods(method, monkeypatch):
 @pytest.mark.parametrize("setting", ["published", "calibrated"])
 def test_a_searchs_trial(setting, monkeypatch):
     data, settings = small_pair(), Settings(setting=setting, epochs=2, embedding_size=4)
-    compiled = tuning.measure(data, settings)
-    monkeypatch.setattr(tuning, "training_device", lambda: CPU)
+    compiled = objectives.measure_ratings(data, settings)
+    monkeypatch.setattr(objectives, "training_device", lambda: CPU)
     _stop_compiled_loops(monkeypatch)
-    assert tuning.measure(data, settings) == pytest.approx(compiled, abs=1e-3)
+    assert objectives.measure_ratings(data, settings) == pytest.approx(compiled, abs=1e-3)
 
 
 def _source_vectors(home: Home) -> np.ndarray:

@@ -11,6 +11,7 @@ from small_lineage import PAIR, SETTINGS, domains, read, run
 
 from ptupcdr_core import stages
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.evaluation.promotion import held_out_ratings
 from ptupcdr_core.evaluation.readout import read_evaluation
 from ptupcdr_core.home import Home
 from ptupcdr_core.inference import recommend
@@ -25,6 +26,7 @@ from ptupcdr_core.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
 from ptupcdr_core.serving import load_serving, served_mode
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.snapshot import Snapshot
 from ptupcdr_core.training.als import als, fold_in
 from ptupcdr_core.training.csr import compress
 from ptupcdr_core.warehouse import Warehouse
@@ -180,6 +182,13 @@ def test_the_table_adds_up_to_the_users_measures(ranked: Home) -> None:
     for ndcg, own_ndcg, mrr, own_mrr, users, own_users, ratings, own_ratings in rows:
         assert (ndcg, mrr) == pytest.approx((own_ndcg, own_mrr))
         assert (users, ratings) == (own_users, own_ratings)
+
+
+def test_lists_that_are_deployed_are_those_that_were_evaluated(ranked: Home) -> None:
+    deployed = Snapshot.take(ranked, PAIR, "ranking").rankings(held_out_ratings(ranked, PAIR))
+    query = "select user_id, ratings, ndcg_at_10 from cold_start_rankings where method = 'ptupcdr' order by user_id"
+    evaluated = read(ranked, "cold_start_evaluation", query)
+    assert list(deployed[["user_id", "ratings", "ndcg_at_10"]].itertuples(index=False, name=None)) == evaluated
 
 
 def test_every_cold_user_has_an_embedding_a_mode_and_lists_come_from_the_ranking_side(ranked: Home) -> None:
