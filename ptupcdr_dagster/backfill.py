@@ -1,12 +1,10 @@
 """The backfill without a daemon: domains first, then pairs, only what is not up to date, one run a partition."""
 
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._utils.error import SerializableErrorInfo
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.errors import PtupcdrError
@@ -16,37 +14,8 @@ from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.freshness import RAW, Freshness
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
-
-INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
-Listener = Callable[[str, str, str], None]
-"""Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What went wrong, or deserves a look, in one asset partition."""
-
-    partition: str
-    asset: str
-    message: str
-
-
-@dataclass
-class Report:
-    """What a backfill did; partitions in the order of their runs."""
-
-    made: dict[str, list[str]] = field(default_factory=dict)
-    up_to_date: list[str] = field(default_factory=list)
-    failures: list[Finding] = field(default_factory=list)
-    warnings: list[Finding] = field(default_factory=list)
-
-    def failed(self, partition: str) -> bool:
-        """Whether something of the partition failed."""
-        return any(finding.partition == partition for finding in self.failures)
-
-    def stands(self, partition: str) -> bool:
-        """Whether the partition was made or was up to date, without a failure."""
-        return not self.failed(partition) and (partition in self.made or partition in self.up_to_date)
+from ptupcdr_dagster.running import Finding, Listener, Report, Work, run_partition
+from ptupcdr_dagster.side_by_side import run_side_by_side
 
 
 @dataclass(frozen=True)
@@ -61,6 +30,7 @@ class Backfill:
         listener: Told of every asset's progress.
         job: What is run for each pair.
         assets_config: Own configuration of the job's assets, by key.
+        workers: How many pairs are run at a time, the cores divided among them.
     """
 
     instance: dg.DagsterInstance
@@ -70,6 +40,7 @@ class Backfill:
     listener: Listener = lambda partition, asset, state: None
     job: str = BRIDGE_PAIR
     assets_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    workers: int = 1
 
     def plan(self, pairs: Sequence[Pair]) -> dict[tuple[str, str], list[str]]:
         """Assets to make, by (job, partition), in the order of the runs; a partition of no assets is up to date.
@@ -94,39 +65,47 @@ class Backfill:
         """
         report = Report()
         needs = {pair.key: (pair.source, pair.target) for pair in pairs}
+        domains = {key: assets for key, assets in plan.items() if key[0] == INGEST_DOMAIN}
+        for partition, found in self._carry_out(domains, workers=1):
+            report.add(found)
+            yield partition, report
+        if report.interrupted:
+            return
+        runnable = {}
         for (job, partition), assets in plan.items():
             broken = [domain for domain in needs.get(partition, ()) if job == self.job and report.failed(domain)]
             if broken:
                 message = f"not run, since {RAW} of {' and '.join(broken)} failed"
                 report.failures.append(Finding(partition, assets[0] if assets else "all assets", message))
-            elif assets:
-                self._run_partition(job, partition, assets, report)
-            else:
-                report.up_to_date.append(partition)
+                yield partition, report
+            elif job == self.job:
+                runnable[job, partition] = assets
+        for partition, found in self._carry_out(runnable, self.workers):
+            report.add(found)
             yield partition, report
-            if any(finding.message == INTERRUPTED for finding in report.failures):
+
+    def _carry_out(self, plan: dict[tuple[str, str], list[str]], workers: int) -> Iterator[tuple[str, Report]]:
+        """Run what independent partitions want; after each, its key and what it alone reports."""
+        wanted = []
+        for (job, partition), assets in plan.items():
+            if assets:
+                config = run_config(self.settings, **(self.assets_config if job == self.job else {}))
+                wanted.append(Work(job, partition, assets, config))
+            else:
+                yield partition, Report(up_to_date=[partition])
+        if min(workers, len(wanted)) > 1:
+            yield from run_side_by_side(self.home, wanted, workers, self.listener)
+            return
+        for work in wanted:
+            report = run_partition(work, self.instance, self.listener)
+            yield work.partition, report
+            if report.interrupted:
                 return
 
     def ingest(self, pair: Pair) -> Report:
         """Make the raw ratings of a pair's two domains, where they are not up to date, and nothing else."""
         plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
         return [report for _, report in self.run([pair], plan)][-1]
-
-    def _run_partition(self, job: str, partition: str, assets: list[str], report: Report) -> None:
-        run_id = str(uuid.uuid4())
-        _listen(self.instance, run_id, lambda asset, state: self.listener(partition, asset, state))
-        result = defs.resolve_job_def(job).execute_in_process(
-            run_config=run_config(self.settings, **(self.assets_config if job == self.job else {})),
-            instance=self.instance,
-            partition_key=partition,
-            asset_selection=[dg.AssetKey(asset) for asset in assets],
-            run_id=run_id,
-            raise_on_error=False,
-            tags={"ptupcdr/backfill": "command line"},
-        )
-        report.made[partition] = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events()]
-        report.failures += _failures(partition, result)
-        report.warnings += _check_findings(partition, result, dg.AssetCheckSeverity.WARN)
 
     def _always(self, job: str) -> bool:
         # A benchmark knows its own finished cells.
@@ -158,52 +137,3 @@ def _is_fresh(freshness: Freshness, asset: str, partition: str) -> bool:
     except PtupcdrError:
         # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
         return False
-
-
-def _listen(instance: dg.DagsterInstance, run_id: str, listener: Callable[[str, str], None]) -> None:
-    states = {
-        dg.DagsterEventType.STEP_START: "started",
-        dg.DagsterEventType.STEP_SUCCESS: "done",
-        dg.DagsterEventType.STEP_FAILURE: "failed",
-    }
-
-    def hear(entry: dg.EventLogEntry) -> None:
-        event = entry.dagster_event
-        if event is not None and event.event_type in states and event.step_key is not None:
-            listener(event.step_key, states[event.event_type])
-
-    instance.add_event_listener(run_id, hear)
-
-
-def _failures(partition: str, result: dg.ExecuteInProcessResult) -> list[Finding]:
-    findings = _check_findings(partition, result, dg.AssetCheckSeverity.ERROR)
-    explained = {f"{finding.asset}_checks" for finding in findings}
-    for event in result.all_events:
-        if event.is_step_failure and event.step_key not in explained:
-            findings.append(Finding(partition, str(event.step_key), _reason(event.step_failure_data.error)))
-    if not findings and not result.success:
-        errors = [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
-        findings.append(Finding(partition, "run", _reason(errors[0] if errors else None)))
-    return findings
-
-
-def _check_findings(
-    partition: str, result: dg.ExecuteInProcessResult, severity: dg.AssetCheckSeverity
-) -> list[Finding]:
-    return [
-        Finding(partition, found.asset_key.to_user_string(), f"{found.check_name}: {found.description}")
-        for found in result.get_asset_check_evaluations()
-        if not found.passed and found.severity == severity
-    ]
-
-
-def _reason(error: SerializableErrorInfo | None) -> str:
-    """The innermost cause's message, without the name of the exception's module."""
-    if error is None:
-        return "failed without an error"
-    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-        return INTERRUPTED
-    while error.cause is not None:
-        error = error.cause
-    kind, _, message = error.message.strip().partition(": ")
-    return f"{kind.rsplit('.', 1)[-1]}: {message}" if message else error.message.strip()

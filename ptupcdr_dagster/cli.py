@@ -52,6 +52,12 @@ def backfill(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Make everything again, up to date or not.")] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Pairs at a time; each takes memory of its own and keeps a core busy, and they share the cores."
+        ),
+    ] = 1,
 ) -> None:
     """Make everything of the given pairs that is not up to date: raw ratings of their domains, then the pairs.
 
@@ -62,7 +68,7 @@ def backfill(
         from ptupcdr_dagster.terminal import run_backfill
 
         home = Home.from_environment()
-        report = run_backfill(home, chosen, settings, force=force)
+        report = run_backfill(home, chosen, settings, force=force, workers=workers)
         done = [pair.key for pair in chosen if report.stands(pair.key)]
         if done:
             _print_evaluations(home, done)

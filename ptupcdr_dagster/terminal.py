@@ -4,7 +4,6 @@ import functools
 import gc
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -22,9 +21,10 @@ from ptupcdr_core.catalog import Pair
 from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_dagster.assets.benchmark import ON_CELL
-from ptupcdr_dagster.backfill import Backfill, Finding, Report
+from ptupcdr_dagster.backfill import Backfill
 from ptupcdr_dagster.instance import open_instance
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
+from ptupcdr_dagster.running import Finding, Report
 
 if TYPE_CHECKING:
     from ptupcdr_core.benchmark.grid import Grid
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
     from ptupcdr_core.tuning import Search
 
 
-def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool) -> Report:
+def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool, workers: int) -> Report:
     """Run a backfill, showing its progress on standard error and ending with what failed and why."""
-    return _run(home, pairs, lambda instance, progress: Backfill(instance, home, settings, force), "backfill")
+
+    def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
+        return Backfill(instance, home, settings, force, workers=workers)
+
+    return _run(home, pairs, make, "backfill")
 
 
 def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "Grid", *, workers: int) -> Report:
@@ -114,10 +118,9 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         plan = backfill.plan(pairs)
         assets = {asset for planned in plan.values() for asset in planned}
         progress.update(bar, total=sum(len(planned) for planned in plan.values()))
-        report, started = Report(), time.monotonic()
+        report = Report()
         for partition, report in backfill.run(pairs, plan):
-            console.print(_line(partition, report, time.monotonic() - started), soft_wrap=True)
-            started = time.monotonic()
+            console.print(_line(partition, report), soft_wrap=True)
         progress.update(bar, description="done")
         _print_findings(console, "look at", "yellow", report.warnings)
         _print_findings(console, "failed", "red", report.failures)
@@ -130,12 +133,12 @@ def _log_file(home: Home, name: str) -> Path:
     return home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
 
 
-def _line(partition: str, report: Report, seconds: float) -> str:
+def _line(partition: str, report: Report) -> str:
     if report.failed(partition):
         return f"[red]failed[/]     {partition}"
     if partition in report.up_to_date:
         return f"[green]up to date[/] {partition}"
-    return f"[green]made[/]       {partition}: {', '.join(report.made[partition])} in {seconds:.0f} s"
+    return f"[green]made[/]       {partition}: {', '.join(report.made[partition])} in {report.seconds[partition]:.0f} s"
 
 
 def _print_findings(console: Console, title: str, colour: str, findings: Sequence[Finding]) -> None:

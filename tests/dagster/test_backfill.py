@@ -16,11 +16,12 @@ from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster import freshness
-from ptupcdr_dagster.backfill import Backfill, Report, lineage
+from ptupcdr_dagster.backfill import Backfill, lineage
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
+from ptupcdr_dagster.running import Report
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_dagster.backfill import Report
 from ptupcdr_dagster.cli import app
 from ptupcdr_dagster.resources import SettingsResource, run_config
+from ptupcdr_dagster.running import Report
 
 
 @dg.asset

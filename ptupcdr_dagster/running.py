@@ -1,0 +1,145 @@
+"""One partition's run in this process, and what it reports."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
+
+from ptupcdr_dagster.definitions import defs
+
+INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
+Listener = Callable[[str, str, str], None]
+"""Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What went wrong, or deserves a look, in one asset partition."""
+
+    partition: str
+    asset: str
+    message: str
+
+
+@dataclass
+class Report:
+    """What a backfill did, and how long each partition's run took; partitions in the order in which they ended."""
+
+    made: dict[str, list[str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    up_to_date: list[str] = field(default_factory=list)
+    failures: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+    def failed(self, partition: str) -> bool:
+        """Whether something of the partition failed."""
+        return any(finding.partition == partition for finding in self.failures)
+
+    def stands(self, partition: str) -> bool:
+        """Whether the partition was made or was up to date, without a failure."""
+        return not self.failed(partition) and (partition in self.made or partition in self.up_to_date)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody stopped it."""
+        return any(finding.message == INTERRUPTED for finding in self.failures)
+
+    def add(self, other: "Report") -> None:
+        """Take in what another report tells."""
+        self.made |= other.made
+        self.seconds |= other.seconds
+        self.up_to_date += other.up_to_date
+        self.failures += other.failures
+        self.warnings += other.warnings
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is run for one partition.
+
+    Attributes:
+        job: Its name.
+        partition: The domain or pair.
+        assets: Which of the job's assets.
+        run_config: As Dagster wants it.
+    """
+
+    job: str
+    partition: str
+    assets: list[str]
+    run_config: dict[str, Any]
+
+
+def run_partition(work: Work, instance: dg.DagsterInstance, listener: Listener) -> Report:
+    """Run one partition, and report what was made, what failed and what deserves a look."""
+    run_id, started = str(uuid.uuid4()), time.monotonic()
+    _listen(instance, run_id, lambda asset, state: listener(work.partition, asset, state))
+    result = defs.resolve_job_def(work.job).execute_in_process(
+        run_config=work.run_config,
+        instance=instance,
+        partition_key=work.partition,
+        asset_selection=[dg.AssetKey(asset) for asset in work.assets],
+        run_id=run_id,
+        raise_on_error=False,
+        tags={"ptupcdr/backfill": "command line"},
+    )
+    made = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events()]
+    return Report(
+        made={work.partition: made},
+        seconds={work.partition: time.monotonic() - started},
+        failures=_failures(work.partition, result),
+        warnings=_check_findings(work.partition, result, dg.AssetCheckSeverity.WARN),
+    )
+
+
+def _listen(instance: dg.DagsterInstance, run_id: str, listener: Callable[[str, str], None]) -> None:
+    states = {
+        dg.DagsterEventType.STEP_START: "started",
+        dg.DagsterEventType.STEP_SUCCESS: "done",
+        dg.DagsterEventType.STEP_FAILURE: "failed",
+    }
+
+    def hear(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is not None and event.event_type in states and event.step_key is not None:
+            listener(event.step_key, states[event.event_type])
+
+    instance.add_event_listener(run_id, hear)
+
+
+def _failures(partition: str, result: dg.ExecuteInProcessResult) -> list[Finding]:
+    findings = _check_findings(partition, result, dg.AssetCheckSeverity.ERROR)
+    explained = {f"{finding.asset}_checks" for finding in findings}
+    for event in result.all_events:
+        if event.is_step_failure and event.step_key not in explained:
+            findings.append(Finding(partition, str(event.step_key), _reason(event.step_failure_data.error)))
+    if not findings and not result.success:
+        errors = [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
+        findings.append(Finding(partition, "run", _reason(errors[0] if errors else None)))
+    return findings
+
+
+def _check_findings(
+    partition: str, result: dg.ExecuteInProcessResult, severity: dg.AssetCheckSeverity
+) -> list[Finding]:
+    return [
+        Finding(partition, found.asset_key.to_user_string(), f"{found.check_name}: {found.description}")
+        for found in result.get_asset_check_evaluations()
+        if not found.passed and found.severity == severity
+    ]
+
+
+def _reason(error: SerializableErrorInfo | None) -> str:
+    """The innermost cause's message, without the name of the exception's module."""
+    if error is None:
+        return "failed without an error"
+    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return INTERRUPTED
+    while error.cause is not None:
+        error = error.cause
+    kind, _, message = error.message.strip().partition(": ")
+    return f"{kind.rsplit('.', 1)[-1]}: {message}" if message else error.message.strip()

@@ -1,0 +1,75 @@
+"""Partitions run at once in processes of their own: what they make, and what becomes of those that end badly."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import CATALOG_PATH, SETTINGS
+
+from ptupcdr_core.home import Home
+from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.instance import open_instance
+from ptupcdr_dagster.jobs import INGEST_DOMAIN
+from ptupcdr_dagster.resources import run_config
+from ptupcdr_dagster.running import Report, Work
+from ptupcdr_dagster.side_by_side import run_side_by_side
+
+DOMAINS = [Work(INGEST_DOMAIN, domain, ["raw_ratings"], run_config(SETTINGS)) for domain in ("books", "movies")]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setenv("PTUPCDR_HOME", str(tmp_path))
+    monkeypatch.setenv("PTUPCDR_CATALOG", str(CATALOG_PATH))
+    for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    yield Home(tmp_path)
+    os.environ.pop("DAGSTER_HOME", None)
+
+
+def run(home: Home, workers: int, hear: Callable[[str, str, str], None]) -> dict[str, Report]:
+    return dict(run_side_by_side(home, DOMAINS, workers, hear))
+
+
+def test_all_are_made_and_recorded_and_their_progress_is_heard(home):
+    heard = []
+    found = run(home, 2, lambda *news: heard.append(news))
+    assert {partition: report.made for partition, report in found.items()} == {
+        domain: {domain: ["raw_ratings"]} for domain in ("books", "movies")
+    }
+    assert not any(report.failures for report in found.values())
+    assert {("books", "raw_ratings", "done"), ("movies", "raw_ratings", "done")} <= set(heard)
+    for domain in found:
+        assert Warehouse(home.warehouse).exists("raw_ratings", domain)
+    with open_instance(home) as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("raw_ratings")) == set(found)
+
+
+def test_a_killed_process_fails_its_own_partition_alone(home):
+    def kill(partition: str, _asset: str, state: str) -> None:
+        if (partition, state) == ("books", "started"):
+            [process] = multiprocessing.active_children()
+            os.kill(process.pid, signal.SIGKILL)
+
+    found = run(home, 1, kill)
+    [finding] = found["books"].failures
+    assert finding.partition == "books"
+    assert "exit code -9" in finding.message
+    assert "PTUPCDR_MEMORY_LIMIT" in finding.message
+    assert found["movies"].made == {"movies": ["raw_ratings"]}
+
+
+def test_an_interrupt_ends_what_runs_and_starts_nothing_more(home):
+    def interrupt(_partition: str, _asset: str, state: str) -> None:
+        if state == "started":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    found = run(home, 1, interrupt)
+    assert list(found) == ["books"]
+    assert found["books"].interrupted
+    assert signal.getsignal(signal.SIGINT) == before
