@@ -22,7 +22,7 @@ from ptupcdr_core.artifacts import read_manifest
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.home import Home
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.options import VARIED_BY_BENCHMARK
 from ptupcdr_dagster.partitions import CATALOG
@@ -44,7 +44,9 @@ def relevant_settings(asset: str) -> frozenset[str]:
         return _SPLIT_SETTINGS
     if asset == "benchmark":
         return _ALL_SETTINGS - VARIED_BY_BENCHMARK
-    return _ALL_SETTINGS if asset == "recommendations" else _ALL_SETTINGS - FOR_RECOMMENDATIONS
+    if asset == "recommendations":
+        return _ALL_SETTINGS
+    return _ALL_SETTINGS - (FOR_RECOMMENDATIONS - FOR_DEPLOYMENT if asset == "deployed_model" else FOR_RECOMMENDATIONS)
 
 
 def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:

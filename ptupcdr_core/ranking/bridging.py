@@ -222,7 +222,7 @@ class _Fits:
 
     @property
     def most_gates(self) -> int:
-        return self._gate[1].shape[1]
+        return int(self._gate[1].shape[1])
 
     @cached_property
     def _users(self) -> Index:

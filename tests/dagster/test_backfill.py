@@ -218,6 +218,7 @@ def test_force_makes_everything_again(made: Made) -> None:
         ({"setting": "published"}, PAIR_ASSETS[1:]),
         ({"top_k": 5}, ["recommendations"]),
         ({"search": "approximate"}, ["recommendations"]),
+        ({"refit": True}, ["deployed_model", "recommendations"]),
     ],
 )
 def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, object], stale: list[str]) -> None:
@@ -285,6 +286,19 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     assert mine.plan(settings) == {PAIR: PAIR_ASSETS[PAIR_ASSETS.index("bridged_embeddings") :]}
     assert mine.run(settings).failures == []
     assert mine.plan(settings) == {}
+
+
+def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made) -> None:
+    settings = SETTINGS.model_copy(update={"refit": True})
+    report = mine.run(settings)
+    assert report.failures == []
+    assert report.made == {PAIR: ["deployed_model", "recommendations"]}
+    assert mine.plan(settings) == {}
+    metadata = mine.materialization("deployed_model", PAIR).metadata
+    before = mine.materialization("target_model", PAIR).metadata["ratings"].value
+    assert metadata["target_ratings"].value > before
+    assert Path(metadata["checkpoint"].value).is_file()
+    assert Path(metadata["checkpoint"].value).is_relative_to(mine.home.with_refitted_models().models)
 
 
 def test_a_failed_check_holds_back_what_follows(mine: Made, monkeypatch: pytest.MonkeyPatch) -> None:
