@@ -39,7 +39,7 @@ class Deployment:
         """Read what the stage ``deployed_model`` decided; before it, the evaluated models serve.
 
         Raises:
-            WarehouseError: the models were fitted again, but for another split than the present one.
+            WarehouseError: the models were fitted again, but are gone, or of another split than the present one.
         """
         warehouse = Warehouse.from_environment(home.warehouse)
         if not warehouse.exists(ASSET, pair):
@@ -48,12 +48,14 @@ class Deployment:
             [(refitted, vocabulary)] = connection.execute(f"select refitted, vocabulary from {ASSET}").fetchall()
         if not refitted:
             return cls(home, pair)
-        if vocabulary != load_outline(warehouse, pair).vocabulary:
+        deployed = cls(home.with_refitted_models(), pair)
+        bridges = deployed.home.models / "meta_network" / f"{pair}.json"
+        if not bridges.is_file() or vocabulary != load_outline(warehouse, pair).vocabulary:
             raise WarehouseError(
-                f"{ASSET} of {pair}: fitted again on another vocabulary than the present split's; materialize {ASSET} "
-                f"for {pair} again"
+                f"{bridges}: not there, or trained on another vocabulary than the present split; "
+                f"materialize {ASSET} for {pair} again"
             )
-        return cls(home.with_refitted_models(), pair)
+        return deployed
 
     def users(self, mode: Mode, user_id: str | None = None) -> pa.Table:
         """Rows with the columns of ``bridged_embeddings``, ordered by user.
