@@ -21,6 +21,10 @@ class SettingsError(PtupcdrError):
     """Settings that cannot be used together, or not for this."""
 
 
+class DeviceError(PtupcdrError):
+    """The device that training should run on is not one, or not there."""
+
+
 class TuningError(PtupcdrError):
     """A search for settings cannot start, or found nothing."""
 

@@ -7,7 +7,7 @@ Shapes: R cold-start users, T target items, E coordinates of a bridged embedding
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +21,8 @@ from safetensors.numpy import load_file, save_file
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.home import Home
 from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Scale, target_item_ids
+from ptupcdr_core.pair_data import Floats, Ratings, Scale, target_item_ids
+from ptupcdr_core.ranking.evaluation import rank_by_vectors
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.warehouse import Warehouse
 
@@ -91,6 +92,29 @@ class Snapshot:
             raise ValueError("a rating's user or item is not of this snapshot; ask knows() first")
         scores = self.target.score(self.embeddings, rows, items)
         return scores if self.scale is None else self.scale.clip(scores)
+
+    def among(self, items: NDArray[np.object_]) -> Self:
+        """The same model where there are no other target items than these."""
+        kept = np.asarray(pd.Index(self.items).isin(items))
+        target = TargetItems(self.target.vectors[kept], self.target.offset[kept])
+        return replace(self, items=self.items[kept], target=target)
+
+    def rankings(self, ratings: pd.DataFrame) -> pd.DataFrame:
+        """How well lists out of all its items find what users took, in the form of ``cold_start_rankings``.
+
+        Args:
+            ratings: N that it knows, each user and item once; columns user_id, item_id and rating.
+
+        Returns:
+            One row a user, by id: user_id, ratings (how many there are) and the measures of ``ranking.evaluation``.
+        """
+        rows, users = pd.factorize(ratings["user_id"], sort=True)
+        items = pd.Index(self.items).get_indexer(ratings["item_id"]) + 1
+        taken = Ratings(rows.astype(np.int32), items.astype(np.int32), ratings["rating"].to_numpy(np.float32))
+        target = TargetItems(np.pad(self.target.vectors, ((1, 0), (0, 0))), np.pad(self.target.offset, (1, 0)))
+        embeddings = self.embeddings[pd.Index(self.users).get_indexer(users)]
+        found = rank_by_vectors(target, embeddings, np.arange(len(users), dtype=np.int32), taken)
+        return pd.DataFrame({"user_id": users, "ratings": found.counts, **found.values})
 
     def save(self, folder: Path) -> None:
         """Write both files into a folder, which is made."""

@@ -28,12 +28,13 @@ from ptupcdr_core.people import people_of
 from ptupcdr_core.ranking.bridging import train_ranking_bridges
 from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task, save_bridges, save_side
 from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.ranking.factors import train_factors
+from ptupcdr_core.ranking.factors import train_side
 from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.top_items import Block, top_items
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
+from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
 from ptupcdr_core.unseen import unseen_items
@@ -64,6 +65,7 @@ def pretrain(
 
     Raises:
         SettingsError: the setting is ``published_test_best``: what serves users may not be chosen on test users.
+        DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.setting == "published_test_best":
         raise SettingsError(
@@ -77,6 +79,7 @@ def pretrain_on(
     home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
 ) -> StageReport:
     """Train one side's base model on its training ratings in the data, and save its checkpoint."""
+    device = training_device()
     ratings, items, batch_size = {
         "source": (data.source, data.source_item_count, settings.source_batch_size),
         "target": (data.target_train, data.target_item_count, settings.target_batch_size),
@@ -90,22 +93,26 @@ def pretrain_on(
         batch_size=batch_size,
         stream=("source", "target").index(side),
         on_epoch=curves,
+        device=device,
     )
     files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
     if settings.ranks:
-        seed = settings.seed * 2 + ("source", "target").index(side)
-        factors = train_factors(ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=curves)
+        factors = train_side(data, side, settings, curves, device)
         files += save_side(home, side, data, factors, settings, fingerprint)
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)
 
 
 def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
-    """Train the personal bridge and the common ones beside it (asset ``meta_network``)."""
-    data = _data(home, pair)
+    """Train the personal bridge and the common ones beside it (asset ``meta_network``).
+
+    Raises:
+        DeviceError: the environment asks for a GPU that is not there.
+    """
+    device, data = training_device(), _data(home, pair)
     task = load_bridge_task(home, data)
     curves = _Curves(on_epoch)
-    bridges = fit_bridges(task, settings, curves)
+    bridges = fit_bridges(task, settings, curves, device)
     entries = {"chosen": bridges.chosen, "between": base_weights(home, pair), **curves.entries()}
     files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     validation = _errors_table(data, bridges.methods(task), settings)

@@ -14,6 +14,7 @@ from ptupcdr_core.ranking.checkpoints import SOURCE, load_ranking_bridges, load_
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages import StageReport, bridged_rows, joined, pretrain_on
 from ptupcdr_core.training.bridging import refit_bridges
+from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.warehouse import Warehouse
 
@@ -31,6 +32,9 @@ def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerp
 
     Fitted again are the target's models and the bridges, on the target ratings of all overlapping users, test and
     validation users too. What was chosen on held-out users stays as it is: nobody is held out any more.
+
+    Raises:
+        DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
     files: list[Path] = []
@@ -75,7 +79,7 @@ def _refit(
         )
     files = pretrain_on(new, everybody, "target", settings, on_epoch, fingerprint).files
     task = load_bridge_task(new, everybody)
-    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, on_epoch)
+    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, on_epoch, training_device())
     entries: dict[str, object] = {"chosen": bridges.chosen, "between": base_weights(new, data.pair)}
     files += save_model(new, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     tables = [bridged_rows(data, ids, "rating", task, bridges.personal)]

@@ -1,4 +1,4 @@
-"""Tuning: a search for better settings of a pair, judged by validation users alone.
+"""Tuning: a search for better settings of a pair, judged by validation users alone (by what: see ``objectives``).
 
 The split's seed, β and validation users stay as they are, so that every trial answers for the same people; test ratings
 are not even loaded. Trial 0 is the settings that the search starts from, so what it finds is never worse than they are
@@ -14,17 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import distribution_to_json
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -33,12 +27,10 @@ from ptupcdr_core.benchmark.cells import ratings_fingerprint, training_code
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.home import Home
-from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.pair_data import PairData, Scale, load_pair
+from ptupcdr_core.objectives import OBJECTIVES, Objective, Space
+from ptupcdr_core.pair_data import PairData, load_pair
 from ptupcdr_core.scratch_splits import ScratchSplits
-from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Attention, BridgeFormName, Settings
-from ptupcdr_core.training.bridging import train_bridges
-from ptupcdr_core.training.validation import validation_errors
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.warehouse import Warehouse
 
 SEED = 2022
@@ -47,71 +39,6 @@ RANDOM_TRIALS = 8
 """Proposed at random, the first included, before the sampler goes by what it has seen."""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 """A training that diverged is pruned: the sampler counts it as worse than all others. Interrupted ones have failed."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a search goes by: one of the metrics of ``measure``."""
-
-    metric: str
-    direction: Literal["minimize", "maximize"]
-
-
-OBJECTIVE = Objective("rmse", "minimize")
-
-
-def measure(data: PairData, settings: Settings) -> dict[str, float]:
-    """Train a pair's models as the lineage does, and measure the personal bridge on the validation users.
-
-    Args:
-        data: the pair's split; its test ratings are not used.
-        settings: of the training.
-
-    Returns:
-        ``mae`` and ``rmse`` in stars, predictions clipped to the scale.
-
-    Raises:
-        EvaluationError: the training diverged, and predictions are not finite.
-    """
-    task = Experiment(data, settings).task
-    personal = train_bridges(task, settings, lambda epoch, metrics: None).personal
-    errors = validation_errors(task, lambda users: personal.embed(task, users))
-    return {"mae": errors.mae, "rmse": errors.rmse}
-
-
-def search_space(settings: Settings, source_scale: Scale) -> dict[str, BaseDistribution]:
-    """What is searched: the settings that change the result of this one's training, around their given values.
-
-    Left alone: what decides who is held out; the seed; and what this setting does not read (``calibrated`` has step
-    and batch sizes of its own).
-
-    Args:
-        settings: what the search starts from; always inside.
-        source_scale: for how much a source item has to be liked to stand in a history.
-    """
-    size, epochs, hidden = settings.embedding_size, settings.epochs, settings.meta_hidden_size
-    quarter = (source_scale.high - source_scale.low) / 4
-    # A bridge of low rank needs embeddings of at least that size.
-    low = max(min(4, size), min(settings.bridge_rank, size))
-    forms = [form for form in get_args(BridgeFormName) if form != "low_rank" or settings.bridge_rank <= low]
-    space: dict[str, BaseDistribution] = {
-        "embedding_size": IntDistribution(low, max(40, size), log=True),
-        "bridge_form": CategoricalDistribution(forms),
-        "attention": CategoricalDistribution(get_args(Attention)),
-        "history_length": _one_of(5, 10, 20, 40, 80, given=settings.history_length),
-        "positive_above": _one_of(
-            None, source_scale.low + quarter, source_scale.high - quarter, given=settings.positive_above
-        ),
-        "meta_hidden_size": IntDistribution(min(8, hidden), max(128, hidden), log=True),
-        "epochs": IntDistribution(min(5, epochs), max(40, epochs)),
-    }
-    if settings.setting != "calibrated":
-        rate = settings.learning_rate
-        space["residual"] = CategoricalDistribution([False, True])
-        space["learning_rate"] = FloatDistribution(min(1e-3, rate), max(0.1, rate), log=True)
-        for name in ("source_batch_size", "target_batch_size", "meta_batch_size", "mapping_batch_size"):
-            space[name] = _one_of(64, 128, 256, 512, 1024, given=getattr(settings, name))
-    return space
 
 
 @dataclass(frozen=True)
@@ -196,12 +123,14 @@ def tune(
     settings: Settings,
     on_trial: OnTrial,
     *,
+    objective: Mode = "rating",
     trials: int,
     timeout: float | None = None,
 ) -> Search:
     """Search for better settings; a search that was stopped goes on from its finished trials.
 
-    A search with other ratings, other settings to start from or other training code is another one and begins anew.
+    A search by something else, with other ratings, other settings to start from or other training code is another one
+    and begins anew.
 
     Args:
         home: has both domains' ``raw_ratings``, and keeps the trials in ``tuning/<pair>.journal``.
@@ -210,43 +139,47 @@ def tune(
         target: its target domain.
         settings: what the search starts from, its trial 0.
         on_trial: told after every trial; what it raises stops the search, and the next one goes on.
+        objective: what is to become better, predicted ratings or ranked lists.
         trials: how many there should be, trial 0 and earlier ones included; at least 1.
         timeout: seconds after which no further trial is started.
 
     Raises:
         WarehouseError: a domain was not ingested.
         SplitError: the settings leave a cohort empty.
-        SettingsError: the setting chooses on test users.
+        SettingsError: the setting chooses on test users, or ranks nothing where lists are to become better.
         TuningError: another search of the pair is running, or every training diverged.
+        DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.setting == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
+    if objective == "ranking" and not settings.ranks:
+        raise SettingsError("these settings rank nothing: a search by ranked lists needs calibrated and the mode both")
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
-    objective = OBJECTIVE
+    goal = OBJECTIVES[objective]
     with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:
         scratch = Warehouse(Path(folder), warehouse.memory_limit, warehouse.threads)
         splits = ScratchSplits(pair, source, target, warehouse, scratch)
-        space = search_space(settings, _load(splits, settings).source_scale)
-        name = _study_name(settings, space, ratings_fingerprint(warehouse, source.name, target.name))
-        study = _open_study(home.tuning / f"{pair.key}.journal", name, objective)
+        space = goal.space(settings, _load(splits, settings).source_scale)
+        name = _study_name(goal, settings, space, ratings_fingerprint(warehouse, source.name, target.name))
+        study = _open_study(home.tuning / f"{pair.key}.journal", name, goal)
         found, fresh = [_trial(known) for known in study.get_trials(states=FINISHED)], 0
 
         def tell() -> None:
             left = (time.monotonic() - started) / fresh * (trials - len(found)) if fresh else None
             if left is not None and timeout is not None:
                 left = min(left, max(0.0, started + timeout - time.monotonic()))
-            on_trial(Progress(name, found[-1], _best(found, objective), len(found), trials, left, fresh == 0))
+            on_trial(Progress(name, found[-1], _best(found, goal), len(found), trials, left, fresh == 0))
 
         if found:
             tell()
         while len(found) < trials and not (found and timeout and time.monotonic() - started >= timeout):
-            found.append(_run(study, space, settings, found, splits, objective))
+            found.append(_run(study, space, settings, found, splits, goal))
             fresh += 1
             tell()
-    best = _best(found, objective)
+    best = _best(found, goal)
     if best is None:
         raise TuningError(f"{pair.key}: the training diverged in all {len(found)} trials; start from other settings")
-    return Search(name, objective, settings, found, best)
+    return Search(name, goal, settings, found, best)
 
 
 def _load(splits: ScratchSplits, settings: Settings) -> PairData:
@@ -256,7 +189,7 @@ def _load(splits: ScratchSplits, settings: Settings) -> PairData:
 
 def _run(
     study: optuna.Study,
-    space: dict[str, BaseDistribution],
+    space: Space,
     start: Settings,
     found: list[Trial],
     splits: ScratchSplits,
@@ -272,7 +205,7 @@ def _run(
     trial, began = study.ask(space), time.monotonic()
     settings = settings_of(start, trial.params)
     try:
-        metrics = measure(_load(splits, settings), settings)
+        metrics = objective.measure(_load(splits, settings), settings)
     except EvaluationError:
         metrics = {}
     trial.set_user_attr("metrics", metrics)
@@ -294,12 +227,13 @@ def _open_study(journal: Path, name: str, objective: Objective) -> optuna.Study:
     return study
 
 
-def _study_name(settings: Settings, space: Mapping[str, BaseDistribution], ratings: str) -> str:
+def _study_name(objective: Objective, settings: Settings, space: Space, ratings: str) -> str:
     entries = {
-        "settings": settings.model_dump(mode="json", exclude=set(FOR_RECOMMENDATIONS | FOR_RANKING)),
+        "objective": objective.metric,
+        "settings": settings.model_dump(mode="json", exclude=set(objective.unread)),
         "space": {name: distribution_to_json(values) for name, values in space.items()},
         "ratings": ratings,
-        "code": training_code(),
+        "code": training_code(*objective.code),
     }
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -314,10 +248,6 @@ def _best(trials: list[Trial], objective: Objective) -> Trial | None:
     sign = 1 if objective.direction == "minimize" else -1
     measured = [trial for trial in trials if trial.value is not None]
     return min(measured, key=lambda trial: sign * (trial.value or 0.0), default=None)
-
-
-def _one_of(*choices: float | None, given: float | None) -> CategoricalDistribution:
-    return CategoricalDistribution([*choices, *([] if given in choices else [given])])
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rich.table import Table
 from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.home import Home, catalog_path_from_environment
-from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
 from ptupcdr_dagster.options import SpreadCommand, settings_options, training_options
 
 if TYPE_CHECKING:
@@ -110,10 +110,13 @@ def benchmark(
 
 
 @app.command()
-@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS | FOR_RANKING)
+@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS | {"mode"}, from_file=True)
 def tune(
     settings: Settings,
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    objective: Annotated[
+        Mode, typer.Option(help="rating: the RMSE of predicted ratings; ranking: the NDCG@10 of ranked lists.")
+    ] = "rating",
     trials: Annotated[int, typer.Option(min=1, help="How many, those of an earlier search included.")] = 30,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is started.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
@@ -128,16 +131,15 @@ def tune(
         from ptupcdr_dagster.tuning import comparison, settings_file
 
         home = Home.from_environment()
-        search = run_search(home, chosen, settings, trials=trials, timeout=timeout)
+        search = run_search(home, chosen, settings, objective=objective, trials=trials, timeout=timeout)
         if search is None:
             raise typer.Exit(1)
         if as_json:
             _print_json(comparison(search))
             return
-        _print_frame(
-            comparison(search), f"{chosen.key}: errors on validation users, best of {len(search.trials)} trials"
-        )
-        print(f"ptupcdr backfill {chosen.key} --settings-file {settings_file(home, chosen.key)}")
+        title = f"{chosen.key}: {search.objective.what} on validation users, best of {len(search.trials)} trials"
+        _print_frame(comparison(search), title)
+        print(f"ptupcdr backfill {chosen.key} --settings-file {settings_file(home, chosen.key, objective)}")
 
 
 @app.command()

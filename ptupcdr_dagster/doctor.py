@@ -36,6 +36,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()}, {os.cpu_count()} cores")
     yield from _packages()
     yield from _environment(home)
+    yield _device()
     try:
         catalog = load_catalog(catalog_path_from_environment())
     except PtupcdrError as error:
@@ -67,6 +68,20 @@ def _environment(home: Home) -> Iterator[Finding]:
     note = "" if dagster_home else " (DAGSTER_HOME is not set: set it to this for `dagster asset materialize`)"
     wrong = "" if absolute else ": must be absolute"
     yield Finding("dagster home", f"{dagster_home or home.dagster}{note}{wrong}", ok=absolute)
+
+
+def _device() -> Finding:
+    import torch
+
+    from ptupcdr_core.training.device import training_device
+
+    try:
+        device = training_device()
+    except PtupcdrError as error:
+        return Finding("training device", str(error), ok=False)
+    if device is None:
+        return Finding("training device", "cpu, compiled loops")
+    return Finding("training device", f"cuda, {torch.cuda.get_device_name(device)}")
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""MLflow's model registry: one registered model a pair and mode, a version a training, the alias for the one in use."""
+"""MLflow's model registry: one registered model a pair, a version a training, the alias for the one in use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.evaluation.promotion import Models
 from ptupcdr_core.home import Home
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.snapshot import Snapshot
 from ptupcdr_dagster.tracking import StageTracker, store_lock
 
@@ -21,6 +23,8 @@ FINGERPRINT = "ptupcdr.fingerprint"
 SERVED = Path(__file__).with_name("served_model.py")
 NEEDED = ("mlflow", "numpy", "pandas", "safetensors")
 """What ``served_model`` imports."""
+FOLDERS: dict[Mode, str] = {"rating": "snapshot", "ranking": "ranking_snapshot"}
+"""Where a version keeps its snapshots; only those that rank have the second."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,16 @@ class Registry:
         client: Of the store.
         home: Has the store's lock.
         pair: The pair's key.
-        mode: What the model is for.
     """
 
     client: "MlflowClient"
     home: Home
     pair: str
-    mode: str
 
     @property
     def name(self) -> str:
         """What the registered model is called."""
-        return f"ptupcdr-{self.pair}" + ("" if self.mode == "rating" else f"-{self.mode}")
+        return f"ptupcdr-{self.pair}"
 
     def champion(self) -> str | None:
         """The version in use; None before the first promotion."""
@@ -51,8 +53,8 @@ class Registry:
             return None if number is None else str(number)
         return None
 
-    def load(self, version: str) -> Snapshot:
-        """Read a version's snapshot; none of its code is run.
+    def load(self, version: str) -> Models:
+        """Read a version's snapshots; none of its code is run.
 
         Raises:
             ArtifactError: The files are not there, or damaged.
@@ -63,18 +65,17 @@ class Registry:
         source, store = self.client.get_model_version_download_uri(self.name, version), str(self.client.tracking_uri)
         with TemporaryDirectory(prefix="ptupcdr-") as folder:
             try:
-                place = mlflow.artifacts.download_artifacts(
-                    f"{source}/artifacts/snapshot", dst_path=folder, tracking_uri=store
-                )
+                place = mlflow.artifacts.download_artifacts(f"{source}/artifacts", dst_path=folder, tracking_uri=store)
             except (MlflowException, OSError) as error:
                 raise ArtifactError(f"{self.name} version {version}: {source} cannot be read ({error})") from error
-            return Snapshot.load(Path(place))
+            found = {mode: Path(place) / name for mode, name in FOLDERS.items()}
+            return {mode: Snapshot.load(at) for mode, at in found.items() if mode == "rating" or at.exists()}
 
-    def register(self, snapshot: Snapshot, fingerprint: str, tracker: StageTracker, tags: Mapping[str, str]) -> str:
+    def register(self, models: Models, fingerprint: str, tracker: StageTracker, tags: Mapping[str, str]) -> str:
         """The version of what has this fingerprint, registered now if it was not before.
 
         Args:
-            snapshot: The model.
+            models: The model, in each of its modes.
             fingerprint: What it was made from.
             tracker: The MLflow run that keeps its files.
             tags: Put on a new version.
@@ -86,7 +87,7 @@ class Registry:
             for known in self.client.search_model_versions(f"name = '{self.name}'"):
                 if known.tags.get(FINGERPRINT) == fingerprint:
                     return str(known.version)
-            source = f"{self._upload(snapshot, tracker)}/model"
+            source = f"{self._upload(models, tracker)}/model"
             made = self.client.create_model_version(
                 self.name, source, tracker.run_id, tags={FINGERPRINT: fingerprint, **tags}
             )
@@ -101,7 +102,7 @@ class Registry:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version, key, value)
 
-    def _upload(self, snapshot: Snapshot, tracker: StageTracker) -> str:
+    def _upload(self, models: Models, tracker: StageTracker) -> str:
         """Keep the model's files with the run; returns the place of the run's artifacts."""
         from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model
@@ -113,12 +114,13 @@ class Registry:
             ColSpec("long", "k", required=False),
         ]
         with TemporaryDirectory(prefix="ptupcdr-") as folder:
-            files, model = Path(folder) / "snapshot", Path(folder) / "model"
-            snapshot.save(files)
+            files, model = {FOLDERS[mode]: Path(folder) / FOLDERS[mode] for mode in models}, Path(folder) / "model"
+            for mode, snapshot in models.items():
+                snapshot.save(files[FOLDERS[mode]])
             save_model(
                 model,
                 python_model=str(SERVED),
-                artifacts={"snapshot": str(files)},
+                artifacts={name: str(place) for name, place in files.items()},
                 signature=ModelSignature(Schema(columns)),
                 pip_requirements=[f"{package}=={installed(package)}" for package in NEEDED],
             )

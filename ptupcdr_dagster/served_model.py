@@ -16,12 +16,11 @@ from safetensors.numpy import load_file
 DEFAULT_K = 10
 
 
-class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Predicted ratings and recommendations for the cold-start users of one pair."""
+class Snapshot:
+    """One mode's users, items and numbers."""
 
-    def load_context(self, context: Any) -> None:
-        """Read the snapshot beside this file."""
-        folder = Path(context.artifacts["snapshot"])
+    def __init__(self, folder: Path) -> None:
+        """Read both files of a folder."""
         tensors = load_file(folder / "snapshot.safetensors")
         ids = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
         self.users, self.items = pd.Index(ids["users"]), pd.Index(ids["items"])
@@ -29,32 +28,13 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.embeddings, self.vectors, self.offsets = (tensors[n] for n in ("embeddings", "vectors", "offsets"))
         self.scale = tensors["scale"]
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict.
+    def rate(self, users: Any, items: Any) -> Any:
+        """Scores of users and items as people are shown them."""
+        users, items = _places(self.users, users, "cold-start users"), _places(self.items, items, "target items")
+        return self._shown(np.einsum("ne,ne->n", self.embeddings[users], self.vectors[items]) + self.offsets[items])
 
-        Args:
-            context: Not used.
-            model_input: Column user_id, and either item_id, for predicted ratings, or k, for that many recommendations
-                (10 where it is left out).
-            params: Not used.
-
-        Returns:
-            The input's user_id and item_id with rating; or user_id, rank, item_id, score, made_by.
-
-        Raises:
-            ValueError: A user is not a cold-start user of the pair, or an item not one of its target domain.
-        """
-        users = _places(self.users, model_input["user_id"], "cold-start users")
-        if "item_id" in model_input:
-            items = _places(self.items, model_input["item_id"], "target items")
-            scores = np.einsum("ne,ne->n", self.embeddings[users], self.vectors[items]) + self.offsets[items]
-            return model_input[["user_id", "item_id"]].assign(rating=self._shown(scores))
-        wanted = model_input["k"] if "k" in model_input else [DEFAULT_K] * len(users)
-        lists = [self._recommend(int(user), int(k)) for user, k in zip(users, wanted, strict=True)]
-        empty = pd.DataFrame(columns=["user_id", "rank", "item_id", "score", "made_by"])
-        return pd.concat(lists, ignore_index=True) if lists else empty
-
-    def _recommend(self, user: int, k: int) -> pd.DataFrame:
+    def recommend(self, user: int, k: int) -> pd.DataFrame:
+        """The items with the highest scores for the user in this place."""
         scores = self.vectors @ self.embeddings[user] + self.offsets
         best = np.argsort(-scores, kind="stable")[:k]
         return pd.DataFrame(
@@ -69,6 +49,42 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def _shown(self, scores: Any) -> Any:
         return np.clip(scores, *self.scale.astype(np.float32)) if len(self.scale) else scores
+
+
+class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Predicted ratings and recommendations for the cold-start users of one pair."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the snapshots beside this file; recommendations come from the one made for lists, where there is one."""
+        self.ratings = Snapshot(Path(context.artifacts["snapshot"]))
+        lists = context.artifacts.get("ranking_snapshot")
+        self.lists = Snapshot(Path(lists)) if lists else self.ratings
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Predict.
+
+        Args:
+            context: Not used.
+            model_input: Column user_id, and either item_id, for predicted ratings, or k, for that many recommendations
+                (10 where it is left out).
+            params: Not used.
+
+        Returns:
+            The input's user_id and item_id with rating; or user_id, rank, item_id, score, made_by. Scores are stars
+            only where the model was not trained for lists.
+
+        Raises:
+            ValueError: A user is not a cold-start user of the pair, or an item not one of its target domain.
+        """
+        users = model_input["user_id"]
+        if "item_id" in model_input:
+            rating = self.ratings.rate(users, model_input["item_id"])
+            return model_input[["user_id", "item_id"]].assign(rating=rating)
+        places = _places(self.lists.users, users, "cold-start users")
+        wanted = model_input["k"] if "k" in model_input else [DEFAULT_K] * len(users)
+        lists = [self.lists.recommend(int(user), int(k)) for user, k in zip(places, wanted, strict=True)]
+        empty = pd.DataFrame(columns=["user_id", "rank", "item_id", "score", "made_by"])
+        return pd.concat(lists, ignore_index=True) if lists else empty
 
 
 def _places(known: pd.Index, wanted: pd.Series, what: str) -> Any:

@@ -1,5 +1,6 @@
 """Backfill, benchmark and search as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
 
+import functools
 import gc
 import os
 import sys
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.home import Home
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.backfill import Backfill, Finding, Report
 from ptupcdr_dagster.instance import open_instance
@@ -48,7 +49,9 @@ def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "
     return copy_context().run(_run, home, pairs, make, "benchmark")
 
 
-def run_search(home: Home, pair: Pair, settings: Settings, *, trials: int, timeout: float | None) -> "Search | None":
+def run_search(
+    home: Home, pair: Pair, settings: Settings, *, objective: Mode, trials: int, timeout: float | None
+) -> "Search | None":
     """Run a search for settings with a line a trial; None where the ratings that it needs could not be made."""
     from ptupcdr_dagster.tuning import search
 
@@ -57,7 +60,8 @@ def run_search(home: Home, pair: Pair, settings: Settings, *, trials: int, timeo
         _print_findings(console, "failed", "red", report.failures)
         if report.failures:
             return None
-        return search(home, pair, settings, lambda told: _print_trial(console, told), trials=trials, timeout=timeout)
+        tell = functools.partial(_print_trial, console)
+        return search(home, pair, settings, tell, objective=objective, trials=trials, timeout=timeout)
 
 
 def _print_trial(console: Console, told: "TrialProgress") -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.home import Home
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.settings_file import write_settings_file
 from ptupcdr_core.tuning import OnTrial, Progress, Search, Trial, tune
 from ptupcdr_dagster.partitions import CATALOG
@@ -22,33 +22,40 @@ MOST_TRIALS = 50_000
 """Runs that MLflow returns at once."""
 
 
-def settings_file(home: Home, pair: str) -> Path:
-    """Where the best settings of the pair's last search stand."""
-    return home.tuning / f"{pair}.toml"
+def settings_file(home: Home, pair: str, objective: Mode) -> Path:
+    """Where the best settings of the pair's last search by this objective stand."""
+    return home.tuning / (f"{pair}.toml" if objective == "rating" else f"{pair}.{objective}.toml")
 
 
 def search(
-    home: Home, pair: Pair, settings: Settings, on_trial: OnTrial, *, trials: int, timeout: float | None
+    home: Home,
+    pair: Pair,
+    settings: Settings,
+    on_trial: OnTrial,
+    *,
+    objective: Mode,
+    trials: int,
+    timeout: float | None,
 ) -> Search:
     """Run or go on with a search; the arguments and errors are those of ``core.tuning.tune``."""
     runs: list[_Runs] = []
 
     def tell(progress: Progress) -> None:
         if not runs:
-            runs.append(_Runs.open(home, pair.key, progress.study, settings))
+            runs.append(_Runs.open(home, pair.key, objective, progress.study, settings))
         runs[0].log(progress.trial)
         on_trial(progress)
 
     source, target = CATALOG.domain(pair.source), CATALOG.domain(pair.target)
-    found = tune(home, pair, source, target, settings, tell, trials=trials, timeout=timeout)
-    file = settings_file(home, pair.key)
+    found = tune(home, pair, source, target, settings, tell, objective=objective, trials=trials, timeout=timeout)
+    file = settings_file(home, pair.key, objective)
     write_settings_file(file, found.settings, _comment(found, pair.key, file))
     runs[0].finish(found, file)
     return found
 
 
 def comparison(found: Search) -> pd.DataFrame:
-    """The settings that the search started from and the best, with their validation errors and where they differ."""
+    """The settings that the search started from and the best: how they do on validation users, and how they differ."""
     start = found.trials[0]
     differing = [name for name, value in start.chosen.items() if found.best.chosen[name] != value]
     rows = [("start", start), ("best", found.best)]
@@ -70,12 +77,12 @@ class _Runs:
     logged: set[str] = field(default_factory=set)
 
     @classmethod
-    def open(cls, home: Home, pair: str, study: str, settings: Settings) -> "_Runs":
+    def open(cls, home: Home, pair: str, objective: Mode, study: str, settings: Settings) -> "_Runs":
         client, experiment = open_store(home)
         with store_lock(home):
             condition = f"tags.`ptupcdr.study` = '{study}'"
             known = client.search_runs([experiment], condition, max_results=1)
-            run_id = known[0].info.run_id if known else _parent(client, experiment, pair, study, settings)
+            run_id = known[0].info.run_id if known else _parent(client, experiment, pair, objective, study, settings)
         below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=MOST_TRIALS)
         return cls(StageTracker(client, experiment, run_id), {run.info.run_name for run in below})
 
@@ -96,14 +103,15 @@ class _Runs:
         self.tracker.client.log_artifact(self.tracker.run_id, str(file))
 
 
-def _parent(client: "MlflowClient", experiment: str, pair: str, study: str, settings: Settings) -> str:
+def _parent(client: "MlflowClient", experiment: str, pair: str, objective: Mode, study: str, settings: Settings) -> str:
     from mlflow.entities import Param
 
     tags = {
         "ptupcdr.level": "search",
+        "ptupcdr.objective": objective,
         "ptupcdr.study": study,
         "dagster.partition": pair,
-        "mlflow.runName": f"tune {pair} {study[:8]}",
+        "mlflow.runName": f"tune {pair} {objective} {study[:8]}",
     }
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.model_dump().items()])

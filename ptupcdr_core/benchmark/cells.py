@@ -94,7 +94,7 @@ def ratings_fingerprint(warehouse: Warehouse, *domains: str) -> str:
 
 
 @cache
-def training_code() -> str:
-    """What the code is that a training's result depends on."""
-    files = sorted(path for pattern in CODE for path in PACKAGE.glob(pattern))
+def training_code(*more: str) -> str:
+    """What the code is that a training's result depends on, these further files of the package included."""
+    files = sorted(path for pattern in (*CODE, *more) for path in PACKAGE.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -29,6 +29,7 @@ from ptupcdr_core.methods.method import Needs
 from ptupcdr_core.pair_data import PairData, load_pair, user_ids
 from ptupcdr_core.scratch_splits import ScratchSplits
 from ptupcdr_core.settings import Setting, Settings
+from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.task import Model
 from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.warehouse import Warehouse
@@ -92,6 +93,7 @@ def run_benchmark(
         WarehouseError: a domain was not ingested.
         SettingsError: a method is not known, or nothing is left to run.
         SplitError: some β and seed leave a cohort empty.
+        DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
     store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source.name, target.name))
@@ -142,7 +144,7 @@ def _work(
             if missing:
                 own = splits.of(settings)
                 data, ids = load_pair(own, splits.pair.key), user_ids(own, splits.pair.key)
-                experiment = Experiment(data, settings, source_model)
+                experiment = Experiment(data, settings, source_model, training_device())
                 for cell in missing:
                     if stop.is_set():
                         return

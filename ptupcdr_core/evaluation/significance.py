@@ -1,7 +1,7 @@
 """Whether a difference is real: spread over seeds, and paired tests over users.
 
-Two methods were measured on the same users, so their errors are compared user by user. Seeds hold out different users;
-a user who was held out under several seeds counts once, with all its ratings together.
+Two methods were measured on the same users, so their errors, or their lists, are compared user by user. Seeds hold out
+different users; a user who was held out under several seeds counts once, with all its ratings together.
 
 Shapes: M methods, R users, S resamples.
 """
@@ -9,6 +9,7 @@ Shapes: M methods, R users, S resamples.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ class PairedErrors:
         squared: (M, R) sums of error².
     """
 
+    metrics: ClassVar = METRICS
     methods: tuple[str, ...]
     counts: Doubles
     absolute: Doubles
@@ -51,6 +53,33 @@ class PairedErrors:
     def by_user(self, metric: str) -> Doubles:
         """(M, R) mean absolute (mae) or squared (rmse) error of each user."""
         return {"mae": self.absolute, "rmse": self.squared}[metric] / self.counts
+
+
+@dataclass(frozen=True, eq=False)
+class PairedLists:
+    """How good several methods' lists are for the same users; every user counts once.
+
+    Args:
+        methods: M names.
+        counts: (R,) items that each user took.
+        ndcg_at_10: (M, R).
+    """
+
+    metrics: ClassVar = ("ndcg_at_10",)
+    methods: tuple[str, ...]
+    counts: Doubles
+    ndcg_at_10: Doubles
+
+    def measures(self, weights: Doubles) -> dict[str, Doubles]:
+        """(M, S) mean NDCG@10 where user r counts weights[r, s] times."""
+        return {"ndcg_at_10": self.ndcg_at_10 @ weights / weights.sum(0)}
+
+    def by_user(self, metric: str) -> Doubles:
+        """(M, R) the metric of each user."""
+        return {"ndcg_at_10": self.ndcg_at_10}[metric]
+
+
+Paired = PairedErrors | PairedLists
 
 
 def over_seeds(benchmark: pd.DataFrame) -> pd.DataFrame:
@@ -78,22 +107,35 @@ def pair_errors(errors: pd.DataFrame) -> PairedErrors:
     Raises:
         EvaluationError: the methods were not measured on the same ratings.
     """
-    sums = errors.groupby(["method", "user_id"], sort=True)[["ratings", "absolute_error", "squared_error"]].sum()
-    tables = {name: sums[name].unstack("method") for name in sums.columns}
-    counts = tables["ratings"]
+    counts, sums = _by_method(errors, ["absolute_error", "squared_error"])
+    return PairedErrors(tuple(counts.columns), counts.iloc[:, 0].to_numpy(np.float64), *sums)
+
+
+def pair_lists(rankings: pd.DataFrame) -> PairedLists:
+    """Lay out per-user measures of one cell for comparison.
+
+    Args:
+        rankings: rows of ``cold_start_rankings``: method, user_id, ratings, ndcg_at_10.
+
+    Raises:
+        EvaluationError: the methods did not rank for the same users, or not what the same ratings are about.
+    """
+    counts, sums = _by_method(rankings, ["ndcg_at_10"])
+    return PairedLists(tuple(counts.columns), counts.iloc[:, 0].to_numpy(np.float64), *sums)
+
+
+def _by_method(rows: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, list[Doubles]]:
+    """(R, M) ratings of each user, the same for all methods; and (M, R) sums of each column."""
+    sums = rows.groupby(["method", "user_id"], sort=True)[["ratings", *columns]].sum()
+    counts = sums["ratings"].unstack("method")
     if counts.isna().any(axis=None) or counts.nunique(axis=1).gt(1).any():
         raise EvaluationError("the methods were measured on different ratings: they cannot be compared in pairs")
-    return PairedErrors(
-        tuple(counts.columns),
-        counts.iloc[:, 0].to_numpy(np.float64),
-        tables["absolute_error"].to_numpy(np.float64).T,
-        tables["squared_error"].to_numpy(np.float64).T,
-    )
+    return counts, [sums[name].unstack("method").to_numpy(np.float64).T for name in columns]
 
 
 @lru_cache(maxsize=1)
-def bootstrap(errors: PairedErrors, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Doubles]:
-    """(M, S) MAE and RMSE of every method on resampled users: R of them, drawn with replacement, whole.
+def bootstrap(errors: Paired, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Doubles]:
+    """(M, S) the metrics of every method on resampled users: R of them, drawn with replacement, whole.
 
     All methods are measured on the same draws, so differences between them are paired. The last result is kept, since
     comparisons in several ways ask for the same; it is not to be written to.
@@ -106,11 +148,11 @@ def bootstrap(errors: PairedErrors, *, seed: int = 0, resamples: int = RESAMPLES
         draws += users * np.arange(len(draws))[:, None]
         weights = np.bincount(draws.ravel(), minlength=len(draws) * users).reshape(len(draws), users).T
         parts.append(errors.measures(weights.astype(np.float64)))
-    return {metric: np.concatenate([part[metric] for part in parts], axis=1) for metric in METRICS}
+    return {metric: np.concatenate([part[metric] for part in parts], axis=1) for metric in errors.metrics}
 
 
 def compare(
-    errors: PairedErrors,
+    errors: Paired,
     couples: Sequence[tuple[str, str]] | None = None,
     *,
     confidence: float = 0.95,
@@ -120,17 +162,18 @@ def compare(
     """Compare methods two by two.
 
     Args:
-        errors: of one cell.
+        errors: of one cell, or its lists.
         couples: (first, second) names; None: any two.
         confidence: of the intervals.
         seed: of the bootstrap.
         resamples: S.
 
     Returns:
-        One row a couple and metric: first, second, metric; difference (first - second: negative where the first is
-        better); low and high (bootstrap interval); p (that the difference is 0, by its bootstrap deviation) and p_holm;
-        wilcoxon (signed-rank test of the users' mean absolute or squared errors, each user counting once) and
-        wilcoxon_holm; different (p_holm < 1 - confidence). Holm's correction is over all couples of the metric.
+        One row a couple and metric: first, second, metric; difference (first - second: of errors, negative where the
+        first is better); low and high (bootstrap interval); p (that the difference is 0, by its bootstrap deviation)
+        and p_holm; wilcoxon (signed-rank test of the users' mean absolute or squared errors, or NDCG@10, each user
+        counting once) and wilcoxon_holm; different (p_holm < 1 - confidence). Holm's correction is over all couples of
+        the metric.
 
     The difference is of what the tables show, where users count by their ratings; the signed-rank test asks another
     question, whether a user is better off. The two can disagree, so both stand here, and bold print goes by the first.
@@ -141,7 +184,7 @@ def compare(
     drawn = bootstrap(errors, seed=seed, resamples=resamples)
     tail = (1 - confidence) / 2
     tables = []
-    for metric in METRICS:
+    for metric in errors.metrics:
         by_user, rows = errors.by_user(metric), []
         for first, second in chosen:
             a, b = place[first], place[second]

@@ -28,6 +28,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
         settings,
         batch_size=settings.source_batch_size,
         generator=experiment.generator("cmf"),
+        device=experiment.device,
     ):
         yield epoch.map(lambda model: _fitted(model, data.source_item_count))
 

@@ -21,7 +21,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
     def fitted(bridge: CommonBridge) -> FittedMethod:
         return FittedMethod("emcdr", task.target, lambda users: bridge.embed(task, users))
 
-    for epoch in published_mapping(task, experiment.settings):
+    for epoch in published_mapping(task, experiment.settings, experiment.device):
         yield epoch.map(fitted)
 
 

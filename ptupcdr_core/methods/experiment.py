@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import CommonBridge
@@ -23,11 +24,18 @@ class Experiment:
         data: the pair's split.
         settings: how everything is trained.
         source_model: trained before; it depends neither on β nor on the method. None: trained here when needed.
+        device: where torch trains base models, mapping and meta network; None for the compiled loops.
     """
 
-    def __init__(self, data: PairData, settings: Settings, source_model: Model | None = None) -> None:
+    def __init__(
+        self,
+        data: PairData,
+        settings: Settings,
+        source_model: Model | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         """Train nothing yet."""
-        self.data, self.settings = data, settings
+        self.data, self.settings, self.device = data, settings, device
         self._source_model = source_model
 
     @cached_property
@@ -42,6 +50,7 @@ class Experiment:
             batch_size=settings.source_batch_size,
             stream=0,
             on_epoch=_ignore,
+            device=self.device,
         )
 
     @property
@@ -61,6 +70,7 @@ class Experiment:
             batch_size=settings.target_batch_size,
             stream=1,
             on_epoch=_ignore,
+            device=self.device,
         )
 
     def target_epochs(self) -> Iterator[Epoch[BaseModel]]:
@@ -73,6 +83,7 @@ class Experiment:
             settings,
             batch_size=settings.target_batch_size,
             generator=np.random.default_rng([settings.seed, 1]),
+            device=self.device,
         ):
             yield epoch
         self.target_model = epoch.candidate
@@ -85,12 +96,13 @@ class Experiment:
     @cached_property
     def published_emcdr(self) -> CommonBridge:
         """EMCDR's mapping of the epoch that validation users choose: the fallback where a history is needed."""
-        return choose(published_mapping(self.task, self.settings), self.task, _ignore).candidate
+        epochs = published_mapping(self.task, self.settings, self.device)
+        return choose(epochs, self.task, _ignore).candidate
 
     @cached_property
     def calibrated_bridges(self) -> Bridges:
         """All calibrated bridges, which are fitted one on top of the other."""
-        return train_bridges(self.task, self.settings, _ignore)
+        return train_bridges(self.task, self.settings, _ignore, self.device)
 
     def generator(self, name: str) -> np.random.Generator:
         """Random numbers of this seed for one use alone."""

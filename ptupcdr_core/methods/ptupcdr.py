@@ -21,7 +21,8 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
     def fitted(bridge: PersonalBridge) -> FittedMethod:
         return FittedMethod("ptupcdr", task.target, lambda users: bridge.embed(task, users))
 
-    for epoch in published_meta_network(task, experiment.settings, experiment.published_emcdr.matrix):
+    fallback = experiment.published_emcdr.matrix
+    for epoch in published_meta_network(task, experiment.settings, fallback, experiment.device):
         yield epoch.map(fitted)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.pair_data import Floats, Ratings
@@ -96,6 +97,7 @@ def fit_calibrated(
     size: int,
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None],
+    device: torch.device | None = None,
 ) -> CalibratedModel:
     """Fit mean, biases and factors to one domain's ratings.
 
@@ -106,6 +108,7 @@ def fit_calibrated(
         size: D.
         seed: fixes the initial item vectors.
         on_epoch: told the mean squared training error after every iteration, on a sample of the ratings.
+        device: where torch solves for the factors; None for the compiled loops.
     """
     mean = np.float32(ratings.stars.mean(dtype=np.float64))
     item_bias = damped_means(ratings.items, ratings.stars - mean, item_count)
@@ -132,6 +135,7 @@ def fit_calibrated(
         seed=seed,
         weighted=False,
         on_iteration=report,
+        device=device,
     )
     return CalibratedModel(
         mean=np.asarray(mean),

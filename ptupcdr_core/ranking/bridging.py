@@ -7,8 +7,9 @@ EMCDR's is mapping-oriented, Σ |u^s W - u^t|². The others are task-oriented, a
 
 which looks at target items alone and not at the target *user* factors, poor for whoever took little. It is quadratic
 in W, and conjugate gradients find its minimum without ever forming the (X·Y)² matrix. The personal bridge is the common
-one plus a matrix that is linear in the user's mean history vector, fitted to what the common one leaves, and written
-into the paper's meta network (as ``training.closed_form`` does for ratings).
+one plus a matrix that is linear in the user's mean history vector and reads the leading directions of the source
+vectors, fitted to what the common one leaves, and written into the paper's meta network (as ``training.closed_form``
+does for ratings).
 
 Shapes: R bridge users, N pairs of bridge user and item, X by Y the bridge, K gate features.
 """
@@ -44,10 +45,14 @@ COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, F
 """λ of all entries but the constant's, and the constant's, in units of α · R · the mean square of a factor. Bridges
 between many users are best with little of it on everything; those between few, with much of it on all but the constant,
 which leaves everybody the average list. Picked on validation users of three pairs at β 0.2, 0.5 and 0.8."""
-PERSONAL_PENALTIES = (3.0, 10.0)
+PERSONAL_PENALTIES = (10.0, 30.0)
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
 """Of EMCDR, in units of the mean diagonal entry."""
-GATES = (1, 2, 4)
+GATES = (4, 8)
+COORDINATES = 16
+"""Of the source vectors, the directions in which bridge users differ most, that a personal bridge may turn."""
+EVIDENCE = "ndcg_at_50"
+"""What shows whether a personal bridge is worth its place: fifty items say more of a user than ten do."""
 EARNED = 2.0
 """Standard errors over validation users by which the personal bridge must rank better than the common one."""
 STEPS = 30
@@ -164,9 +169,11 @@ def _train(fits: "_Fits") -> RankingBridges:
     common, (common_penalty, constant_penalty), reached = _best(
         task, {penalties: fits.common(penalties) for penalties in COMMON_PENALTIES}
     )
-    choices = [(gates, penalty) for gates in GATES if gates <= fits.most_gates for penalty in PERSONAL_PENALTIES]
-    best, (gates, personal_penalty), found = _best(task, {choice: fits.personal(common, *choice) for choice in choices})
-    certainty = found.certainty_beyond(reached)
+    choices = [(gates, penalty) for gates in fits.gate_counts for penalty in PERSONAL_PENALTIES]
+    best, (gates, personal_penalty), found = _best(
+        task, {choice: fits.personal(common, *choice) for choice in choices}, EVIDENCE
+    )
+    certainty = found.certainty_beyond(reached, EVIDENCE)
     if certainty < EARNED:
         best, gates, personal_penalty = fits.uncorrected(common), 0, np.inf
     chosen = {
@@ -201,12 +208,13 @@ class _Fits:
         return CommonBridge(self._loss.fit(self._vectors, nothing, ridge))
 
     def personal(self, common: CommonBridge, gates: int, penalty: float) -> PersonalBridge:
-        """By the number of gate features, at most ``most_gates``, and the penalty."""
+        """By the number of gate features, one of ``gate_counts``, and the penalty."""
         gate, z = self._gate
-        features = (z[:, :gates, None] * self._vectors[:, None, :]).reshape(len(z), -1)
+        features = (z[:, :gates, None] * (self._vectors @ self._leading)[:, None, :]).reshape(len(z), -1)
         matrices = self._loss.fit(features, self._vectors @ common.matrix, penalty)
         bridge = self.uncorrected(common)
-        write_network(bridge.network, gate.leading(gates), matrices.reshape(gates, *common.matrix.shape))
+        turned = matrices.reshape(gates, -1, common.matrix.shape[1])
+        write_network(bridge.network, gate.leading(gates), self._leading @ turned)
         return replace(bridge, strength=1.0)
 
     def uncorrected(self, common: CommonBridge) -> PersonalBridge:
@@ -221,8 +229,9 @@ class _Fits:
         return np.asarray(bridged.mean(0, keepdims=True, dtype=np.float64), np.float32)
 
     @property
-    def most_gates(self) -> int:
-        return int(self._gate[1].shape[1])
+    def gate_counts(self) -> list[int]:
+        most: int = self._gate[1].shape[1]
+        return sorted({min(count, most) for count in GATES})
 
     @cached_property
     def _users(self) -> Index:
@@ -232,6 +241,10 @@ class _Fits:
     def _vectors(self) -> Floats:
         """(R, X)."""
         return self.task.source_vectors[self._users]
+
+    @cached_property
+    def _leading(self) -> Floats:
+        return _leading(self._vectors)
 
     @cached_property
     def _loss(self) -> "TakenLoss":
@@ -245,14 +258,28 @@ class _Fits:
         return gate, (mean_histories(self.task, self._users) - gate.center) @ gate.directions * told[:, None]
 
 
-def _best(task: RankingTask, candidates: Mapping[Key, AnyBridge]) -> tuple[AnyBridge, Key, Rankings]:
+def _leading(vectors: Floats) -> Floats:
+    """(X, C+1) float32: takes vectors (R, X), whose last coordinate is the constant, to where they lie on the C
+    directions in which they differ most, and to the constant."""
+    varying = vectors[:, :-1].astype(np.float64)
+    mean = varying.mean(0)
+    directions = np.linalg.eigh(np.cov(varying.T).reshape(len(mean), -1))[1][:, ::-1][:, :COORDINATES]
+    leading = np.zeros((vectors.shape[1], directions.shape[1] + 1), np.float32)
+    leading[:-1, :-1] = directions
+    leading[-1] = [*(-mean @ directions), 1]
+    return leading
+
+
+def _best(
+    task: RankingTask, candidates: Mapping[Key, AnyBridge], measure: str = "ndcg_at_10"
+) -> tuple[AnyBridge, Key, Rankings]:
     """The bridge whose lists serve the validation users best, its key, and how well."""
     users = np.unique(task.validation.users)
     found = {
         key: rank_by_vectors(task.target, bridge.embed(task, users), users, task.validation)
         for key, bridge in candidates.items()
     }
-    best = max(found, key=lambda key: found[key].means()["ndcg_at_10"])
+    best = max(found, key=lambda key: found[key].means()[measure])
     return candidates[best], best, found[best]
 
 

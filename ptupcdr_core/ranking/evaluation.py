@@ -17,7 +17,7 @@ from ptupcdr_core.top_items import top_items
 LENGTH = 50
 """Items of a list that are looked at."""
 TOP = 10
-MEASURES = ("ndcg_at_10", "hit_rate_at_10", "recall_at_10", "recall_at_50", "mrr")
+MEASURES = ("ndcg_at_10", "ndcg_at_50", "hit_rate_at_10", "recall_at_10", "recall_at_50", "mrr")
 Z95 = 1.96
 
 Doubles = NDArray[np.float64]
@@ -30,9 +30,10 @@ class Rankings:
     Args:
         users: (R,) int32, ascending.
         counts: (R,) relevant items of each.
-        values: (R,) float64 by measure. ``ndcg_at_10``: binary gains, discounted by log2(rank + 1), over those of an
-            ideal list. ``hit_rate_at_10``: 1 if any of the first 10 is relevant. ``recall_at_10``, ``recall_at_50``:
-            share of the relevant items found there. ``mrr``: 1 / rank of the first relevant item, 0 beyond 50.
+        values: (R,) float64 by measure. ``ndcg_at_10``, ``ndcg_at_50``: binary gains, discounted by log2(rank + 1),
+            over those of an ideal list. ``hit_rate_at_10``: 1 if any of the first 10 is relevant. ``recall_at_10``,
+            ``recall_at_50``: share of the relevant items found there. ``mrr``: 1 / rank of the first relevant item, 0
+            beyond 50.
         items_shown: different items in all first tens together.
     """
 
@@ -51,7 +52,7 @@ class Rankings:
         reach = Z95 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
         return float(values.mean() - reach), float(values.mean() + reach)
 
-    def certainty_beyond(self, other: "Rankings", measure: str = "ndcg_at_10") -> float:
+    def certainty_beyond(self, other: "Rankings", measure: str) -> float:
         """By how many standard errors of the paired difference this is better than another on the same users."""
         gain = self.values[measure] - other.values[measure]
         error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
@@ -70,17 +71,22 @@ def measure(lists: NDArray[np.int64], users: Index, relevant: Ratings) -> Rankin
     hits = np.isin(users[:, None] * width + lists, relevant.users * width + relevant.items)
     counts = np.bincount(np.searchsorted(users, relevant.users), minlength=len(users))
     top = hits[:, :TOP]
-    discounts = 1 / np.log2(np.arange(TOP) + 2.0)
-    ideal = np.cumsum(discounts)[np.minimum(counts, TOP) - 1]
     first = np.where(hits.any(1), 1 / (hits.argmax(1) + 1.0), 0.0)
     values = {
-        "ndcg_at_10": top @ discounts[: top.shape[1]] / ideal,
+        "ndcg_at_10": _ndcg(top, counts, TOP),
+        "ndcg_at_50": _ndcg(hits, counts, LENGTH),
         "hit_rate_at_10": top.any(1).astype(np.float64),
         "recall_at_10": top.sum(1) / counts,
         "recall_at_50": hits.sum(1) / counts,
         "mrr": first,
     }
     return Rankings(users, counts, values, len(np.setdiff1d(lists[:, :TOP], [0])))
+
+
+def _ndcg(hits: NDArray[np.bool_], counts: NDArray[np.int64], length: int) -> Doubles:
+    discounts = 1 / np.log2(np.arange(length) + 2.0)
+    ideal = np.cumsum(discounts)[np.minimum(counts, length) - 1]
+    return np.asarray(hits @ discounts[: hits.shape[1]] / ideal)
 
 
 def rank_by_vectors(target: TargetItems, embeddings: Floats, users: Index, relevant: Ratings) -> Rankings:

@@ -10,8 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
+import torch
 
-from ptupcdr_core.pair_data import Floats, Ratings
+from ptupcdr_core.checkpoints import Side
+from ptupcdr_core.pair_data import Floats, PairData, Ratings
+from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import als
 from ptupcdr_core.training.epochs import OnEpoch
 
@@ -47,8 +50,29 @@ class ImplicitFactors:
         return cls(**{field.name: tensors[field.name] for field in fields(cls)})
 
 
+def train_side(
+    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+) -> ImplicitFactors:
+    """Factorize one side of a pair as a run's settings say; see ``train_factors``."""
+    ratings, items = {
+        "source": (data.source, data.source_item_count),
+        "target": (data.target_train, data.target_item_count),
+    }[side]
+    seed = settings.seed * 2 + ("source", "target").index(side)
+    return train_factors(
+        ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=on_epoch, device=device
+    )
+
+
 def train_factors(
-    ratings: Ratings, user_count: int, item_count: int, *, size: int, seed: int, on_epoch: OnEpoch
+    ratings: Ratings,
+    user_count: int,
+    item_count: int,
+    *,
+    size: int,
+    seed: int,
+    on_epoch: OnEpoch,
+    device: torch.device | None = None,
 ) -> ImplicitFactors:
     """Factorize who took what.
 
@@ -59,6 +83,7 @@ def train_factors(
         size: D.
         seed: fixes the initial item vectors.
         on_epoch: told after every iteration the mean of p · q over a sample of the observed pairs.
+        device: where torch solves; None for the compiled loops.
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
     users, items = ratings.users[sample], ratings.items[sample]
@@ -80,6 +105,7 @@ def train_factors(
         weighted=False,
         unobserved_weight=UNOBSERVED_WEIGHT,
         on_iteration=tell,
+        device=device,
     )
     counts = np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32)
     return ImplicitFactors(user_embedding, item_embedding, counts)

@@ -1,10 +1,10 @@
 """Generated ratings of domains that share users, with planted structure that a personal bridge can find.
 
 Every person belongs to one hidden cluster. A cluster has its favourite genre, which shows in what its people rate and
-like, and in each domain its own linear map from taste to preferences, which shows in how they rate everything else. So
-from a person's history in one domain follows the cluster, and from the cluster the map into another domain: one common
-map cannot fit all clusters, a personal one can. Besides, a person rates harshly or kindly everywhere, and some items
-are better and far more popular than others.
+like, and in each domain its own linear map from taste to preferences, which shows in what else they choose and how they
+rate everything. So from a person's history in one domain follows the cluster, and from the cluster the map into another
+domain: one common map cannot fit all clusters, a personal one can, for ratings and for lists. Besides, a person rates
+harshly or kindly everywhere, and some items are better and far more popular than others.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the generated ratings change, so that what was computed from the old ones is seen to be stale."""
 
 PEOPLE = 2_100
@@ -23,8 +23,12 @@ SHARE_IN_DOMAIN = 0.7
 MEAN_RATINGS = 23
 LIKING = 0.8
 """Stars by which a cluster prefers its favourite genre."""
-EXPOSURE = 5.0
+EXPOSURE = 8.0
 """How many times likelier its people meet an item of that genre."""
+CHOSEN = 0.7
+"""Share of what people rate that they chose by taste; the rest came to them."""
+PULL = 3.0
+"""How strongly they choose: times what they would like, the log of how much likelier they meet an item."""
 FIRST_SECOND, LAST_SECOND = 1_262_304_000, 1_420_070_400  # the years 2010 to 2014
 
 
@@ -54,7 +58,12 @@ def generate(domain_name: str) -> pa.Table:
     counts = np.minimum(8 + rng.geometric(1 / (MEAN_RATINGS - 8), len(members)), ITEMS // 4)
     user = np.repeat(members, counts)
     item = np.concatenate([
-        rng.choice(ITEMS, count, replace=False, p=_exposure(popularity, genre, people.cluster[person]))
+        rng.choice(
+            ITEMS,
+            count,
+            replace=False,
+            p=_exposure(popularity, genre == people.cluster[person], loadings @ preferences[person]),
+        )
         for person, count in zip(members, counts, strict=True)
     ])  # fmt: skip
     score = (
@@ -93,7 +102,8 @@ def _rotation(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(q * np.sign(np.diag(r)))
 
 
-def _exposure(popularity: np.ndarray, genre: np.ndarray, cluster: int) -> np.ndarray:
-    """Probability of meeting each item: popular ones, and above all those of the cluster's favourite genre."""
-    weight = popularity * np.where(genre == cluster, EXPOSURE, 1.0)
-    return np.asarray(weight / weight.sum())
+def _exposure(popularity: np.ndarray, favourite: np.ndarray, liking: np.ndarray) -> np.ndarray:
+    """A person's probability of rating each item: popular ones, those of the favourite genre, and those to be liked."""
+    met = popularity * np.where(favourite, EXPOSURE, 1.0)
+    chosen = met * np.exp(PULL * liking)
+    return np.asarray((1 - CHOSEN) * met / met.sum() + CHOSEN * chosen / chosen.sum())

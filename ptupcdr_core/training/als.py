@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks, require_rows
+from ptupcdr_core.training.device_als import als_on_device
 from ptupcdr_core.training.simd import LANES, LINE, add_scaled, aligned_zeros, prefetch
 from ptupcdr_core.training.threads import one_thread
 
@@ -35,6 +37,7 @@ def als(
     weighted: bool = True,
     unobserved_weight: float = 0.0,
     on_iteration: Callable[[int, Floats, Floats], None] | None = None,
+    device: torch.device | None = None,
 ) -> tuple[Floats, Floats]:
     """Factorize residuals: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
 
@@ -56,6 +59,7 @@ def als(
         weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
             else λ itself.
         unobserved_weight: α ≥ 0.
+        device: where torch solves; None for the compiled loops.
 
     Returns:
         User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
@@ -67,6 +71,19 @@ def als(
     by_user = compress(users, items, residuals, user_count)
     by_item = compress(items, users, residuals, item_count)
     initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
+    if device is not None:
+        return als_on_device(
+            by_user,
+            by_item,
+            INITIAL_SCALE * initial,
+            user_regularization=user_regularization,
+            item_regularization=item_regularization,
+            iterations=iterations,
+            weighted=weighted,
+            unobserved_weight=unobserved_weight,
+            on_iteration=on_iteration,
+            device=device,
+        )
     item_vectors = padded(INITIAL_SCALE * initial)
     user_vectors = padded(np.zeros((user_count + 1, size), np.float32))
     for iteration in range(1, iterations + 1):

@@ -129,20 +129,29 @@ def _one_of(tensors: Mapping[str, Any], name: str, known: tuple[Any, ...]) -> An
     return told
 
 
-def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+def train_bridges(
+    task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+) -> Bridges:
     """Train the bridges of one pair in the settings' way.
 
     Args:
         task: the pair's frozen vectors and training rows.
         settings: decide how.
         on_epoch: told every epoch's metrics, their names prefixed with the method's.
+        device: where torch makes the gradient steps; None for the compiled loops.
     """
     train = _train_calibrated if settings.setting == "calibrated" else _train_published
     with one_thread():
-        return train(task, settings, on_epoch)
+        return train(task, settings, on_epoch, device)
 
 
-def refit_bridges(task: BridgeTask, settings: Settings, chosen: Mapping[str, float], on_epoch: OnEpoch) -> Bridges:
+def refit_bridges(
+    task: BridgeTask,
+    settings: Settings,
+    chosen: Mapping[str, float],
+    on_epoch: OnEpoch,
+    device: torch.device | None = None,
+) -> Bridges:
     """Train the calibrated bridges once more with nothing left to choose: no validation user is looked at.
 
     Args:
@@ -150,23 +159,26 @@ def refit_bridges(task: BridgeTask, settings: Settings, chosen: Mapping[str, flo
         settings: those of the first training.
         chosen: what was chosen then.
         on_epoch: told every epoch's training loss.
+        device: as for ``train_bridges``.
     """
     with one_thread():
-        return _train_calibrated(task, settings, on_epoch, chosen)
+        return _train_calibrated(task, settings, on_epoch, device, chosen)
 
 
-def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch) -> Bridges:
+def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None) -> Bridges:
     def best(name: str, epochs: Iterator[Epoch[AnyBridge]]) -> BestEpoch[AnyBridge]:
         return choose(epochs, task, _prefixed(on_epoch, name))
 
-    emcdr = best("emcdr", published_mapping(task, settings))
-    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix))
+    emcdr = best("emcdr", published_mapping(task, settings, device))
+    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix, device))
     chosen = {"emcdr_epoch": float(emcdr.number), "ptupcdr_epoch": float(personal.number)}
     return Bridges(emcdr.candidate, None, personal.candidate, chosen)
 
 
-def published_mapping(task: BridgeTask, settings: Settings) -> Iterator[Epoch[CommonBridge]]:
-    """EMCDR's mapping with the reference's numbers."""
+def published_mapping(
+    task: BridgeTask, settings: Settings, device: torch.device | None = None
+) -> Iterator[Epoch[CommonBridge]]:
+    """EMCDR's mapping with the reference's numbers; device as for ``train_bridges``."""
     return mapping_epochs(
         task,
         epochs=settings.epochs,
@@ -174,10 +186,13 @@ def published_mapping(task: BridgeTask, settings: Settings) -> Iterator[Epoch[Co
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         rng=_generator(settings, "emcdr"),
+        device=device,
     )
 
 
-def published_meta_network(task: BridgeTask, settings: Settings, fallback: Floats) -> Iterator[Epoch[PersonalBridge]]:
+def published_meta_network(
+    task: BridgeTask, settings: Settings, fallback: Floats, device: torch.device | None = None
+) -> Iterator[Epoch[PersonalBridge]]:
     """PTUPCDR's meta network with the reference's numbers.
 
     Args:
@@ -185,6 +200,7 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
         settings: epochs, batch size, learning rate, hidden size, seed, and what is said of the bridges are used.
         fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one; where bridges
             are residual, also what everybody's correction is added to.
+        device: as for ``train_bridges``.
     """
     common = fallback if settings.residual else task.prior
     return meta_network_epochs(
@@ -194,6 +210,7 @@ def published_meta_network(task: BridgeTask, settings: Settings, fallback: Float
         batch_size=settings.meta_batch_size,
         learning_rate=settings.learning_rate,
         rng=_generator(settings, "ptupcdr"),
+        device=device,
     )
 
 
@@ -211,7 +228,11 @@ def start_network(task: BridgeTask, settings: Settings, *, at_zero: bool = False
 
 
 def _train_calibrated(
-    task: BridgeTask, settings: Settings, on_epoch: OnEpoch, fixed: Mapping[str, float] | None = None
+    task: BridgeTask,
+    settings: Settings,
+    on_epoch: OnEpoch,
+    device: torch.device | None,
+    fixed: Mapping[str, float] | None = None,
 ) -> Bridges:
     moments = user_moments(task.rows)
     emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed, fixed=fixed)
@@ -230,6 +251,7 @@ def _train_calibrated(
             penalty=personal_fit.penalty,
             rng=_generator(settings, "ptupcdr"),
             start_counts=True,
+            device=device,
         )
         tell = _prefixed(on_epoch, "ptupcdr")
         best = choose(epochs, task, tell, patience=TUNING_PATIENCE) if fixed is None else _last(epochs, tell)

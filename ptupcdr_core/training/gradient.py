@@ -16,15 +16,18 @@ Shapes: B batch, L history length, X by Y the bridge.
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
 from ptupcdr_core.models.layers import AnyModule, seeded
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
+from ptupcdr_core.training.device_bridges import MappingOnDevice, MetaNetworkOnDevice
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.meta_adam import MetaAdam
 from ptupcdr_core.training.meta_kernels import Rows
@@ -44,6 +47,7 @@ def meta_network_epochs(
     rng: np.random.Generator,
     penalty: float = 0.0,
     start_counts: bool = False,
+    device: torch.device | None = None,
 ) -> Iterator[Epoch[PersonalBridge]]:
     """Train a bridge's meta network, of any form and attention, on the bridge users' ratings.
 
@@ -59,6 +63,7 @@ def meta_network_epochs(
         rng: shuffles the rows.
         penalty: ≥ 0; 0 as published.
         start_counts: whether the bridge before the first step is a candidate too, as epoch 0.
+        device: where torch trains; None for the compiled loops.
 
     Yields:
         Every epoch's bridge.
@@ -80,9 +85,19 @@ def meta_network_epochs(
         np.ascontiguousarray(task.rows.vectors, np.float32),
         _signals(bridge.network, task),
     )
-    state = MetaAdam.start(bridge.network)
+    state: MetaAdam | MetaNetworkOnDevice
+    epoch: Callable[..., float]
+    share = penalty / len(told)
+    if device is None:
+        state = MetaAdam.start(bridge.network)
+        epoch = partial(state.epoch, rows, learning_rate=learning_rate, penalty=share)
+    else:
+        state = MetaNetworkOnDevice(
+            bridge.network, rows, task.history_stars, learning_rate=learning_rate, penalty=share, device=device
+        )
+        epoch = state.epoch
     for number in range(1, epochs + 1):
-        loss = state.epoch(rows, rng.permutation(len(told)), batch_size, learning_rate, penalty / len(told))
+        loss = epoch(order=rng.permutation(len(told)), batch_size=batch_size)
         yield Epoch(number, replace(bridge, network=state.network()), {"training_loss": loss})
 
 
@@ -95,7 +110,14 @@ def _signals(network: MetaNetwork, task: BridgeTask) -> Floats:
 
 
 def mapping_epochs(
-    task: BridgeTask, *, epochs: int, batch_size: int, learning_rate: float, seed: int, rng: np.random.Generator
+    task: BridgeTask,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    rng: np.random.Generator,
+    device: torch.device | None = None,
 ) -> Iterator[Epoch[CommonBridge]]:
     """Train EMCDR's linear mapping: mean (u^s W - u^t)² over bridge users (Man et al., IJCAI 2017), by Adam.
 
@@ -106,6 +128,7 @@ def mapping_epochs(
         learning_rate: Adam's.
         seed: of the initial weights.
         rng: shuffles the users.
+        device: where torch trains; None for numpy.
 
     Yields:
         Every epoch's bridge.
@@ -113,16 +136,36 @@ def mapping_epochs(
     source, wanted = task.source_vectors[task.bridge_users], task.target_user_vectors[task.bridge_users]
     start = seeded(nn.Linear(source.shape[1], wanted.shape[1], bias=False), seed)
     matrix = start.weight.detach().numpy().T.copy()
-    moments = np.zeros((2, *matrix.shape), np.float32)
-    step = 0
+    state = (
+        _Mapping(matrix, source, wanted, learning_rate)
+        if device is None
+        else MappingOnDevice(matrix, source, wanted, learning_rate, device)
+    )
     for number in range(1, epochs + 1):
+        loss = state.epoch(rng.permutation(len(source)), batch_size)
+        yield Epoch(number, CommonBridge(state.matrix()), {"training_loss": loss})
+
+
+class _Mapping:
+    """A common matrix in training in numpy; arguments as for ``MappingOnDevice``."""
+
+    def __init__(self, matrix: Floats, source: Floats, wanted: Floats, learning_rate: float) -> None:
+        self._matrix, self.source, self.wanted, self.learning_rate = matrix.copy(), source, wanted, learning_rate
+        self.moments, self.step = np.zeros((2, *matrix.shape), np.float32), 0
+
+    def epoch(self, order: NDArray[np.int64], batch_size: int) -> float:
         total = 0.0
-        for rows in np.split(rng.permutation(len(source)), range(batch_size, len(source), batch_size)):
-            residuals = source[rows] @ matrix - wanted[rows]
+        for rows in np.split(order, range(batch_size, len(order), batch_size)):
+            source = self.source[rows]
+            residuals = source @ self._matrix - self.wanted[rows]
             total += float(np.square(residuals).mean()) * len(rows)
-            step += 1
-            _adam_step(matrix, moments, source[rows].T @ residuals * (2 / residuals.size), step, learning_rate)
-        yield Epoch(number, CommonBridge(matrix.copy()), {"training_loss": total / len(source)})
+            self.step += 1
+            scale = np.float32(2 / residuals.size)
+            _adam_step(self._matrix, self.moments, source.T @ residuals * scale, self.step, self.learning_rate)
+        return total / len(order)
+
+    def matrix(self) -> Floats:
+        return self._matrix.copy()
 
 
 def _adam_step(matrix: Floats, moments: Floats, gradient: Floats, step: int, learning_rate: float) -> None:

@@ -1,14 +1,17 @@
 """Pretraining: one domain's ratings into that domain's base model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
+import torch
 
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.models.calibrated import CalibratedModel, fit_calibrated
 from ptupcdr_core.pair_data import Ratings
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam import RowAdam, train_epoch
+from ptupcdr_core.training.device_adam import BaseModelOnDevice
 from ptupcdr_core.training.epochs import Epoch, OnEpoch
 
 
@@ -20,6 +23,7 @@ def base_model_epochs(
     *,
     batch_size: int,
     generator: np.random.Generator,
+    device: torch.device | None = None,
 ) -> Iterator[Epoch[BaseModel]]:
     """Train a base model as published: Adam on the squared error of minibatches for a fixed number of epochs.
 
@@ -30,16 +34,23 @@ def base_model_epochs(
         settings: base_model, embedding_size, epochs and learning_rate are used.
         batch_size: ratings a step.
         generator: draws the initial weights and shuffles.
+        device: where torch trains; None for the compiled loops.
 
     Yields:
         Every epoch's model.
     """
-    state = RowAdam.start(initialize(settings.base_model, user_count, item_count, settings.embedding_size, generator))
+    start = initialize(settings.base_model, user_count, item_count, settings.embedding_size, generator)
+    rate = settings.learning_rate
+    state: RowAdam | BaseModelOnDevice
+    epoch: Callable[..., float]
+    if device is None:
+        state = RowAdam.start(start)
+        epoch = partial(train_epoch, state, ratings.users, ratings.items, ratings.stars, learning_rate=rate)
+    else:
+        state = BaseModelOnDevice(start, ratings, rate, device)
+        epoch = state.epoch
     for number in range(1, settings.epochs + 1):
-        order = generator.permutation(len(ratings))
-        loss = train_epoch(
-            state, ratings.users, ratings.items, ratings.stars, order, batch_size, settings.learning_rate
-        )
+        loss = epoch(order=generator.permutation(len(ratings)), batch_size=batch_size)
         yield Epoch(number, state.model(), {"training_loss": loss})
 
 
@@ -52,6 +63,7 @@ def train_base_model(
     batch_size: int,
     stream: int,
     on_epoch: OnEpoch,
+    device: torch.device | None = None,
 ) -> BaseModel | CalibratedModel:
     """Fit the setting's base model to one domain's ratings.
 
@@ -66,6 +78,7 @@ def train_base_model(
         batch_size: ratings a step (published).
         stream: tells apart the random numbers of the two sides of a pair, which share a seed.
         on_epoch: told the training loss of every epoch.
+        device: where torch trains; None for the compiled loops.
     """
     if settings.setting == "calibrated":
         return fit_calibrated(
@@ -75,10 +88,11 @@ def train_base_model(
             size=settings.embedding_size,
             seed=settings.seed + stream,
             on_epoch=on_epoch,
+            device=device,
         )
     generator = np.random.default_rng([settings.seed, stream])
     for epoch in base_model_epochs(
-        ratings, user_count, item_count, settings, batch_size=batch_size, generator=generator
+        ratings, user_count, item_count, settings, batch_size=batch_size, generator=generator, device=device
     ):
         on_epoch(epoch.number, epoch.metrics)
         model = epoch.candidate

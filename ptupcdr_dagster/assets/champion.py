@@ -12,54 +12,52 @@ from ptupcdr_dagster.metadata import frame_table
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
-MODE = "rating"
-"""The gate judges predicted ratings: their errors can be compared with the simple baselines' user by user."""
-
 
 @dg.asset(
     deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, cold_start_evaluation],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"mlflow", "duckdb"},
-    code_version="1",
+    code_version="2",
 )
 def champion(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
-    """The model in MLflow's registry that is in use: the new one, if it is as good as baseline and champion so far."""
+    """The model in MLflow's registry that is in use: the new one, if its ratings and lists are as good as others'."""
     from ptupcdr_core.errors import ArtifactError
-    from ptupcdr_core.evaluation.promotion import METRIC, decide, write_decision
+    from ptupcdr_core.evaluation.promotion import Models, decide, write_decision
     from ptupcdr_core.snapshot import Snapshot
     from ptupcdr_dagster.registry import Registry
 
     with stage(context, settings, home) as current:
         pair, chosen, tracker = current.partition, current.settings, current.tracker
-        registry = Registry(tracker.client, home, pair, MODE)
-        candidate, before = Snapshot.take(home, pair, MODE), registry.champion()
-        described = {name: str(getattr(chosen, name)) for name in ("setting", "base_model", "beta", "seed")}
+        registry = Registry(tracker.client, home, pair)
+        candidate, before = {mode: Snapshot.take(home, pair, mode) for mode in chosen.modes}, registry.champion()
+        described = {name: str(getattr(chosen, name)) for name in ("setting", "mode", "base_model", "beta", "seed")}
         version = registry.register(candidate, current.fingerprint, tracker, described)
-        other, note = None, ""
+        other: Models = {}
+        note = ""
         if before is not None and before != version:
             try:
                 other = registry.load(before)
             except ArtifactError as error:
                 note = f"the champion cannot be compared: {error}"
-        decision = decide(home, pair, candidate, MODE, other, note)
+        decision = decide(home, pair, candidate, other, note)
         if decision.promoted:
             registry.promote(version)
         now = registry.champion()
         tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
+        tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
         registry.tag(version, tags)
         tracker.tag(tags | {"ptupcdr.model": f"{registry.name}/{version}"})
         current.log_split()
-        metrics = {f"{METRIC}_{c.against}": c.other for c in decision.comparisons}
-        tracker.log_metrics(metrics | {METRIC: decision.comparisons[0].candidate, "promoted": decision.promoted})
+        others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
+        tracker.log_metrics({**decision.own, **others, "promoted": decision.promoted})
         write_decision(
             home,
             pair,
             decision,
             chosen,
-            mode=MODE,
             model=registry.name,
             version=version,
             champion=now,

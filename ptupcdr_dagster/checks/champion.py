@@ -14,9 +14,10 @@ ASSET = "champion"
 FACTS = (
     Fact(
         "new_model_is_in_use",
-        "The newly trained model was at least as good as the strongest simple baseline and as the champion so far, and "
-        "took its place. Where it was not, what was in use before stays in use.",
-        (no_rows("select version, champion, reason from champion where not promoted or version <> champion"),),
+        "The newly trained model was at least as good as the strongest simple baseline and as the champion so far, in "
+        "predicted ratings and, where it has them, in ranked lists, and took its place. Where it was not, what was in "
+        "use before stays in use.",
+        (no_rows("select distinct version, champion, reason from champion where not promoted or version <> champion"),),
         warning=True,
     ),
 )
@@ -26,7 +27,11 @@ FACTS = (
 def champion_checks(
     context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Validate a pair's decision."""
+    """Validate a pair's decision, and show its numbers whatever it was."""
     from ptupcdr_dagster.checks.validation import validate_table
 
-    yield from validate_table(Warehouse(home.warehouse).file(ASSET, context.partition_key), ASSET, ASSET, FACTS)
+    warehouse, pair = Warehouse(home.warehouse), context.partition_key
+    with warehouse.read(ASSET, pair) as connection:
+        [(decision,)] = connection.execute("select distinct reason from champion").fetchall()
+    for result in validate_table(warehouse.file(ASSET, pair), ASSET, ASSET, FACTS):
+        yield result.with_metadata({**result.metadata, "decision": decision})

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ratings_files import WITHOUT_TIME, as_delimited, domain, pack
 from small_pair import small_pair
 
@@ -13,7 +14,7 @@ from ptupcdr_core.benchmark.cells import ratings_fingerprint
 from ptupcdr_core.benchmark.grid import Grid, units_of
 from ptupcdr_core.benchmark.run import Progress, run_benchmark
 from ptupcdr_core.catalog import Domain, Pair
-from ptupcdr_core.errors import SettingsError, SplitError
+from ptupcdr_core.errors import DeviceError, SettingsError, SplitError
 from ptupcdr_core.evaluation.choosing import Chooser, watch
 from ptupcdr_core.evaluation.cold_start import evaluate_slices
 from ptupcdr_core.evaluation.readout import compare_methods, read_benchmark, read_cell_errors, summarize_benchmark
@@ -198,6 +199,13 @@ def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):
     assert [progress.restored for progress in seen] == [False, True, False]
     warehouse = Warehouse(domains[0].warehouse)
     assert ratings_fingerprint(warehouse, "books", "movies") != ratings_fingerprint(warehouse, "movies", "books")
+
+
+def test_a_missing_gpu_stops_a_benchmark(domains, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("PTUPCDR_DEVICE", "cuda")
+    with pytest.raises(DeviceError, match="sees no GPU"):
+        run(domains, tmp_path)
 
 
 def test_a_failure_in_a_worker_reaches_the_caller(domains, tmp_path):

@@ -12,6 +12,7 @@ from small_lineage import PAIR, SETTINGS, domains, read, run
 
 from ptupcdr_core import stages
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.evaluation.promotion import held_out_ratings
 from ptupcdr_core.evaluation.readout import read_evaluation
 from ptupcdr_core.home import Home
 from ptupcdr_core.inference import recommend
@@ -32,6 +33,7 @@ from ptupcdr_core.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
 from ptupcdr_core.serving import load_serving, served_mode
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.snapshot import Snapshot
 from ptupcdr_core.training.als import als, fold_in
 from ptupcdr_core.training.csr import compress
 from ptupcdr_core.warehouse import Warehouse
@@ -62,6 +64,7 @@ def test_measures_by_hand() -> None:
     found = measure(lists, np.array([1, 2], np.int32), pairs((1, 7), (1, 9), (2, 5)))
     gained, ideal = 1 + 1 / np.log2(4), 1 + 1 / np.log2(3)
     np.testing.assert_allclose(found.values["ndcg_at_10"], [gained / ideal, 0])
+    np.testing.assert_allclose(found.values["ndcg_at_50"], found.values["ndcg_at_10"])
     np.testing.assert_allclose(found.values["hit_rate_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["recall_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["mrr"], [1, 0])
@@ -69,11 +72,12 @@ def test_measures_by_hand() -> None:
     assert found.counts.tolist() == [2, 1]
 
 
-def test_a_first_hit_beyond_ten_counts_for_mrr_and_recall_at_50_alone() -> None:
+def test_a_first_hit_beyond_ten_counts_for_mrr_and_the_measures_of_fifty_alone() -> None:
     lists = np.arange(1, 51)[None]
     found = measure(lists, np.array([1], np.int32), pairs((1, 20)))
     assert {name: float(value[0]) for name, value in found.values.items()} == {
         "ndcg_at_10": 0,
+        "ndcg_at_50": pytest.approx(1 / np.log2(21)),
         "hit_rate_at_10": 0,
         "recall_at_10": 0,
         "recall_at_50": 1,
@@ -185,6 +189,13 @@ def test_the_table_adds_up_to_the_users_measures(ranked: Home) -> None:
     for ndcg, own_ndcg, mrr, own_mrr, users, own_users, ratings, own_ratings in rows:
         assert (ndcg, mrr) == pytest.approx((own_ndcg, own_mrr))
         assert (users, ratings) == (own_users, own_ratings)
+
+
+def test_lists_that_are_deployed_are_those_that_were_evaluated(ranked: Home) -> None:
+    deployed = Snapshot.take(ranked, PAIR, "ranking").rankings(held_out_ratings(ranked, PAIR))
+    query = "select user_id, ratings, ndcg_at_10 from cold_start_rankings where method = 'ptupcdr' order by user_id"
+    evaluated = read(ranked, "cold_start_evaluation", query)
+    assert list(deployed[["user_id", "ratings", "ndcg_at_10"]].itertuples(index=False, name=None)) == evaluated
 
 
 def test_every_cold_user_has_an_embedding_a_mode_and_lists_come_from_the_ranking_side(ranked: Home) -> None:

@@ -13,6 +13,7 @@ from ptupcdr_core.evaluation.significance import (
     holm,
     over_seeds,
     pair_errors,
+    pair_lists,
     signed_rank,
 )
 
@@ -57,6 +58,23 @@ def test_errors_are_paired_by_user_over_seeds():
     measures = errors.measures(np.ones((2, 1)))
     np.testing.assert_allclose(measures["mae"][:, 0], [6 / 5, 4 / 5])
     np.testing.assert_allclose(measures["rmse"][:, 0], [np.sqrt(10 / 5), np.sqrt(4 / 5)])
+
+
+def test_lists_are_compared_by_the_mean_over_users_whatever_they_took():
+    """Ann took 9 items and bob 1; a is better by 0.2 on average, with a deviation of 0.1 / √200."""
+    users = [f"{name}{n}" for n in range(100) for name in ("ann", "bob")]
+    table = pd.concat(
+        pd.DataFrame({"method": method, "user_id": users, "ratings": [9, 1] * 100, "ndcg_at_10": gains * 100})
+        for method, gains in (("a", [0.7, 0.5]), ("b", [0.4, 0.4]))
+    )
+    lists = pair_lists(table)
+    np.testing.assert_allclose(lists.measures(np.ones((200, 1)))["ndcg_at_10"][:, 0], [0.6, 0.4])
+    [row] = compare(lists).to_dict("records")
+    assert (row["first"], row["second"], row["metric"]) == ("a", "b", "ndcg_at_10")
+    assert row["difference"] == pytest.approx(0.2)
+    assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * 0.1 / np.sqrt(200), rel=0.1)
+    with pytest.raises(EvaluationError, match="different ratings"):
+        pair_lists(table[:-1])
 
 
 @pytest.mark.parametrize(

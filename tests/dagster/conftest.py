@@ -45,7 +45,8 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the person who runs the tests is read or written."""
-    for name in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", "PTUPCDR_EXECUTOR", "PTUPCDR_THREADS", "PTUPCDR_MEMORY_LIMIT"):
+    ours = ("PTUPCDR_EXECUTOR", "PTUPCDR_DEVICE", "PTUPCDR_THREADS", "PTUPCDR_MEMORY_LIMIT")
+    for name in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", *ours):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PTUPCDR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PTUPCDR_CATALOG", str(CATALOG_PATH))

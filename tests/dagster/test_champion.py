@@ -5,16 +5,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
 
+from ptupcdr_core.evaluation.promotion import held_out_ratings
 from ptupcdr_core.home import Home
 from ptupcdr_core.inference import recommend
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.snapshot import Snapshot
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
@@ -22,8 +27,8 @@ from ptupcdr_dagster.registry import CHAMPION, Registry
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.tracking import open_store, own_store
 
-HALF = SETTINGS.model_copy(update={"beta": 0.5, "mode": "rating"})
-"""As many test users as a comparison of two models asks for, and recommendations from what the gate judges."""
+HALF = SETTINGS.model_copy(update={"beta": 0.5})
+"""As many test users as a comparison of two models asks for."""
 TRAINED = ["domain_splits", "source_model", "target_model", "meta_network", "bridged_embeddings",
            "cold_start_evaluation"]  # fmt: skip
 
@@ -34,10 +39,11 @@ class Gate:
 
     home: Home
     instance: dg.DagsterInstance
+    settings: Settings = HALF
 
     def materialize(self, job: str, partition: str, assets: list[str]) -> dg.ExecuteInProcessResult:
         result = defs.resolve_job_def(job).execute_in_process(
-            run_config=run_config(HALF),
+            run_config=run_config(self.settings),
             instance=self.instance,
             partition_key=partition,
             asset_selection=[dg.AssetKey(asset) for asset in assets],
@@ -45,32 +51,51 @@ class Gate:
         assert result.success
         return result
 
+    def train(self) -> None:
+        """Make all that is judged."""
+        self.materialize(BRIDGE_PAIR, PAIR, TRAINED)
+
     def judge(self) -> dg.AssetCheckEvaluation:
         """Make ``champion``; its check."""
         [check] = self.materialize(BRIDGE_PAIR, PAIR, ["champion"]).get_asset_check_evaluations()
         return check
 
-    def spoil(self, factor: float) -> None:
+    def spoil(self, factor: float, *modes: Mode) -> None:
         """Another training, as it were: embeddings times factor, which says less (or the opposite) of a user."""
-        dimensions = self.embedding_size()
         tamper(
             Warehouse(self.home.warehouse).file("bridged_embeddings", PAIR),
-            f"update bridged_embeddings set embedding = list_transform(embedding::float[], lambda x: x * {factor})"
-            f"::float[{dimensions}]; update provenance set fingerprint = fingerprint || ' times {factor}'",
+            f"update bridged_embeddings set embedding = list_transform(embedding, lambda x: x * {factor})"
+            f"where mode in {modes or get_args(Mode)};"
+            f"update provenance set fingerprint = fingerprint || ' {' '.join(modes)} times {factor}'",
         )
 
-    def embedding_size(self) -> int:
-        with Warehouse(self.home.warehouse).read("bridged_embeddings", PAIR) as connection:
-            [(size,)] = connection.execute("select len(embedding::float[]) from bridged_embeddings limit 1").fetchall()
-        return int(size)
+    def foresee(self) -> None:
+        """Good lists: embeddings that score what a test user took near 1 and all else near 0, as the items allow."""
+        snapshot, ratings = Snapshot.take(self.home, PAIR, "ranking"), held_out_ratings(self.home, PAIR)
+        taken = ratings.assign(took=1).pivot_table("took", "user_id", "item_id", fill_value=0)
+        wanted = (
+            taken.reindex(columns=snapshot.items, fill_value=0).to_numpy() @ np.linalg.pinv(snapshot.target.vectors).T
+        )
+        tamper(
+            Warehouse(self.home.warehouse).file("bridged_embeddings", PAIR),
+            "".join(
+                f"update bridged_embeddings set embedding = {embedding.tolist()} "
+                f"where mode = 'ranking' and user_id = '{user}';"
+                for user, embedding in zip(taken.index, wanted, strict=True)
+            ),
+        )
+
+    def rows(self) -> dict[str, dict[str, object]]:
+        """The table by mode."""
+        with Warehouse(self.home.warehouse).read("champion", PAIR) as connection:
+            return connection.execute("select * from champion").fetchdf().set_index("mode").to_dict("index")
 
     def row(self) -> dict[str, object]:
-        with Warehouse(self.home.warehouse).read("champion", PAIR) as connection:
-            return connection.execute("select * from champion").fetchdf().iloc[0].to_dict()
+        return self.rows()["rating"]
 
     @property
     def registry(self) -> Registry:
-        return Registry(open_store(self.home)[0], self.home, PAIR, "rating")
+        return Registry(open_store(self.home)[0], self.home, PAIR)
 
     def versions(self) -> dict[str, dict[str, str]]:
         """Tags by version."""
@@ -89,7 +114,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
             gate = Gate(Home(root / "home"), instance)
             for domain in ("books", "movies"):
                 gate.materialize(INGEST_DOMAIN, domain, ["raw_ratings"])
-            gate.materialize(BRIDGE_PAIR, PAIR, TRAINED)
+            gate.train()
             yield gate
 
 
@@ -141,8 +166,51 @@ def test_judging_the_same_model_again_registers_nothing(gate: Gate) -> None:
     assert gate.versions() == before
     assert list(before) == ["1"]
     assert gate.row() == row
-    assert row["mode"] == "rating"
     assert gate.registry.champion() == "1"
+
+
+def test_better_ratings_with_worse_lists_are_not_put_in_use(gate: Gate) -> None:
+    gate.foresee()
+    gate.spoil(0.6, "rating")
+    check = gate.judge()
+    assert check.passed
+    assert check.metadata["decision"].value == gate.row()["reason"]
+    assert gate.rows()["ranking"]["value"] > 0.6
+    gate.spoil(1 / 0.6, "rating")
+    gate.spoil(-1, "ranking")
+    check = gate.judge()
+    assert not check.passed
+    assert gate.registry.champion() == "1"
+    rows, tags = gate.rows(), gate.versions()["2"]
+    assert {mode: (row["promoted"], row["champion"], row["as_good"]) for mode, row in rows.items()} == {
+        "rating": (False, "1", True),
+        "ranking": (False, "1", False),
+    }
+    assert {mode: f"{row['value']:.4f}" for mode, row in rows.items()} == {
+        "rating": tags["ptupcdr.rmse"],
+        "ranking": tags["ptupcdr.ndcg_at_10"],
+    }
+    for told in (rows["ranking"]["reason"], tags["ptupcdr.reason"], check.description):
+        for part in (
+            f"RMSE {rows['rating']['value']:.4f}, at least as good as champion",
+            f"NDCG@10 {rows['ranking']['value']:.4f}, worse than popularity",
+            f"NDCG@10 {rows['ranking']['value']:.4f}, worse than champion",
+        ):
+            assert part in str(told)
+
+
+def test_a_model_for_ratings_only_and_one_that_ranks_are_compared_by_ratings(gate: Gate) -> None:
+    gate.judge()
+    only_ratings = replace(gate, settings=HALF.model_copy(update={"mode": "rating"}))
+    only_ratings.train()
+    assert only_ratings.judge().passed
+    assert gate.rows().keys() == gate.registry.load("2").keys() == {"rating"}
+    assert str(gate.row()["reason"]).endswith("the champion's ranked lists were not compared: this model has none")
+    gate.train()
+    gate.spoil(0.999, "rating")
+    assert gate.judge().passed
+    assert gate.rows().keys() == gate.registry.load("3").keys() == {"rating", "ranking"}
+    assert str(gate.row()["reason"]).endswith("the champion has no ranked lists to compare with")
 
 
 def test_a_champion_whose_files_are_gone_is_no_obstacle(gate: Gate) -> None:
@@ -185,7 +253,8 @@ print(json.dumps([lists.to_dict("records"), len(tenner), stars.to_dict("records"
         for r in recommend(gate.home, PAIR, user, k)
     ]
     assert lists == expected
-    assert [row["rating"] for row in stars] == [pytest.approx(row["score"]) for row in lists]
+    ratings = gate.registry.load("1")["rating"]
+    assert [row["rating"] for row in stars] == pytest.approx(ratings.scores(pd.DataFrame(lists)).tolist())
 
 
 def test_no_pickle_is_registered(gate: Gate) -> None:
@@ -195,10 +264,15 @@ def test_no_pickle_is_registered(gate: Gate) -> None:
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt", ".joblib"}]
 
 
-def test_predicted_ratings_are_those_that_were_judged(gate: Gate) -> None:
+def test_what_is_served_is_what_was_judged(gate: Gate) -> None:
     gate.judge()
-    snapshot = gate.registry.load("1")
-    ratings = pd.DataFrame({"user_id": snapshot.users[:2], "item_id": snapshot.items[:2]})
-    lists = {user: recommend(gate.home, PAIR, user, len(snapshot.items)) for user in ratings["user_id"]}
-    expected = [next(r.score for r in lists[row.user_id] if r.item_id == row.item_id) for row in ratings.itertuples()]
-    assert snapshot.scores(ratings).tolist() == pytest.approx(expected)
+    models = gate.registry.load("1")
+    query = "select rmse from cold_start_evaluation where mode = 'rating' and method = 'ptupcdr'"
+    with Warehouse(gate.home.warehouse).read("cold_start_evaluation", PAIR) as connection:
+        [(rmse,)] = connection.execute(query).fetchall()
+    assert gate.row()["value"] == pytest.approx(rmse, abs=1e-6)
+    snapshot = models["ranking"]
+    couples = pd.DataFrame({"user_id": snapshot.users[:2], "item_id": snapshot.items[:2]})
+    lists = {user: recommend(gate.home, PAIR, user, len(snapshot.items)) for user in couples["user_id"]}
+    expected = [next(r.score for r in lists[row.user_id] if r.item_id == row.item_id) for row in couples.itertuples()]
+    assert snapshot.scores(couples).tolist() == pytest.approx(expected)

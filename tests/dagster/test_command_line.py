@@ -206,13 +206,15 @@ def test_doctor_finds_what_is_missing(
     sound = project.run("doctor")
     assert sound.returncode == 0, sound.stdout
     assert "2 pairs" in sound.stdout
+    assert "cpu, compiled loops" in sound.stdout
     broken = Project(small_catalog(tmp_path), Home(tmp_path / "home"))
     broken.catalog.with_name("books.csv").unlink()
-    found = broken.run("doctor", PTUPCDR_EXECUTOR="threads")
+    found = broken.run("doctor", PTUPCDR_EXECUTOR="threads", PTUPCDR_DEVICE="gpu")
     assert found.returncode == 1
     wrong = [line for line in found.stdout.splitlines() if line.startswith(" wrong")]
-    assert "books.csv" in wrong[0]
-    assert "PTUPCDR_EXECUTOR=threads" in wrong[1]
+    assert "PTUPCDR_DEVICE=gpu" in wrong[0]
+    assert "books.csv" in wrong[1]
+    assert "PTUPCDR_EXECUTOR=threads" in wrong[2]
     assert not broken.home.root.exists()
 
 

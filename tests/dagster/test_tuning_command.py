@@ -52,7 +52,7 @@ def test_best_and_start_stand_in_one_table(
 
 def test_trials_are_runs_below_one_parent(searches: "list[subprocess.CompletedProcess[str]]", project: Project) -> None:
     client, experiment = open_store(project.home)
-    [parent] = client.search_runs([experiment], "tags.`ptupcdr.level` = 'search'")
+    [parent] = client.search_runs([experiment], "tags.`ptupcdr.objective` = 'rating'")
     trials = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert sorted(run.info.run_name for run in trials) == ["trial 0", "trial 1", "trial 2"]
     errors = {run.info.run_name: run.data.metrics["validation_rmse"] for run in trials}
@@ -68,6 +68,53 @@ def test_the_file_is_for_backfill(searches: "list[subprocess.CompletedProcess[st
     found = Settings(**read_settings_file(project.home.tuning / f"{PAIR}.toml"))
     kept = {"beta", "seed", "setting", "validation_fraction"}
     assert found.model_dump(include=kept) == START.model_dump(include=kept)
+
+
+@pytest.fixture(scope="module")
+def by_lists(
+    searches: "list[subprocess.CompletedProcess[str]]", project: Project
+) -> "list[subprocess.CompletedProcess[str]]":
+    """Two trials from what the search by ratings found, and then a third."""
+    start = ["--objective", "ranking", "--settings-file", f"{project.home.tuning / PAIR}.toml", "--ranking-size", "8"]
+    return [
+        project.run("tune", PAIR, *start, "--trials", "2"),
+        project.run("tune", PAIR, *start, "--trials", "3", "--json"),
+    ]
+
+
+def test_a_search_by_lists_goes_on_and_leaves_a_file_of_its_own(
+    by_lists: "list[subprocess.CompletedProcess[str]]", project: Project
+) -> None:
+    assert [done.returncode for done in by_lists] == [0, 0], by_lists[0].stderr + by_lists[1].stderr
+    assert [line.partition(":")[0] for done in by_lists for line in done.stderr.splitlines()] == [
+        "1 of 2", "2 of 2", "2 of 3", "3 of 3"
+    ]  # fmt: skip
+    file = project.home.tuning / f"{PAIR}.ranking.toml"
+    assert "ranked lists on validation users" in by_lists[0].stdout
+    assert f"ptupcdr backfill {PAIR} --settings-file {file}" in by_lists[0].stdout
+    start, best = json.loads(by_lists[1].stdout)
+    assert start["ndcg_at_10"] <= best["ndcg_at_10"] <= 1
+    before, found = (Settings(**read_settings_file(f)) for f in (project.home.tuning / f"{PAIR}.toml", file))
+    searched = {"ranking_size", "history_length", "positive_above"}
+    assert found.model_dump(exclude=searched) == before.model_dump(exclude=searched)
+
+
+def test_searches_by_lists_are_runs_of_their_own(
+    by_lists: "list[subprocess.CompletedProcess[str]]", project: Project
+) -> None:
+    client, experiment = open_store(project.home)
+    [parent] = client.search_runs([experiment], "tags.`ptupcdr.objective` = 'ranking'")
+    trials = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    gains = {run.info.run_name: run.data.metrics["validation_ndcg_at_10"] for run in trials}
+    _, best = json.loads(by_lists[1].stdout)
+    assert gains.keys() == {"trial 0", "trial 1", "trial 2"}
+    assert max(gains.values()) == gains[f"trial {best['trial']}"] == parent.data.metrics["best_validation_ndcg_at_10"]
+
+
+def test_lists_that_are_not_made_cannot_be_searched_by(project: Project) -> None:
+    done = project.run("tune", PAIR, "--objective", "ranking", "--setting", "honest")
+    assert done.returncode == 1
+    assert "these settings rank nothing" in done.stderr
 
 
 def test_ratings_that_cannot_be_read_are_told(tmp_path: Path) -> None:

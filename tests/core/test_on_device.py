@@ -1,0 +1,389 @@
+"""What a GPU would run gives, on the processor, the numbers of the compiled loops, and waits for nothing in between.
+
+There need not be a GPU here. That all tensors of a step lie on one device, and that no step reads a number back, is
+tested on torch's ``meta`` device: it has no numbers, and no operation may mix it with the processor's.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Lineage
+from safetensors.numpy import load_file
+from small_lineage import PAIR
+from small_pair import SOURCE_ITEMS, USERS, calibrated_task, small_pair
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ptupcdr_core import objectives, stages
+from ptupcdr_core.checkpoints import load_bridge_task
+from ptupcdr_core.errors import DeviceError
+from ptupcdr_core.home import Home
+from ptupcdr_core.methods import methods_of
+from ptupcdr_core.methods.experiment import Experiment
+from ptupcdr_core.models.base import initialize
+from ptupcdr_core.models.bridges import PersonalBridge
+from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.pair_data import load_pair
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.stages import StageReport
+from ptupcdr_core.training import device_als
+from ptupcdr_core.training.als import als
+from ptupcdr_core.training.csr import compress
+from ptupcdr_core.training.device import training_device
+from ptupcdr_core.training.device_adam import BaseModelOnDevice, MinibatchAdam
+from ptupcdr_core.training.device_als import RowsOnDevice
+from ptupcdr_core.training.device_bridges import MappingOnDevice, MetaNetworkOnDevice
+from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
+from ptupcdr_core.training.meta_kernels import Rows
+from ptupcdr_core.training.pretraining import base_model_epochs
+from ptupcdr_core.training.task import BridgeTask, bridge_task
+from ptupcdr_core.warehouse import Warehouse
+
+CPU = torch.device("cpu")
+KINDS = ["mf", "gmf", "dnn"]
+FORMS: list[dict[str, Any]] = [{"form": "full"}, {"form": "low_rank", "rank": 2}, {"form": "diagonal"}]
+
+
+def silent(epoch: int, metrics: dict[str, float]) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def task() -> BridgeTask:
+    """Calibrated, so that source and target vectors have other sizes than the histories' and than each other."""
+    return calibrated_task(small_pair())
+
+
+# The same numbers
+
+
+@pytest.fixture
+def ratings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A long tail: item 1 has many ratings, some items and the last user have none."""
+    rng = np.random.default_rng(7)
+    users, items = rng.integers(1, 60, 700).astype(np.int32), np.minimum(rng.geometric(0.2, 700), 40).astype(np.int32)
+    return users, items, rng.standard_normal(700).astype(np.float32)
+
+
+@pytest.mark.parametrize("elements", [1, 1_000, device_als.ELEMENTS], ids=["row by row", "blocks", "at once"])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.1], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_least_squares(ratings, weighted, unobserved_weight, elements, monkeypatch):
+    monkeypatch.setattr(device_als, "ELEMENTS", elements)
+    told: list[list[np.ndarray]] = []
+    arguments = {
+        "size": 10, "user_regularization": 0.3, "item_regularization": 0.2, "iterations": 4, "seed": 1,
+        "weighted": weighted, "unobserved_weight": unobserved_weight,
+    }  # fmt: skip
+    for device in (None, CPU):
+        iterations: list[np.ndarray] = []
+        found = als(
+            *ratings, 60, 40, **arguments, device=device,
+            on_iteration=lambda number, users, items, into=iterations: into.extend((users.copy(), items.copy())),
+        )  # fmt: skip
+        assert all(vectors.dtype == np.float32 for vectors in found)
+        told.append([*iterations, *found])
+    assert len(told[0]) == len(told[1]) == 2 * 4 + 2
+    for compiled, ours in zip(*told, strict=True):
+        np.testing.assert_allclose(ours, compiled, rtol=1e-4, atol=1e-6)
+    assert not told[1][-2][[0, 60]].any()
+
+
+def test_least_squares_of_no_ratings():
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
+    arguments = {"size": 3, "user_regularization": 1.0, "item_regularization": 1.0, "iterations": 1, "seed": 0}
+    for vectors in als(*nothing, 4, 5, **arguments, device=CPU):
+        assert not vectors.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pretraining(kind):
+    data, settings = small_pair(), Settings(setting="published", base_model=kind, embedding_size=6, epochs=4)
+    compiled, ours = (
+        list(
+            base_model_epochs(
+                data.source, USERS, SOURCE_ITEMS, settings, batch_size=16, generator=np.random.default_rng(2),
+                device=device,
+            )
+        )
+        for device in (None, CPU)
+    )  # fmt: skip
+    assert [epoch.number for epoch in ours] == [1, 2, 3, 4]
+    for epoch, other in zip(ours, compiled, strict=True):
+        assert epoch.metrics["training_loss"] == pytest.approx(other.metrics["training_loss"], rel=1e-4)
+        for name, value in other.candidate.tensors().items():
+            np.testing.assert_allclose(epoch.candidate.tensors()[name], value, atol=2e-4, err_msg=name)
+    assert not ours[-1].candidate.user_embedding[0].any()
+    assert (ours[0].candidate.user_embedding != ours[1].candidate.user_embedding).any(), "an earlier epoch was changed"
+
+
+def test_pretraining_refuses_indices_outside_the_tables():
+    model = initialize("mf", USERS, SOURCE_ITEMS - 1, 4, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="items must lie in"):
+        BaseModelOnDevice(model, small_pair().source, 0.01, CPU)
+
+
+@pytest.mark.parametrize("attention", ["items", "rated", "timed"])
+@pytest.mark.parametrize("form", FORMS, ids=[form["form"] for form in FORMS])
+@pytest.mark.parametrize("penalty", [0.0, 20.0])
+def test_the_meta_network(task, penalty, form, attention):
+    network = MetaNetwork(task.history_vectors.shape[1], 8, *task.prior.shape, **form, attention=attention).start(5)
+    bridge = PersonalBridge(network, task.prior, 1.0, task.prior)
+    compiled, ours = (
+        list(
+            meta_network_epochs(
+                task, bridge, epochs=5, batch_size=32, learning_rate=0.01, penalty=penalty,
+                rng=np.random.default_rng(4), start_counts=True, device=device,
+            )
+        )
+        for device in (None, CPU)
+    )  # fmt: skip
+    assert ours[0].candidate is bridge
+    users = np.arange(1, USERS + 1, dtype=np.int32)
+    for epoch, other in zip(ours[1:], compiled[1:], strict=True):
+        assert epoch.metrics["training_loss"] == pytest.approx(other.metrics["training_loss"], rel=1e-4)
+        weights = epoch.candidate.network.state_dict()
+        for name, weight in other.candidate.network.state_dict().items():
+            torch.testing.assert_close(weights[name], weight, atol=2e-4, rtol=1e-3, msg=name)
+        np.testing.assert_allclose(
+            epoch.candidate.embed(task, users), other.candidate.embed(task, users), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_the_mapping(task):
+    compiled, ours = (
+        list(
+            mapping_epochs(
+                task, epochs=5, batch_size=8, learning_rate=0.01, seed=1, rng=np.random.default_rng(1), device=device
+            )
+        )
+        for device in (None, CPU)
+    )
+    for epoch, other in zip(ours, compiled, strict=True):
+        assert epoch.metrics["training_loss"] == pytest.approx(other.metrics["training_loss"], rel=1e-4)
+        np.testing.assert_allclose(epoch.candidate.matrix, other.candidate.matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["published", "calibrated"])
+def test_whole_stages(setting, request, tmp_path, monkeypatch):
+    """The stages as a run with PTUPCDR_DEVICE=cuda calls them, with the processor in the GPU's place.
+
+    As published, the meta network is trained on the compiled loops' base models. On the device's own, which are equal
+    to 1e-5, one of its units passes zero at another step, and after ten epochs the errors differ by 0.2 %.
+    """
+    made: Lineage = request.getfixturevalue("published_lineage" if setting == "published" else "lineage")
+    home = Home(tmp_path)
+    for asset in ("raw_ratings", "domain_splits"):
+        shutil.copytree(made.home.warehouse / asset, home.warehouse / asset)
+    monkeypatch.setattr(stages, "training_device", lambda: CPU)
+    _stop_compiled_loops(monkeypatch)
+    reports = {
+        f"{side}_model": stages.pretrain(home, PAIR, side, made.settings, silent) for side in ("source", "target")
+    }
+    vectors = [_source_vectors(where) for where in (home, made.home)]
+    np.testing.assert_allclose(*vectors, atol=1e-5)
+    if setting == "published":
+        shutil.copytree(made.home.models, home.models, dirs_exist_ok=True)
+    reports["meta_network"] = stages.train_bridges(home, PAIR, made.settings, silent)
+    for asset, report in reports.items():
+        compiled = made.reports[asset]
+        assert _tensors(report) == _tensors(compiled)
+        assert report.metrics == pytest.approx(compiled.metrics, rel=1e-3, abs=1e-3)
+        assert {name: len(curve) for name, curve in report.curves.items()} == {
+            name: len(curve) for name, curve in compiled.curves.items()
+        }
+    assert "validation_rmse_ptupcdr" in reports["meta_network"].metrics
+
+
+@pytest.mark.parametrize("method", methods_of("published", ["tgt", "cmf", "emcdr", "ptupcdr"]), ids=lambda m: m.name)
+def test_a_benchmarks_methods(method, monkeypatch):
+    data, settings = small_pair(), Settings(setting="published", epochs=2, embedding_size=4)
+    compiled = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings))]
+    _stop_compiled_loops(monkeypatch)
+    ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, device=CPU))]
+    np.testing.assert_allclose(ours, compiled, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("setting", ["published", "calibrated"])
+def test_a_searchs_trial(setting, monkeypatch):
+    data, settings = small_pair(), Settings(setting=setting, epochs=2, embedding_size=4)
+    compiled = objectives.measure_ratings(data, settings)
+    monkeypatch.setattr(objectives, "training_device", lambda: CPU)
+    _stop_compiled_loops(monkeypatch)
+    assert objectives.measure_ratings(data, settings) == pytest.approx(compiled, abs=1e-3)
+
+
+def _source_vectors(home: Home) -> np.ndarray:
+    return load_bridge_task(home, load_pair(Warehouse(home.warehouse), PAIR)).source_vectors
+
+
+def _tensors(report: StageReport) -> list[dict[str, tuple[np.dtype, tuple[int, ...]]]]:
+    """Names, types and shapes in each file of a checkpoint."""
+    files = [load_file(path) for path in report.files if path.suffix == ".safetensors"]
+    assert files
+    return [{name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()} for tensors in files]
+
+
+def _stop_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the loops that have a device path fail if they are called."""
+
+    def never(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("a compiled loop ran")
+
+    loops = [
+        "ptupcdr_core.training.pretraining.train_epoch",
+        "ptupcdr_core.training.als._solve_rows",
+        "ptupcdr_core.training.meta_adam.train",
+        "ptupcdr_core.training.gradient._adam_step",
+    ]
+    for loop in loops:
+        monkeypatch.setattr(loop, never)
+
+
+# Nothing waits
+
+
+class Watch(TorchDispatchMode):
+    """Counts what the host reads of tensors, and refuses operations between devices."""
+
+    READS = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal", "is_nonzero")
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device, self.operations, self.reads = device, 0, 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        tensors = [leaf for leaf in tree_leaves((arguments, keywords)) if isinstance(leaf, torch.Tensor)]
+        elsewhere = {tensor.device for tensor in tensors} - {self.device}
+        assert not elsewhere, f"{name} has operands on {elsewhere}"
+        self.operations += 1
+        self.reads += name in self.READS
+        return function(*arguments, **(keywords or {}))
+
+
+Training = Callable[[torch.device], MinibatchAdam]
+
+
+def base_training(kind: str) -> Training:
+    data = small_pair()
+    model = initialize(kind, USERS, SOURCE_ITEMS, 4, np.random.default_rng(0))
+    return lambda device: BaseModelOnDevice(model, data.source, 0.01, device).adam
+
+
+def meta_training(attention: str) -> Training:
+    task = published_task()
+    told = np.flatnonzero(task.has_history(task.rows.users))
+    rows = Rows(
+        task.rows.users[told], task.rows.pick[told], task.rows.wanted[told], task.histories, task.history_vectors,
+        task.source_vectors, task.rows.vectors, np.zeros((0, 0), np.float32),
+    )  # fmt: skip
+    network = MetaNetwork(4, 8, 4, 4, attention=attention).start(0)
+    return lambda device: (
+        MetaNetworkOnDevice(network, rows, task.history_stars, learning_rate=0.01, penalty=0.1, device=device).adam
+    )
+
+
+def mapping_training() -> Training:
+    task = published_task()
+    source, wanted = task.source_vectors[task.bridge_users], task.target_user_vectors[task.bridge_users]
+    return lambda device: MappingOnDevice(task.prior, source, wanted, 0.01, device).adam
+
+
+def published_task() -> BridgeTask:
+    data, rng = small_pair(), np.random.default_rng(0)
+    sides = (data.source_item_count, data.target_item_count)
+    return bridge_task(data, *(initialize("mf", USERS, items, 4, rng) for items in sides))
+
+
+TRAININGS = {
+    **{kind: base_training(kind) for kind in KINDS},
+    **{f"meta network, {kind}": meta_training(kind) for kind in ("items", "rated", "timed")},
+    "mapping": mapping_training(),
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS.keys())
+def test_an_epoch_reads_one_number_however_many_batches_it_has(training, monkeypatch):
+    read: list[str] = []
+    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        monkeypatch.setattr(torch.Tensor, name, _noting(read, name))
+    operations = []
+    for batch_size in (4, 30):
+        adam, watch = training(CPU), Watch(CPU)
+        order = np.random.default_rng(0).permutation(len(adam.columns[0]))
+        read.clear()
+        with watch:
+            adam.epoch(order, batch_size)
+        assert read == ["item"]
+        assert watch.reads == 1
+        operations.append(watch.operations)
+    assert operations[0] > 3 * operations[1], "the steps were not watched"
+
+
+def _noting(read: list[str], name: str) -> Callable[..., Any]:
+    original = getattr(torch.Tensor, name)
+
+    def noting(tensor: torch.Tensor, *arguments: Any) -> Any:
+        read.append(name)
+        return original(tensor, *arguments)
+
+    return noting
+
+
+@pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS.keys())
+def test_every_tensor_of_a_step_lies_on_the_device(training, monkeypatch):
+    adam_module = sys.modules[torch.optim.Adam.__module__]
+    monkeypatch.setattr(adam_module, "_device_dtype_check_for_fused", lambda *_: None)  # it knows no meta device
+    meta = torch.device("meta")
+    adam = training(meta)
+    order = torch.arange(len(adam.columns[0]), device=meta)
+    with Watch(meta):
+        total = adam.steps(order, 8)
+    assert total.device == meta
+
+
+def test_least_squares_lie_on_the_device_and_wait_for_nothing(ratings, monkeypatch):
+    monkeypatch.setattr(device_als, "ELEMENTS", 1_000)
+    meta = torch.device("meta")
+    rows = RowsOnDevice(compress(*ratings, 60), 4, meta)
+    with Watch(meta) as watch:
+        solved = rows.solve(torch.zeros(41, 4, device=meta), 1.0, True, 0.1)
+    assert solved.shape == (61, 4)
+    assert watch.operations > 20
+
+
+# The choice
+
+
+@pytest.mark.parametrize("environment", [{}, {"PTUPCDR_DEVICE": ""}, {"PTUPCDR_DEVICE": " cpu "}])
+def test_the_compiled_loops_are_the_default(environment):
+    assert training_device(environment) is None
+
+
+def test_a_gpu_is_used_if_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert training_device({"PTUPCDR_DEVICE": "cuda"}) == torch.device("cuda")
+
+
+def test_a_missing_gpu_is_named_with_the_remedy(lineage, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("PTUPCDR_DEVICE", "cuda")
+    stage = (
+        lambda: stages.pretrain(lineage.home, PAIR, "source", lineage.settings, silent),
+        lambda: stages.train_bridges(lineage.home, PAIR, lineage.settings, silent),
+        training_device,
+    )
+    for ask in stage:
+        with pytest.raises(DeviceError, match=r"PTUPCDR_DEVICE=cuda: torch .* sees no GPU; set PTUPCDR_DEVICE=cpu, or"):
+            ask()
+
+
+def test_another_device_is_refused():
+    with pytest.raises(DeviceError, match="PTUPCDR_DEVICE=gpu: expected cpu or cuda"):
+        training_device({"PTUPCDR_DEVICE": "gpu"})
