@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -21,9 +21,15 @@ def _chosen(environment: Mapping[str, str] | None, variable: str) -> Path | None
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of everything generated; deleting it loses nothing that a run cannot make again."""
+    """The folder of everything generated; deleting it loses nothing that a run cannot make again.
+
+    Args:
+        root: the folder.
+        refitted: whether ``models`` are those that were fitted again for deployment, not those that are evaluated.
+    """
 
     root: Path
+    refitted: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Home":
@@ -38,7 +44,11 @@ class Home:
     @property
     def models(self) -> Path:
         """Checkpoints: a JSON manifest and safetensors an (asset, partition)."""
-        return self.root / "models"
+        return self.root / ("refitted_models" if self.refitted else "models")
+
+    def with_refitted_models(self) -> "Home":
+        """The same home, its models those of users who were held out too; nothing may be measured by them."""
+        return replace(self, refitted=True)
 
     @property
     def benchmark(self) -> Path:

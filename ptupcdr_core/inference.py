@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ptupcdr_core.deployment import Deployment
 from ptupcdr_core.errors import UnknownUserError
 from ptupcdr_core.home import Home
 from ptupcdr_core.newcomers import newcomers
@@ -21,6 +22,7 @@ from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
 from ptupcdr_core.serving import load_serving, served_mode
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.top_items import top_items
+from ptupcdr_core.unseen import unseen_items
 from ptupcdr_core.warehouse import Warehouse
 
 NEW = "new"
@@ -97,18 +99,19 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
         ArtifactError: its models are missing or belong to another split.
     """
     warehouse, mode = Warehouse.from_environment(home.warehouse), mode or served_mode(home, pair)
-    with warehouse.read("bridged_embeddings", pair) as connection:
-        query = "select * from bridged_embeddings where user_id = ? and mode = ?"
-        user = connection.sql(query, params=[user_id, mode]).to_arrow_table()
+    deployment = Deployment.of(home, pair)
+    user = deployment.users(mode, user_id)
     if not len(user):
         raise UnknownUserError(
             f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "
             f"or were held out for testing; `select user_id, cohort from bridged_embeddings where pair = '{pair}'` "
             f"lists them"
         )
-    serving = load_serving(home, pair, mode)
-    _, items, scores = next(iter(top_items(serving.target, np.array(user["embedding"].to_pylist(), np.float32), k)))
+    serving = load_serving(deployment.home, pair, mode)
     index = np.flatnonzero(user_ids(warehouse, pair) == user_id).astype(np.int32)
+    vector = np.array(user["embedding"].to_pylist(), np.float32)
+    found = unseen_items(top_items(serving.target, vector, k), serving.target, vector, deployment.seen(index))
+    _, items, scores = next(found)
     people = people_of(warehouse, pair, index, load_outline(warehouse, pair).history_length)
     rows = recommendation_rows(user, people, serving, items, scores, Ids.of(warehouse, pair))
     return [
@@ -136,8 +139,8 @@ def recommend_new(
 ) -> NewPeople:
     """Fold people into a trained pair by their source ratings, bridge them, and find their best k target items.
 
-    Nothing is trained or stored; the models are those of the pair's last run. A person who was in training comes out
-    almost where training put them.
+    Nothing is trained or stored; the models are those that the pair's last run deployed. A person who was in training
+    comes out almost where training put them.
 
     Args:
         home: where the results are.
@@ -155,7 +158,7 @@ def recommend_new(
         ArtifactError: its models are missing or belong to another split.
     """
     warehouse, mode = Warehouse.from_environment(home.warehouse), mode or served_mode(home, pair)
-    serving = load_serving(home, pair, mode)
+    serving = load_serving(Deployment.of(home, pair).home, pair, mode)
     new = newcomers(warehouse, load_outline(warehouse, pair), ratings, users=users, origin=origin)
     embeddings, made_by = serving.embed(new.people)
     ids = Ids.of(warehouse, pair)
@@ -168,12 +171,11 @@ def recommend_new(
             "made_by": pa.array(made_by, pa.string()),
         }
     )
-    hidden = _keys(seen, new.user_ids, ids)
-    longest = int(np.bincount(hidden // len(ids.target)).max(initial=0))
+    found = top_items(serving.target, embeddings, k)
+    found = unseen_items(found, serving.target, embeddings, _keys(seen, new.user_ids, ids))
     tables = []
-    for start, items, scores in small_blocks(top_items(serving.target, embeddings, k + longest)):
+    for start, items, scores in small_blocks(found):
         block = slice(start, start + len(items))
-        items, scores = _best_of_others(hidden, start, items, scores, k, len(ids.target))
         tables.append(recommendation_rows(served[block], new.people[block], serving, items, scores, ids))
     return NewPeople(
         new.user_ids.to_numpy(zero_copy_only=False),
@@ -193,14 +195,3 @@ def _keys(seen: pa.Table | None, people: pa.Array, ids: Ids) -> NDArray[np.int64
     item = pc.index_in(seen["item_id"].cast(pa.string()), value_set=ids.target)
     keys = pc.add(pc.multiply(person.cast(pa.int64()), len(ids.target)), item.cast(pa.int64()))
     return np.asarray(pc.unique(keys.drop_null()).to_numpy())
-
-
-def _best_of_others(
-    hidden: NDArray[np.int64], first: int, items: NDArray[np.int64], scores: Floats, k: int, width: int
-) -> tuple[NDArray[np.int64], Floats]:
-    """The first k of each list but for what is hidden; item 0 where too few are left."""
-    people = first + np.arange(len(items), dtype=np.int64)
-    seen = np.isin(people[:, None] * width + items, hidden)
-    order = np.argsort(seen, axis=1, kind="stable")[:, :k]
-    left = np.where(seen, 0, items)
-    return np.take_along_axis(left, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -4,7 +4,7 @@ Shape letters, here and everywhere: U users, I items (S source, T target), L his
 Index 0 is padding in every vocabulary; users and items count from 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import duckdb
@@ -112,6 +112,28 @@ class PairData:
     def cold_users(self) -> Index:
         """Users to be given a bridged embedding: real cold-start users and held-out test users, ascending."""
         return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
+
+    def with_nobody_held_out(self) -> "PairData":
+        """The same pair with test and validation users among the bridge users, and their target ratings trained on.
+
+        What is trained on it can be deployed, but there is nobody left to choose or to measure it by.
+        """
+        parts = self.target_train, self.target_validation, self.target_test
+        users, items, stars = (np.concatenate(column) for column in zip(*map(_columns, parts), strict=True))
+        order = np.lexsort((items, users))  # as the parts are read
+        overlapping = np.sort(np.concatenate([self.cohorts[name] for name in ("bridge", "validation", "test")]))
+        nothing, nobody = Ratings(users[:0], items[:0], stars[:0]), overlapping[:0]
+        return replace(
+            self,
+            target_train=Ratings(users[order], items[order], stars[order]),
+            target_validation=nothing,
+            target_test=nothing,
+            cohorts=self.cohorts | {"bridge": overlapping, "validation": nobody, "test": nobody},
+        )
+
+
+def _columns(ratings: Ratings) -> tuple[Index, Index, Floats]:
+    return ratings.users, ratings.items, ratings.stars
 
 
 def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> PairData:

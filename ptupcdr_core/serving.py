@@ -97,18 +97,17 @@ class Serving:
 
 
 def load_serving(home: Home, pair: str, mode: str) -> Serving:
-    """Read a mode's models of a pair that has been materialized.
+    """Read a mode's models of a pair that has been materialized: those of the home, evaluated or fitted again.
 
     Raises:
         SettingsError: there is no such mode.
         WarehouseError: the pair has not been split.
         ArtifactError: a model is missing, or belongs to another split.
     """
-    warehouse = Warehouse.from_environment(home.warehouse)
-    outline = load_outline(warehouse, pair)
+    outline = load_outline(Warehouse.from_environment(home.warehouse), pair)
     if mode not in get_args(Mode):
         raise SettingsError(f"{pair} cannot be served in the mode {mode!r}; there are: {', '.join(get_args(Mode))}")
-    return _rating_serving(home, warehouse, outline) if mode == "rating" else _ranking_serving(home, outline)
+    return _rating_serving(home, outline) if mode == "rating" else _ranking_serving(home, outline)
 
 
 def served_mode(home: Home, pair: str) -> Mode:
@@ -122,13 +121,13 @@ def served_mode(home: Home, pair: str) -> Mode:
     return "ranking" if found else "rating"
 
 
-def _rating_serving(home: Home, warehouse: Warehouse, outline: Outline) -> Serving:
+def _rating_serving(home: Home, outline: Outline) -> Serving:
     source, target = (load_model(home, outline.pair, side, outline.vocabulary) for side in ("source", "target"))
     return Serving(
         source=source_space(source),
         personal=load_bridges(home, outline).personal,
         target=target_items(target),
-        mean=target_user_vectors(target)[_target_users(warehouse, outline.pair)].mean(0, dtype=np.float64).astype("f4"),
+        mean=target_user_vectors(target)[_target_users(home, outline.pair)].mean(0, dtype=np.float64).astype("f4"),
         scale=outline.target_scale,
     )
 
@@ -144,11 +143,12 @@ def _ranking_serving(home: Home, outline: Outline) -> Serving:
     )
 
 
-def _target_users(warehouse: Warehouse, pair: str) -> Index:
+def _target_users(home: Home, pair: str) -> Index:
     """Users whom the target model was trained on."""
-    with warehouse.read(SPLIT, pair) as connection:
-        query = "select user_index from split_users where cohort in ('bridge', 'target_only') order by user_index"
-        users: Index = connection.execute(query).fetchnumpy()["user_index"]
+    held_out = [] if home.refitted else ["test", "validation"]
+    with Warehouse.from_environment(home.warehouse).read(SPLIT, pair) as connection:
+        query = "select user_index from split_users where not list_contains(?, cohort) order by user_index"
+        users: Index = connection.execute(query, [["cold", *held_out]]).fetchnumpy()["user_index"]
     return users
 
 

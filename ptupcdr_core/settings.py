@@ -19,8 +19,10 @@ predictions not clipped. ``published_test_best``: not clipped, and the best epoc
 MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen so.
 """
 
-FOR_RECOMMENDATIONS = frozenset({"top_k", "search"})
-"""Settings that change nothing but the stored lists."""
+FOR_DEPLOYMENT = frozenset({"refit"})
+"""Settings that change nothing but which models are deployed, and what comes of those."""
+FOR_RECOMMENDATIONS = FOR_DEPLOYMENT | {"top_k", "search"}
+"""Settings that change nothing that is evaluated."""
 FOR_RANKING = frozenset({"mode", "ranking_size"})
 """Settings that change nothing in predicted ratings."""
 
@@ -92,6 +94,11 @@ class Settings(BaseModel):
         description="for the best items: exact, or approximate by a graph of the items, which misses a few in a "
         "thousand and pays off from a million items and some 50,000 users on",
     )
+    refit: bool = Field(
+        default=False,
+        description="once the evaluation is done, fit again on all overlapping users, test users too, and recommend "
+        "from that; nothing is chosen again and no measured number changes (calibrated alone)",
+    )
 
     @field_validator("mode")
     @classmethod
@@ -109,6 +116,13 @@ class Settings(BaseModel):
                 f"{', '.join(REFERENCE_SETTINGS)}"
             )
         return base_model
+
+    @field_validator("refit")
+    @classmethod
+    def _reference_is_not_refitted(cls, refit: bool, others: ValidationInfo) -> bool:
+        if refit and others.data.get("setting") != "calibrated":
+            raise ValueError("models are fitted again in the setting calibrated alone; the others serve as evaluated")
+        return refit
 
     @field_validator("bridge_rank")
     @classmethod

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ptupcdr_core.approximate import approximate_top_items, recall
 from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, save_model
+from ptupcdr_core.deployment import Deployment
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.home import Home
@@ -35,6 +37,7 @@ from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
+from ptupcdr_core.unseen import unseen_items
 from ptupcdr_core.warehouse import Warehouse
 
 
@@ -69,7 +72,14 @@ def pretrain(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
             "benchmark` alone; the lineage serves one model, use the setting honest or published"
         )
-    device, data = training_device(), _data(home, pair)
+    return pretrain_on(home, _data(home, pair), side, settings, on_epoch, fingerprint)
+
+
+def pretrain_on(
+    home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
+) -> StageReport:
+    """Train one side's base model on its training ratings in the data, and save its checkpoint."""
+    device = training_device()
     ratings, items, batch_size = {
         "source": (data.source, data.source_item_count, settings.source_batch_size),
         "target": (data.target_train, data.target_item_count, settings.target_batch_size),
@@ -120,28 +130,48 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
 def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Give every cold-start user an embedding in the target domain, one a mode (asset ``bridged_embeddings``)."""
     data = _data(home, pair)
-    users = data.cold_users
-    cohort = np.where(np.isin(users, data.cohorts["test"]), "test", "cold")
-    ids = user_ids(_warehouse(home), pair)[users]
-    tables, counts, metrics = [], [], {"users": float(len(users))}
+    ids = user_ids(_warehouse(home), pair)
+    tables, metrics = [], {"users": float(len(data.cold_users))}
     for mode in settings.modes:
-        source, bridge = _bridge_of(home, data, mode)
-        embeddings, made_by = bridge.embed(source, users), bridge.made_by(source, users)
-        columns = {
-            "pair": _constant(pair, len(users)),
-            "user_id": pa.array(ids, pa.string()),
-            "cohort": pa.array(cohort, pa.string()),
-            "mode": _constant(mode, len(users)),
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
-            "made_by": pa.array(made_by, pa.string()),
-        }
-        tables.append(pa.table(columns))
-        counts.append(pd.DataFrame({"mode": mode, "cohort": cohort, "made_by": made_by}))
-        metrics[f"mean_norm_{mode}"] = float(np.linalg.norm(embeddings, axis=1).mean()) if len(users) else 0.0
+        tables.append(bridged_rows(data, ids, mode, *_bridge_of(home, data, mode)))
+        vectors = _vectors(tables[-1])
+        metrics[f"mean_norm_{mode}"] = float(np.linalg.norm(vectors, axis=1).mean()) if len(vectors) else 0.0
+    table = joined(tables)
+    _write(home, "bridged_embeddings", pair, {"bridged_embeddings": table}, settings, fingerprint)
+    counts = table.select(["mode", "cohort", "made_by"]).to_pandas().value_counts().reset_index(name="users")
+    return StageReport(metrics, tables={"users_by_cohort": counts})
+
+
+def bridged_rows(
+    data: PairData, ids: NDArray[np.object_], mode: Mode, source: SourceSide, bridge: PersonalBridge
+) -> pa.Table:
+    """Every cold-start user of a pair once, with the embedding that a mode's bridge gives.
+
+    Args:
+        data: the pair's split.
+        ids: (U+1,) user ids by index.
+        mode: of the bridge.
+        source: what the bridge reads.
+        bridge: of that mode.
+    """
+    users = data.cold_users
+    embeddings = bridge.embed(source, users)
+    columns = {
+        "pair": _constant(data.pair, len(users)),
+        "user_id": pa.array(ids[users], pa.string()),
+        "cohort": pa.array(np.where(np.isin(users, data.cohorts["test"]), "test", "cold"), pa.string()),
+        "mode": _constant(mode, len(users)),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
+        "made_by": pa.array(bridge.made_by(source, users), pa.string()),
+    }
+    return pa.table(columns)
+
+
+def joined(tables: list[pa.Table]) -> pa.Table:
+    """The rows of one or two modes in one table."""
     if len(tables) > 1:  # vectors of two sizes stand in one column only as lists of any length
         tables = [table.cast(_with_lists(table.schema)) for table in tables]
-    _write(home, "bridged_embeddings", pair, {"bridged_embeddings": pa.concat_tables(tables)}, settings, fingerprint)
-    return StageReport(metrics, tables={"users_by_cohort": pd.concat(counts).value_counts().reset_index(name="users")})
+    return pa.concat_tables(tables)
 
 
 def _bridge_of(home: Home, data: PairData, mode: Mode) -> tuple[SourceSide, PersonalBridge]:
@@ -188,10 +218,11 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """The best target items of every cold-start user, from the ranking side where there is one (``recommendations``).
 
-    Nothing is left out as already seen: what a cold-start user has rated in the target are, at most, a test user's
-    held-out ratings, which the lists must be free to find.
+    Evaluated models leave nothing out as already seen: what a cold-start user has rated in the target are, at most, a
+    test user's held-out ratings, which the lists must be free to find. Models that were fitted again know these
+    ratings, and their lists leave them out.
     """
-    warehouse = _warehouse(home)
+    warehouse, deployment = _warehouse(home), Deployment.of(home, pair)
     ids = Ids.of(warehouse, pair)
     length = load_outline(warehouse, pair).history_length
     metrics, mode = {"users": 0.0, "recommendations": 0.0}, settings.modes[-1]
@@ -204,12 +235,13 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
             "reason_weights float[])"
         )
-        users, indices, vectors = _bridged_users(warehouse, pair, mode)
-        serving = load_serving(home, pair, mode)
+        users, indices, vectors = _bridged_users(warehouse, deployment, mode)
+        serving = load_serving(deployment.home, pair, mode)
         metrics["users"] = float(len(users))
         found = search(serving.target, vectors, settings.top_k)
         if settings.search == "approximate":
             found = _with_recall(metrics, mode, serving.target, vectors, found)
+        found = unseen_items(found, serving.target, vectors, deployment.seen(indices))
         connection.begin()  # one for all blocks: each of its own is written twice, to the log and to the file
         for start, items, scores in small_blocks(found):
             block = slice(start, start + len(items))
@@ -232,17 +264,19 @@ def _with_recall(
         yield start, items, scores
 
 
-def _bridged_users(warehouse: Warehouse, pair: str, mode: Mode) -> tuple[pa.Table, Index, Floats]:
-    """The mode's R rows of ``bridged_embeddings`` by user, without the embeddings; (R,) their user indices; and the
-    embeddings, (R, E) float32."""
-    ids = pa.array(user_ids(warehouse, pair), pa.string())
-    with warehouse.read("bridged_embeddings", pair) as connection:
-        query = "select * from bridged_embeddings where mode = ? order by user_id"
-        users: pa.Table = connection.sql(query, params=[mode]).to_arrow_table()
-    embeddings = users["embedding"].combine_chunks()
-    vectors = embeddings.flatten().to_numpy().reshape(len(users), -1).astype(np.float32)
+def _bridged_users(warehouse: Warehouse, deployment: Deployment, mode: Mode) -> tuple[pa.Table, Index, Floats]:
+    """The mode's R cold-start users without their embeddings; (R,) their user indices; and the embeddings, (R, E)
+    float32."""
+    ids = pa.array(user_ids(warehouse, deployment.pair), pa.string())
+    users = deployment.users(mode)
     indices = pc.index_in(users["user_id"], value_set=ids).to_numpy().astype(np.int32)
-    return users.drop_columns("embedding"), indices, vectors
+    return users.drop_columns("embedding"), indices, _vectors(users)
+
+
+def _vectors(users: pa.Table) -> Floats:
+    """(R, E) the column ``embedding``, of vectors of one size."""
+    embeddings = users["embedding"].combine_chunks().flatten().to_numpy()
+    return np.asarray(embeddings.reshape(len(users), -1), np.float32)
 
 
 class _Curves:

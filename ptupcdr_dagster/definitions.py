@@ -10,7 +10,7 @@ from ptupcdr_dagster.assets.champion import champion
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.report import pair_report
-from ptupcdr_dagster.assets.results import cold_start_evaluation, recommendations
+from ptupcdr_dagster.assets.results import cold_start_evaluation, deployed_model, recommendations
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
 from ptupcdr_dagster.checks.benchmark import benchmark_checks
@@ -18,6 +18,7 @@ from ptupcdr_dagster.checks.champion import champion_checks
 from ptupcdr_dagster.checks.cold_start import (
     bridged_embeddings_checks,
     cold_start_evaluation_checks,
+    deployed_model_checks,
     recommendations_checks,
 )
 from ptupcdr_dagster.checks.models import MODEL_CHECKS
@@ -38,9 +39,10 @@ defs = dg.Definitions(
         bridged_embeddings,
         cold_start_evaluation,
         fine_tuned_embeddings,
-        recommendations,
         champion,
+        deployed_model,
         warm_start_evaluation,
+        recommendations,
         pair_report,
         benchmark,
     ],
@@ -53,6 +55,7 @@ defs = dg.Definitions(
         cold_start_evaluation_checks,
         champion_checks,
         warm_start_evaluation_checks,
+        deployed_model_checks,
         recommendations_checks,
         benchmark_checks,
     ],

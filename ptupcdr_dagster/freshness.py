@@ -19,10 +19,12 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from ptupcdr_core.artifacts import read_manifest
+from ptupcdr_core.deployment import ASSET as DEPLOYED
+from ptupcdr_core.deployment import Deployment
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.home import Home
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster.options import VARIED_BY_BENCHMARK
 from ptupcdr_dagster.partitions import CATALOG
@@ -44,7 +46,9 @@ def relevant_settings(asset: str) -> frozenset[str]:
         return _SPLIT_SETTINGS
     if asset == "benchmark":
         return _ALL_SETTINGS - VARIED_BY_BENCHMARK
-    return _ALL_SETTINGS if asset == "recommendations" else _ALL_SETTINGS - FOR_RECOMMENDATIONS
+    if asset == "recommendations":
+        return _ALL_SETTINGS
+    return _ALL_SETTINGS - (FOR_RECOMMENDATIONS - FOR_DEPLOYMENT if asset == DEPLOYED else FOR_RECOMMENDATIONS)
 
 
 def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
@@ -90,6 +94,8 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             return manifest if stands else None
         if asset == REPORT:
             return read_provenance(home, partition)
+        if asset == DEPLOYED:
+            Deployment.of(home, partition)  # its checkpoints stand beside the tables
         with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
             [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
     except (ArtifactError, WarehouseError):

@@ -15,7 +15,8 @@ Shapes: R bridge users, N pairs of bridge user and item, X by Y the bridge, K ga
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -30,7 +31,7 @@ from ptupcdr_core.ranking.evaluation import Rankings, rank_by_vectors
 from ptupcdr_core.ranking.factors import ImplicitFactors
 from ptupcdr_core.ranking.space import RankingSpace
 from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
-from ptupcdr_core.training.closed_form import gate_of, mean_histories, write_network
+from ptupcdr_core.training.closed_form import Gate, gate_of, mean_histories, write_network
 from ptupcdr_core.training.threads import one_thread
 
 Key = TypeVar("Key", float, tuple[float, float], tuple[int, float])
@@ -103,6 +104,7 @@ class RankingBridges:
     mean: Floats
     """(1, Y) float32, the mean bridge user's embedding: what people get of whom nothing is known."""
     chosen: dict[str, float]
+    """How: penalties, gates, certainty, strength. All that ``refit_ranking_bridges`` has to know."""
 
     @property
     def common(self) -> CommonBridge:
@@ -137,30 +139,43 @@ def train_ranking_bridges(task: RankingTask, *, hidden_size: int, seed: int) -> 
         seed: of the meta network's unused weights.
     """
     with one_thread():
-        return _train(task, hidden_size, seed)
+        return _train(_Fits(task, hidden_size, seed))
 
 
-def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
-    users = np.unique(task.taken.users)
-    emcdr, emcdr_penalty, _ = _best(
-        task, {penalty: CommonBridge(_mapping(task, users, penalty)) for penalty in MAPPING_PENALTIES}
-    )
-    loss, vectors = TakenLoss.of(task, users), task.source_vectors[users]
-    nothing = np.zeros((len(users), task.target.vectors.shape[1]), np.float32)
+def refit_ranking_bridges(
+    task: RankingTask, chosen: dict[str, float], *, hidden_size: int, seed: int
+) -> RankingBridges:
+    """Fit all bridges once more with nothing left to choose: no validation user is looked at.
+
+    Args:
+        task: the frozen vectors and pairs, of more users than before.
+        chosen: what was chosen in the first training.
+        hidden_size: H of the meta network.
+        seed: of the meta network's unused weights.
+    """
+    with one_thread():
+        fits = _Fits(task, hidden_size, seed)
+        common = fits.common((chosen["ranking_common_penalty"], chosen["ranking_constant_penalty"]))
+        gates = int(chosen["ranking_personal_gates"])
+        personal = (
+            fits.personal(common, gates, chosen["ranking_personal_penalty"]) if gates else fits.uncorrected(common)
+        )
+        return RankingBridges(fits.emcdr(chosen["ranking_emcdr_penalty"]), personal, fits.mean(common), chosen)
+
+
+def _train(fits: "_Fits") -> RankingBridges:
+    task = fits.task
+    emcdr, emcdr_penalty, _ = _best(task, {penalty: fits.emcdr(penalty) for penalty in MAPPING_PENALTIES})
     common, (common_penalty, constant_penalty), reached = _best(
-        task,
-        {
-            penalties: CommonBridge(loss.fit(vectors, nothing, _of_entries(*penalties, vectors.shape[1])))
-            for penalties in COMMON_PENALTIES
-        },
+        task, {penalties: fits.common(penalties) for penalties in COMMON_PENALTIES}
     )
-    bridged = vectors @ common.matrix
-    personal = _personal_bridges(task, loss, users, common.matrix, hidden_size, seed)
-    best, (gates, personal_penalty), found = _best(task, personal, EVIDENCE)
+    choices = [(gates, penalty) for gates in fits.gate_counts for penalty in PERSONAL_PENALTIES]
+    best, (gates, personal_penalty), found = _best(
+        task, {choice: fits.personal(common, *choice) for choice in choices}, EVIDENCE
+    )
     certainty = found.certainty_beyond(reached, EVIDENCE)
     if certainty < EARNED:
-        network = _network(task, common.matrix, hidden_size, seed)
-        best, gates, personal_penalty = PersonalBridge(network, common.matrix, 0.0, common.matrix), 0, np.inf
+        best, gates, personal_penalty = fits.uncorrected(common), 0, np.inf
     chosen = {
         "ranking_emcdr_penalty": emcdr_penalty,
         "ranking_common_penalty": common_penalty,
@@ -170,32 +185,77 @@ def _train(task: RankingTask, hidden_size: int, seed: int) -> RankingBridges:
         "ranking_personal_certainty": certainty,
         "ranking_personal_strength": best.strength,
     }
-    mean = np.asarray(bridged.mean(0, keepdims=True, dtype=np.float64), np.float32)
-    return RankingBridges(emcdr, best, mean, chosen)
+    return RankingBridges(emcdr, best, fits.mean(common), chosen)
 
 
-def _of_entries(penalty: float, of_constant: float, count: int) -> Floats:
-    """(X, 1) penalties; the last coordinate is the constant."""
-    return np.array([*[penalty] * (count - 1), of_constant], np.float32)[:, None]
+@dataclass(frozen=True)
+class _Fits:
+    """The fits to a task's bridge users, one for each choice."""
 
+    task: RankingTask
+    hidden_size: int
+    seed: int
 
-def _personal_bridges(
-    task: RankingTask, loss: "TakenLoss", users: Index, common: Floats, hidden_size: int, seed: int
-) -> dict[tuple[int, float], PersonalBridge]:
-    """Candidates by number of gate features and penalty."""
-    vectors, told = task.source_vectors[users], task.histories[users, 0] > 0
-    gate = gate_of(mean_histories(task, users[told]), min(max(GATES), hidden_size // 2))
-    z = (mean_histories(task, users) - gate.center) @ gate.directions * told[:, None]
-    leading = _leading(vectors)
-    candidates = {}
-    for count in sorted({min(count, z.shape[1]) for count in GATES}):
-        features = (z[:, :count, None] * (vectors @ leading)[:, None, :]).reshape(len(users), -1)
-        for penalty in PERSONAL_PENALTIES:
-            matrices = loss.fit(features, vectors @ common, penalty).reshape(count, -1, common.shape[1])
-            network = _network(task, common, hidden_size, seed)
-            write_network(network, gate.leading(count), leading @ matrices)
-            candidates[count, penalty] = PersonalBridge(network, common, 1.0, common)
-    return candidates
+    def emcdr(self, penalty: float) -> CommonBridge:
+        return CommonBridge(_mapping(self.task, self._users, penalty))
+
+    def common(self, penalties: tuple[float, float]) -> CommonBridge:
+        """By the penalties of all entries but the constant's, and of the constant's; it is the last coordinate."""
+        of_others, of_constant = penalties
+        ridge = np.full((self._vectors.shape[1], 1), of_others, np.float32)
+        ridge[-1] = of_constant
+        nothing = np.zeros((len(self._users), self.task.target.vectors.shape[1]), np.float32)
+        return CommonBridge(self._loss.fit(self._vectors, nothing, ridge))
+
+    def personal(self, common: CommonBridge, gates: int, penalty: float) -> PersonalBridge:
+        """By the number of gate features, one of ``gate_counts``, and the penalty."""
+        gate, z = self._gate
+        features = (z[:, :gates, None] * (self._vectors @ self._leading)[:, None, :]).reshape(len(z), -1)
+        matrices = self._loss.fit(features, self._vectors @ common.matrix, penalty)
+        bridge = self.uncorrected(common)
+        turned = matrices.reshape(gates, -1, common.matrix.shape[1])
+        write_network(bridge.network, gate.leading(gates), self._leading @ turned)
+        return replace(bridge, strength=1.0)
+
+    def uncorrected(self, common: CommonBridge) -> PersonalBridge:
+        """One that corrects nothing."""
+        size, matrix = self.task.history_vectors.shape[1], common.matrix
+        network = MetaNetwork(size, self.hidden_size, *matrix.shape).start(self.seed, at_zero=True)
+        return PersonalBridge(network, matrix, 0.0, matrix)
+
+    def mean(self, common: CommonBridge) -> Floats:
+        """(1, Y) float32."""
+        bridged = self._vectors @ common.matrix
+        return np.asarray(bridged.mean(0, keepdims=True, dtype=np.float64), np.float32)
+
+    @property
+    def gate_counts(self) -> list[int]:
+        most: int = self._gate[1].shape[1]
+        return sorted({min(count, most) for count in GATES})
+
+    @cached_property
+    def _users(self) -> Index:
+        return np.unique(self.task.taken.users)
+
+    @cached_property
+    def _vectors(self) -> Floats:
+        """(R, X)."""
+        return self.task.source_vectors[self._users]
+
+    @cached_property
+    def _leading(self) -> Floats:
+        return _leading(self._vectors)
+
+    @cached_property
+    def _loss(self) -> "TakenLoss":
+        return TakenLoss.of(self.task, self._users)
+
+    @cached_property
+    def _gate(self) -> tuple[Gate, Floats]:
+        """The gate, and (R, K) its features of the bridge users; 0 without a history."""
+        told = self.task.histories[self._users, 0] > 0
+        gate = gate_of(mean_histories(self.task, self._users[told]), min(max(GATES), self.hidden_size // 2))
+        return gate, (mean_histories(self.task, self._users) - gate.center) @ gate.directions * told[:, None]
 
 
 def _leading(vectors: Floats) -> Floats:
@@ -208,11 +268,6 @@ def _leading(vectors: Floats) -> Floats:
     leading[:-1, :-1] = directions
     leading[-1] = [*(-mean @ directions), 1]
     return leading
-
-
-def _network(task: RankingTask, common: Floats, hidden_size: int, seed: int) -> MetaNetwork:
-    """A meta network that corrects nothing yet."""
-    return MetaNetwork(task.history_vectors.shape[1], hidden_size, *common.shape).start(seed, at_zero=True)
 
 
 def _best(

@@ -37,7 +37,7 @@ class Bridges:
         emcdr: the common bridge, mapping-oriented.
         common: the common bridge, task-oriented: what the calibrated personal bridge starts from; None as published.
         personal: PTUPCDR.
-        chosen: how the bridges were chosen: epochs, penalties, strength.
+        chosen: how the bridges were chosen: epochs, penalties, strength. All that ``refit_bridges`` has to know.
     """
 
     emcdr: CommonBridge
@@ -145,6 +145,26 @@ def train_bridges(
         return train(task, settings, on_epoch, device)
 
 
+def refit_bridges(
+    task: BridgeTask,
+    settings: Settings,
+    chosen: Mapping[str, float],
+    on_epoch: OnEpoch,
+    device: torch.device | None = None,
+) -> Bridges:
+    """Train the calibrated bridges once more with nothing left to choose: no validation user is looked at.
+
+    Args:
+        task: the pair's frozen vectors and training rows, of more users than before.
+        settings: those of the first training.
+        chosen: what was chosen then.
+        on_epoch: told every epoch's training loss.
+        device: as for ``train_bridges``.
+    """
+    with one_thread():
+        return _train_calibrated(task, settings, on_epoch, device, chosen)
+
+
 def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None) -> Bridges:
     def best(name: str, epochs: Iterator[Epoch[AnyBridge]]) -> BestEpoch[AnyBridge]:
         return choose(epochs, task, _prefixed(on_epoch, name))
@@ -207,19 +227,25 @@ def start_network(task: BridgeTask, settings: Settings, *, at_zero: bool = False
     return network.start(settings.seed, at_zero=at_zero)
 
 
-def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None) -> Bridges:
+def _train_calibrated(
+    task: BridgeTask,
+    settings: Settings,
+    on_epoch: OnEpoch,
+    device: torch.device | None,
+    fixed: Mapping[str, float] | None = None,
+) -> Bridges:
     moments = user_moments(task.rows)
-    emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed)
-    common, common_fit = fit_common_bridge(task, moments, seed=settings.seed)
+    emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed, fixed=fixed)
+    common, common_fit = fit_common_bridge(task, moments, seed=settings.seed, fixed=fixed)
     personal, personal_fit = start_personal_bridge(
-        task, moments, common, start_network(task, settings), seed=settings.seed
+        task, moments, common, start_network(task, settings), seed=settings.seed, fixed=fixed
     )
-    epoch = 0
+    epoch, strength = 0, 0.0
     if np.isfinite(personal_fit.penalty):
         epochs = meta_network_epochs(
             task,
             personal,
-            epochs=settings.epochs,
+            epochs=settings.epochs if fixed is None else int(fixed["ptupcdr_epoch"]),
             batch_size=TUNING_BATCH,
             learning_rate=TUNING_RATE,
             penalty=personal_fit.penalty,
@@ -227,17 +253,27 @@ def _train_calibrated(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, d
             start_counts=True,
             device=device,
         )
-        best = choose(epochs, task, _prefixed(on_epoch, "ptupcdr"), patience=TUNING_PATIENCE)
+        tell = _prefixed(on_epoch, "ptupcdr")
+        best = choose(epochs, task, tell, patience=TUNING_PATIENCE) if fixed is None else _last(epochs, tell)
         personal, epoch = best.candidate, best.number
-    strength = _strength(task, personal) if np.isfinite(personal_fit.penalty) else 0.0
+        strength = _strength(task, personal) if fixed is None else fixed["personal_strength"]
     chosen = {
         "emcdr_penalty": emcdr_fit.penalty,
         "common_penalty": common_fit.penalty,
+        "common_scale": common_fit.scale,
         "personal_penalty": personal_fit.penalty,
+        "personal_gates": personal_fit.features // len(task.prior),
         "ptupcdr_epoch": epoch,
         "personal_strength": strength,
     }
     return Bridges(emcdr, common, replace(personal, strength=strength), chosen)
+
+
+def _last(epochs: Iterator[Epoch[PersonalBridge]], on_epoch: OnEpoch) -> Epoch[PersonalBridge]:
+    """The last of the epochs, of which there is one at least."""
+    for epoch in epochs:
+        on_epoch(epoch.number, epoch.metrics)
+    return epoch
 
 
 def _strength(task: BridgeTask, personal: PersonalBridge) -> float:

@@ -7,6 +7,7 @@ regression to what the common bridge leaves. That start is written into the pape
 attention, and pairs of hidden units max(z, 0) and max(-z, 0) whose difference is z. Gradient steps go on from there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
-from ptupcdr_core.training.ridge import RidgeFit, UserMoments, fit_regression, fit_ridge
+from ptupcdr_core.training.ridge import RidgeChoice, RidgeFit, UserMoments, fit_regression, fit_ridge
 from ptupcdr_core.training.task import BridgeTask
 
 COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
@@ -55,11 +56,24 @@ class Gate:
         return Gate(self.center, self.directions[:, :count])
 
 
-def fit_common_bridge(task: BridgeTask, moments: UserMoments, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
-    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves, then leveled."""
+def fit_common_bridge(
+    task: BridgeTask, moments: UserMoments, *, seed: int, fixed: Mapping[str, float] | None = None
+) -> tuple[CommonBridge, RidgeFit]:
+    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves, then leveled.
+
+    Args:
+        task: the pair's frozen vectors and rows.
+        moments: of the rows.
+        seed: deals the users to the ridge's folds.
+        fixed: what ``chosen`` said of an earlier fit, to be kept.
+    """
     vectors = task.source_vectors[moments.users]
     rest = moments.beyond(vectors @ task.prior)
-    fit = earned(fit_ridge(vectors, rest, COMMON_PENALTIES, seed=seed, scales=task.expected), COMMON_EARNED)
+    kept = None
+    if fixed is not None:
+        kept = RidgeChoice(fixed["common_penalty"], vectors.shape[1], int(fixed["common_scale"]))
+    fit = fit_ridge(vectors, rest, COMMON_PENALTIES, seed=seed, scales=task.expected, fixed=kept)
+    fit = earned(fit, COMMON_EARNED)
     return CommonBridge(_leveled(task, task.prior + fit.matrix)), fit
 
 
@@ -101,16 +115,31 @@ def _leveled(task: BridgeTask, matrix: Floats) -> Floats:
     return moved
 
 
-def fit_mapping(task: BridgeTask, *, seed: int) -> tuple[CommonBridge, RidgeFit]:
-    """EMCDR's mapping as a ridge regression: Σ |u^s W - u^t|² over bridge users, around the prior."""
+def fit_mapping(
+    task: BridgeTask, *, seed: int, fixed: Mapping[str, float] | None = None
+) -> tuple[CommonBridge, RidgeFit]:
+    """EMCDR's mapping as a ridge regression: Σ |u^s W - u^t|² over bridge users, around the prior.
+
+    Args:
+        task: the pair's frozen vectors.
+        seed: deals the users to the folds.
+        fixed: what ``chosen`` said of an earlier fit, to be kept.
+    """
     vectors = task.source_vectors[task.bridge_users]
     wanted = task.target_user_vectors[task.bridge_users]
-    fit = fit_regression(vectors, wanted - vectors @ task.prior, MAPPING_PENALTIES, seed=seed)
+    kept = None if fixed is None else fixed["emcdr_penalty"]
+    fit = fit_regression(vectors, wanted - vectors @ task.prior, MAPPING_PENALTIES, seed=seed, fixed=kept)
     return CommonBridge(task.prior + fit.matrix), fit
 
 
 def start_personal_bridge(
-    task: BridgeTask, moments: UserMoments, common: CommonBridge, network: MetaNetwork, *, seed: int
+    task: BridgeTask,
+    moments: UserMoments,
+    common: CommonBridge,
+    network: MetaNetwork,
+    *,
+    seed: int,
+    fixed: Mapping[str, float] | None = None,
 ) -> tuple[PersonalBridge, RidgeFit]:
     """A personal bridge around the common one, its meta network started in closed form.
 
@@ -122,6 +151,7 @@ def start_personal_bridge(
         common: what everybody's correction is added to.
         network: of the wanted sizes and form; changed in place.
         seed: deals the users to the ridge's folds.
+        fixed: what ``chosen`` said of an earlier fit, to be kept.
     """
     vectors = task.source_vectors[moments.users]
     told = task.has_history(moments.users)
@@ -132,6 +162,9 @@ def start_personal_bridge(
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
     rest = moments.beyond(vectors @ common.matrix)
     scales = [np.tile(np.eye(*task.prior.shape, dtype=np.float32), (z.shape[1], 1))]
+    kept = None
+    if fixed is not None:
+        kept = RidgeChoice(fixed["personal_penalty"], int(fixed["personal_gates"]) * vectors.shape[1])
     ridge = fit_ridge(
         features,
         rest,
@@ -139,6 +172,7 @@ def start_personal_bridge(
         seed=seed,
         leading=leading,
         scales=scales if network.form.name == "diagonal" else (),
+        fixed=kept,
     )
     fit = earned(ridge, PERSONAL_EARNED)
     write_network(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))

@@ -54,6 +54,21 @@ class UserMoments:
 
 
 @dataclass(frozen=True)
+class RidgeChoice:
+    """What there is to choose about a ridge regression.
+
+    Args:
+        penalty: infinity where the matrix is to be zeros.
+        features: how many of the G features, from the first, are used.
+        scale: which of the scales.
+    """
+
+    penalty: float
+    features: int
+    scale: int = 0
+
+
+@dataclass(frozen=True)
 class RidgeFit:
     """A matrix W and how it was chosen.
 
@@ -61,8 +76,11 @@ class RidgeFit:
         matrix: (G, Y) float32; zeros when no candidate was better than predicting nothing.
         penalty: the chosen one; infinity when the matrix is zeros.
         features: how many of the G features, from the first, are used; 0 when the matrix is zeros.
-        errors: mean squared error over held-out users by (features, penalty), (0, infinity) included.
-        certainty: the mean gain of held-out users over predicting nothing, in standard errors over users; 0 for zeros.
+        errors: mean squared error over held-out users by (features, penalty), (0, infinity) included; empty where
+            nothing was chosen.
+        certainty: the mean gain of held-out users over predicting nothing, in standard errors over users; 0 for zeros,
+            infinity where nothing was chosen.
+        scale: which of the scales was best.
     """
 
     matrix: Floats
@@ -70,6 +88,7 @@ class RidgeFit:
     features: int
     errors: dict[tuple[int, float], float]
     certainty: float = 0.0
+    scale: int = 0
 
 
 def user_moments(rows: BridgeRows) -> UserMoments:
@@ -98,6 +117,7 @@ def fit_ridge(
     seed: int,
     leading: Sequence[int] = (),
     scales: Sequence[Floats] = (),
+    fixed: RidgeChoice | None = None,
 ) -> RidgeFit:
     """Minimize Σ (t - g_u W y)² + penalty |W / scale|², with the candidate that predicts held-out users best.
 
@@ -108,19 +128,32 @@ def fit_ridge(
         seed: deals the users to the folds.
         leading: candidates for how many of the features, from the first, to use; all of them when left out.
         scales: candidates (G, Y) for how large each entry of W is expected to be; all ones when left out.
+        fixed: what was chosen before, to be kept; nobody is held out then.
     """
-    fold = _folds(len(moments.users), seed)
-    equations = [_normal_equations(features[fold == k], moments, fold == k) for k in range(FOLDS)]
     shape = features.shape[1], moments.first.shape[1]
     scales = scales or [np.ones(shape, np.float32)]
+    if fixed is not None:
+        return _fit_fixed(features, moments, fixed, scales[fixed.scale])
+    fold = _folds(len(moments.users), seed)
+    equations = [_normal_equations(features[fold == k], moments, fold == k) for k in range(FOLDS)]
     fits = [_fit_scaled(equations, moments, shape, penalties, leading or shape[:1], scale) for scale in scales]
-    best, scale = min(
-        zip(fits, scales, strict=True), key=lambda pair: pair[0].errors[pair[0].features, pair[0].penalty]
-    )
+    place = min(range(len(fits)), key=lambda k: fits[k].errors[fits[k].features, fits[k].penalty])
+    best, scale = fits[place], scales[place]
     errors = {candidate: min(fit.errors[candidate] for fit in fits) for candidate in best.errors}
     held_out = _held_out_gains(features, moments, fold, equations, best, scale) if best.features else np.zeros(1)
     certainty = float(held_out.mean() / max(held_out.std() / np.sqrt(len(held_out)), 1e-12))
-    return RidgeFit(best.matrix, best.penalty, best.features, errors, certainty)
+    return RidgeFit(best.matrix, best.penalty, best.features, errors, certainty, place)
+
+
+def _fit_fixed(features: Floats, moments: UserMoments, fixed: RidgeChoice, scale: Floats) -> RidgeFit:
+    """The fit to all users with nothing left to choose."""
+    matrix = np.zeros_like(scale)
+    count = fixed.features if np.isfinite(fixed.penalty) else 0
+    if count:
+        left, right = _normal_equations(features[:, :count], moments, np.ones(len(moments.users), bool))
+        s = scale[:count].reshape(-1).astype(np.float64)
+        matrix[:count] = (s * _solve(left * s * s[:, None], right * s, fixed.penalty)).reshape(count, -1)
+    return RidgeFit(matrix, fixed.penalty, count, {}, float("inf"), fixed.scale)
 
 
 def _held_out_gains(
@@ -177,7 +210,9 @@ def _fit_scaled(
     return RidgeFit(matrix, penalty, count, errors)
 
 
-def fit_regression(features: Floats, wanted: Floats, penalties: Sequence[float], *, seed: int) -> RidgeFit:
+def fit_regression(
+    features: Floats, wanted: Floats, penalties: Sequence[float], *, seed: int, fixed: float | None = None
+) -> RidgeFit:
     """Minimize Σ |wanted_u - g_u W|² + penalty |W|² over users, with the penalty that predicts held-out users best.
 
     Args:
@@ -185,6 +220,7 @@ def fit_regression(features: Floats, wanted: Floats, penalties: Sequence[float],
         wanted: (R, Y) float32.
         penalties: candidates; "predict nothing" is always one more.
         seed: deals the users to the folds.
+        fixed: the penalty that was chosen before, to be kept; infinity predicts nothing.
     """
     fold = _folds(len(features), seed)
     x, y = features.astype(np.float64), wanted.astype(np.float64)
@@ -192,14 +228,17 @@ def fit_regression(features: Floats, wanted: Floats, penalties: Sequence[float],
     right = [x[fold == k].T @ y[fold == k] for k in range(FOLDS)]
     size = x.shape[1]
     errors = {(0, float("inf")): float(np.square(y).sum()) / len(y)}
-    for penalty in penalties:
+    for penalty in penalties if fixed is None else ():
         ridge = penalty * np.eye(size)
         residuals = (
             y[fold == k] - x[fold == k] @ np.linalg.solve(sum(left) - left[k] + ridge, sum(right) - right[k])
             for k in range(FOLDS)
         )
         errors[size, float(penalty)] = sum(float(np.square(residual).sum()) for residual in residuals) / len(y)
-    count, best = min(errors, key=lambda candidate: errors[candidate])
+    if fixed is None:
+        count, best = min(errors, key=lambda candidate: errors[candidate])
+    else:
+        count, best = size if np.isfinite(fixed) else 0, fixed
     matrix = np.linalg.solve(sum(left) + best * np.eye(size), sum(right)) if count else np.zeros((size, y.shape[1]))
     return RidgeFit(matrix.astype(np.float32), best, count, errors)
 

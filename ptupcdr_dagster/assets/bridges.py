@@ -15,7 +15,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="models",
     kinds={"torch", "mlflow"},
-    code_version="4",
+    code_version="5",
 )
 def meta_network(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -1,4 +1,4 @@
-"""What the bridged embeddings are for: measured predictions and recommendations."""
+"""What the bridged embeddings are for: measured predictions, and recommendations from what is then deployed."""
 
 import dagster as dg
 
@@ -30,11 +30,36 @@ def cold_start_evaluation(
 
 
 @dg.asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
+    # After the evaluation: what is fitted again knows the answers of the people whom it asks.
+    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, cold_start_evaluation],
+    partitions_def=PAIRS,
+    group_name="cold_start",
+    kinds={"numba", "duckdb"},
+    code_version="1",
+)
+def deployed_model(
+    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+) -> dg.MaterializeResult:
+    """What recommendations come from: the evaluated models, or, with refit, the same ones fitted again on all users."""
+    from ptupcdr_core.stages_deployment import deploy
+
+    with stage(context, settings, home) as current:
+        report = deploy(
+            home,
+            current.partition,
+            current.settings,
+            on_epoch=current.tracker.on_epoch,
+            fingerprint=current.fingerprint,
+        )
+        return current.report(report, table="deployed_model")
+
+
+@dg.asset(
+    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, deployed_model],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb"},
-    code_version="3",
+    code_version="4",
 )
 def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

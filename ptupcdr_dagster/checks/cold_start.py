@@ -1,4 +1,4 @@
-"""Facts about ``bridged_embeddings``, ``cold_start_evaluation`` and ``recommendations``."""
+"""Facts about ``bridged_embeddings``, ``cold_start_evaluation``, ``deployed_model`` and ``recommendations``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +154,26 @@ EVALUATION_FACTS = (
     ),
 )
 
+DEPLOYMENT_FACTS = (
+    Fact(
+        "refitted_embeddings_are_of_all_cold_users",
+        "Models that were fitted again give every user of the cohorts cold and test one embedding a mode, without NaN "
+        "or infinity. Models that are deployed as evaluated give none: those of bridged_embeddings hold.",
+        (
+            no_rows("select count(*) as deployments from deployed_model having deployments <> 1"),
+            no_rows("select user_id, mode, count(*) as times from deployed_embeddings group by all having times > 1"),
+            no_rows(
+                f"select * from (select cold.*, unnest($modes) as mode from deployed_model, {_COLD_USERS} "
+                "where refitted) as wanted anti join deployed_embeddings using (user_id, cohort, mode)"
+            ),
+            no_rows(
+                "select user_id, mode from deployed_model, deployed_embeddings where not refitted or embedding is null "
+                "or len(list_filter(embedding::float[], lambda x: x is null or not isfinite(x))) > 0"
+            ),
+        ),
+    ),
+)
+
 RECOMMENDATION_FACTS = (
     Fact(
         "recommendations_have_the_declared_columns",
@@ -177,12 +197,16 @@ RECOMMENDATION_FACTS = (
     ),
     Fact(
         "every_cold_user_has_recommendations",
-        "Each user of the cohorts cold and test has a list, ranked 1, 2, 3, … by falling score.",
+        "Each user of the cohorts cold and test has a list, ranked 1, 2, 3, … by falling score; but for test users who "
+        "have rated every target item.",
         (
             unique("user_id", "mode", "rank"),
             no_rows(
-                f"select cold.* from {_COLD_USERS} left join recommendations as r using (user_id) "
-                "where r.user_id is null"
+                f"select cold.* from {_COLD_USERS} anti join recommendations using (user_id) anti join ("
+                f"select user_id from {_SPLIT_USERS} "
+                "join read_duckdb('$split_file', table_name = 'split_target_ratings') as rated using (user_index) "
+                "where part = 'test' group by user_id having count(*) >= "
+                "(select count(*) from read_duckdb('$split_file', table_name = 'split_target_items'))) using (user_id)"
             ),
             no_rows(
                 "select user_id, mode from recommendations group by user_id, mode "
@@ -208,13 +232,15 @@ RECOMMENDATION_FACTS = (
     Fact(
         "recommended_items_are_unseen",
         "Nobody is recommended an item that they rated in the target's training part. A test user's held-out ratings "
-        "are no part of it, so the list may find them; a cold user has rated nothing there.",
+        "are no part of it, so the list may find them, unless the models were fitted again on these too; a cold user "
+        "has rated nothing there.",
         (
             no_rows(
                 f"select user_id, item_id from recommendations join {_SPLIT_USERS} using (user_id) "
                 "join read_duckdb('$split_file', table_name = 'split_target_items') as items using (item_id) "
                 "semi join (from read_duckdb('$split_file', table_name = 'split_target_ratings') "
-                "where part = 'train') as rated using (user_index, item_index)"
+                "where part = 'train' or (select coalesce((settings ->> 'refit')::boolean, false) from provenance)) "
+                "as rated using (user_index, item_index)"
             ),
         ),
     ),
@@ -294,6 +320,18 @@ def cold_start_evaluation_checks(
 
     asset = "cold_start_evaluation"
     yield from validate_table(_file(home, asset, context.partition_key), asset, asset, EVALUATION_FACTS)
+
+
+@dg.multi_asset_check(specs=specs("deployed_model", DEPLOYMENT_FACTS, PAIRS), name="deployed_model_checks")
+def deployed_model_checks(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+) -> Iterator[dg.AssetCheckResult]:
+    """Validate what one pair deploys against its split."""
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    asset, pair = "deployed_model", context.partition_key
+    parameters = {"split_file": split_file(home, pair), "modes": str([*settings.to_settings().modes])}
+    yield from validate_table(_file(home, asset, pair), asset, asset, DEPLOYMENT_FACTS, parameters)
 
 
 @dg.multi_asset_check(specs=specs("recommendations", RECOMMENDATION_FACTS, PAIRS), name="recommendations_checks")

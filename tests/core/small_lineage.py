@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from ptupcdr_core import stages, stages_warm_start
+from ptupcdr_core import stages, stages_deployment, stages_warm_start
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.home import Home
 from ptupcdr_core.ingest import ingest_domain
@@ -35,6 +35,7 @@ TABLES = {
     "cold_start_evaluation": ("cold_start_evaluation", "cold_start_errors"),
     "fine_tuned_embeddings": ("fine_tuned_embeddings",),
     "warm_start_evaluation": ("warm_start_evaluation", "warm_start_errors"),
+    "deployed_model": ("deployed_model", "deployed_embeddings"),
     "recommendations": ("recommendations",),
 }
 
@@ -76,6 +77,7 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
         "cold_start_evaluation": stages.evaluate_cold_start(home, PAIR, settings),
         "fine_tuned_embeddings": stages_warm_start.fine_tune(home, PAIR, settings),
         "warm_start_evaluation": stages_warm_start.evaluate_warm_start(home, PAIR, settings),
+        "deployed_model": stages_deployment.deploy(home, PAIR, settings, _silent),
         "recommendations": stages.recommend_cold_users(home, PAIR, settings),
     }
 

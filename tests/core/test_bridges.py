@@ -14,7 +14,8 @@ from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, personal_p
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Index
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training import closed_form
+from ptupcdr_core.training import bridging, closed_form
+from ptupcdr_core.training.bridging import refit_bridges, train_bridges
 from ptupcdr_core.training.closed_form import fit_common_bridge, mean_histories, start_personal_bridge
 from ptupcdr_core.training.ridge import user_moments
 from ptupcdr_core.training.task import BridgeTask
@@ -173,3 +174,20 @@ def test_settings_ask_for_the_pair_of_hidden_units_that_the_start_needs() -> Non
     assert Settings(meta_hidden_size=2).meta_hidden_size == 2
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         Settings(meta_hidden_size=1)
+
+
+@pytest.mark.parametrize("personal", [False, True])
+def test_bridges_fitted_again_to_the_same_people_are_the_same_and_ask_no_validation_user(
+    task: BridgeTask, personal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if personal:
+        monkeypatch.setattr(closed_form, "PERSONAL_PENALTIES", (10.0,))
+        monkeypatch.setattr(bridging, "_strength", lambda task, bridge: 0.5)
+        task = planted_in_histories(task)
+    trained = train_bridges(task, Settings(), lambda epoch, metrics: None)
+    assert bool(trained.chosen["personal_gates"]) == bool(trained.personal.strength) == personal
+    nobody = replace(task, validation=task.validation.where(np.zeros(len(task.validation), bool)))
+    again = refit_bridges(nobody, Settings(), trained.chosen, lambda epoch, metrics: None)
+    assert again.chosen == trained.chosen
+    for name, tensor in trained.tensors().items():
+        np.testing.assert_allclose(again.tensors()[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)

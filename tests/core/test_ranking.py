@@ -1,6 +1,7 @@
 """Ranked lists: the measures by hand, the fits against dense solutions, and a planted taste that lists must find."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,13 @@ from ptupcdr_core.inference import recommend
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Ratings, load_pair
 from ptupcdr_core.people import people_of
-from ptupcdr_core.ranking.bridging import RankingBridges, RankingTask, TakenLoss, train_ranking_bridges
+from ptupcdr_core.ranking.bridging import (
+    RankingBridges,
+    RankingTask,
+    TakenLoss,
+    refit_ranking_bridges,
+    train_ranking_bridges,
+)
 from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task
 from ptupcdr_core.ranking.evaluation import best_of_rows, measure, rank_by_vectors
 from ptupcdr_core.ranking.factors import train_factors
@@ -278,3 +285,8 @@ def test_where_histories_say_how_taste_carries_over_the_personal_bridge_ranks_be
     assert max(ndcg["common"], ndcg["emcdr"]) < 0.5
     again = RankingBridges.from_tensors(bridges.tensors(), bridges.chosen)
     np.testing.assert_array_equal(again.personal.embed(task, users), bridges.personal.embed(task, users))
+    nobody = replace(task, validation=task.validation.where(np.zeros(len(task.validation), bool)))
+    refitted = refit_ranking_bridges(nobody, bridges.chosen, hidden_size=8, seed=0)
+    assert refitted.chosen == bridges.chosen
+    for name, tensor in bridges.tensors().items():
+        np.testing.assert_array_equal(refitted.tensors()[name], tensor, err_msg=name)

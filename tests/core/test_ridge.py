@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ptupcdr_core.training import ridge
-from ptupcdr_core.training.ridge import FOLDS, RidgeFit, fit_regression, fit_ridge, user_moments
+from ptupcdr_core.training.ridge import FOLDS, RidgeChoice, RidgeFit, fit_regression, fit_ridge, user_moments
 from ptupcdr_core.training.task import BridgeRows
 
 USERS, G, Y, SEED = 23, 3, 2, 5
@@ -151,3 +151,29 @@ def test_regression_on_noise_predicts_nothing() -> None:
     rng = np.random.default_rng(1)
     found = fit_regression(rng.normal(size=(10, G)), rng.normal(size=(10, Y)), (1e-6,), seed=SEED)
     assert (found.features, found.penalty, found.matrix.any()) == (0, float("inf"), False)
+
+
+@pytest.mark.parametrize("choice", [RidgeChoice(3.0, 2, 1), RidgeChoice(0.1, G), RidgeChoice(float("inf"), G)])
+def test_a_choice_that_is_kept_is_fitted_to_everybody(rows: BridgeRows, choice: RidgeChoice) -> None:
+    """Also where held-out users would not have it."""
+    moments = user_moments(rows)
+    scales = [np.ones((G, Y), np.float32), np.array([[1, 2], [3, 4], [5, 6]], np.float32)]
+    found = fit_ridge(features()[moments.users], moments, PENALTIES, seed=SEED, scales=scales, fixed=choice)
+    count = choice.features if np.isfinite(choice.penalty) else 0
+    assert (found.penalty, found.features, found.scale, found.errors) == (choice.penalty, count, choice.scale, {})
+    assert not found.matrix[count:].any()
+    if count:
+        x, t = explicit(rows, count)
+        scale = scales[choice.scale][:count].reshape(-1)
+        expected = scale * plain_ridge(x * scale, t, choice.penalty)
+        np.testing.assert_allclose(found.matrix[:count].reshape(-1), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", [0.1, 100.0, float("inf")])
+def test_a_penalty_that_is_kept_is_the_regressions(penalty: float) -> None:
+    rng = np.random.default_rng(6)
+    x, wanted = rng.normal(size=(USERS, G)), rng.normal(size=(USERS, Y))
+    found = fit_regression(x, wanted, PENALTIES, seed=SEED, fixed=penalty)
+    expected = plain_ridge(x, wanted, penalty) if np.isfinite(penalty) else np.zeros((G, Y))
+    assert (found.penalty, found.features) == (penalty, G if np.isfinite(penalty) else 0)
+    np.testing.assert_allclose(found.matrix, expected, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 """The backfill in this process: what it makes, what it records, and what it finds up to date afterwards."""
 
 import base64
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
+from typer.testing import CliRunner
 
 from ptupcdr_core.errors import PtupcdrError, WarehouseError
 from ptupcdr_core.home import Home
@@ -17,6 +19,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.warehouse import Warehouse
 from ptupcdr_dagster import freshness
 from ptupcdr_dagster.backfill import Backfill, lineage
+from ptupcdr_dagster.cli import app
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
@@ -219,6 +222,7 @@ def test_force_makes_everything_again(made: Made) -> None:
         ({"setting": "published"}, PAIR_ASSETS[1:]),
         ({"top_k": 5}, ["recommendations"]),
         ({"search": "approximate"}, ["recommendations"]),
+        ({"refit": True}, ["deployed_model", "recommendations"]),
     ],
 )
 def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, object], stale: list[str]) -> None:
@@ -286,6 +290,44 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     assert mine.plan(settings) == {PAIR: PAIR_ASSETS[PAIR_ASSETS.index("bridged_embeddings") :]}
     assert mine.run(settings).failures == []
     assert mine.plan(settings) == {}
+
+
+def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made) -> None:
+    settings = SETTINGS.model_copy(update={"refit": True})
+    report = mine.run(settings)
+    assert report.failures == []
+    assert report.made == {PAIR: ["deployed_model", "recommendations"]}
+    assert mine.plan(settings) == {}
+    metadata = mine.materialization("deployed_model", PAIR).metadata
+    before = mine.materialization("target_model", PAIR).metadata["ratings"].value
+    assert metadata["target_ratings"].value > before
+    assert Path(metadata["checkpoint"].value).is_file()
+    assert Path(metadata["checkpoint"].value).is_relative_to(mine.home.with_refitted_models().models)
+    shutil.rmtree(mine.home.with_refitted_models().models)
+    assert mine.plan(settings) == {PAIR: ["deployed_model"]}
+
+
+def test_the_command_line_recommends_from_the_refitted_models(mine: Made, tmp_path: Path) -> None:
+    with Warehouse(mine.home.warehouse).read("bridged_embeddings", PAIR) as connection:
+        [(user,)] = connection.execute("select min(user_id) from bridged_embeddings where cohort = 'test'").fetchall()
+    history = tmp_path / "new.csv"
+    history.write_text("user_id,item_id,rating\nnew,books-00,5\nnew,books-03,1\n")
+
+    def answers() -> list[list[dict[str, object]]]:
+        asked = (["recommend", PAIR, user, "--json"], ["recommend", PAIR, "--history", str(history), "--json"])
+        return [json.loads(CliRunner().invoke(app, command).stdout) for command in asked]
+
+    before = answers()
+    assert mine.run(SETTINGS.model_copy(update={"refit": True})).failures == []
+    after = answers()
+    for evaluated, refitted in zip(before, after, strict=True):
+        assert [row["score"] for row in evaluated] != [row["score"] for row in refitted]
+    with Warehouse(mine.home.warehouse).read("recommendations", PAIR) as connection:
+        stored = connection.execute(
+            "select item_id, score from recommendations where user_id = ? order by rank", [user]
+        ).fetchall()
+    assert [row["item_id"] for row in after[0]] == [item for item, _ in stored]
+    assert [row["score"] for row in after[0]] == pytest.approx([score for _, score in stored], rel=1e-4)
 
 
 def test_a_failed_check_holds_back_what_follows(mine: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from conftest import PAIR, SETTINGS, tamper
 
@@ -73,6 +74,11 @@ def _results(warehouse: Warehouse) -> None:
             "insert into cold_start_evaluation select pair, method, 'calibrated', 'ranking', 5, 9, null, null, ndcg "
             "from (select distinct pair from cold_start_errors), (values ('ptupcdr', 0.2), ('popularity', 0.1)) "
             "as methods(method, ndcg)"
+        )
+    with warehouse.write("deployed_model", PAIR) as connection:
+        connection.execute(
+            f"create table deployed_embeddings as from read_duckdb('{warehouse.file('bridged_embeddings', PAIR)}', "
+            "table_name = 'bridged_embeddings'); create table deployed_model as select true as refitted"
         )
     with warehouse.write("recommendations", PAIR) as connection:
         items, source_items, histories = (
@@ -236,6 +242,31 @@ def test_evaluation(broken: Warehouse, statements: str, expected: set[str]) -> N
     assert failing(file, "cold_start_evaluation", cold_start.EVALUATION_FACTS) == expected
 
 
+COMPLETE = "refitted_embeddings_are_of_all_cold_users"
+DEPLOYMENTS = [
+    ("", set()),
+    ("delete from deployed_embeddings; update deployed_model set refitted = false", set()),
+    ("update deployed_model set refitted = false", {COMPLETE}),
+    ("insert into deployed_model from deployed_model", {COMPLETE}),
+    ("delete from deployed_model", {COMPLETE}),
+    ("delete from deployed_embeddings where rowid = 0", {COMPLETE}),
+    ("delete from deployed_embeddings", {COMPLETE}),
+    ("insert into deployed_embeddings from deployed_embeddings limit 1", {COMPLETE}),
+    ("update deployed_embeddings set mode = 'other'", {COMPLETE}),
+    ("update deployed_embeddings set embedding = [1, 'nan'::float, 1, 1]::float[4] where rowid = 0", {COMPLETE}),
+    ("update deployed_embeddings set embedding = null where rowid = 0", {COMPLETE}),
+]
+
+
+@pytest.mark.parametrize(("statements", "expected"), DEPLOYMENTS)
+def test_deployed_model(broken: Warehouse, statements: str, expected: set[str]) -> None:
+    file = broken.file("deployed_model", PAIR)
+    tamper(file, statements or "select 1")
+    split = str(broken.file("domain_splits", PAIR))
+    found = failing(file, "deployed_model", cold_start.DEPLOYMENT_FACTS, split_file=split, modes="['rating']")
+    assert found == expected
+
+
 RECOMMENDATIONS = [
     ("", set()),
     (
@@ -278,6 +309,31 @@ def test_a_rating_that_was_trained_on_is_not_recommended(broken: Warehouse) -> N
     assert found == {"recommended_items_are_unseen"}
 
 
+def test_what_a_test_user_has_rated_may_be_found_until_the_models_know_it(broken: Warehouse) -> None:
+    split, file = broken.file("domain_splits", PAIR), broken.file("recommendations", PAIR)
+    for refit, expected in ((False, set()), (True, {"recommended_items_are_unseen"})):
+        tamper(file, f"update provenance set settings = '{{\"refit\": {str(refit).lower()}}}'::json")
+        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=str(split)) == expected
+
+
+def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
+    split, file = broken.file("domain_splits", PAIR), broken.file("recommendations", PAIR)
+    with duckdb.connect(str(split)) as connection:
+        [(index, user)] = connection.execute(
+            "select user_index, user_id from split_users where cohort = 'test' order by user_index limit 1"
+        ).fetchall()
+    tamper(file, f"delete from recommendations where user_id = '{user}'")
+    facts = cold_start.RECOMMENDATION_FACTS
+    assert failing(file, "recommendations", facts, split_file=str(split)) == {"every_cold_user_has_recommendations"}
+    tamper(
+        split,
+        f"""delete from split_target_ratings where user_index = {index};
+           insert into split_target_ratings by name select pair, {index} as user_index, item_index, 3 as rating,
+           'test' as part from split_target_items""",
+    )
+    assert failing(file, "recommendations", facts, split_file=str(split)) == set()
+
+
 BENCHMARK = [
     ("", set()),
     ("alter table benchmark alter beta type varchar", {"cells_have_the_declared_columns"}),
@@ -314,12 +370,13 @@ def test_every_fact_is_broken_by_some_test() -> None:
             splits.FACTS,
             cold_start.EMBEDDING_FACTS,
             cold_start.EVALUATION_FACTS,
+            cold_start.DEPLOYMENT_FACTS,
             cold_start.RECOMMENDATION_FACTS,
             benchmark.FACTS,
         )
         for fact in group
     }
-    cases = [*RATINGS, *SPLITS, *EMBEDDINGS, *EVALUATION, *RECOMMENDATIONS, *BENCHMARK]
+    cases = [*RATINGS, *SPLITS, *EMBEDDINGS, *EVALUATION, *DEPLOYMENTS, *RECOMMENDATIONS, *BENCHMARK]
     broken = set().union(*(expected for _, expected in cases))
     assert facts == broken | {"recommended_items_are_unseen"}, "the last one has a test of its own"
 

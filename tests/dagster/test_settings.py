@@ -55,6 +55,7 @@ def test_bounds_hold_in_the_launchpad_too() -> None:
         (["--setting", "guessed"], "guessed"),
         (["--epochs", "many"], "--epochs"),
         (["--colour", "red"], "--colour"),
+        (["--setting", "published", "--refit"], "--refit True"),
         (["books__moves"], "books__movies, books__music, movies__music"),
     ],
 )
