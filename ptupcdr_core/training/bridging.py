@@ -14,9 +14,10 @@ from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.settings import Attention, BridgeFormName, Settings
-from ptupcdr_core.training.closed_form import fit_common_bridge, fit_mapping, start_personal_bridge
+from ptupcdr_core.training.closed_form import MOST_UNKNOWNS, fit_common_bridge, fit_mapping, start_personal_bridge
 from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
 from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
+from ptupcdr_core.training.leading import Leading
 from ptupcdr_core.training.ridge import user_moments
 from ptupcdr_core.training.task import BridgeTask
 from ptupcdr_core.training.threads import one_thread
@@ -234,9 +235,13 @@ def _train_calibrated(
     device: torch.device | None,
     fixed: Mapping[str, float] | None = None,
 ) -> Bridges:
-    moments = user_moments(task.rows)
+    along = Leading.of(task, MOST_UNKNOWNS)
+    confined = along.confine(task)
+    moments = user_moments(confined.rows)
     emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed, fixed=fixed)
-    common, common_fit = fit_common_bridge(task, moments, seed=settings.seed, fixed=fixed)
+    common, common_fit = fit_common_bridge(confined, moments, seed=settings.seed, fixed=fixed)
+    if not along.whole:
+        common = CommonBridge(along.lift(common.matrix))
     personal, personal_fit = start_personal_bridge(
         task, moments, common, start_network(task, settings), seed=settings.seed, fixed=fixed
     )
@@ -262,7 +267,7 @@ def _train_calibrated(
         "common_penalty": common_fit.penalty,
         "common_scale": common_fit.scale,
         "personal_penalty": personal_fit.penalty,
-        "personal_gates": personal_fit.features // len(task.prior),
+        "personal_features": personal_fit.features,
         "ptupcdr_epoch": epoch,
         "personal_strength": strength,
     }

@@ -18,7 +18,15 @@ from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
-from ptupcdr_core.training.ridge import RidgeChoice, RidgeFit, UserMoments, fit_regression, fit_ridge
+from ptupcdr_core.training.leading import Leading, beyond
+from ptupcdr_core.training.ridge import (
+    RidgeChoice,
+    RidgeFit,
+    UserMoments,
+    fit_regression,
+    fit_ridge,
+    user_moments,
+)
 from ptupcdr_core.training.task import BridgeTask
 
 COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
@@ -36,7 +44,7 @@ LEVELS, LEVEL_REACH = 61, 0.04
 LEVEL_SAMPLE = 200_000
 """Rows on which the level is set."""
 MOST_UNKNOWNS = 2_500
-"""The ridge's matrix has this squared entries; large bridges are steered by fewer directions."""
+"""The ridge's matrix has this squared entries; bridges that have more are confined to leading directions."""
 
 
 @dataclass(frozen=True)
@@ -143,28 +151,34 @@ def start_personal_bridge(
 ) -> tuple[PersonalBridge, RidgeFit]:
     """A personal bridge around the common one, its meta network started in closed form.
 
-    Diagonal bridges are fitted as such; those of low rank are the nearest to the full ones that were fitted.
+    Diagonal bridges are fitted as such; those of low rank are the nearest to the full ones that were fitted. Between
+    large embeddings, all of them correct along leading directions alone.
 
     Args:
         task: the pair's frozen vectors and rows.
-        moments: of the rows.
+        moments: of the rows, whose users are fitted to.
         common: what everybody's correction is added to.
         network: of the wanted sizes and form; changed in place.
         seed: deals the users to the ridge's folds.
         fixed: what ``chosen`` said of an earlier fit, to be kept.
     """
-    vectors = task.source_vectors[moments.users]
+    along = Leading.of(task, MOST_UNKNOWNS // max(GATES))
+    if along.whole:
+        rest = moments.beyond(task.source_vectors[moments.users] @ common.matrix)
+    else:
+        rest = user_moments(along.rows(beyond(task, common.matrix)))
+    vectors = task.source_vectors[moments.users] @ along.source
     told = task.has_history(moments.users)
-    most = min(network.decoder_hidden.out_features // 2, MOST_UNKNOWNS // task.prior.size, max(GATES))
+    most = min(network.decoder_hidden.out_features // 2, max(GATES))
     gate = gate_of(mean_histories(task, moments.users[told]), most)
     z = (mean_histories(task, moments.users) - gate.center) @ gate.directions * told[:, None]
     features = (z[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
     leading = [count * vectors.shape[1] for count in GATES if count <= z.shape[1]]
-    rest = moments.beyond(vectors @ common.matrix)
-    scales = [np.tile(np.eye(*task.prior.shape, dtype=np.float32), (z.shape[1], 1))]
+    shape = vectors.shape[1], along.target.shape[1]
+    scales = [np.tile(np.eye(*shape, dtype=np.float32), (z.shape[1], 1))]
     kept = None
     if fixed is not None:
-        kept = RidgeChoice(fixed["personal_penalty"], int(fixed["personal_gates"]) * vectors.shape[1])
+        kept = RidgeChoice(fixed["personal_penalty"], int(fixed["personal_features"]))
     ridge = fit_ridge(
         features,
         rest,
@@ -175,7 +189,7 @@ def start_personal_bridge(
         fixed=kept,
     )
     fit = earned(ridge, PERSONAL_EARNED)
-    write_network(network, gate, fit.matrix.reshape(gate.directions.shape[1], *task.prior.shape))
+    write_network(network, gate, along.lift(fit.matrix.reshape(-1, *shape)))
     return PersonalBridge(network, common.matrix, 1.0, common.matrix), fit
 
 

@@ -16,7 +16,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb", "mlflow"},
-    code_version="2",
+    code_version="3",
 )
 def cold_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -185,7 +185,7 @@ def test_bridges_fitted_again_to_the_same_people_are_the_same_and_ask_no_validat
         monkeypatch.setattr(bridging, "_strength", lambda task, bridge: 0.5)
         task = planted_in_histories(task)
     trained = train_bridges(task, Settings(), lambda epoch, metrics: None)
-    assert bool(trained.chosen["personal_gates"]) == bool(trained.personal.strength) == personal
+    assert bool(trained.chosen["personal_features"]) == bool(trained.personal.strength) == personal
     nobody = replace(task, validation=task.validation.where(np.zeros(len(task.validation), bool)))
     again = refit_bridges(nobody, Settings(), trained.chosen, lambda epoch, metrics: None)
     assert again.chosen == trained.chosen

@@ -1,0 +1,94 @@
+"""Closed forms between large embeddings, confined to the directions in which the factors of either side differ most.
+
+A bridge between vectors of 128 factors has 18,000 entries, too many for normal equations and for the ratings that there
+are. The other coordinates, few and strong, are kept as they are.
+
+Shapes: X by Y the bridge, x by y what it is confined to, D factors, N rows.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from ptupcdr_core.pair_data import Floats
+from ptupcdr_core.training.task import BridgeRows, BridgeTask
+
+ROWS = 1 << 16
+"""Rows whose predictions are made at a time."""
+
+
+@dataclass(frozen=True)
+class Leading:
+    """The directions of a task's two sides.
+
+    Args:
+        source: (X, x) float32, orthonormal columns.
+        target: (Y, y) float32, the same.
+        kept: (x,) and (y,) places of the columns among the coordinates, directions standing for as many factors.
+    """
+
+    source: Floats
+    target: Floats
+    kept: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(cls, task: BridgeTask, most_entries: int) -> Self:
+        """As many directions as leave the bridge at most so many entries, and one at least."""
+        size, (X, Y) = task.history_vectors.shape[1], task.prior.shape
+        count = max(k for k in range(1, size + 1) if k == 1 or (k + X - size) * (k + Y - size) <= most_entries)
+        kept = tuple(np.r_[:count, size:width] for width in (X, Y))
+        if count == size:
+            return cls(np.eye(X, dtype=np.float32), np.eye(Y, dtype=np.float32), (kept[0], kept[1]))
+        source = _directions(task.source_vectors[task.bridge_users], size, count)
+        return cls(source, _directions(task.rows.vectors, size, count), (kept[0], kept[1]))
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return len(self.source) == len(self.source.T)
+
+    def confine(self, task: BridgeTask) -> BridgeTask:
+        """The task as it is seen along the directions; its bridges are x by y."""
+        if self.whole:
+            return task
+        entries = np.ix_(*self.kept)
+        level = task.level
+        if level is not None:
+            level = (int(np.searchsorted(self.kept[0], level[0])), int(np.searchsorted(self.kept[1], level[1])))
+        return replace(
+            task,
+            source_vectors=task.source_vectors @ self.source,
+            rows=self.rows(task.rows),
+            prior=np.asarray(self.source.T @ task.prior @ self.target, np.float32),
+            expected=tuple(expected[entries] for expected in task.expected),
+            level=level,
+        )
+
+    def rows(self, rows: BridgeRows) -> BridgeRows:
+        """The rows with their item vectors along the directions."""
+        return replace(rows, vectors=rows.vectors @ self.target)
+
+    def lift(self, matrices: Floats) -> Floats:
+        """(..., X, Y) the bridges that do along the directions what (..., x, y) bridges say, and nothing beside."""
+        return np.asarray(self.source @ matrices @ self.target.T, np.float32)
+
+
+def beyond(task: BridgeTask, bridge: Floats) -> BridgeRows:
+    """The task's rows with what is left of the wanted numbers after a bridge (X, Y)."""
+    rows, wanted = task.rows, np.empty_like(task.rows.wanted)
+    for start in range(0, len(wanted), ROWS):
+        block = slice(start, start + ROWS)
+        embeddings = task.source_vectors[rows.users[block]] @ bridge
+        wanted[block] = rows.wanted[block] - np.einsum("ny,ny->n", embeddings, rows.vectors[rows.pick[block]])
+    return replace(rows, wanted=wanted)
+
+
+def _directions(vectors: Floats, size: int, count: int) -> Floats:
+    """(C, C - size + count): the first ``size`` of C coordinates along their leading directions, the others as is."""
+    factors = vectors[:, :size].astype(np.float64)
+    width = vectors.shape[1]
+    directions = np.zeros((width, count + width - size), np.float32)
+    directions[:size, :count] = np.linalg.eigh(factors.T @ factors)[1][:, ::-1][:, :count]
+    directions[size:, count:] = np.eye(width - size)
+    return directions
