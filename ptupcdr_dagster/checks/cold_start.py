@@ -213,7 +213,8 @@ RECOMMENDATION_FACTS = (
                 "having min(rank) <> 1 or max(rank) <> count(*)"
             ),
             no_rows(
-                "select * from (select *, lag(score) over (partition by user_id, mode order by rank) as better "
+                "select * from (select user_id, mode, rank, score, "
+                "lag(score) over (partition by user_id, mode order by rank) as better "
                 "from recommendations) as ranked where score is null or not isfinite(score) or score > better"
             ),
         ),
@@ -258,10 +259,11 @@ RECOMMENDATION_FACTS = (
             ),
             no_rows(
                 "select user_id, reason from (select user_id, unnest(reasons) as reason from recommendations) as named "
-                f"left join (select user_id, item_id as reason, true as known from {_SPLIT_USERS} "
-                "join read_duckdb('$split_file', table_name = 'split_histories') as histories using (user_index) "
-                "join read_duckdb('$split_file', table_name = 'split_source_items') as items using (item_index)) "
-                "as own using (user_id, reason) where known is null"
+                f"left join {_SPLIT_USERS} using (user_id) "
+                "left join read_duckdb('$split_file', table_name = 'split_source_items') as items on reason = item_id "
+                "left join (select user_index, item_index, true as known "
+                "from read_duckdb('$split_file', table_name = 'split_histories')) as own using (user_index, item_index) "
+                "where known is null"
             ),
         ),
     ),
