@@ -81,7 +81,7 @@ EMBEDDING_FACTS = (
             no_rows(
                 "select * from (select mode, "
                 "median(sqrt(list_sum(list_transform(embedding::double[], lambda x: x * x)))) as bridged, "
-                "$target_norm as own from bridged_embeddings group by mode) as norms "
+                "($target_norm)::double as own from bridged_embeddings group by mode) as norms "
                 "where bridged is null or bridged not between own / 20 and own * 20"
             ),
         ),

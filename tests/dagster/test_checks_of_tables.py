@@ -209,6 +209,20 @@ def test_bridged_embeddings(broken: Warehouse, statements: str, expected: set[st
     )
 
 
+@pytest.mark.parametrize(("norm", "expected"), [(0.6025602257115802, False), (60.25602257115802, True)])
+def test_a_norm_of_many_digits_is_no_decimal_that_overflows(broken: Warehouse, norm: float, expected: bool) -> None:
+    split = str(broken.file("domain_splits", PAIR))
+    found = failing(
+        broken.file("bridged_embeddings", PAIR),
+        "bridged_embeddings",
+        cold_start.EMBEDDING_FACTS,
+        split_file=split,
+        modes="['rating']",
+        target_norm=norm,
+    )
+    assert found == ({"norms_are_comparable_with_the_target_model"} if expected else set())
+
+
 EVALUATION = [
     ("", set()),
     (
