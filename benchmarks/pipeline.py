@@ -186,7 +186,7 @@ def _plain(files: Files, options: argparse.Namespace) -> tuple[dict[str, Cost], 
                     trainer.epoch(stage)
         costs[name] = cost.times(settings.epochs / epochs)
     with measured() as costs["evaluation"]:
-        errors = trainer.errors()
+        errors = {method: trainer.errors(method) for method in ("tgt", "emcdr", "ptupcdr")}
     with measured() as costs["recommendations"]:
         trainer.recommend()
     return costs, errors if options.reference == "whole" else {}

@@ -1,7 +1,8 @@
 """The same experiment written plainly, in the style of the reference implementation; for comparison only.
 
-One JSON object after the other through Python, sets and pandas filters for users and histories, embedding tables with
-dense Adam fed by a DataLoader, gradients of the whole model in every stage. MF; TGT, EMCDR and PTUPCDR; no validation.
+One JSON object after the other through Python, sets and pandas filters for users and histories, embedding tables for
+the users and items of both domains on either side, dense Adam fed by a DataLoader, gradients of the whole model in
+every stage, errors on the test users after every epoch. MF; TGT, EMCDR and PTUPCDR; no validation.
 
 Shapes: B batch, L history length, D embedding size, H hidden units.
 """
@@ -32,8 +33,7 @@ class Experiment:
     bridge_users: list[int]
     histories: dict[int, list[int]]
     users: int
-    source_items: int
-    target_items: int
+    items: int
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -50,10 +50,10 @@ def prepare(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> E
     """Number users and items, hold out test users, and collect every shared user's history."""
     shared = set(source.user) & set(target.user)
     users = {name: index for index, name in enumerate(set(source.user) | set(target.user), 1)}
-    source_items = {name: index for index, name in enumerate(set(source.item), 1)}
-    target_items = {name: index for index, name in enumerate(set(target.item), 1)}
-    source = source.assign(user=source.user.map(users), item=source.item.map(source_items))
-    target = target.assign(user=target.user.map(users), item=target.item.map(target_items))
+    items = {name: index for index, name in enumerate(set(source.item) | set(target.item), 1)}
+    source, target = (
+        ratings.assign(user=ratings.user.map(users), item=ratings.item.map(items)) for ratings in (source, target)
+    )
     both = sorted(users[name] for name in shared)
     held_out = set(random.Random(settings.seed).sample(both, round(settings.beta * len(both))))
     liked = source[source.stars > 3]
@@ -67,8 +67,7 @@ def prepare(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> E
         bridge_users=[user for user in both if user not in held_out],
         histories=histories,
         users=len(users),
-        source_items=len(source_items),
-        target_items=len(target_items),
+        items=len(items),
     )
 
 
@@ -80,9 +79,9 @@ class Model(nn.Module):
         super().__init__()
         size, hidden = settings.embedding_size, settings.meta_hidden_size
         self.source_user = nn.Embedding(experiment.users + 1, size)
-        self.source_item = nn.Embedding(experiment.source_items + 1, size)
+        self.source_item = nn.Embedding(experiment.items + 1, size)
         self.target_user = nn.Embedding(experiment.users + 1, size)
-        self.target_item = nn.Embedding(experiment.target_items + 1, size)
+        self.target_item = nn.Embedding(experiment.items + 1, size)
         self.mapping = nn.Linear(size, size, bias=False)
         self.attention = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, 1, bias=False))
         self.decoder = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, size * size))
@@ -110,7 +109,7 @@ class Model(nn.Module):
 
 
 class Trainer:
-    """The stages' training; each call passes once over its rows."""
+    """The stages' training; each call passes once over its rows, and measures what the stage is for."""
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         """Set up model, optimizers and loaders."""
@@ -150,6 +149,8 @@ class Trainer:
             self.model.zero_grad()
             loss.backward()
             self.optimizers[stage].step()
+        if stage != "source":
+            self.errors("tgt" if stage == "target" else stage)
 
     def _loss(self, stage: str, users: Tensor, *rest: Tensor) -> Tensor:
         if stage == "emcdr":
@@ -167,15 +168,12 @@ class Trainer:
             "ptupcdr": lambda users, items: m.bridged(users, items, self.histories[users]),
         }[stage]
 
-    def errors(self) -> dict[str, tuple[float, float]]:
-        """MAE and RMSE of each method on the test users' ratings."""
-        found = {}
+    def errors(self, method: str) -> tuple[float, float]:
+        """MAE and RMSE of a method on the test users' ratings."""
         with torch.no_grad():
-            for method in ("tgt", "emcdr", "ptupcdr"):
-                loader = DataLoader(TensorDataset(*_rows(self.experiment.test)), self.settings.meta_batch_size)
-                errors = torch.cat([self._score(method)(users, items) - stars for users, items, stars in loader])
-                found[method] = (float(errors.abs().mean()), float(errors.square().mean().sqrt()))
-        return found
+            loader = DataLoader(TensorDataset(*_rows(self.experiment.test)), self.settings.meta_batch_size)
+            errors = torch.cat([self._score(method)(users, items) - stars for users, items, stars in loader])
+        return float(errors.abs().mean()), float(errors.square().mean().sqrt())
 
     def recommend(self, block: int = 1_000) -> None:
         """The best items of every user with source ratings only, and of every test user, by EMCDR's vectors."""

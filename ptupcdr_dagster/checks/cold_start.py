@@ -261,8 +261,8 @@ RECOMMENDATION_FACTS = (
                 "select user_id, reason from (select user_id, unnest(reasons) as reason from recommendations) as named "
                 f"left join {_SPLIT_USERS} using (user_id) "
                 "left join read_duckdb('$split_file', table_name = 'split_source_items') as items on reason = item_id "
-                "left join (select user_index, item_index, true as known "
-                "from read_duckdb('$split_file', table_name = 'split_histories')) as own using (user_index, item_index) "
+                "left join (select user_index, item_index, true as known from "
+                "read_duckdb('$split_file', table_name = 'split_histories')) as own using (user_index, item_index) "
                 "where known is null"
             ),
         ),
