@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+WATCH = """
+import os, sys
+process = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(process, 0)
+with open(sys.argv[1], "w") as file:
+    print(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, file=file)
+"""
+"""Starts a command from a process that is small: a new process's largest memory begins with that of its parent."""
 PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -54,14 +63,15 @@ def measured_command(command: Sequence[str], environment: dict[str, str], output
     Raises:
         RuntimeError: it failed; what it printed is in ``output``.
     """
-    clock = time.perf_counter()
+    clock, usage = time.perf_counter(), output.with_suffix(".usage")
     with output.open("wb") as file:
-        streams = [(os.POSIX_SPAWN_DUP2, file.fileno(), stream) for stream in (1, 2)]
-        process = os.posix_spawn(command[0], command, {**os.environ, **environment}, file_actions=streams)
-        _, status, usage = os.wait4(process, 0)
+        watch = [sys.executable, "-c", WATCH, str(usage), *command]
+        subprocess.run(watch, env={**os.environ, **environment}, stdout=file, stderr=file, check=True)
+    seconds = time.perf_counter() - clock
+    status, processor, maxrss = map(float, usage.read_text().split())
     if status:
         raise RuntimeError(f"{' '.join(command)} failed; see {output}")
-    return Cost(time.perf_counter() - clock, usage.ru_utime + usage.ru_stime, _resident_mb(usage.ru_maxrss))
+    return Cost(seconds, processor, _resident_mb(maxrss))
 
 
 def _peak_mb() -> float:
@@ -71,5 +81,5 @@ def _peak_mb() -> float:
     return _resident_mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def _resident_mb(maxrss: int) -> float:
+def _resident_mb(maxrss: float) -> float:
     return maxrss / (1024 if sys.platform == "linux" else 1024**2)
