@@ -1,7 +1,6 @@
 """What the command line makes of a benchmark: the grid that the options ask for, and its tables in print."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 
 import pandas as pd
 import typer
@@ -30,8 +29,6 @@ def chosen_grid(settings: Settings, options: Mapping[str, list[str]]) -> Grid:
     if "all" in (given["methods"] or ()):
         given["methods"] = None
     grid = validated(Grid, {name: values and list(dict.fromkeys(values)) for name, values in given.items()})
-    for beta, seed in product(grid.betas, grid.seeds):
-        validated(Settings, {"beta": beta, "seed": seed})
     try:
         units_of(grid, settings)
     except SettingsError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import get_args
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,8 +23,8 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    betas: tuple[float, ...] = Field(default=(0.2, 0.5, 0.8), min_length=1)
-    seeds: tuple[int, ...] = Field(default=(900, 1000, 10, 2020, 500), min_length=1)
+    betas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.2, 0.5, 0.8), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(900, 1000, 10, 2020, 500), min_length=1)
     base_models: tuple[BaseModelName, ...] = Field(default=get_args(BaseModelName), min_length=1)
     methods: tuple[str, ...] | None = Field(default=None, min_length=1, description="None: all")
     settings: tuple[Setting, ...] = Field(default=get_args(Setting), min_length=1)

@@ -60,7 +60,7 @@ def test_an_option_takes_several_values(line: str, expected: list[object]) -> No
 @pytest.mark.parametrize(
     ("option", "values", "message"),
     [
-        ("betas", ["2"], "--beta 2.0: Input should be less than 1"),
+        ("betas", ["2"], "--betas 2: Input should be less than 1"),
         ("betas", ["some"], "--betas some: Input should be a valid number"),
         ("base_models", ["svd"], "--base-models svd: Input should be 'mf', 'gmf' or 'dnn'"),
         ("methods", ["emcd"], "unknown method emcd"),
