@@ -90,8 +90,10 @@ def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             executable_path=chromium,
             headless=True,
             args=QUIET,
-            viewport={"width": 1800, "height": 1800},
+            viewport={"width": 2500, "height": 2000},
         )
+        # The whole lineage fits on one screen so; what is off the screen is not drawn.
+        context.add_init_script("localStorage.setItem('asset-graph-direction', JSON.stringify('vertical'))")
         context.set_default_timeout(60_000)
         yield context.new_page()
         context.close()

@@ -216,7 +216,9 @@ def test_a_bridged_start_is_better_than_a_random_one(either: Lineage) -> None:
 def test_the_more_is_known_the_better(either: Lineage, method: str) -> None:
     found = curve(either, method)
     assert found[-1] < found[2] < found[0]
-    assert max(np.diff(found)) < 0.01, f"no number of known ratings may make it notably worse: {found}"
+    # As published, errors are of three stars, and some twenty validation users choose each number of steps.
+    notable = 0.01 if either.settings.setting == "calibrated" else 0.05 * found[0]
+    assert max(np.diff(found)) < notable, f"no number of known ratings may make it notably worse: {found}"
 
 
 def test_on_planted_data_the_tuned_bridge_beats_a_model_that_knows_the_target_alone(lineage: Lineage) -> None:

@@ -77,7 +77,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that a backfill is asked for; none is run."""
     asked: list[Settings] = []
 
-    def run_backfill(home: Home, pairs: list[Pair], settings: Settings, *, force: bool) -> Report:
+    def run_backfill(home: Home, pairs: list[Pair], settings: Settings, *, force: bool, workers: int) -> Report:
         asked.append(settings)
         return Report()
 
