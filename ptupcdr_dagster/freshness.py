@@ -179,6 +179,8 @@ class Freshness:
 
 
 def _passed_on(check: AssetCheckExecutionRecord, materialization: dg.EventLogRecord) -> bool:
-    target = check.evaluation.target_materialization_data if check.evaluation else None
-    passed = check.status == AssetCheckExecutionRecordStatus.SUCCEEDED
-    return passed and target is not None and target.storage_id == materialization.storage_id
+    # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
+    if check.status != AssetCheckExecutionRecordStatus.SUCCEEDED or check.evaluation is None:
+        return False
+    target = check.evaluation.target_materialization_data
+    return target is not None and target.storage_id == materialization.storage_id

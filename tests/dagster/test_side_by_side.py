@@ -8,12 +8,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import CATALOG_PATH, SETTINGS
+from conftest import CATALOG_PATH, PAIR, SETTINGS
 
 from ptupcdr_core.home import Home
 from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_dagster.backfill import Backfill
 from ptupcdr_dagster.instance import open_instance
 from ptupcdr_dagster.jobs import INGEST_DOMAIN
+from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running import Report, Work
 from ptupcdr_dagster.side_by_side import run_side_by_side
@@ -63,9 +65,12 @@ def test_a_killed_process_fails_its_own_partition_alone(home):
     assert found["movies"].made == {"movies": ["raw_ratings"]}
 
 
-def test_an_interrupt_ends_what_runs_and_starts_nothing_more(home):
-    def interrupt(_partition: str, _asset: str, state: str) -> None:
-        if state == "started":
+@pytest.mark.parametrize("moment", ["started", "done"])
+def test_an_interrupt_ends_what_runs_and_starts_nothing_more(home, moment):
+    """Before the ratings are made, or when they are but for their checks: either way they are made again."""
+
+    def interrupt(_partition: str, asset: str, state: str) -> None:
+        if (asset, state) == ("raw_ratings", moment):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
@@ -73,3 +78,6 @@ def test_an_interrupt_ends_what_runs_and_starts_nothing_more(home):
     assert list(found) == ["books"]
     assert found["books"].interrupted
     assert signal.getsignal(signal.SIGINT) == before
+    with open_instance(home) as instance:
+        plan = Backfill(instance, home, SETTINGS).plan([CATALOG.pair(PAIR)])
+    assert plan[INGEST_DOMAIN, "books"] == ["raw_ratings"]
