@@ -43,7 +43,8 @@ def run_side_by_side(
         while waiting or running:
             while waiting and len(running) < workers:
                 here, there = context.Pipe(duplex=False)
-                process = context.Process(target=_run, args=(home, waiting[0], threads, there), daemon=True)
+                arguments = (home, waiting[0], threads, dict(os.environ), there)
+                process = context.Process(target=_run, args=arguments, daemon=True)
                 process.start()
                 there.close()
                 running[here] = waiting.pop(0), process
@@ -75,11 +76,12 @@ def _left_none(work: Work, exit_code: int | None) -> Report:
     return Report(failures=[Finding(work.partition, "run", why)])
 
 
-def _run(home: Home, work: Work, threads: int, connection: Connection) -> None:
+def _run(home: Home, work: Work, threads: int, environment: dict[str, str], connection: Connection) -> None:
     """Run one partition in this process, telling of it by the connection."""
     import numba
     import torch
 
+    os.environ.update(environment)  # the process that this one is forked from has that of its own start
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     torch.set_num_threads(threads)
     os.environ.setdefault("PTUPCDR_THREADS", str(threads))
