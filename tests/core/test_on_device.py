@@ -137,7 +137,7 @@ def test_the_meta_network(task, penalty, form, attention):
     compiled, ours = (
         list(
             meta_network_epochs(
-                task, bridge, epochs=5, batch_size=32, learning_rate=0.01, penalty=penalty,
+                task, bridge, epochs=2, batch_size=32, learning_rate=0.01, penalty=penalty,
                 rng=np.random.default_rng(4), start_counts=True, device=device,
             )
         )
