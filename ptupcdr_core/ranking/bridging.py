@@ -263,7 +263,8 @@ def _leading(vectors: Floats) -> Floats:
     directions in which they differ most, and to the constant."""
     varying = vectors[:, :-1].astype(np.float64)
     mean = varying.mean(0)
-    directions = np.linalg.eigh(np.cov(varying.T).reshape(len(mean), -1))[1][:, ::-1][:, :COORDINATES]
+    varying -= mean
+    directions = np.linalg.eigh(varying.T @ varying)[1][:, ::-1][:, :COORDINATES]
     leading = np.zeros((vectors.shape[1], directions.shape[1] + 1), np.float32)
     leading[:-1, :-1] = directions
     leading[-1] = [*(-mean @ directions), 1]

@@ -237,6 +237,26 @@ def test_people_folded_in_come_out_where_training_put_them(ranked: Home) -> None
     assert cosines.min() >= 0.98
 
 
+@pytest.mark.parametrize("people", [1, 2, 5])
+def test_few_bridge_users_get_bridges_too(people: int) -> None:
+    """No direction can be told apart by one person; nobody is left without finite embeddings."""
+    rng = np.random.default_rng(6)
+    users = np.arange(1, people + 2)
+    taken = pairs(*((user, item) for user in users for item in (1, 2, 3)))
+    task = RankingTask(
+        source_vectors=np.hstack([rng.normal(size=(people + 2, 6)), np.ones((people + 2, 1))]).astype(np.float32),
+        history_vectors=rng.normal(size=(5, 4)).astype(np.float32),
+        histories=rng.integers(1, 5, (people + 2, 3)).astype(np.int32),
+        history_stars=np.full((people + 2, 3), 5, np.float32),
+        target=TargetItems(rng.normal(size=(9, 4)).astype(np.float32), np.zeros(9, np.float32)),
+        target_user_vectors=rng.normal(size=(people + 2, 4)).astype(np.float32),
+        taken=taken.where(taken.users <= people),
+        validation=taken.where(taken.users > people),
+    )
+    bridges = train_ranking_bridges(task, hidden_size=8, seed=0)
+    assert np.isfinite(bridges.personal.embed(task, users.astype(np.int32))).all()
+
+
 def test_the_references_settings_rank_nothing() -> None:
     assert Settings(setting="published").modes == ("rating",)
     assert Settings().modes == ("rating", "ranking")
