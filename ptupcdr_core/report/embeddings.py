@@ -57,7 +57,7 @@ class Embedded:
 
 
 def embed(facts: Facts) -> Embedded | None:
-    """Bridge some test users, and place them by their target ratings; None where there are too few."""
+    """Bridge some test users, and place them by their target ratings; None where there are too few, or all are one."""
     test, task = facts.data.target_test, facts.task
     counts = np.bincount(test.users, minlength=facts.data.user_count + 1)
     users = np.flatnonzero(counts >= FEWEST_RATINGS).astype(np.int32)
@@ -68,7 +68,9 @@ def embed(facts: Facts) -> Embedded | None:
     root = _square_root(moment)
     bridges: dict[str, Bridge] = {"emcdr": facts.bridges.emcdr, "ptupcdr": facts.bridges.personal}
     bridged = {name: bridge.embed(task, users) @ root for name, bridge in bridges.items()}
-    return Embedded(users, _fold_in(facts, users, moment) @ root, bridged)
+    own = _fold_in(facts, users, moment) @ root
+    # t-SNE divides by the width of what it lays out, and the process ends with it.
+    return Embedded(users, own, bridged) if np.ptp([own, *bridged.values()], axis=(0, 1)).any() else None
 
 
 def _second_moment(facts: Facts) -> Doubles:

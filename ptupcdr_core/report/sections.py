@@ -105,8 +105,8 @@ def user_embeddings(facts: Facts) -> Section:
     embedded = embeddings.embed(facts)
     if embedded is None:
         few = (
-            f"Fewer than {embeddings.FEWEST_USERS} test users have {embeddings.FEWEST_RATINGS} target ratings: there "
-            "is nothing to compare the bridged embeddings with."
+            f"Fewer than {embeddings.FEWEST_USERS} test users have {embeddings.FEWEST_RATINGS} target ratings, or all "
+            "are put in the same place: there is nothing to compare the bridged embeddings with."
         )
         return Section("embeddings", title, [few])
     measured = [

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Lineage
-from small_lineage import PAIR
+from small_lineage import PAIR, domains, run
 
 from ptupcdr_core.evaluation.significance import PairedErrors
 from ptupcdr_core.home import Home
@@ -127,6 +129,19 @@ def test_the_published_setting_has_a_page_too(published_lineage: Lineage, tmp_pa
     report = make_report(copied(published_lineage, tmp_path), PAIR, published_lineage.settings)
     found = {attributes.get("id") for _, attributes in Page(report.path.read_text()).tags}
     assert found >= SECTIONS
+
+
+def test_where_everybody_gave_five_stars_there_is_a_page_without_a_map_of_people(
+    lineage: Lineage, tmp_path: Path
+) -> None:
+    for file in lineage.files.glob("*.parquet"):
+        ratings = pq.read_table(file)
+        place = ratings.schema.get_field_index("rating")
+        pq.write_table(ratings.set_column(place, "rating", pa.array([5.0] * len(ratings))), tmp_path / file.name)
+    home = Home(tmp_path / "home")
+    run(home, domains(tmp_path), lineage.settings)
+    page = make_report(home, PAIR, lineage.settings).path.read_text(encoding="utf-8")
+    assert "or all are put in the same place" in page
 
 
 def test_the_benchmark_and_the_warm_start_are_drawn_where_they_are(lineage: Lineage, tmp_path: Path) -> None:
