@@ -207,10 +207,11 @@ def rankings(facts: Facts) -> Section:
         f"is {own['ndcg_at_10']:.4f} (95 % interval {own['ndcg_at_10_low']:.4f} to {own['ndcg_at_10_high']:.4f}), "
         f"{own['ndcg_at_10'] / popular['ndcg_at_10']:.2f} times that of the most popular items, which are the same for "
         "everybody. Recommendations come from these lists.",
-        "The personal part did not prove itself on validation users, and lists are those of the common bridge."
-        if own["ndcg_at_10"] == rows.loc["common_bridge", "ndcg_at_10"]
-        else "",
     ]
+    if own["ndcg_at_10"] == rows.loc["common_bridge", "ndcg_at_10"]:
+        caption.append(
+            "The personal part did not prove itself on validation users: these are the common bridge's lists."
+        )
     columns = {"method": [style(str(method)).name for method in found["method"]]}
     measures = {name: [f"{value:.4f}" for value in found[name]] for name in RANKING_COLUMNS}
     return Section("lists", title, caption, tables=[("method", pd.DataFrame(columns | measures))])

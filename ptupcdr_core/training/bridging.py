@@ -27,6 +27,16 @@ TUNING_RATE = 3e-4
 """Step size from the calibrated start, which is near an optimum already; larger ones left it on every pair tried."""
 TUNING_BATCH = 512
 TUNING_PATIENCE = 3
+CHOSEN = (
+    "emcdr_penalty",
+    "common_penalty",
+    "common_scale",
+    "personal_penalty",
+    "personal_features",
+    "ptupcdr_epoch",
+    "personal_strength",
+)
+"""What the calibrated training chooses, and a refit keeps."""
 FORM, ATTENTION = "personal.form", "personal.attention"
 
 
@@ -161,7 +171,16 @@ def refit_bridges(
         chosen: what was chosen then.
         on_epoch: told every epoch's training loss.
         device: as for ``train_bridges``.
+
+    Raises:
+        ArtifactError: the first training does not tell all that was chosen: it was another setting's, or an older one.
     """
+    missing = [name for name in CHOSEN if name not in chosen]
+    if missing:
+        raise ArtifactError(
+            f"meta network: the checkpoint does not tell {', '.join(missing)}, so it cannot be fitted again; "
+            "materialize meta_network again, in the setting calibrated"
+        )
     with one_thread():
         return _train_calibrated(task, settings, on_epoch, device, chosen)
 
@@ -239,9 +258,8 @@ def _train_calibrated(
     confined = along.confine(task)
     moments = user_moments(confined.rows)
     emcdr, emcdr_fit = fit_mapping(task, seed=settings.seed, fixed=fixed)
-    common, common_fit = fit_common_bridge(confined, moments, seed=settings.seed, fixed=fixed)
-    if not along.whole:
-        common = CommonBridge(along.lift(common.matrix))
+    confined_common, common_fit = fit_common_bridge(confined, moments, seed=settings.seed, fixed=fixed)
+    common = CommonBridge(along.lift(confined_common.matrix))
     personal, personal_fit = start_personal_bridge(
         task, moments, common, start_network(task, settings), seed=settings.seed, fixed=fixed
     )

@@ -9,13 +9,14 @@ import torch
 from pydantic import ValidationError
 from small_pair import USERS, calibrated_task, small_pair
 
+from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.models import bridges
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, personal_part
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Index
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training import bridging, closed_form
-from ptupcdr_core.training.bridging import refit_bridges, train_bridges
+from ptupcdr_core.training.bridging import CHOSEN, refit_bridges, train_bridges
 from ptupcdr_core.training.closed_form import fit_common_bridge, mean_histories, start_personal_bridge
 from ptupcdr_core.training.ridge import user_moments
 from ptupcdr_core.training.task import BridgeTask
@@ -189,5 +190,11 @@ def test_bridges_fitted_again_to_the_same_people_are_the_same_and_ask_no_validat
     nobody = replace(task, validation=task.validation.where(np.zeros(len(task.validation), bool)))
     again = refit_bridges(nobody, Settings(), trained.chosen, lambda epoch, metrics: None)
     assert again.chosen == trained.chosen
+    assert tuple(trained.chosen) == CHOSEN
     for name, tensor in trained.tensors().items():
         np.testing.assert_allclose(again.tensors()[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_what_was_not_chosen_cannot_be_kept(task: BridgeTask) -> None:
+    with pytest.raises(ArtifactError, match=r"does not tell common_penalty, .*; materialize meta_network again"):
+        refit_bridges(task, Settings(), {"emcdr_penalty": 1.0, "emcdr_epoch": 3.0}, lambda epoch, metrics: None)
