@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats
-from ptupcdr_core.training.adam_kernels import FAST
+from ptupcdr_core.training.simd import FAST
 
 RESULTS = 1 << 22
 """Recommendations held at a time, however many users and items there are."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
 from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train
 from ptupcdr_core.training.csr import require_rows
-from ptupcdr_core.training.simd import LINE, aligned_zeros
+from ptupcdr_core.training.simd import LINE, aligned_zeros, constant
 
 KINDS: dict[BaseModelKind, int] = {"mf": MF, "gmf": GMF, "dnn": DNN}
 
@@ -95,7 +95,7 @@ def train_epoch(
     steps = -(-len(order) // batch_size)
     squared_error: float = train(
         KINDS[state.kind],
-        state.size,
+        constant(state.size),
         state.user_rows,
         state.user_rows.view(np.int32),
         state.item_rows,

@@ -1,13 +1,13 @@
 """The compiled loops of ``ptupcdr_core.training.adam``, whose docstring has the mathematics and the row layout."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import Floats
-from ptupcdr_core.training.simd import LINE, prefetch
+from ptupcdr_core.training.simd import FAST, LINE, Constant, load, prefetch, root, store, total
 
 Integers = NDArray[np.int32]
 
@@ -17,7 +17,6 @@ FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal
 MF, GMF, DNN = 0, 1, 2
 LAST_STEP, SLOT = -2, -1
 AHEAD = 32  # ratings: time enough for memory to answer, few enough that their rows stay in the first-level cache
-FAST = {"contract", "reassoc", "nsz", "arcp"}  # infinities and NaN keep their meaning
 
 
 class SkippedSteps(NamedTuple):
@@ -68,81 +67,82 @@ def _accumulated(correction: NDArray[np.float64], q: float) -> NDArray[np.float6
 
 
 @numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
-def _catch_up(rows: Floats, index: int, size: int, then: int, now: int, rate: float, skipped: SkippedSteps) -> None:
+def _catch_up(
+    rows: Floats, index: int, coordinates: Constant, then: int, now: int, rate: float, skipped: SkippedSteps
+) -> None:
     """Apply to one row the steps then+1..now, in which it had no gradient."""
-    k = now - then
+    D, k = len(coordinates), now - then
     if k == 0:
         return
     move = np.float32(rate * (skipped.moves[then] - skipped.decay[k] * skipped.moves[now]))
     epsilon = np.float32(skipped.epsilon[min(now, then + MIDDLE)])
-    decay1, decay2 = np.float32(skipped.decay1[k]), np.float32(skipped.decay2[k])
-    for d in range(size):
-        m, v = rows[index, size + d], rows[index, 2 * size + d]
-        rows[index, d] -= move * m / (np.sqrt(v) + epsilon)
-        rows[index, size + d] = decay1 * m
-        rows[index, 2 * size + d] = decay2 * v
+    m, v = load(rows, index, D, coordinates), load(rows, index, 2 * D, coordinates)
+    store(rows, index, 0, load(rows, index, 0, coordinates) - move * m / (root(v) + epsilon))
+    store(rows, index, D, np.float32(skipped.decay1[k]) * m)
+    store(rows, index, 2 * D, np.float32(skipped.decay2[k]) * v)
 
 
 @numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _step(
-    rows: Floats, index: int, size: int, gradients: Floats, slot: int, rate: np.float32, epsilon: np.float32
+    rows: Floats, index: int, coordinates: Constant, gradients: Floats, slot: int, rate: np.float32, epsilon: np.float32
 ) -> None:
     """One step of Adam on one row; ``rate`` and ``epsilon`` are already corrected for the step. Clears the gradient."""
-    for d in range(size):
-        gradient = gradients[slot, d]
-        m = np.float32(BETA1) * rows[index, size + d] + np.float32(1 - BETA1) * gradient
-        v = np.float32(BETA2) * rows[index, 2 * size + d] + np.float32(1 - BETA2) * gradient * gradient
-        rows[index, d] -= rate * m / (np.sqrt(v) + epsilon)
-        rows[index, size + d] = m
-        rows[index, 2 * size + d] = v
-        gradients[slot, d] = 0
+    D, g = len(coordinates), load(gradients, slot, 0, coordinates)
+    m = np.float32(BETA1) * load(rows, index, D, coordinates) + np.float32(1 - BETA1) * g
+    v = np.float32(BETA2) * load(rows, index, 2 * D, coordinates) + np.float32(1 - BETA2) * g * g
+    store(rows, index, 0, load(rows, index, 0, coordinates) - rate * m / (root(v) + epsilon))
+    store(rows, index, D, m)
+    store(rows, index, 2 * D, v)
+    gradients[slot] = 0
+
+
+@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+def _add(gradients: Floats, slot: int, coordinates: Constant, slope: Any) -> None:
+    """Add the slopes of one rating to a row's gradient."""
+    store(gradients, slot, 0, load(gradients, slot, 0, coordinates) + slope)
 
 
 @numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
 def _accumulate(
-    kind: int, size: int, rating: np.float32, scale: np.float32, hidden: Floats, layer: Floats, layer_gradient: Floats,
+    kind: int, coordinates: Constant, rating: np.float32, scale: np.float32, hidden: Floats,
+    layer: Floats, layer_gradient: Floats,
     users: Floats, user: int, user_gradients: Floats, user_slot: int,
     items: Floats, item: int, item_gradients: Floats, item_slot: int,
 ) -> np.float32:  # fmt: skip
     """Add one rating's gradients of scale/2 · (score - rating)²; return the error."""
-    error = -rating
+    D = len(coordinates)
+    u, v = load(users, user, 0, coordinates), load(items, item, 0, coordinates)
     if kind == MF:
-        for d in range(size):
-            error += users[user, d] * items[item, d]
+        error = total(u * v) - rating
         slope = scale * error
-        for d in range(size):
-            user_gradients[user_slot, d] += slope * items[item, d]
-            item_gradients[item_slot, d] += slope * users[user, d]
+        _add(user_gradients, user_slot, coordinates, slope * v)
+        _add(item_gradients, item_slot, coordinates, slope * u)
     elif kind == GMF:
-        for d in range(size):
-            error += layer[0, d] * users[user, d] * items[item, d]
+        w = load(layer, 0, 0, coordinates)
+        error = total(w * u * v) - rating
         slope = scale * error
-        for d in range(size):
-            user_gradients[user_slot, d] += slope * layer[0, d] * items[item, d]
-            item_gradients[item_slot, d] += slope * layer[0, d] * users[user, d]
-            layer_gradient[0, d] += slope * users[user, d] * items[item, d]
+        _add(user_gradients, user_slot, coordinates, slope * w * v)
+        _add(item_gradients, item_slot, coordinates, slope * w * u)
+        _add(layer_gradient, 0, coordinates, slope * u * v)
     else:
-        for e in range(size):
-            output = layer[size, e]
-            for d in range(size):
-                output += layer[e, d] * users[user, d]
-            hidden[e] = output
-            error += output * items[item, e]
+        for e in range(D):
+            hidden[0, e] = layer[D, e] + total(load(layer, e, 0, coordinates) * u)
+        output = load(hidden, 0, 0, coordinates)
+        error = total(output * v) - rating
         slope = scale * error
-        for e in range(size):
+        _add(item_gradients, item_slot, coordinates, slope * output)
+        _add(layer_gradient, D, coordinates, slope * v)
+        for e in range(D):
             upstream = slope * items[item, e]
-            item_gradients[item_slot, e] += slope * hidden[e]
-            layer_gradient[size, e] += upstream
-            for d in range(size):
-                user_gradients[user_slot, d] += upstream * layer[e, d]
-                layer_gradient[e, d] += upstream * users[user, d]
+            _add(user_gradients, user_slot, coordinates, upstream * load(layer, e, 0, coordinates))
+            _add(layer_gradient, e, coordinates, upstream * u)
     return error
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def train(
     kind: int,
-    size: int,
+    coordinates: Constant,
     user_rows: Floats,
     user_marks: Integers,
     item_rows: Floats,
@@ -155,13 +155,14 @@ def train(
     learning_rate: float,
     skipped: SkippedSteps,
 ) -> float:
-    """One epoch; return the sum of squared errors."""
+    """One epoch; return the sum of squared errors. Compiled once for every D, the length of ``coordinates``."""
+    D = len(coordinates)
     user_marks[:, LAST_STEP] = 0
     item_marks[:, LAST_STEP] = 0
     touched_users, touched_items = np.empty(batch_size, np.int32), np.empty(batch_size, np.int32)
-    user_gradients = np.zeros((batch_size, size), np.float32)
-    item_gradients = np.zeros((batch_size, size), np.float32)
-    layer_gradient, hidden = np.zeros((len(layer), size), np.float32), np.zeros(size, np.float32)
+    user_gradients = np.zeros((batch_size, D), np.float32)
+    item_gradients = np.zeros((batch_size, D), np.float32)
+    layer_gradient, hidden = np.zeros((len(layer), D), np.float32), np.zeros((1, D), np.float32)
     squared_error = 0.0
     steps = len(skipped.moves) - 1
     for step in range(1, steps + 1):
@@ -175,17 +176,17 @@ def train(
                     prefetch(user_rows, users[k + AHEAD], column)
                     prefetch(item_rows, items[k + AHEAD], column)
             if user_marks[user, LAST_STEP] != step:
-                _catch_up(user_rows, user, size, user_marks[user, LAST_STEP], step - 1, learning_rate, skipped)
+                _catch_up(user_rows, user, coordinates, user_marks[user, LAST_STEP], step - 1, learning_rate, skipped)
                 user_marks[user, LAST_STEP], user_marks[user, SLOT] = step, user_count
                 touched_users[user_count] = user
                 user_count += 1
             if item_marks[item, LAST_STEP] != step:
-                _catch_up(item_rows, item, size, item_marks[item, LAST_STEP], step - 1, learning_rate, skipped)
+                _catch_up(item_rows, item, coordinates, item_marks[item, LAST_STEP], step - 1, learning_rate, skipped)
                 item_marks[item, LAST_STEP], item_marks[item, SLOT] = step, item_count
                 touched_items[item_count] = item
                 item_count += 1
             error = _accumulate(
-                kind, size, ratings[k], scale, hidden, layer, layer_gradient,
+                kind, coordinates, ratings[k], scale, hidden, layer, layer_gradient,
                 user_rows, user, user_gradients, user_marks[user, SLOT],
                 item_rows, item, item_gradients, item_marks[item, SLOT],
             )  # fmt: skip
@@ -193,13 +194,13 @@ def train(
         rate = np.float32(learning_rate * skipped.correction[step])
         epsilon = np.float32(skipped.epsilon[step])
         for slot in range(user_count):
-            _step(user_rows, touched_users[slot], size, user_gradients, slot, rate, epsilon)
+            _step(user_rows, touched_users[slot], coordinates, user_gradients, slot, rate, epsilon)
         for slot in range(item_count):
-            _step(item_rows, touched_items[slot], size, item_gradients, slot, rate, epsilon)
+            _step(item_rows, touched_items[slot], coordinates, item_gradients, slot, rate, epsilon)
         for index in range(len(layer)):
-            _step(layer, index, size, layer_gradient, index, rate, epsilon)
+            _step(layer, index, coordinates, layer_gradient, index, rate, epsilon)
     for index in range(len(user_rows)):
-        _catch_up(user_rows, index, size, user_marks[index, LAST_STEP], steps, learning_rate, skipped)
+        _catch_up(user_rows, index, coordinates, user_marks[index, LAST_STEP], steps, learning_rate, skipped)
     for index in range(len(item_rows)):
-        _catch_up(item_rows, index, size, item_marks[index, LAST_STEP], steps, learning_rate, skipped)
+        _catch_up(item_rows, index, coordinates, item_marks[index, LAST_STEP], steps, learning_rate, skipped)
     return squared_error

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks, require_rows
 from ptupcdr_core.training.device_als import als_on_device
-from ptupcdr_core.training.simd import LANES, LINE, add_scaled, aligned_zeros, prefetch
+from ptupcdr_core.training.simd import FAST, LINE, aligned_zeros, constant, load, prefetch, store, widened
 from ptupcdr_core.training.threads import one_thread
 
 Doubles = NDArray[np.float64]
 
+LANES = 8
+EIGHT = constant(LANES)
 AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
 GRAM_BLOCK = 65_536
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
@@ -198,6 +200,13 @@ def unobserved(vectors: Floats, size: int, weight: float) -> Doubles:
     return base
 
 
+@numba.njit(nogil=True, forceinline=True, fastmath=FAST)
+def _add_scaled(system: Doubles, row: int, scale: float, source: Floats, source_row: int, start: int) -> None:
+    """system[row] += scale * source[source_row], LANES coordinates from ``start`` on."""
+    added = np.float64(scale) * widened(load(source, source_row, start, EIGHT))
+    store(system, row, start, load(system, row, start, EIGHT) + added)
+
+
 @numba.njit(nogil=True, forceinline=True)
 def normal_equations(
     begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
@@ -214,9 +223,9 @@ def normal_equations(
             for line in range(0, width, LINE):
                 prefetch(vectors, columns[k + AHEAD], line)
         for start in range(0, width, LANES):
-            add_scaled(system, size, values[k], vectors, column, start)
+            _add_scaled(system, size, values[k], vectors, column, start)
             for i in range(min(size, start + LANES)):
-                add_scaled(system, i, vectors[column, i], vectors, column, start)
+                _add_scaled(system, i, vectors[column, i], vectors, column, start)
 
 
 @numba.njit(nogil=True, forceinline=True)
@@ -228,7 +237,7 @@ def factorize(system: Doubles) -> None:
         for i in range(k + 1, size):
             factor = system[k, i] * system[k, k]
             for start in range(i - i % LANES, width, LANES):
-                add_scaled(system, i, -factor, system, k, start)
+                _add_scaled(system, i, -factor, system, k, start)
 
 
 @numba.njit(nogil=True, forceinline=True, fastmath=True)

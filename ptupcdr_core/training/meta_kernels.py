@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.pair_data import Floats, Index
-from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON, FAST
+from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON
+from ptupcdr_core.training.simd import FAST
 
 
 class Weights(NamedTuple):
