@@ -20,9 +20,9 @@ from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, Ratings, Scale
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON
-from ptupcdr_core.training.simd import FAST
 from ptupcdr_core.training.als import fold_in
 from ptupcdr_core.training.csr import compress
+from ptupcdr_core.training.simd import FAST
 from ptupcdr_core.training.task import BridgeTask
 from ptupcdr_core.warm_split import KNOWN, Known, WarmSplit
 
