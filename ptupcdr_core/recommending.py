@@ -20,8 +20,8 @@ from ptupcdr_core.warehouse import Warehouse
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
-ROWS = 1 << 16
-"""Recommendations explained at a time: everybody's history, once without each of its items, is in memory."""
+ROWS = 1 << 15
+"""Recommendations explained at a time on a thread: for everybody, the history without each of its items is in memory."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
+from ptupcdr_core.training.threads import worked_ahead
 from ptupcdr_core.unseen import unseen_items
 from ptupcdr_core.warehouse import Warehouse
 
@@ -242,11 +243,15 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
         if settings.search == "approximate":
             found = _with_recall(metrics, mode, serving.target, vectors, found)
         found = unseen_items(found, serving.target, vectors, deployment.seen(indices))
-        connection.begin()  # one for all blocks: each of its own is written twice, to the log and to the file
-        for start, items, scores in small_blocks(found):
+
+        def explained(found: Block) -> pa.Table:
+            start, items, scores = found
             block = slice(start, start + len(items))
             people = people_of(warehouse, pair, indices[block], length)
-            rows = recommendation_rows(users[block], people, serving, items, scores, ids)
+            return recommendation_rows(users[block], people, serving, items, scores, ids)
+
+        connection.begin()  # one for all blocks: each of its own is written twice, to the log and to the file
+        for rows in worked_ahead(explained, small_blocks(found)):
             connection.register("block", rows)
             connection.execute("insert into recommendations by name select * from block")
             metrics["recommendations"] += len(rows)

@@ -1,11 +1,18 @@
-"""One thread for linear algebra where more would cost time or change the last bits."""
+"""One thread for linear algebra where more would cost time or change the last bits, and several for whole pieces."""
 
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
+import numba
 import torch
 from threadpoolctl import threadpool_limits
+
+Piece = TypeVar("Piece")
+Done = TypeVar("Done")
 
 
 class _OneThread:
@@ -52,3 +59,19 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         _ONE_THREAD.leave()
+
+
+def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece]) -> Iterator[Done]:
+    """The results of ``work``, in the order of the pieces, the next ones being made while one is used.
+
+    On as many threads as ``numba.get_num_threads()`` says; so many pieces and one more are in memory at most.
+    """
+    threads = numba.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[Done]] = deque()
+        for piece in pieces:
+            begun.append(pool.submit(work, piece))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
