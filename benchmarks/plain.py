@@ -2,7 +2,8 @@
 
 One JSON object after the other through Python, sets and pandas filters for users and histories, embedding tables for
 the users and items of both domains on either side, dense Adam fed by a DataLoader, gradients of the whole model in
-every stage, errors on the test users after every epoch. MF; TGT, EMCDR and PTUPCDR; no validation.
+every stage, errors on the test users after every epoch. MF; the reference's methods TGT, CMF, EMCDR and PTUPCDR; no
+validation.
 
 Shapes: B batch, L history length, D embedding size, H hidden units.
 """
@@ -72,7 +73,7 @@ def prepare(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> E
 
 
 class Model(nn.Module):
-    """Base models of both domains, EMCDR's mapping, and the meta network."""
+    """Base models of either domain and of both together, EMCDR's mapping, and the meta network."""
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         """Draw all weights."""
@@ -82,6 +83,8 @@ class Model(nn.Module):
         self.source_item = nn.Embedding(experiment.items + 1, size)
         self.target_user = nn.Embedding(experiment.users + 1, size)
         self.target_item = nn.Embedding(experiment.items + 1, size)
+        self.shared_user = nn.Embedding(experiment.users + 1, size)
+        self.shared_item = nn.Embedding(experiment.items + 1, size)
         self.mapping = nn.Linear(size, size, bias=False)
         self.attention = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, 1, bias=False))
         self.decoder = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, size * size))
@@ -93,6 +96,10 @@ class Model(nn.Module):
     def on_target(self, users: Tensor, items: Tensor) -> Tensor:
         """(B,) scores of the target model."""
         return (self.target_user(users) * self.target_item(items)).sum(1)
+
+    def on_both(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,) scores of the model of both domains, CMF."""
+        return (self.shared_user(users) * self.shared_item(items)).sum(1)
 
     def mapped(self, users: Tensor, items: Tensor) -> Tensor:
         """(B,) scores by EMCDR."""
@@ -124,6 +131,7 @@ class Trainer:
         self.optimizers = {
             "source": self._adam(m.source_user, m.source_item),
             "target": self._adam(m.target_user, m.target_item),
+            "cmf": self._adam(m.shared_user, m.shared_item),
             "emcdr": self._adam(m.mapping),
             "ptupcdr": self._adam(m.attention, m.decoder),
         }
@@ -131,6 +139,7 @@ class Trainer:
         self.loaders = {
             "source": self._loader(_rows(experiment.source), settings.source_batch_size),
             "target": self._loader(_rows(experiment.train), settings.target_batch_size),
+            "cmf": self._loader(_rows(pd.concat([experiment.source, experiment.train])), settings.source_batch_size),
             "emcdr": self._loader([torch.tensor(experiment.bridge_users)], settings.mapping_batch_size),
             "ptupcdr": self._loader(_rows(of_bridge_users), settings.meta_batch_size),
         }
@@ -143,7 +152,7 @@ class Trainer:
         return DataLoader(TensorDataset(*tensors), batch_size, shuffle=True)
 
     def epoch(self, stage: str) -> None:
-        """One pass of ``source``, ``target``, ``emcdr`` or ``ptupcdr``."""
+        """One pass of ``source``, ``target``, ``cmf``, ``emcdr`` or ``ptupcdr``."""
         for batch in self.loaders[stage]:
             loss = self._loss(stage, *batch)
             self.model.zero_grad()
@@ -164,6 +173,7 @@ class Trainer:
             "source": m.on_source,
             "target": m.on_target,
             "tgt": m.on_target,
+            "cmf": m.on_both,
             "emcdr": m.mapped,
             "ptupcdr": lambda users, items: m.bridged(users, items, self.histories[users]),
         }[stage]

@@ -21,7 +21,7 @@ from ptupcdr_core.warehouse import Warehouse
 REASONS = 3
 """Source items named for a recommendation, at most."""
 ROWS = 1 << 15
-"""Recommendations explained at a time on a thread: for everybody, the history without each of its items is in memory."""
+"""Recommendations that a thread explains at a time: their people's histories, once without each item, are in memory."""
 
 
 @dataclass(frozen=True)

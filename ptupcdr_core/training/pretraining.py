@@ -13,6 +13,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam import RowAdam, train_epoch
 from ptupcdr_core.training.device_adam import BaseModelOnDevice
 from ptupcdr_core.training.epochs import Epoch, OnEpoch
+from ptupcdr_core.training.threads import worked_ahead
 
 
 def base_model_epochs(
@@ -49,8 +50,9 @@ def base_model_epochs(
     else:
         state = BaseModelOnDevice(start, ratings, rate, device)
         epoch = state.epoch
-    for number in range(1, settings.epochs + 1):
-        loss = epoch(order=generator.permutation(len(ratings)), batch_size=batch_size)
+    orders = worked_ahead(lambda _: generator.permutation(len(ratings)), range(settings.epochs), threads=1)
+    for number, order in enumerate(orders, 1):
+        loss = epoch(order=order, batch_size=batch_size)
         yield Epoch(number, state.model(), {"training_loss": loss})
 
 

@@ -61,13 +61,18 @@ def one_thread() -> Iterator[None]:
         _ONE_THREAD.leave()
 
 
-def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece]) -> Iterator[Done]:
+def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece], threads: int | None = None) -> Iterator[Done]:
     """The results of ``work``, in the order of the pieces, the next ones being made while one is used.
 
-    On as many threads as ``numba.get_num_threads()`` says; so many pieces and one more are in memory at most.
+    Linear algebra has one thread a piece.
+
+    Args:
+        work: makes a result of a piece.
+        pieces: so many as there are threads, and one more, are in memory at most.
+        threads: as many as ``numba.get_num_threads()`` says when left out; 1 where the pieces' order matters.
     """
-    threads = numba.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:
+    threads = threads or numba.get_num_threads()
+    with one_thread(), ThreadPoolExecutor(threads) as pool:  # entered here, or every piece would set the limits anew
         begun: deque[Future[Done]] = deque()
         for piece in pieces:
             begun.append(pool.submit(work, piece))
