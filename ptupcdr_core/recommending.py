@@ -20,7 +20,7 @@ from ptupcdr_core.warehouse import Warehouse
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
-ROWS = 1 << 15
+ROWS = 1 << 16
 """Recommendations that a thread explains at a time: their people's histories, once without each item, are in memory."""
 
 
