@@ -5,21 +5,14 @@ Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Ro
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ptupcdr_core.training.csr import Csr, Floats, Integers, compress, for_row_chunks, require_rows
+from ptupcdr_core.training.als_kernels import Doubles, Integers, leave_one_out, padded, solve_rows
+from ptupcdr_core.training.csr import Csr, Floats, compress, for_row_chunks, require_rows
 from ptupcdr_core.training.device_als import als_on_device
-from ptupcdr_core.training.simd import FAST, LINE, aligned_zeros, constant, load, prefetch, store, widened
 from ptupcdr_core.training.threads import one_thread
 
-Doubles = NDArray[np.float64]
-
-LANES = 8
-EIGHT = constant(LANES)
-AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
 GRAM_BLOCK = 65_536
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
@@ -157,17 +150,9 @@ def leave_one_out_item_vectors(
     left_out = np.zeros((len(users), user_vectors.shape[1]), np.float32)
     for_row_chunks(
         by_item,
-        lambda first, last: _leave_one_out(first, last, *by_item, vectors, regularization, weighted, left_out),
+        lambda first, last: leave_one_out(first, last, *by_item, vectors, regularization, weighted, left_out),
     )
     return left_out
-
-
-def padded(vectors: Floats) -> Floats:
-    """Return an aligned copy with zero columns up to a multiple of LANES."""
-    rows, size = vectors.shape
-    padded = aligned_zeros(rows, size + -size % LANES)
-    padded[:, :size] = vectors
-    return padded
 
 
 def _solve(
@@ -180,141 +165,22 @@ def _solve(
     unobserved_weight: float = 0.0,
 ) -> None:
     """Fill ``solved`` with every row's ridge solution; both tables padded."""
-    base = unobserved(vectors, size, unobserved_weight)
+    base = unobserved(vectors, unobserved_weight)
     for_row_chunks(
         rows,
-        lambda first, last: _solve_rows(
-            first, last, rows.offsets, rows.columns, rows.values, vectors, base, regularization, weighted, solved
+        lambda first, last: solve_rows(
+            first, last, rows.offsets, rows.columns, rows.values, vectors, base, size, regularization, weighted, solved
         ),
     )
 
 
-def unobserved(vectors: Floats, size: int, weight: float) -> Doubles:
-    """(D+1, padded D) what every row's system starts from: α Σ q qᵀ over all rows of the other side."""
-    base = np.zeros((size + 1, vectors.shape[1]))
+def unobserved(vectors: Floats, weight: float) -> Doubles:
+    """(E+1, E) what every row's system starts from: α Σ q qᵀ over all rows of the other side, (rows, E) and padded."""
+    width = vectors.shape[1]
+    base = np.zeros((width + 1, width))
     if weight:
         with one_thread():  # the sum's order must not depend on the number of threads
             for start in range(0, len(vectors), GRAM_BLOCK):  # in blocks, so that doubles never need much memory
                 block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
-                base[:size] += weight * (block[:, :size].T @ block)
+                base[:width] += weight * (block.T @ block)
     return base
-
-
-@numba.njit(nogil=True, forceinline=True, fastmath=FAST)
-def _add_scaled(system: Doubles, row: int, scale: float, source: Floats, source_row: int, start: int) -> None:
-    """system[row] += scale * source[source_row], LANES coordinates from ``start`` on."""
-    added = np.float64(scale) * widened(load(source, source_row, start, EIGHT))
-    store(system, row, start, load(system, row, start, EIGHT) + added)
-
-
-@numba.njit(nogil=True, forceinline=True)
-def normal_equations(
-    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
-    system: Doubles,
-) -> None:  # fmt: skip
-    """system = base + [Σ x xᵀ + ridge I (upper triangle), Σ value x (row D)] over the ratings begin..end."""
-    size, width = system.shape[0] - 1, system.shape[1]
-    system[:] = base
-    for i in range(size):
-        system[i, i] += ridge
-    for k in range(begin, end):
-        column = columns[k]
-        if k + AHEAD < len(columns):
-            for line in range(0, width, LINE):
-                prefetch(vectors, columns[k + AHEAD], line)
-        for start in range(0, width, LANES):
-            _add_scaled(system, size, values[k], vectors, column, start)
-            for i in range(min(size, start + LANES)):
-                _add_scaled(system, i, vectors[column, i], vectors, column, start)
-
-
-@numba.njit(nogil=True, forceinline=True)
-def factorize(system: Doubles) -> None:
-    """Turn the matrix A of a system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots."""
-    size, width = system.shape[0] - 1, system.shape[1]
-    for k in range(size):
-        system[k, k] = 1 / system[k, k]
-        for i in range(k + 1, size):
-            factor = system[k, i] * system[k, k]
-            for start in range(i - i % LANES, width, LANES):
-                _add_scaled(system, i, -factor, system, k, start)
-
-
-@numba.njit(nogil=True, forceinline=True, fastmath=True)
-def substitute(system: Doubles, b: Doubles, row: int) -> None:
-    """Replace b[row] by the solution x of A x = b[row], from what ``factorize`` left in the system."""
-    size = system.shape[0] - 1
-    for k in range(size):
-        scaled = b[row, k] * system[k, k]
-        for i in range(k + 1, size):
-            b[row, i] -= scaled * system[k, i]
-    for k in range(size - 1, -1, -1):
-        rest = b[row, k]
-        for i in range(k + 1, size):
-            rest -= system[k, i] * b[row, i]
-        b[row, k] = rest * system[k, k]
-
-
-@numba.njit(nogil=True, cache=True)
-def _solve_rows(
-    first: int,
-    last: int,
-    offsets: NDArray[np.int64],
-    columns: Integers,
-    values: Floats,
-    vectors: Floats,
-    base: Doubles,
-    regularization: float,
-    weighted: bool,
-    solved: Floats,
-) -> None:
-    system = np.empty_like(base)
-    size = len(base) - 1
-    for row in range(first, last):
-        begin, end = offsets[row], offsets[row + 1]
-        if begin == end:
-            solved[row] = 0
-            continue
-        ridge = regularization * (end - begin if weighted else 1)
-        normal_equations(begin, end, columns, values, vectors, base, ridge, system)
-        factorize(system)
-        substitute(system, system, size)
-        for i in range(size):
-            solved[row, i] = system[size, i]
-
-
-@numba.njit(nogil=True, cache=True)
-def _leave_one_out(
-    first: int,
-    last: int,
-    offsets: NDArray[np.int64],
-    columns: Integers,
-    values: Floats,
-    order: Integers,
-    vectors: Floats,
-    regularization: float,
-    weighted: bool,
-    left_out: Floats,
-) -> None:
-    size, width = left_out.shape[1], vectors.shape[1]
-    nothing = np.zeros((size + 1, width))
-    system, z = np.empty_like(nothing), np.empty((1, width))
-    for row in range(first, last):
-        begin, end = offsets[row], offsets[row + 1]
-        if end - begin < 2:
-            continue
-        ridge = regularization * (end - begin - 1 if weighted else 1)
-        normal_equations(begin, end, columns, values, vectors, nothing, ridge, system)
-        factorize(system)
-        substitute(system, system, size)
-        for k in range(begin, end):
-            user, place = columns[k], order[k]
-            z[0] = vectors[user]
-            substitute(system, z, 0)
-            predicted, leverage = 0.0, 0.0
-            for i in range(size):
-                predicted += vectors[user, i] * system[size, i]
-                leverage += vectors[user, i] * z[0, i]
-            step = (predicted - values[k]) / (1 - leverage)
-            for i in range(size):
-                left_out[place, i] = system[size, i] + step * z[0, i]

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.pair_data import Floats, Index, Ratings
-from ptupcdr_core.training.als import factorize, fold_in, normal_equations, padded, substitute, unobserved
+from ptupcdr_core.training.als import fold_in, unobserved
+from ptupcdr_core.training.als_kernels import GATHERED, factorize, normal_equations, padded, substitute
 from ptupcdr_core.training.csr import compress
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
 
@@ -182,7 +183,7 @@ def solve_without(
     embeddings = np.empty((len(places), vectors.shape[1]), np.float32)
     sums = np.empty((2, len(places)), np.float32)
     aligned = padded(vectors)
-    base = unobserved(aligned, vectors.shape[1], unobserved_weight)
+    base = unobserved(aligned, unobserved_weight)
     _solve_each(places, users, *rows[:3], aligned, base, regularization, damping, embeddings, sums)
     counts = (np.diff(rows.offsets)[users] - 1).astype(np.float32)
     return LeftOut(embeddings, sums[0], sums[1], counts)
@@ -204,6 +205,8 @@ def _solve_each(
 ) -> None:
     size, width = embeddings.shape[1], vectors.shape[1]
     system, items, z = np.empty_like(base), np.empty((1, width)), np.empty((1, width))
+    gathered, ones = np.empty((GATHERED, width)), np.ones(GATHERED)
+    scales, factors = np.empty(width), np.empty(width)
     total, solved = 0.0, -1
     for m in range(len(places)):
         user, place = users[m], places[m]
@@ -214,17 +217,17 @@ def _solve_each(
                 total += values[k]
                 for i in range(size):
                     items[0, i] += vectors[columns[k], i]
-            normal_equations(begin, end, columns, values, vectors, base, regularization, system)
-            factorize(system)
-            substitute(system, system, size)
-            substitute(system, items, 0)
+            normal_equations(begin, end, columns, values, vectors, base, regularization, system, gathered, ones)
+            factorize(system, size, scales, factors)
+            substitute(system, size, system, width)
+            substitute(system, size, items, 0)
             solved = user
         offset = (total - values[place]) / (end - begin - 1 + damping)
         z[0] = vectors[columns[place]]
-        substitute(system, z, 0)
+        substitute(system, size, z, 0)
         predicted, leverage = 0.0, 0.0
         for i in range(size):
-            without = system[size, i] - offset * items[0, i] - (values[place] - offset) * z[0, i]
+            without = system[width, i] - offset * items[0, i] - (values[place] - offset) * z[0, i]
             embeddings[m, i] = without
             predicted += vectors[columns[place], i] * without
             leverage += vectors[columns[place], i] * z[0, i]

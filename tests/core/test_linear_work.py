@@ -119,7 +119,7 @@ def test_what_is_quadratic_would_be_seen() -> None:
 def test_an_iteration_of_least_squares_reads_each_rating_twice(ratings: int, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []  # appended to by threads, summed up at the end
     monkeypatch.setattr(
-        least_squares, "_solve_rows", lambda first, last, offsets, *_: read.append(offsets[last] - offsets[first])
+        least_squares, "solve_rows", lambda first, last, offsets, *_: read.append(offsets[last] - offsets[first])
     )
     rng = np.random.default_rng(0)
     users, items = (rng.integers(1, 51, ratings).astype(np.int32) for _ in range(2))
