@@ -24,7 +24,7 @@ from ptupcdr_core.training.simd import FAST
 RESULTS = 1 << 22
 """Recommendations held at a time, however many users and items there are."""
 WIDTH = 64  # items of a tile: their scores fill eight vector registers
-GROUPS = 8  # of users with similar lengths: each has an order of the items of its own
+GROUP = 16_384  # users of similar lengths, who share one order of the items
 PARTS = 4  # of a group, a thread: lists that end early and late even out
 ROUNDING = 1e-5  # of a bound, relative: scores are summed in float32
 PADDING = -1
@@ -106,7 +106,7 @@ def highest(user_vectors: Floats, item_vectors: Floats, offsets: Floats, count: 
     if not shape[0] * shape[1]:
         return Found(found, scores, 0)
     with ThreadPoolExecutor(threads) as pool:
-        for group in np.array_split(np.argsort(lengths, kind="stable"), min(GROUPS, shape[0])):
+        for group in np.array_split(np.argsort(lengths, kind="stable"), -(-shape[0] // GROUP)):
             tiles = _tiles(item_vectors, offsets, lengths[group[0]], lengths[group[-1]])
             parts = np.array_split(group, min(PARTS * threads, len(group)))
             search = partial(_search, lengths, user_vectors, tiles, found, scores)

@@ -108,7 +108,7 @@ def _accumulate(
     layer: Floats, layer_gradient: Floats,
     users: Floats, user: int, user_gradients: Floats, user_slot: int,
     items: Floats, item: int, item_gradients: Floats, item_slot: int,
-) -> np.float32:  # fmt: skip
+) -> Any:  # fmt: skip
     """Add one rating's gradients of scale/2 · (score - rating)²; return the error."""
     D = len(coordinates)
     u, v = load(users, user, 0, coordinates), load(items, item, 0, coordinates)

@@ -56,7 +56,7 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, row: Any, 
     return cgutils.get_item_pointer(context, builder, array_type, view, [row, column])  # type: ignore[no-untyped-call]
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """As many numbers of one type as were loaded at once; a vector to LLVM, which divides it into registers."""
 
     def __init__(self, dtype: types.Float, count: int) -> None:
@@ -66,9 +66,9 @@ class Lanes(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, lanes: Lanes) -> None:
-        super().__init__(dmm, lanes, ir.VectorType(dmm.lookup(lanes.dtype).get_value_type(), lanes.count))
+        super().__init__(dmm, lanes, ir.VectorType(dmm.lookup(lanes.dtype).get_value_type(), lanes.count))  # type: ignore[no-untyped-call]
 
 
 def _load(context: Any, array: Any, row: Any, column: Any, count: Any) -> Any:
@@ -144,7 +144,7 @@ def _call(builder: Any, name: str, result: Any, arguments: Any, lanes: Lanes) ->
 def _define_arithmetic(operation: Callable[[Any, Any], Any], instruction: str) -> None:
     """Teach numba an operator between lanes, and between lanes and a number, which then stands for all of them."""
 
-    class Typing(AbstractTemplate):  # type: ignore[misc]
+    class Typing(AbstractTemplate):
         def generic(self, arguments: Any, _: Any) -> Any:
             """Lanes are of their own type whatever the number was; without lanes, this is nobody's business."""
             found = [argument for argument in arguments if isinstance(argument, Lanes)]
