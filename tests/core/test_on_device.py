@@ -237,7 +237,7 @@ def _stop_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
     loops = [
         "ptupcdr_core.training.pretraining.train_epoch",
-        "ptupcdr_core.training.als._solve_rows",
+        "ptupcdr_core.training.als.solve_rows",
         "ptupcdr_core.training.meta_adam.train",
         "ptupcdr_core.training.gradient._adam_step",
     ]
