@@ -47,10 +47,10 @@ class DenseAdam:
         return total / len(order)
 
 
-def assert_same_training(kind, users, items, batch_size, epochs, seed, count, rates=(0.01,)):
+def assert_same_training(kind, users, items, batch_size, epochs, seed, count, rates=(0.01,), size=SIZE):
     rng = np.random.default_rng(seed)
     data = ratings(count, rng, users, items)
-    model = initialize(kind, users, items, SIZE, rng)
+    model = initialize(kind, users, items, size, rng)
     state, dense = RowAdam.start(model), DenseAdam(model, rates[0])
     for epoch in range(epochs):
         order = rng.permutation(count)
@@ -72,6 +72,12 @@ def test_hundreds_of_steps_with_skipped_rows_equal_dense_adam(kind):
     trained = state.model()
     assert not trained.user_embedding[0].any()
     assert (trained.user_embedding != model.user_embedding).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 3, 19])
+def test_rows_that_fill_no_whole_register_equal_dense_adam(kind, size):
+    assert_same_training(kind, 30, 20, batch_size=16, epochs=1, seed=2, count=300, size=size)
 
 
 def test_more_skipped_steps_than_a_moment_lasts():

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from ptupcdr_core.training.als import als, fold_in, leave_one_out_item_vectors
+from ptupcdr_core.training.als_kernels import GATHERED
 from ptupcdr_core.training.csr import compress
 
 USERS, ITEMS, RATINGS = 23, 17, 150
@@ -86,6 +87,16 @@ def test_fold_in_equals_plain_least_squares(ratings, weighted):
     vectors = np.random.default_rng(1).standard_normal((ITEMS + 1, 10)).astype(np.float32)
     found = fold_in(compress(*ratings, USERS), vectors, regularization=0.3, weighted=weighted)
     np.testing.assert_allclose(found, ridge_rows(users, items, residuals, vectors, USERS, 0.3, weighted), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, GATHERED - 1, GATHERED, GATHERED + 1, 3 * GATHERED])
+def test_a_row_of_any_length_equals_plain_least_squares(count):
+    rng = np.random.default_rng(count)
+    vectors = rng.standard_normal((count + 1, 20), dtype=np.float32)
+    items, residuals = np.arange(1, count + 1, dtype=np.int32), rng.standard_normal(count, dtype=np.float32)
+    rows = compress(np.ones(count, np.int32), items, residuals, 1)
+    found = fold_in(rows, vectors, regularization=0.5, weighted=False)
+    np.testing.assert_allclose(found[1], ridge_row(vectors[items], residuals, 0.5, False), atol=1e-5)
 
 
 @pytest.mark.parametrize("weighted", [True, False])
