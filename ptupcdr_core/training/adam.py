@@ -66,33 +66,30 @@ def train_epoch(
     users: NDArray[np.int32],
     items: NDArray[np.int32],
     ratings: Floats,
-    order: NDArray[np.integer],
     batch_size: int,
     learning_rate: float,
 ) -> float:
-    """Pass once over the ratings in minibatches and leave every row of ``state`` up to date.
+    """Pass once over the ratings, in their order, in minibatches, and leave every row of ``state`` up to date.
 
     Args:
         state: changed in place.
         users: (N,) int32 in 1..U.
         items: (N,) int32 in 1..I.
         ratings: (N,) float32.
-        order: (N,) a permutation of 0..N-1, or any other choice of ratings; the last batch may be smaller.
-        batch_size: B.
+        batch_size: B; the last batch may be smaller.
         learning_rate: Adam's step size; may differ from epoch to epoch.
 
     Returns:
         The mean squared error of all predictions, each made before its own batch's step.
 
     Raises:
-        ValueError: when there is nothing in ``order``, or a user or item is outside its table.
+        ValueError: when there is no rating, or a user or item is outside its table.
     """
-    if not len(order):
+    if not len(ratings):
         raise ValueError("an epoch needs at least one rating")
-    users, items, ratings = users[order], items[order], ratings[order]
     require_rows("users", users, len(state.user_rows))
     require_rows("items", items, len(state.item_rows))
-    steps = -(-len(order) // batch_size)
+    steps = -(-len(ratings) // batch_size)
     squared_error: float = train(
         KINDS[state.kind],
         constant(state.size),
@@ -109,7 +106,7 @@ def train_epoch(
         skipped_steps(state.steps, steps),
     )
     state.steps += steps
-    return squared_error / len(order)
+    return squared_error / len(ratings)
 
 
 def _rows(embedding: Floats) -> Floats:

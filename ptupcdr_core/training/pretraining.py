@@ -1,14 +1,14 @@
 """Pretraining: one domain's ratings into that domain's base model."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.models.calibrated import CalibratedModel, fit_calibrated
-from ptupcdr_core.pair_data import Ratings
+from ptupcdr_core.pair_data import Floats, Index, Ratings
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam import RowAdam, train_epoch
 from ptupcdr_core.training.device_adam import BaseModelOnDevice
@@ -41,18 +41,23 @@ def base_model_epochs(
         Every epoch's model.
     """
     start = initialize(settings.base_model, user_count, item_count, settings.embedding_size, generator)
-    rate = settings.learning_rate
+    rate, passes = settings.learning_rate, range(settings.epochs)
+
+    def order(_: int) -> NDArray[np.int64]:
+        return generator.permutation(len(ratings))
+
+    def shuffled(_: int) -> tuple[Index, Index, Floats]:
+        drawn = order(_)
+        return ratings.users[drawn], ratings.items[drawn], ratings.stars[drawn]
+
     state: RowAdam | BaseModelOnDevice
-    epoch: Callable[..., float]
     if device is None:
-        state = RowAdam.start(start)
-        epoch = partial(train_epoch, state, ratings.users, ratings.items, ratings.stars, learning_rate=rate)
+        state = rows = RowAdam.start(start)
+        losses = (train_epoch(rows, *columns, batch_size, rate) for columns in worked_ahead(shuffled, passes, 1))
     else:
-        state = BaseModelOnDevice(start, ratings, rate, device)
-        epoch = state.epoch
-    orders = worked_ahead(lambda _: generator.permutation(len(ratings)), range(settings.epochs), threads=1)
-    for number, order in enumerate(orders, 1):
-        loss = epoch(order=order, batch_size=batch_size)
+        state = tables = BaseModelOnDevice(start, ratings, rate, device)
+        losses = (tables.epoch(drawn, batch_size) for drawn in worked_ahead(order, passes, 1))
+    for number, loss in enumerate(losses, 1):
         yield Epoch(number, state.model(), {"training_loss": loss})
 
 

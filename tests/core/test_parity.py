@@ -97,10 +97,11 @@ def test_common_bridge_scores(reference):
 
 def train_base(reference: dict, side: str) -> tuple[RowAdam, list[float]]:
     state = RowAdam.start(base_model(reference, {"source": "src", "target": "tgt"}[side]))
-    rows = (reference["in_user"] + 1).astype(np.int32), reference[f"in_{side}_item"].astype(np.int32)
-    losses = [
-        train_epoch(state, *rows, reference["in_rating"], rows_of_step(step), BATCH, 0.01) for step in range(STEPS)
-    ]
+    users, items = (reference["in_user"] + 1).astype(np.int32), reference[f"in_{side}_item"].astype(np.int32)
+    losses = []
+    for step in range(STEPS):
+        rows = rows_of_step(step)
+        losses.append(train_epoch(state, users[rows], items[rows], reference["in_rating"][rows], BATCH, 0.01))
     return state, losses
 
 
