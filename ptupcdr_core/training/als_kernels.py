@@ -7,6 +7,8 @@ iteration of ALS with 64 coordinates so takes .51 s; adding rating after rating,
 million ratings of 124,000 users and 50,000 items, two threads of a shared AMD EPYC).
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,36 @@ LANES = 8
 EIGHT = constant(LANES)
 GATHERED = 64  # ratings whose vectors are side by side at a time: with 64 coordinates they fill the first-level cache
 AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
+
+
+class Workspace(NamedTuple):
+    """What one system after the other is solved in.
+
+    Args:
+        system: (E+1, E); after ``solve`` the factorization, and the solution in its last row.
+        gathered: (GATHERED, E) vectors of ratings.
+        ones: (GATHERED,).
+        scales: (E,).
+        factors: (E,).
+    """
+
+    system: Doubles
+    gathered: Doubles
+    ones: Doubles
+    scales: Doubles
+    factors: Doubles
+
+
+@numba.njit(nogil=True, forceinline=True)
+def workspace(width: int) -> Workspace:
+    """Room for systems of E = ``width`` coordinates."""
+    return Workspace(
+        np.empty((width + 1, width)),
+        np.empty((GATHERED, width)),
+        np.ones(GATHERED),
+        np.empty(width),
+        np.empty(width),
+    )
 
 
 def padded(vectors: Floats) -> Floats:
@@ -62,25 +94,12 @@ def _add_tile(
 
 
 @numba.njit(nogil=True, forceinline=True, fastmath=FAST)
-def normal_equations(
+def _normal_equations(
     begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
-    system: Doubles, gathered: Doubles, ones: Doubles,
+    work: Workspace,
 ) -> None:  # fmt: skip
-    """system = base + [Σ x xᵀ + ridge I, Σ value x (last row)] over the ratings begin..end.
-
-    Args:
-        begin: the first rating.
-        end: the one after the last.
-        columns: whose vector x is.
-        values: of the ratings.
-        vectors: (columns, E) float32.
-        base: a system.
-        ridge: the penalty.
-        system: written.
-        gathered: (GATHERED, E), to work in.
-        ones: (GATHERED,) ones.
-    """
-    width = system.shape[1]
+    """system = base + [Σ x xᵀ + ridge I, Σ value x (last row)] over the ratings begin..end; see ``solve``."""
+    system, gathered, width = work.system, work.gathered, work.system.shape[1]
     system[width] = base[width]
     before = base
     for first in range(begin, end, GATHERED):
@@ -97,23 +116,16 @@ def normal_equations(
                 store(system, width, start, load(system, width, start, EIGHT) + value * x)
         for start in range(0, width, LANES):
             for row in range(0, start + 1, LANES):
-                _add_tile(before, system, row, start, gathered, ones, 0, count)
+                _add_tile(before, system, row, start, gathered, work.ones, 0, count)
         before = system
     for i in range(width):
         system[i, i] += ridge
 
 
 @numba.njit(nogil=True, forceinline=True, fastmath=FAST)
-def factorize(system: Doubles, size: int, scales: Doubles, factors: Doubles) -> None:
-    """Turn the matrix A of a system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots.
-
-    Args:
-        system: changed in place.
-        size: D, the coordinates that are no padding.
-        scales: (E,), to work in.
-        factors: (E,), to work in.
-    """
-    width = system.shape[1]
+def _factorize(size: int, work: Workspace) -> None:
+    """Turn the matrix A of the system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots."""
+    system, scales, factors, width = work.system, work.scales, work.factors, work.system.shape[1]
     for block in range(0, width, LANES):
         for i in range(block, min(block + LANES, size)):
             for k in range(block, i):
@@ -132,7 +144,7 @@ def factorize(system: Doubles, size: int, scales: Doubles, factors: Doubles) -> 
 
 @numba.njit(nogil=True, forceinline=True, fastmath=FAST)
 def substitute(system: Doubles, size: int, b: Doubles, row: int) -> None:
-    """Replace b[row] by the solution x of A x = b[row], from what ``factorize`` left in the system."""
+    """Replace b[row] by the solution x of A x = b[row], from what ``solve`` left in the system."""
     width = system.shape[1]
     for k in range(size):
         scaled, edge = b[row, k] * system[k, k], k - k % LANES + LANES
@@ -147,6 +159,29 @@ def substitute(system: Doubles, size: int, b: Doubles, row: int) -> None:
         for start in range(edge, width, LANES):
             rest -= total(load(system, k, start, EIGHT) * load(b, row, start, EIGHT))
         b[row, k] = rest * system[k, k]
+
+
+@numba.njit(nogil=True, forceinline=True)
+def solve(
+    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, size: int, ridge: float,
+    work: Workspace,
+) -> None:  # fmt: skip
+    """Fit the ratings begin..end, at least one: (Σ x xᵀ + base + ridge I)⁻¹ Σ value x, into the system's last row.
+
+    Args:
+        begin: the first rating.
+        end: the one after the last.
+        columns: whose vector x is.
+        values: of the ratings.
+        vectors: (columns, E) float32.
+        base: a system.
+        size: D, the coordinates that are no padding.
+        ridge: the penalty, > 0.
+        work: written.
+    """
+    _normal_equations(begin, end, columns, values, vectors, base, ridge, work)
+    _factorize(size, work)
+    substitute(work.system, size, work.system, work.system.shape[1])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -165,19 +200,16 @@ def solve_rows(
 ) -> None:
     """Fill the rows first..last of ``solved`` with their ridge solutions of D = ``size``, zeros without ratings."""
     width = base.shape[1]
-    system, gathered = np.empty_like(base), np.empty((GATHERED, width))
-    ones, scales, factors = np.ones(GATHERED), np.empty(width), np.empty(width)
+    work = workspace(width)
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if begin == end:
             solved[row] = 0
             continue
         ridge = regularization * (end - begin if weighted else 1)
-        normal_equations(begin, end, columns, values, vectors, base, ridge, system, gathered, ones)
-        factorize(system, size, scales, factors)
-        substitute(system, size, system, width)
+        solve(begin, end, columns, values, vectors, base, size, ridge, work)
         for i in range(width):
-            solved[row, i] = system[width, i]
+            solved[row, i] = work.system[width, i]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -197,16 +229,14 @@ def leave_one_out(
     one."""
     size, width = left_out.shape[1], vectors.shape[1]
     nothing = np.zeros((width + 1, width))
-    system, z, gathered = np.empty_like(nothing), np.empty((1, width)), np.empty((GATHERED, width))
-    ones, scales, factors = np.ones(GATHERED), np.empty(width), np.empty(width)
+    work, z = workspace(width), np.empty((1, width))
+    system = work.system
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if end - begin < 2:
             continue
         ridge = regularization * (end - begin - 1 if weighted else 1)
-        normal_equations(begin, end, columns, values, vectors, nothing, ridge, system, gathered, ones)
-        factorize(system, size, scales, factors)
-        substitute(system, size, system, width)
+        solve(begin, end, columns, values, vectors, nothing, size, ridge, work)
         for k in range(begin, end):
             user, place = columns[k], order[k]
             z[0] = vectors[user]

@@ -21,7 +21,7 @@ from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.pair_data import Floats, Index, Ratings
 from ptupcdr_core.training.als import fold_in, unobserved
-from ptupcdr_core.training.als_kernels import GATHERED, factorize, normal_equations, padded, substitute
+from ptupcdr_core.training.als_kernels import padded, solve, substitute, workspace
 from ptupcdr_core.training.csr import compress
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
 
@@ -204,9 +204,8 @@ def _solve_each(
     sums: Floats,
 ) -> None:
     size, width = embeddings.shape[1], vectors.shape[1]
-    system, items, z = np.empty_like(base), np.empty((1, width)), np.empty((1, width))
-    gathered, ones = np.empty((GATHERED, width)), np.ones(GATHERED)
-    scales, factors = np.empty(width), np.empty(width)
+    work, items, z = workspace(width), np.empty((1, width)), np.empty((1, width))
+    system = work.system
     total, solved = 0.0, -1
     for m in range(len(places)):
         user, place = users[m], places[m]
@@ -217,9 +216,7 @@ def _solve_each(
                 total += values[k]
                 for i in range(size):
                     items[0, i] += vectors[columns[k], i]
-            normal_equations(begin, end, columns, values, vectors, base, regularization, system, gathered, ones)
-            factorize(system, size, scales, factors)
-            substitute(system, size, system, width)
+            solve(begin, end, columns, values, vectors, base, size, regularization, work)
             substitute(system, size, items, 0)
             solved = user
         offset = (total - values[place]) / (end - begin - 1 + damping)

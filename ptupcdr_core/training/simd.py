@@ -123,12 +123,11 @@ def _total(context: Any, lanes: Any) -> Any:
 
 
 def _widened(context: Any, lanes: Any) -> Any:
-    """The same numbers in float64."""
+    """The same float32 numbers in float64."""
     wide = Lanes(types.float64, lanes.count)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        [numbers] = arguments
-        return numbers if lanes == wide else builder.fpext(numbers, context.get_value_type(wide))
+        return builder.fpext(arguments[0], context.get_value_type(wide))
 
     return wide(lanes), generate
 
