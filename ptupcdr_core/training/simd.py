@@ -7,9 +7,9 @@ So a row is loaded as ``Lanes``, one value of as many numbers as the row has, th
     u, v = load(users, 7, 0, coordinates), load(items, 3, 0, coordinates)
     store(users, 7, 0, u - rate * total(u * v) * v)       # in a compiled loop
 
-An epoch of Adam so takes 0.12 s, with loops over the coordinates 0.40 s; without ``prefetch``, which hides that ratings
-in random order wait for memory at every row, longer still. (1.66 million ratings of 124,000 users and 50,000 items,
-D = 10, one thread of a shared AMD EPYC.)
+An epoch of Adam so takes 0.11 s, with loops over the coordinates 0.40 s. Ratings in random order wait for memory at
+every row: without ``prefetch`` it would take 0.19 s. (1.66 million ratings of 124,000 users and 50,000 items, D = 10,
+one thread of a shared AMD EPYC.)
 
 A function that a compiled loop calls is compiled with ``forceinline``. Otherwise it exists twice, alone and as the
 loop's own copy, each vectorized in its own way; which one runs depends on whether the loop was just compiled or read
