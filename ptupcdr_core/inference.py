@@ -18,7 +18,7 @@ from ptupcdr_core.home import Home
 from ptupcdr_core.newcomers import newcomers
 from ptupcdr_core.pair_data import Floats, load_outline, user_ids
 from ptupcdr_core.people import people_of
-from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
+from ptupcdr_core.recommending import Ids, explained, recommendation_rows
 from ptupcdr_core.serving import load_serving, served_mode
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.top_items import top_items
@@ -173,17 +173,13 @@ def recommend_new(
     )
     found = top_items(serving.target, embeddings, k)
     found = unseen_items(found, serving.target, embeddings, _keys(seen, new.user_ids, ids))
-    tables = []
-    for start, items, scores in small_blocks(found):
-        block = slice(start, start + len(items))
-        tables.append(recommendation_rows(served[block], new.people[block], serving, items, scores, ids))
     return NewPeople(
         new.user_ids.to_numpy(zero_copy_only=False),
         embeddings,
         made_by,
         new.known_items,
         new.unknown_items,
-        pa.concat_tables(tables),
+        pa.concat_tables(explained(found, served, new.people.__getitem__, serving, ids)),
     )
 
 

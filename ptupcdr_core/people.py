@@ -58,16 +58,6 @@ class People:
         )
         return people, positions, places
 
-    def histories_without(self, people: NDArray[np.int64], positions: NDArray[np.int64]) -> tuple[Index, Floats]:
-        """(M, L) histories and stars of these people, each without the entry at the position."""
-        length = self.histories.shape[1]
-        kept = np.arange(length) + (np.arange(length) >= positions[:, None])
-        longer = ((0, 0), (0, 1))
-        return (
-            np.take_along_axis(np.pad(self.histories[people], longer), kept, axis=1),
-            np.take_along_axis(np.pad(self.history_stars[people], longer), kept, axis=1),
-        )
-
 
 def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int) -> People:
     """These users of a pair's split, in this order.

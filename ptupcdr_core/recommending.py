@@ -3,7 +3,7 @@
 Shapes: R users, K items of a list, L history length, S source items, T target items.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ from ptupcdr_core.pair_data import Floats, source_item_ids, target_item_ids
 from ptupcdr_core.people import People
 from ptupcdr_core.serving import Serving
 from ptupcdr_core.top_items import Block
+from ptupcdr_core.training.threads import worked_ahead
 from ptupcdr_core.warehouse import Warehouse
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
 ROWS = 1 << 16
-"""Recommendations that a thread explains at a time: their people's histories, once without each item, are in memory."""
+"""Recommendations that a thread explains at a time: its people's embeddings, once without each item, are in memory."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,32 @@ class Ids:
         return cls(source, target)
 
 
-def small_blocks(found: Iterable[Block]) -> Iterator[Block]:
-    """The blocks of a search, in pieces that can be explained at once."""
-    for first, items, scores in found:
-        users = max(1, ROWS // max(1, items.shape[1]))
-        for start in range(0, len(items), users):
-            yield first + start, items[start : start + users], scores[start : start + users]
+def explained(
+    found: Iterable[Block], users: pa.Table, people: Callable[[slice], People], serving: Serving, ids: Ids
+) -> Iterator[pa.Table]:
+    """All lists of a search as rows of the table ``recommendations``, a part of the users at a time.
+
+    Args:
+        found: the search's blocks.
+        users: (R, ...) the users who were searched for, in their order; columns as for ``recommendation_rows``.
+        people: gives a block's people.
+        serving: the mode's models.
+        ids: of both domains' items.
+    """
+
+    def parts() -> Iterator[tuple[pa.Table, People, NDArray[np.int64], Floats]]:
+        for start, items, scores in found:
+            block, size = slice(start, start + len(items)), max(1, ROWS // max(1, items.shape[1]))
+            listed, theirs = users[block], people(block)
+            for first in range(0, len(items), size):
+                part = slice(first, first + size)
+                yield listed[part], theirs[part], items[part], scores[part]
+
+    def rows(part: tuple[pa.Table, People, NDArray[np.int64], Floats]) -> pa.Table:
+        listed, theirs, items, scores = part
+        return recommendation_rows(listed, theirs, serving, items, scores, ids)
+
+    return worked_ahead(rows, parts())
 
 
 def recommendation_rows(

@@ -4,7 +4,7 @@ Shapes: R people, K recommended items, L history length, Y coordinates of a brid
 """
 
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ from ptupcdr_core.training.folding import SourceSpace, source_space
 from ptupcdr_core.training.task import target_items, target_user_vectors
 from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.warehouse import Warehouse
-
-AnyTable = TypeVar("AnyTable", Floats, Index)
 
 MEAN = "mean"
 """Made from nothing: the embedding of people of whom no source rating is known."""
@@ -59,9 +57,7 @@ class Serving:
             (R, Y) float32 embeddings, and (R,) what made each: ``bridge``; ``common_bridge`` without a positive item;
             ``mean`` without any rating.
         """
-        vectors = self.source.fold_in(people.ratings, len(people))
-        side = SourceSide(vectors, self.source.history_vectors, people.histories, people.history_stars)
-        return self._bridge(side, people.rating_counts[1:])
+        return self._bridge(self._side(people), people.rating_counts[1:])
 
     def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
         """How much each history item counts for each recommended one: by how much its score falls without it.
@@ -78,15 +74,20 @@ class Serving:
             (R, K, L) float32, in the unit of scores before clipping; 0 where the history is padded.
         """
         at, positions, places = people.entries()
+        side, counts = self._side(people), people.rating_counts
         vectors = self.source.leave_out(people.ratings, len(people), places)
-        histories, stars = people.histories_without(at, positions)
-        side = SourceSide(_padded(vectors), self.source.history_vectors, _padded(histories), _padded(stars))
-        without, _ = self._bridge(side, people.rating_counts[at] - 1)
+        without = self.personal.embed_without(side, at, positions, vectors)
+        without[counts[at] == 1] = self.mean
         changes = np.zeros((len(people), people.histories.shape[1], len(self.mean)), np.float32)
-        changes[at - 1, positions] = self.embed(people)[0][at - 1] - without
+        changes[at - 1, positions] = self._bridge(side, counts[1:])[0][at - 1] - without
         with one_thread():
             weights: Floats = self.target.vectors[items] @ changes.transpose(0, 2, 1)
         return weights
+
+    def _side(self, people: People) -> SourceSide:
+        """People folded in."""
+        vectors = self.source.fold_in(people.ratings, len(people))
+        return SourceSide(vectors, self.source.history_vectors, people.histories, people.history_stars)
 
     def _bridge(self, side: SourceSide, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.object_]]:
         """Bridge everybody of a side but those with no (R,) rating, who get the mean."""
@@ -150,8 +151,3 @@ def _target_users(home: Home, pair: str) -> Index:
         query = "select user_index from split_users where not list_contains(?, cohort) order by user_index"
         users: Index = connection.execute(query, [["cold", *held_out]]).fetchnumpy()["user_index"]
     return users
-
-
-def _padded(table: AnyTable) -> AnyTable:
-    """The table with a row of zeros before the first."""
-    return np.pad(table, ((1, 0), (0, 0)))

@@ -24,12 +24,12 @@ from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, Index, PairData, load_outline, load_pair, user_ids
-from ptupcdr_core.people import people_of
+from ptupcdr_core.people import People, people_of
 from ptupcdr_core.ranking.bridging import train_ranking_bridges
 from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task, save_bridges, save_side
 from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
 from ptupcdr_core.ranking.factors import train_side
-from ptupcdr_core.recommending import Ids, recommendation_rows, small_blocks
+from ptupcdr_core.recommending import Ids, explained
 from ptupcdr_core.serving import load_serving
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.top_items import Block, top_items
@@ -37,7 +37,6 @@ from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.device import training_device
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.pretraining import train_base_model
-from ptupcdr_core.training.threads import worked_ahead
 from ptupcdr_core.unseen import unseen_items
 from ptupcdr_core.warehouse import Warehouse
 
@@ -244,14 +243,11 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             found = _with_recall(metrics, mode, serving.target, vectors, found)
         found = unseen_items(found, serving.target, vectors, deployment.seen(indices))
 
-        def explained(found: Block) -> pa.Table:
-            start, items, scores = found
-            block = slice(start, start + len(items))
-            people = people_of(warehouse, pair, indices[block], length)
-            return recommendation_rows(users[block], people, serving, items, scores, ids)
+        def people(block: slice) -> People:
+            return people_of(warehouse, pair, indices[block], length)
 
         connection.begin()  # one for all blocks: each of its own is written twice, to the log and to the file
-        for rows in worked_ahead(explained, small_blocks(found)):
+        for rows in explained(found, users, people, serving, ids):
             connection.register("block", rows)
             connection.execute("insert into recommendations by name select * from block")
             metrics["recommendations"] += len(rows)

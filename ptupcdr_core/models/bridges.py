@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats, Index
 from ptupcdr_core.training.threads import one_thread
 
-BLOCK = 1_024
+BLOCK = 2_048
 """Users bridged at a time: their histories and matrices stay in the cache, however many users there are."""
 
 BRIDGE, COMMON_BRIDGE = "bridge", "common_bridge"
@@ -78,6 +79,34 @@ class PersonalBridge:
                     embeddings[rows] += self.strength * personal_part(self.network, source, users[rows])
         return embeddings
 
+    def embed_without(
+        self, source: SourceSide, users: NDArray[np.int64], positions: NDArray[np.int64], vectors: Floats
+    ) -> Floats:
+        """(M, Y) float32: what ``embed`` would make of users if one item were not in their history.
+
+        Args:
+            source: has their histories with the item.
+            users: (M,) ascending, one after the other for each of their items.
+            positions: (M,) of the item in the history.
+            vectors: (M, X) float32, the users' source vectors without the item.
+        """
+        told = np.flatnonzero(np.count_nonzero(source.histories[users], axis=1) > 1)
+        with one_thread():
+            embeddings: Floats = vectors @ self.fallback
+            embeddings[told] = vectors[told] @ self.common
+            for start in range(0, len(told) if self.strength else 0, BLOCK):
+                rows = told[start : start + BLOCK]
+                readers, reader = np.unique(users[rows], return_inverse=True)
+                with torch.inference_mode():
+                    part = self.network.bridge_without(
+                        torch.from_numpy(vectors[rows]),
+                        *_read(source, readers),
+                        torch.from_numpy(reader),
+                        torch.from_numpy(positions[rows]),
+                    )
+                embeddings[rows] += self.strength * part.numpy()
+        return embeddings
+
     def made_by(self, source: SourceSide, users: Index) -> NDArray[np.object_]:
         """(R,) which bridge made each user's embedding: the personal one, or the fallback."""
         return np.where(source.histories[users, 0] > 0, BRIDGE, COMMON_BRIDGE).astype(object)
@@ -86,11 +115,15 @@ class PersonalBridge:
 def personal_part(network: MetaNetwork, source: SourceSide, users: Index) -> Floats:
     """(R, Y) float32: u W(history) of users who all have a history."""
     with torch.inference_mode():
-        items = source.histories[users]
-        part: Floats = network.bridge(
-            torch.from_numpy(source.source_vectors[users]),
-            torch.from_numpy(source.history_vectors[items]),
-            torch.from_numpy(items > 0),
-            torch.from_numpy(source.history_stars[users]),
-        ).numpy()
+        part: Floats = network.bridge(torch.from_numpy(source.source_vectors[users]), *_read(source, users)).numpy()
     return part
+
+
+def _read(source: SourceSide, users: Index | NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+    """What the meta network reads of these users: item vectors, where there are any, and their stars."""
+    items = source.histories[users]
+    return (
+        torch.from_numpy(source.history_vectors[items]),
+        torch.from_numpy(items > 0),
+        torch.from_numpy(source.history_stars[users]),
+    )

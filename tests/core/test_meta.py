@@ -127,3 +127,19 @@ def test_bridging_at_once_is_writing_the_matrix_first(name, rank):
     torch.testing.assert_close(
         network.bridge(users, vectors, mask), apply_bridges(users, network(vectors, mask)), atol=1e-6, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", ["items", "rated", "timed"])
+def test_leaving_an_item_out_is_bridging_a_shorter_history(kind):
+    lengths = [5, 2, 3, 4, 2, 5]
+    vectors, mask = history(lengths)
+    stars, users = torch.rand(B, L) * 5, torch.randn(sum(lengths), D)
+    network = MetaNetwork(D, H, attention=kind).start(1)
+    if network.attention_signal is not None:
+        torch.nn.init.constant_(network.attention_signal, 2.0)
+    rows, positions = mask.nonzero(as_tuple=True)
+    kept = torch.stack([torch.tensor([*range(p), *range(p + 1, L), p]) for p in positions.tolist()])  # left out: last
+    shorter = torch.arange(L) < mask[rows].sum(1, keepdim=True) - 1
+    wanted = network.bridge(users, vectors[rows[:, None], kept], shorter, stars[rows[:, None], kept])
+    found = network.bridge_without(users, vectors, mask, stars, rows, positions)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
