@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats
-from ptupcdr_core.training.simd import FAST, constant, load, maximum, store
+from ptupcdr_core.training.simd import FAST, constant, inlined, load, loop, maximum, store
 
 RESULTS = 1 << 22
 """Recommendations held at a time, however many users and items there are."""
@@ -113,7 +113,8 @@ def highest(user_vectors: Floats, item_vectors: Floats, offsets: Floats, count: 
             tiles = _tiles(item_vectors, offsets, lengths[group[0]], lengths[group[-1]])
             parts = np.array_split(group, min(PARTS * threads, len(group)))
             search = partial(_search, lengths, user_vectors, tiles, found, scores)
-            computed += WIDTH * sum(pool.map(search, parts))
+            scratch = np.empty((len(parts), TOGETHER, WIDTH), np.float32)
+            computed += WIDTH * sum(pool.map(search, parts, scratch))
     return Found(found, scores, computed)
 
 
@@ -144,27 +145,27 @@ def _tiles(vectors: Floats, offsets: Floats, shortest: float, longest: float) ->
     )
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@loop(fastmath=FAST)
 def _search(
-    lengths: NDArray[np.float64], user_vectors: Floats, tiles: Tiles, found: Items, scores: Floats, users: Items
-) -> int:
+    lengths: NDArray[np.float64], user_vectors: Floats, tiles: Tiles, found: Items, scores: Floats, users: Items,
+    tile_scores: Floats,
+) -> int:  # fmt: skip
     """Fill the lists of these users, all of them with ``PADDING`` at minus infinity; return for how many pairs of a
-    user and a tile scores were computed."""
-    K, E, computed = found.shape[1], user_vectors.shape[1], 0
-    tile_scores = np.empty((TOGETHER, WIDTH), np.float32)
-    searching, count = users.copy(), len(users)
+    user and a tile scores were computed. ``users`` and ``tile_scores`` (TOGETHER, WIDTH) are written over."""
+    K, E, count, computed = found.shape[1], user_vectors.shape[1], len(users), 0
     for tile in range(len(tiles.items)):
         going = 0
-        for user in searching[:count]:
+        for place in range(count):
+            user = users[place]
             if tiles.reach[tile, 0] + lengths[user] * tiles.reach[tile, 1] >= scores[user, K - 1]:
-                searching[going] = user
+                users[going] = user
                 going += 1
         count = going
         computed += count
         for first in range(0, count, TOGETHER):
             last = min(first + TOGETHER, count) - 1
-            a, b = searching[first], searching[min(first + 1, last)]
-            c, d = searching[min(first + 2, last)], searching[last]
+            a, b = users[first], users[min(first + 1, last)]
+            c, d = users[min(first + 2, last)], users[last]
             for_a = for_b = for_c = for_d = load(tiles.offsets, tile, 0, ITEMS)
             for e in range(E):
                 row = load(tiles.vectors, tile * E + e, 0, ITEMS)
@@ -177,16 +178,15 @@ def _search(
             store(tile_scores, 2, 0, for_c)
             store(tile_scores, 3, 0, for_d)
             for place in range(first, last + 1):
-                user, user_scores = searching[place], tile_scores[place - first]
-                if maximum(load(tile_scores, place - first, 0, ITEMS)) < scores[user, K - 1]:
-                    continue
-                for w in range(WIDTH):
-                    if user_scores[w] >= scores[user, K - 1]:
-                        _insert(found[user], scores[user], tiles.items[tile, w], user_scores[w])
+                user, row = users[place], place - first
+                if maximum(load(tile_scores, row, 0, ITEMS)) >= scores[user, K - 1]:
+                    for w in range(WIDTH):
+                        if tile_scores[row, w] >= scores[user, K - 1]:
+                            _insert(found[user], scores[user], tiles.items[tile, w], tile_scores[row, w])
     return computed
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined()
 def _insert(found: Items, scores: Floats, item: int, score: np.float32) -> None:
     """Put an item into a full sorted list, whose last one falls out, unless it is behind that."""
     place = len(found)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
-from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train
+from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, skipped_steps, train, workspace
 from ptupcdr_core.training.csr import require_rows
 from ptupcdr_core.training.simd import LINE, aligned_zeros, constant
 
@@ -104,6 +104,7 @@ def train_epoch(
         batch_size,
         learning_rate,
         skipped_steps(state.steps, steps),
+        workspace(batch_size, state.size, len(state.layer)),
     )
     state.steps += steps
     return squared_error / len(ratings)

@@ -2,12 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import Floats
-from ptupcdr_core.training.simd import FAST, LINE, Constant, load, prefetch, root, store, total
+from ptupcdr_core.training.simd import FAST, LINE, Constant, inlined, load, loop, prefetch, root, spread, store, total
 
 Integers = NDArray[np.int32]
 
@@ -39,6 +38,33 @@ class SkippedSteps(NamedTuple):
     decay: NDArray[np.float64]
 
 
+class Workspace(NamedTuple):
+    """What an epoch writes into; the gradients are zero between batches.
+
+    Args:
+        touched_users: (B,) int32, the users of a batch.
+        touched_items: (B,) int32.
+        user_gradients: (B, D) of the touched users.
+        item_gradients: (B, D).
+        layer_gradient: as the layer's rows.
+        hidden: (1, D) a DNN's output.
+    """
+
+    touched_users: Integers
+    touched_items: Integers
+    user_gradients: Floats
+    item_gradients: Floats
+    layer_gradient: Floats
+    hidden: Floats
+
+
+def workspace(batch_size: int, size: int, layer_rows: int) -> Workspace:
+    """Room for batches of B ratings, D = ``size``."""
+    touched_users, touched_items = np.empty((2, batch_size), np.int32)
+    shapes = (batch_size, size), (batch_size, size), (layer_rows, size), (1, size)
+    return Workspace(touched_users, touched_items, *(np.zeros(shape, np.float32) for shape in shapes))
+
+
 def skipped_steps(first: int, steps: int) -> SkippedSteps:
     """Tabulate the closed forms for ``steps`` steps after the first ``first``."""
     k = np.arange(steps + 1)
@@ -46,27 +72,27 @@ def skipped_steps(first: int, steps: int) -> SkippedSteps:
     s = np.maximum(first + k, 1)
     start2 = np.sqrt(1 - BETA2**s)
     correction = start2 / (1 - BETA1**s)
+    moves = np.zeros_like(correction)
+    _accumulate_moves(correction, q, moves)
     lasting = k < FORGOTTEN
     return SkippedSteps(
         correction=correction,
         epsilon=EPSILON * start2,
-        moves=_accumulated(correction, q),
+        moves=moves,
         decay1=np.power(BETA1, k * lasting) * lasting,
         decay2=np.power(BETA2, k),
         decay=np.power(q, k * lasting) * lasting,
     )
 
 
-@numba.njit(nogil=True, cache=True)
-def _accumulated(correction: NDArray[np.float64], q: float) -> NDArray[np.float64]:
-    """R[t] = q (c_{t+1} + R[t+1]), backwards from zero."""
-    moves = np.zeros_like(correction)
+@loop()
+def _accumulate_moves(correction: NDArray[np.float64], q: float, moves: NDArray[np.float64]) -> None:
+    """R[t] = q (c_{t+1} + R[t+1]), backwards from the last, which is zero."""
     for t in range(len(correction) - 2, -1, -1):
         moves[t] = q * (correction[t + 1] + moves[t + 1])
-    return moves
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _catch_up(
     rows: Floats, index: int, coordinates: Constant, then: int, now: int, rate: float, skipped: SkippedSteps
 ) -> None:
@@ -82,7 +108,7 @@ def _catch_up(
     store(rows, index, 2 * D, np.float32(skipped.decay2[k]) * v)
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _step(
     rows: Floats, index: int, coordinates: Constant, gradients: Floats, slot: int, rate: np.float32, epsilon: np.float32
 ) -> None:
@@ -93,16 +119,16 @@ def _step(
     store(rows, index, 0, load(rows, index, 0, coordinates) - rate * m / (root(v) + epsilon))
     store(rows, index, D, m)
     store(rows, index, 2 * D, v)
-    gradients[slot] = 0
+    store(gradients, slot, 0, spread(np.float32(0), coordinates))
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _add(gradients: Floats, slot: int, coordinates: Constant, slope: Any) -> None:
     """Add the slopes of one rating to a row's gradient."""
     store(gradients, slot, 0, load(gradients, slot, 0, coordinates) + slope)
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _accumulate(
     kind: int, coordinates: Constant, rating: np.float32, scale: np.float32, hidden: Floats,
     layer: Floats, layer_gradient: Floats,
@@ -139,7 +165,7 @@ def _accumulate(
     return error
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@loop()
 def train(
     kind: int,
     coordinates: Constant,
@@ -154,15 +180,12 @@ def train(
     batch_size: int,
     learning_rate: float,
     skipped: SkippedSteps,
+    work: Workspace,
 ) -> float:
     """One epoch; return the sum of squared errors. Compiled once for every D, the length of ``coordinates``."""
-    D = len(coordinates)
+    touched_users, touched_items, user_gradients, item_gradients, layer_gradient, hidden = work
     user_marks[:, LAST_STEP] = 0
     item_marks[:, LAST_STEP] = 0
-    touched_users, touched_items = np.empty(batch_size, np.int32), np.empty(batch_size, np.int32)
-    user_gradients = np.zeros((batch_size, D), np.float32)
-    item_gradients = np.zeros((batch_size, D), np.float32)
-    layer_gradient, hidden = np.zeros((len(layer), D), np.float32), np.zeros((1, D), np.float32)
     squared_error = 0.0
     steps = len(skipped.moves) - 1
     for step in range(1, steps + 1):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ptupcdr_core.training.als_kernels import Doubles, Integers, leave_one_out, padded, solve_rows
+from ptupcdr_core.training.als_kernels import Doubles, Integers, leave_one_out, padded, solve_rows, workspace
 from ptupcdr_core.training.csr import Csr, Floats, compress, for_row_chunks, require_rows
 from ptupcdr_core.training.device_als import als_on_device
 from ptupcdr_core.training.threads import one_thread
@@ -148,10 +148,13 @@ def leave_one_out_item_vectors(
     by_item = compress(items, users, residuals, item_count)
     vectors = padded(user_vectors)
     left_out = np.zeros((len(users), user_vectors.shape[1]), np.float32)
-    for_row_chunks(
-        by_item,
-        lambda first, last: leave_one_out(first, last, *by_item, vectors, regularization, weighted, left_out),
-    )
+    width, nothing = vectors.shape[1], unobserved(vectors, 0.0)
+
+    def solve_chunk(first: int, last: int) -> None:
+        work = workspace(width)
+        leave_one_out(first, last, *by_item, vectors, regularization, weighted, left_out, nothing, work)
+
+    for_row_chunks(by_item, solve_chunk)
     return left_out
 
 
@@ -165,13 +168,13 @@ def _solve(
     unobserved_weight: float = 0.0,
 ) -> None:
     """Fill ``solved`` with every row's ridge solution; both tables padded."""
-    base = unobserved(vectors, unobserved_weight)
-    for_row_chunks(
-        rows,
-        lambda first, last: solve_rows(
-            first, last, rows.offsets, rows.columns, rows.values, vectors, base, size, regularization, weighted, solved
-        ),
-    )
+    base, width = unobserved(vectors, unobserved_weight), vectors.shape[1]
+
+    def solve_chunk(first: int, last: int) -> None:
+        work = workspace(width)
+        solve_rows(first, last, *rows[:3], vectors, base, size, regularization, weighted, solved, work)
+
+    for_row_chunks(rows, solve_chunk)
 
 
 def unobserved(vectors: Floats, weight: float) -> Doubles:

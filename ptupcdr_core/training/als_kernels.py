@@ -9,12 +9,23 @@ million ratings of 124,000 users and 50,000 items, two threads of a shared AMD E
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import Floats
-from ptupcdr_core.training.simd import FAST, LINE, aligned_zeros, constant, load, prefetch, store, total, widened
+from ptupcdr_core.training.simd import (
+    FAST,
+    LINE,
+    aligned_zeros,
+    constant,
+    inlined,
+    load,
+    loop,
+    prefetch,
+    store,
+    total,
+    widened,
+)
 
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int32]
@@ -34,6 +45,7 @@ class Workspace(NamedTuple):
         ones: (GATHERED,).
         scales: (E,).
         factors: (E,).
+        sides: (2, E) further right-hand sides.
     """
 
     system: Doubles
@@ -41,9 +53,9 @@ class Workspace(NamedTuple):
     ones: Doubles
     scales: Doubles
     factors: Doubles
+    sides: Doubles
 
 
-@numba.njit(nogil=True, forceinline=True)
 def workspace(width: int) -> Workspace:
     """Room for systems of E = ``width`` coordinates."""
     return Workspace(
@@ -52,6 +64,7 @@ def workspace(width: int) -> Workspace:
         np.ones(GATHERED),
         np.empty(width),
         np.empty(width),
+        np.empty((2, width)),
     )
 
 
@@ -63,7 +76,7 @@ def padded(vectors: Floats) -> Floats:
     return padded
 
 
-@numba.njit(nogil=True, forceinline=True, fastmath=FAST)
+@inlined(fastmath=FAST)
 def _add_tile(
     base: Doubles, system: Doubles, row: int, column: int, factors: Doubles, scales: Doubles, first: int, last: int
 ) -> None:
@@ -93,14 +106,15 @@ def _add_tile(
     store(system, row + 7, column, t7)
 
 
-@numba.njit(nogil=True, forceinline=True, fastmath=FAST)
+@inlined(fastmath=FAST)
 def _normal_equations(
     begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
     work: Workspace,
 ) -> None:  # fmt: skip
     """system = base + [Σ x xᵀ + ridge I, Σ value x (last row)] over the ratings begin..end; see ``solve``."""
     system, gathered, width = work.system, work.gathered, work.system.shape[1]
-    system[width] = base[width]
+    for start in range(0, width, LANES):
+        store(system, width, start, load(base, width, start, EIGHT))
     before = base
     for first in range(begin, end, GATHERED):
         count = min(GATHERED, end - first)
@@ -122,7 +136,7 @@ def _normal_equations(
         system[i, i] += ridge
 
 
-@numba.njit(nogil=True, forceinline=True, fastmath=FAST)
+@inlined(fastmath=FAST)
 def _factorize(size: int, work: Workspace) -> None:
     """Turn the matrix A of the system into D Lᵀ of A = L D Lᵀ, with 1/D on the diagonal: Cholesky without roots."""
     system, scales, factors, width = work.system, work.scales, work.factors, work.system.shape[1]
@@ -142,7 +156,7 @@ def _factorize(size: int, work: Workspace) -> None:
                 _add_tile(system, system, row, start, system, scales, block, block + LANES)
 
 
-@numba.njit(nogil=True, forceinline=True, fastmath=FAST)
+@inlined(fastmath=FAST)
 def substitute(system: Doubles, size: int, b: Doubles, row: int) -> None:
     """Replace b[row] by the solution x of A x = b[row], from what ``solve`` left in the system."""
     width = system.shape[1]
@@ -161,7 +175,7 @@ def substitute(system: Doubles, size: int, b: Doubles, row: int) -> None:
         b[row, k] = rest * system[k, k]
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined()
 def solve(
     begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, size: int, ridge: float,
     work: Workspace,
@@ -184,7 +198,7 @@ def solve(
     substitute(work.system, size, work.system, work.system.shape[1])
 
 
-@numba.njit(nogil=True, cache=True)
+@loop()
 def solve_rows(
     first: int,
     last: int,
@@ -197,14 +211,15 @@ def solve_rows(
     regularization: float,
     weighted: bool,
     solved: Floats,
+    work: Workspace,
 ) -> None:
     """Fill the rows first..last of ``solved`` with their ridge solutions of D = ``size``, zeros without ratings."""
     width = base.shape[1]
-    work = workspace(width)
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if begin == end:
-            solved[row] = 0
+            for i in range(width):
+                solved[row, i] = 0
             continue
         ridge = regularization * (end - begin if weighted else 1)
         solve(begin, end, columns, values, vectors, base, size, ridge, work)
@@ -212,7 +227,7 @@ def solve_rows(
             solved[row, i] = work.system[width, i]
 
 
-@numba.njit(nogil=True, cache=True)
+@loop()
 def leave_one_out(
     first: int,
     last: int,
@@ -224,13 +239,13 @@ def leave_one_out(
     regularization: float,
     weighted: bool,
     left_out: Floats,
+    nothing: Doubles,
+    work: Workspace,
 ) -> None:
-    """Fill ``left_out``, at every rating's place, with its row's solution without it; zeros where it is the only
-    one."""
+    """Fill ``left_out``, at every rating's place, with its row's solution without it; leave it where it is the only
+    one. ``nothing`` is a system of zeros."""
     size, width = left_out.shape[1], vectors.shape[1]
-    nothing = np.zeros((width + 1, width))
-    work, z = workspace(width), np.empty((1, width))
-    system = work.system
+    system, z = work.system, work.sides
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if end - begin < 2:
@@ -239,7 +254,8 @@ def leave_one_out(
         solve(begin, end, columns, values, vectors, nothing, size, ridge, work)
         for k in range(begin, end):
             user, place = columns[k], order[k]
-            z[0] = vectors[user]
+            for i in range(width):
+                z[0, i] = vectors[user, i]
             substitute(system, size, z, 0)
             predicted, leverage = 0.0, 0.0
             for i in range(size):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +20,9 @@ from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.pair_data import Floats, Index, Ratings
 from ptupcdr_core.training.als import fold_in, unobserved
-from ptupcdr_core.training.als_kernels import padded, solve, substitute, workspace
+from ptupcdr_core.training.als_kernels import Workspace, padded, solve, substitute, workspace
 from ptupcdr_core.training.csr import compress
+from ptupcdr_core.training.simd import loop
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
 
 Places = NDArray[np.int64]
@@ -184,12 +184,14 @@ def solve_without(
     sums = np.empty((2, len(places)), np.float32)
     aligned = padded(vectors)
     base = unobserved(aligned, unobserved_weight)
-    _solve_each(places, users, *rows[:3], aligned, base, regularization, damping, embeddings, sums)
+    _solve_each(
+        places, users, *rows[:3], aligned, base, regularization, damping, embeddings, sums, workspace(aligned.shape[1])
+    )
     counts = (np.diff(rows.offsets)[users] - 1).astype(np.float32)
     return LeftOut(embeddings, sums[0], sums[1], counts)
 
 
-@numba.njit(nogil=True, cache=True)
+@loop()
 def _solve_each(
     places: Places,
     users: Index,
@@ -202,34 +204,37 @@ def _solve_each(
     damping: float,
     embeddings: Floats,
     sums: Floats,
+    work: Workspace,
 ) -> None:
     size, width = embeddings.shape[1], vectors.shape[1]
-    work, items, z = workspace(width), np.empty((1, width)), np.empty((1, width))
-    system = work.system
+    system, sides = work.system, work.sides  # of all the items, and of the one left out
     total, solved = 0.0, -1
     for m in range(len(places)):
         user, place = users[m], places[m]
         begin, end = offsets[user], offsets[user + 1]
         if user != solved:
-            total, items[:] = 0.0, 0
+            total = 0.0
+            for i in range(width):
+                sides[0, i] = 0
             for k in range(begin, end):
                 total += values[k]
                 for i in range(size):
-                    items[0, i] += vectors[columns[k], i]
+                    sides[0, i] += vectors[columns[k], i]
             solve(begin, end, columns, values, vectors, base, size, regularization, work)
-            substitute(system, size, items, 0)
+            substitute(system, size, sides, 0)
             solved = user
         offset = (total - values[place]) / (end - begin - 1 + damping)
-        z[0] = vectors[columns[place]]
-        substitute(system, size, z, 0)
+        for i in range(width):
+            sides[1, i] = vectors[columns[place], i]
+        substitute(system, size, sides, 1)
         predicted, leverage = 0.0, 0.0
         for i in range(size):
-            without = system[width, i] - offset * items[0, i] - (values[place] - offset) * z[0, i]
+            without = system[width, i] - offset * sides[0, i] - (values[place] - offset) * sides[1, i]
             embeddings[m, i] = without
             predicted += vectors[columns[place], i] * without
-            leverage += vectors[columns[place], i] * z[0, i]
+            leverage += vectors[columns[place], i] * sides[1, i]
         for i in range(size):
-            embeddings[m, i] += predicted / (1 - leverage) * z[0, i]
+            embeddings[m, i] += predicted / (1 - leverage) * sides[1, i]
         deviation = -abs(values[place] - offset)
         for k in range(begin, end):
             deviation += abs(values[k] - offset)
