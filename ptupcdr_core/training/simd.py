@@ -8,9 +8,9 @@ So a row is loaded as ``Lanes``, one value of as many numbers as the row has, th
     store(users, 7, 0, u - rate * total(u * v) * v)       # in a compiled loop
 
 An epoch of Adam takes 0.04 s so, and took 0.40 s with loops over the coordinates. As much again as all else went into
-clearing short rows with ``row[:] = 0``, which calls another function for a few numbers: ``spread`` makes the zeros to be
-stored. Ratings in random order wait for memory at every row: without ``prefetch`` it would take 0.09 s. (1.66 million
-ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
+clearing short rows with ``row[:] = 0``, which calls another function for a few numbers: ``spread`` makes zeros that are
+stored like any. Ratings in random order wait for memory at every row: without ``prefetch`` it would take 0.09 s. (1.66
+million ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
 
 Python calls a ``loop``, and a loop calls what is ``inlined``. Were it not, it would exist twice, alone and as the
 loop's own copy, each vectorized in its own way; which one runs depends on whether the loop was just compiled or read
@@ -24,8 +24,7 @@ in is an argument.
 
 import operator
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -42,11 +41,26 @@ CACHE_LINE = 64  # bytes
 LINE = CACHE_LINE // 4  # float32 numbers
 INDEX = ir.IntType(32)
 
-loop: Any = partial(numba.njit, nogil=True, cache=True, error_model="numpy", _nrt=False)
-inlined: Any = partial(numba.njit, nogil=True, forceinline=True, error_model="numpy", _nrt=False)
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 Constant = tuple[int, ...]
 """A number that is known when a loop is compiled: the length of a tuple is part of its type."""
+
+
+# _nrt, in no manual of numba's, leaves out its runtime, which counts references and allocates.
+_EVERYWHERE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
+
+def loop(*, fastmath: set[str] | None = None) -> Callable[[Kernel], Kernel]:
+    """Compile a function that Python calls; from the cache where it was compiled before."""
+    compiled: Callable[[Kernel], Kernel] = numba.njit(cache=True, fastmath=fastmath or False, **_EVERYWHERE)
+    return compiled
+
+
+def inlined(*, fastmath: set[str] | None = None) -> Callable[[Kernel], Kernel]:
+    """Compile a function that loops call, as a part of them."""
+    compiled: Callable[[Kernel], Kernel] = numba.njit(forceinline=True, fastmath=fastmath or False, **_EVERYWHERE)
+    return compiled
 
 
 def constant(number: int) -> Constant:
