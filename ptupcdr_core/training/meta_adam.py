@@ -14,7 +14,7 @@ from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.settings import Attention
-from ptupcdr_core.training.meta_kernels import DIAGONAL, FULL, LOW_RANK, Rows, Weights, train
+from ptupcdr_core.training.meta_kernels import DIAGONAL, FULL, LOW_RANK, Rows, Weights, train, workspace
 
 TORCH_NAMES = {
     "attention": "attention_hidden.weight",
@@ -101,6 +101,7 @@ class MetaAdam:
         total: float = train(
             self.weights, self.gradients, self.first, self.second, self.steps, rows, order, batch_size,
             learning_rate, penalty, FORMS[self.form.name], self.form.rank,
+            workspace(self.weights, rows, min(batch_size, len(order)), self.form.rank),
         )  # fmt: skip
         self.steps += -(-len(order) // batch_size)
         return total / len(order)

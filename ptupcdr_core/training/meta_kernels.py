@@ -10,13 +10,12 @@ X by Y the bridge, r its rank, O numbers written for a user (``models.forms``), 
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.pair_data import Floats, Index
 from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON
-from ptupcdr_core.training.simd import FAST
+from ptupcdr_core.training.simd import FAST, inlined, loop
 
 
 class Weights(NamedTuple):
@@ -59,10 +58,82 @@ class Rows(NamedTuple):
     signals: Floats
 
 
+class Workspace(NamedTuple):
+    """What an epoch writes into; B is the largest batch, and positions are B · L.
+
+    Args:
+        position: (D, positions) history vectors.
+        attended: (D, positions) hidden units of the attention.
+        attention: (positions,).
+        signal: (positions,).
+        starts: (B + 1,) int64, where each user's positions start.
+        users: (B,) int32, distinct users.
+        counts: (B,) their rows.
+        slots: (B,) int32, each row's place among the users.
+        slot_of: (U+1,) int32, each user's place among the users of the batch; -1 between batches.
+        profile: (B, D).
+        units: (B, H).
+        written: (B, O).
+        written_slope: (O,).
+        inner: (B, r).
+        bridged: (B, Y).
+        bridged_slope: (B, Y).
+        profile_slope: (D,).
+    """
+
+    position: Floats
+    attended: Floats
+    attention: Floats
+    signal: Floats
+    starts: NDArray[np.int64]
+    users: Index
+    counts: Floats
+    slots: Index
+    slot_of: Index
+    profile: Floats
+    units: Floats
+    written: Floats
+    written_slope: Floats
+    inner: Floats
+    bridged: Floats
+    bridged_slope: Floats
+    profile_slope: Floats
+
+
+def workspace(weights: Weights, rows: Rows, batch_size: int, rank: int) -> Workspace:
+    """Room for batches of B rows at most."""
+    size, hidden, outputs = len(weights.attention), weights.hidden.shape[1], weights.out.shape[1]
+    (people, length), target_size = rows.histories.shape, rows.item_vectors.shape[1]
+    positions = batch_size * length
+
+    def floats(*shape: int) -> Floats:
+        return np.empty(shape, np.float32)
+
+    return Workspace(
+        position=floats(size, positions),
+        attended=floats(size, positions),
+        attention=floats(positions),
+        signal=floats(positions),
+        starts=np.empty(batch_size + 1, np.int64),
+        users=np.empty(batch_size, np.int32),
+        counts=floats(batch_size),
+        slots=np.empty(batch_size, np.int32),
+        slot_of=np.full(people, -1, np.int32),
+        profile=floats(batch_size, size),
+        units=floats(batch_size, hidden),
+        written=floats(batch_size, outputs),
+        written_slope=floats(outputs),
+        inner=floats(batch_size, rank),
+        bridged=floats(batch_size, target_size),
+        bridged_slope=floats(batch_size, target_size),
+        profile_slope=floats(size),
+    )
+
+
 FULL, LOW_RANK, DIAGONAL = 0, 1, 2
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _attend(weights: Weights, position: Floats, hidden: Floats, scores: Floats, count: int) -> None:
     """Importance of each position: scores = importance · relu(attention · position + bias); keeps the hidden units."""
     scores[:count] = 0
@@ -80,7 +151,7 @@ def _attend(weights: Weights, position: Floats, hidden: Floats, scores: Floats, 
             scores[p] += weight * unit[p]
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _attend_backward(
     weights: Weights, gradients: Weights, position: Floats, hidden: Floats, slopes: Floats, count: int
 ) -> None:
@@ -103,7 +174,7 @@ def _attend_backward(
             gradients.attention[e, d] += slope
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _softmax(scores: Floats, begin: int, end: int) -> None:
     highest = scores[begin]
     for p in range(begin, end):
@@ -116,13 +187,19 @@ def _softmax(scores: Floats, begin: int, end: int) -> None:
         scores[p] /= total
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _add_scaled(target: Floats, scale: np.float32, source: Floats) -> None:
     for k in range(len(target)):
         target[k] += scale * source[k]
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
+def _copy(target: Floats, source: Floats) -> None:
+    for k in range(len(target)):
+        target[k] = source[k]
+
+
+@inlined(fastmath=FAST)
 def _dot(a: Floats, b: Floats) -> np.float32:
     total = np.float32(0)
     for k in range(len(a)):
@@ -130,7 +207,7 @@ def _dot(a: Floats, b: Floats) -> np.float32:
     return total
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _adam(weights: Floats, gradients: Floats, first: Floats, second: Floats, step: int, learning_rate: float) -> None:
     """One step of Adam on one array; clears the gradients."""
     start2 = np.sqrt(1 - BETA2**step)
@@ -145,7 +222,7 @@ def _adam(weights: Floats, gradients: Floats, first: Floats, second: Floats, ste
             g[k] = 0
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _carry(form: int, rank: int, written: Floats, vector: Floats, inner: Floats, bridged: Floats) -> None:
     """Add u W to ``bridged``; of a low rank, keep u A in ``inner``."""
     X, Y = len(vector), len(bridged)
@@ -163,7 +240,7 @@ def _carry(form: int, rank: int, written: Floats, vector: Floats, inner: Floats,
             bridged[k] += vector[k] * written[k]
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _carry_backward(
     form: int, rank: int, written: Floats, vector: Floats, inner: Floats, slope: Floats, shrink: np.float32,
     written_slope: Floats,
@@ -200,7 +277,7 @@ def _carry_backward(
             written_slope[k] = vector[k] * slope[k] + shrink * written[k]
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _products(rank: int, written: Floats, X: int, Y: int, k: int, j: int) -> tuple[np.float32, np.float32]:
     """Entry (k, j) of Aᵀ A and of B Bᵀ."""
     left, ends = np.float32(0), X * rank
@@ -209,7 +286,7 @@ def _products(rank: int, written: Floats, X: int, Y: int, k: int, j: int) -> tup
     return left, _dot(written[ends + k * Y : ends + (k + 1) * Y], written[ends + j * Y : ends + (j + 1) * Y])
 
 
-@numba.njit(nogil=True, forceinline=True, error_model="numpy", fastmath=FAST)
+@inlined(fastmath=FAST)
 def _squares(form: int, rank: int, written: Floats, X: int, Y: int) -> np.float32:
     """|W|²."""
     if form != LOW_RANK:
@@ -222,10 +299,11 @@ def _squares(form: int, rank: int, written: Floats, X: int, Y: int) -> np.float3
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@loop(fastmath=FAST)
 def train(
     weights: Weights, gradients: Weights, first: Weights, second: Weights, steps: int, rows: Rows,
     order: NDArray[np.int64], batch_size: int, learning_rate: float, penalty: float, form: int, rank: int,
+    work: Workspace,
 ) -> float:  # fmt: skip
     """Pass once over the rows in ``order``; return the sum over rows of squared error plus penalty · |W|².
 
@@ -242,21 +320,13 @@ def train(
         penalty: of each row's squared bridge, in the mean of a batch.
         form: FULL, LOW_RANK or DIAGONAL.
         rank: r, of a low rank.
+        work: written over.
     """
-    D, H, outputs = weights.attention.shape[0], weights.hidden.shape[1], weights.out.shape[1]
+    D, H = weights.attention.shape[0], weights.hidden.shape[1]
     X, Y = rows.source_vectors.shape[1], rows.item_vectors.shape[1]
-    most = min(batch_size, len(order))
-    positions = most * rows.histories.shape[1]
-    position, attended = np.empty((D, positions), np.float32), np.empty((D, positions), np.float32)
-    attention, starts = np.empty(positions, np.float32), np.empty(most + 1, np.int64)
-    users, counts, slots = np.empty(most, np.int32), np.empty(most, np.float32), np.empty(most, np.int32)
-    slot_of = np.full(len(rows.histories), -1, np.int32)
-    profile, units = np.empty((most, D), np.float32), np.empty((most, H), np.float32)
-    written, written_slope = np.empty((most, outputs), np.float32), np.empty(outputs, np.float32)
-    inner, signal = np.empty((most, rank), np.float32), np.empty(positions, np.float32)
+    position, attended, attention, signal, starts, users, counts, slots, slot_of = work[:9]
+    profile, units, written, written_slope, inner, bridged, bridged_slope, profile_slope = work[9:]
     signalled = weights.signal.shape[1] > 0
-    bridged, bridged_slope = np.empty((most, Y), np.float32), np.empty((most, Y), np.float32)
-    profile_slope = np.empty(D, np.float32)
     loss = 0.0
     for begin in range(0, len(order), batch_size):
         end = min(begin + batch_size, len(order))
@@ -290,10 +360,10 @@ def train(
             _softmax(attention, starts[r], starts[r + 1])
             for d in range(D):
                 profile[r, d] = _dot(attention[starts[r] : starts[r + 1]], position[d, starts[r] : starts[r + 1]])
-            units[r] = weights.hidden_bias[0]
+            _copy(units[r], weights.hidden_bias[0])
             for d in range(D):
                 _add_scaled(units[r], profile[r, d], weights.hidden[d])
-            written[r] = weights.out_bias[0]
+            _copy(written[r], weights.out_bias[0])
             for h in range(H):
                 if units[r, h] > 0:
                     _add_scaled(written[r], units[r, h], weights.out[h])
