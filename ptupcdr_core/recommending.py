@@ -21,7 +21,7 @@ from ptupcdr_core.warehouse import Warehouse
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
-ROWS = 1 << 16
+ROWS = 1 << 15
 """Recommendations that a thread explains at a time: its people's embeddings, once without each item, are in memory."""
 
 

@@ -40,6 +40,10 @@ from ptupcdr_core.training.pretraining import train_base_model
 from ptupcdr_core.unseen import unseen_items
 from ptupcdr_core.warehouse import Warehouse
 
+COMMITTED = 1 << 19
+"""Recommendations written in one transaction: it is kept in memory, and a short one is written twice, to the log and to
+the file."""
+
 
 @dataclass(frozen=True)
 class StageReport:
@@ -235,8 +239,8 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
             "reason_weights float[])"
         )
-        users, indices, vectors = _bridged_users(warehouse, deployment, mode)
         serving = load_serving(deployment.home, pair, mode)
+        users, indices, vectors = _bridged_users(warehouse, deployment, mode)
         metrics["users"] = float(len(users))
         found = search(serving.target, vectors, settings.top_k)
         if settings.search == "approximate":
@@ -246,11 +250,17 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
         def people(block: slice) -> People:
             return people_of(warehouse, pair, indices[block], length)
 
-        connection.begin()  # one for all blocks: each of its own is written twice, to the log and to the file
+        connection.begin()
+        uncommitted = 0
         for rows in explained(found, users, people, serving, ids):
             connection.register("block", rows)
             connection.execute("insert into recommendations by name select * from block")
             metrics["recommendations"] += len(rows)
+            uncommitted += len(rows)
+            if uncommitted >= COMMITTED:
+                connection.commit()
+                connection.begin()
+                uncommitted = 0
         connection.commit()
     return StageReport(metrics)
 
