@@ -138,7 +138,7 @@ def _by_users(rows: _Rows, similar: Callable[[Index], Floats]) -> Rank:
         size = max(1, BLOCK // target.shape[0])
         for start in range(0, len(users), size):
             with one_thread():
-                yield np.ascontiguousarray((target @ similar(users[start : start + size]).T).T)
+                yield (target @ similar(users[start : start + size]).T).T
 
     def rank(users: Index, relevant: Ratings) -> Rankings:
         return measure(best_of_rows(blocks(users)), users, relevant)

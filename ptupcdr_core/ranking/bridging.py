@@ -20,7 +20,6 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 
 from ptupcdr_core.artifacts import Tensors
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
@@ -30,6 +29,7 @@ from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings
 from ptupcdr_core.ranking.evaluation import Rankings, rank_by_vectors
 from ptupcdr_core.ranking.factors import ImplicitFactors
 from ptupcdr_core.ranking.space import RankingSpace
+from ptupcdr_core.ranking.taken_loss import TakenLoss
 from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
 from ptupcdr_core.training.closed_form import Gate, gate_of, mean_histories, write_network
 from ptupcdr_core.training.threads import one_thread
@@ -37,8 +37,6 @@ from ptupcdr_core.training.threads import one_thread
 Key = TypeVar("Key", float, tuple[float, float], tuple[int, float])
 AnyBridge = TypeVar("AnyBridge", CommonBridge, PersonalBridge)
 
-UNOBSERVED_WEIGHT = 0.3
-"""α of the bridges; it matters little between 0.03 and 0.3."""
 FREE = 1e-3
 """A penalty that is next to none."""
 COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, FREE))
@@ -55,8 +53,6 @@ EVIDENCE = "ndcg_at_50"
 """What shows whether a personal bridge is worth its place: fifty items say more of a user than ten do."""
 EARNED = 2.0
 """Standard errors over validation users by which the personal bridge must rank better than the common one."""
-STEPS = 30
-"""Of conjugate gradients; the validation error has stopped moving by then."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +243,8 @@ class _Fits:
         return _leading(self._vectors)
 
     @cached_property
-    def _loss(self) -> "TakenLoss":
-        return TakenLoss.of(self.task, self._users)
+    def _loss(self) -> TakenLoss:
+        return TakenLoss.of(self.task.taken, self.task.target.vectors, self._users)
 
     @cached_property
     def _gate(self) -> tuple[Gate, Floats]:
@@ -294,71 +290,3 @@ def _mapping(task: RankingTask, users: Index, penalty: float) -> Floats:
     matrix = np.zeros((task.source_vectors.shape[1], task.target_user_vectors.shape[1]), np.float32)
     matrix[read] = np.linalg.solve(gram + np.diag(ridge), source.T @ task.target_user_vectors[users])
     return matrix
-
-
-@dataclass(frozen=True)
-class TakenLoss:
-    """The task-oriented loss of the bridge users, as a function of their bridged embeddings.
-
-    Args:
-        taken: (R, T+1) sparse float32, 1 where a user took an item.
-        items: (T+1, Y) float32.
-        everything: (Y, Y) α Σ v vᵀ.
-        weights: (R, 1) float32 w, of mean 1.
-        unit: of the penalty λ.
-    """
-
-    taken: sp.csr_matrix
-    items: Floats
-    everything: Floats
-    weights: Floats
-    unit: float
-
-    @classmethod
-    def of(cls, task: RankingTask, users: Index) -> Self:
-        """Lay out the pairs of the task's bridge users (ascending)."""
-        items = task.target.vectors
-        rows = np.searchsorted(users, task.taken.users)
-        ones = np.ones(len(rows), np.float32)
-        taken = sp.csr_matrix((ones, (rows, task.taken.items)), shape=(len(users), len(items)))
-        weights = np.diff(taken.indptr)[:, None] ** -0.5
-        gram = items.T.astype(np.float64) @ items
-        return cls(
-            taken,
-            items,
-            (UNOBSERVED_WEIGHT * gram).astype(np.float32),
-            (weights / weights.mean()).astype(np.float32),
-            UNOBSERVED_WEIGHT * len(users) * float(np.trace(gram)) / items.shape[1],
-        )
-
-    def fit(self, features: Floats, start: Floats, penalty: float | Floats) -> Floats:
-        """The matrix W (F, Y) that minimizes the loss of û = start + features W, by conjugate gradients.
-
-        Args:
-            features: (R, F) float32.
-            start: (R, Y) float32.
-            penalty: λ in its unit; a number, or one for each feature (F, 1).
-        """
-        ridge = np.asarray(penalty * self.unit, np.float32)
-        pairs = np.repeat(np.arange(len(features)), np.diff(self.taken.indptr)), self.taken.indices
-
-        def pull(embeddings: Floats) -> Floats:
-            """w (A û) of every user, A = Σ taken v vᵀ + α Σ v vᵀ."""
-            scores = np.einsum("ny,ny->n", embeddings[pairs[0]], self.items[pairs[1]])
-            taken = sp.csr_matrix((scores, self.taken.indices, self.taken.indptr), shape=self.taken.shape)
-            return np.asarray(self.weights * (taken @ self.items + embeddings @ self.everything), np.float32)
-
-        rest = features.T @ (self.weights * (self.taken @ self.items) - pull(start))
-        matrix: Floats = np.zeros_like(rest)
-        direction, square = rest.copy(), float(np.vdot(rest, rest))
-        enough = 1e-10 * square
-        for _ in range(STEPS):
-            if square <= enough:
-                break
-            moved = features.T @ pull(features @ direction) + ridge * direction
-            step = np.float32(square / float(np.vdot(direction, moved)))
-            matrix += step * direction
-            rest -= step * moved
-            square, before = float(np.vdot(rest, rest)), square
-            direction = rest + np.float32(square / before) * direction
-        return matrix

@@ -30,6 +30,7 @@ from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_
 from ptupcdr_core.ranking.evaluation import best_of_rows, measure, rank_by_vectors
 from ptupcdr_core.ranking.factors import train_factors
 from ptupcdr_core.ranking.space import RankingSpace
+from ptupcdr_core.ranking.taken_loss import TakenLoss
 from ptupcdr_core.report.page import make_report
 from ptupcdr_core.serving import load_serving, served_mode
 from ptupcdr_core.settings import Settings
