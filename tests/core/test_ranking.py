@@ -22,7 +22,6 @@ from ptupcdr_core.people import people_of
 from ptupcdr_core.ranking.bridging import (
     RankingBridges,
     RankingTask,
-    TakenLoss,
     refit_ranking_bridges,
     train_ranking_bridges,
 )
