@@ -58,6 +58,14 @@ class Workspace(NamedTuple):
     hidden: Floats
 
 
+class Reordered(NamedTuple):
+    """Ratings in the order of an epoch: (N,) columns."""
+
+    users: Integers
+    items: Integers
+    ratings: Floats
+
+
 def workspace(batch_size: int, size: int, layer_rows: int) -> Workspace:
     """Room for batches of B ratings, D = ``size``."""
     touched_users, touched_items = np.empty((2, batch_size), np.int32)
@@ -227,3 +235,25 @@ def train(
     for index in range(len(item_rows)):
         _catch_up(item_rows, index, coordinates, item_marks[index, LAST_STEP], steps, learning_rate, skipped)
     return squared_error
+
+
+@loop()
+def reorder(order: Integers, users: Integers, items: Integers, ratings: Floats, reordered: Reordered) -> None:
+    """Write the ratings in this order, in which memory answers slowly unless it is asked ahead.
+
+    Args:
+        order: (N,) places from 0.
+        users: (1, N).
+        items: (1, N).
+        ratings: (1, N).
+        reordered: written.
+    """
+    for k in range(len(order)):
+        if k + AHEAD < len(order):
+            place = order[k + AHEAD]
+            prefetch(users, 0, place)
+            prefetch(items, 0, place)
+            prefetch(ratings, 0, place)
+        place = order[k]
+        reordered.users[k], reordered.items[k] = users[0, place], items[0, place]
+        reordered.ratings[k] = ratings[0, place]

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.models.calibrated import CalibratedModel, fit_calibrated
-from ptupcdr_core.pair_data import Floats, Index, Ratings
+from ptupcdr_core.pair_data import Ratings
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training.adam import RowAdam, train_epoch
+from ptupcdr_core.training.adam import RowAdam, shuffled, train_epoch
+from ptupcdr_core.training.adam_kernels import Reordered
 from ptupcdr_core.training.device_adam import BaseModelOnDevice
 from ptupcdr_core.training.epochs import Epoch, OnEpoch
 from ptupcdr_core.training.threads import worked_ahead
@@ -46,14 +47,13 @@ def base_model_epochs(
     def order(_: int) -> NDArray[np.int64]:
         return generator.permutation(len(ratings))
 
-    def shuffled(_: int) -> tuple[Index, Index, Floats]:
-        drawn = order(_)
-        return ratings.users[drawn], ratings.items[drawn], ratings.stars[drawn]
+    def in_order(_: int) -> Reordered:
+        return shuffled(ratings.users, ratings.items, ratings.stars, generator)
 
     state: RowAdam | BaseModelOnDevice
     if device is None:
         state = rows = RowAdam.start(start)
-        losses = (train_epoch(rows, *columns, batch_size, rate) for columns in worked_ahead(shuffled, passes, 1))
+        losses = (train_epoch(rows, *columns, batch_size, rate) for columns in worked_ahead(in_order, passes, 1))
     else:
         state = tables = BaseModelOnDevice(start, ratings, rate, device)
         losses = (tables.epoch(drawn, batch_size) for drawn in worked_ahead(order, passes, 1))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptupcdr_core.models.base import BaseModel, initialize
-from ptupcdr_core.training.adam import RowAdam, train_epoch
+from ptupcdr_core.training.adam import RowAdam, shuffled, train_epoch
 
 USERS, ITEMS, SIZE = 120, 60, 10
 KINDS = ["mf", "gmf", "dnn"]
@@ -142,3 +142,12 @@ def test_a_planted_factorization_is_found():
         order = rng.permutation(len(users))
         train_epoch(state, users[order], items[order], wanted[order], 64, 0.01)
     np.testing.assert_allclose(state.model().score(users, items), wanted, atol=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 500])
+def test_ratings_are_shuffled_together_in_the_order_that_the_generator_draws(count):
+    users, items, stars = ratings(count, np.random.default_rng(0))
+    order = np.random.default_rng(1).permutation(count)
+    found = shuffled(users, items, stars, np.random.default_rng(1))
+    for column, wanted in zip(found, (users, items, stars), strict=True):
+        np.testing.assert_array_equal(column, wanted[order])
