@@ -1,14 +1,14 @@
 """Bridges by gradient steps: the meta network (task-oriented) and a common mapping (mapping-oriented).
 
 The meta network is the slowest part of a benchmark, so ``training.meta_kernels`` trains it in a compiled loop. Seconds
-an epoch of 50,000 rating rows of 1,100 users in batches of 128, on one core (torch's autograd in brackets; both on a
-busy machine):
+an epoch of 50,000 rating rows of 1,100 users in batches of 128, on one core of an AMD EPYC (torch's autograd in
+brackets):
 
 | D | full | low rank 4 | diagonal |
 | --- | --- | --- | --- |
-| 10 | 0.14 (3.8) | 0.11 (1.9) | 0.10 (2.5) |
-| 32 | 0.52 (3.2) | 0.46 (2.7) | |
-| 128 | 10 (15) | 2.9 (3.6) | 3.6 (2.9) |
+| 10 | 0.036 (0.27) | 0.034 (0.28) | 0.030 (0.22) |
+| 32 | 0.18 (0.47) | 0.16 (0.37) | 0.16 (0.25) |
+| 128 | 1.7 (5.7) | 1.3 (1.4) | 1.3 (1.0) |
 
 Shapes: B batch, L history length, X by Y the bridge.
 """
