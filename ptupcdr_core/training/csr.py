@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ptupcdr_core.training.simd import loop
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
 
@@ -54,7 +56,9 @@ def compress(rows: Integers, columns: Integers, values: Floats, row_count: int) 
     require_rows("rows", rows, row_count + 1)
     offsets = np.zeros(row_count + 2, np.int64)
     np.cumsum(np.bincount(rows, minlength=row_count + 1), out=offsets[1:])
-    return Csr(offsets, *_counting_sort(offsets, rows, columns, values))
+    sorted_columns, sorted_values, order = np.empty_like(columns), np.empty_like(values), np.empty_like(rows)
+    _counting_sort(offsets.copy(), rows, columns, values, sorted_columns, sorted_values, order)
+    return Csr(offsets, sorted_columns, sorted_values, order)
 
 
 def for_row_chunks(csr: Csr, kernel: Callable[[int, int], None]) -> None:
@@ -75,14 +79,18 @@ def for_row_chunks(csr: Csr, kernel: Callable[[int, int], None]) -> None:
         list(pool.map(kernel, bounds[:-1], bounds[1:]))
 
 
-@numba.njit(nogil=True, cache=True)
+@loop()
 def _counting_sort(
-    offsets: NDArray[np.int64], rows: Integers, columns: Integers, values: Floats
-) -> tuple[Integers, Floats, Integers]:
-    cursor = offsets.copy()
-    sorted_columns, sorted_values, order = np.empty_like(columns), np.empty_like(values), np.empty_like(rows)
+    cursor: NDArray[np.int64],
+    rows: Integers,
+    columns: Integers,
+    values: Floats,
+    sorted_columns: Integers,
+    sorted_values: Floats,
+    order: Integers,
+) -> None:
+    """Fill the last three; ``cursor``, where each row begins, is written over."""
     for k in range(len(rows)):
         place = cursor[rows[k]]
         cursor[rows[k]] += 1
         sorted_columns[place], sorted_values[place], order[place] = columns[k], values[k], k
-    return sorted_columns, sorted_values, order

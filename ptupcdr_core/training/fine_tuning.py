@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +21,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON
 from ptupcdr_core.training.als import fold_in
 from ptupcdr_core.training.csr import compress
-from ptupcdr_core.training.simd import FAST
+from ptupcdr_core.training.simd import FAST, loop
 from ptupcdr_core.training.task import BridgeTask
 from ptupcdr_core.warm_split import KNOWN, Known, WarmSplit
 
@@ -106,7 +105,8 @@ class StepTuning:
             steps = self.steps * (counts if self.each_rating else (counts > 0).astype(np.int64))
             wanted = known.stars - target.offset[known.items]
             ends = np.cumsum(counts)
-            _take_steps(tuned, target.vectors, known.items, wanted, ends, steps, self.learning_rate)
+            gradient, moments = np.empty(tuned.shape[1], np.float32), np.empty((2, tuned.shape[1]))
+            _take_steps(tuned, target.vectors, known.items, wanted, ends, steps, self.learning_rate, gradient, moments)
         return tuned
 
     def numbers(self) -> dict[str, float]:
@@ -114,7 +114,7 @@ class StepTuning:
         return {"steps": float(self.steps)}
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+@loop(fastmath=FAST)
 def _take_steps(
     tuned: Floats,
     vectors: Floats,
@@ -123,13 +123,16 @@ def _take_steps(
     ends: NDArray[np.int64],
     steps: NDArray[np.int64],
     learning_rate: float,
+    gradient: Floats,
+    moments: NDArray[np.float64],
 ) -> None:
     """Adam (Kingma and Ba, ICLR 2015) on each row of ``tuned`` (R, Y), whose ratings end at ``ends`` (R,).
 
-    One user after the other, so that the user's few item vectors stay in the cache from step to step.
+    One user after the other, so that the user's few item vectors stay in the cache from step to step. ``gradient`` (Y,)
+    and ``moments`` (2, Y) are written over.
     """
     size = tuned.shape[1]
-    gradient, first, second = np.empty(size, np.float32), np.empty(size), np.empty(size)
+    first, second = moments[0], moments[1]
     begin = 0
     for user in range(len(tuned)):
         first[:], second[:] = 0, 0
