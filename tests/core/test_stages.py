@@ -15,6 +15,7 @@ import small_lineage
 from conftest import Lineage
 from small_lineage import PAIR, contents, domains, hashes, read, run
 
+from ptupcdr_core import recommending, stages, top_items
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.checkpoints import load_bridge_task, load_bridges
 from ptupcdr_core.errors import ArtifactError, SettingsError, WarehouseError
@@ -135,6 +136,26 @@ def test_everything_twice_gives_identical_tables_and_weights(either: Lineage, tm
         files = [[file.name for file in report[asset].files] for report in (reports, either.reports)]
         assert files[0] == files[1], "the weights' file is named after its hash"
         assert reports[asset].curves == either.reports[asset].curves
+
+
+def test_recommendations_in_many_blocks_parts_and_transactions_are_those_in_one(
+    either: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(either.home.root, home.root)
+    query = "select user_id, rank, item_id, reasons, reason_weights from recommendations order by all"
+    wanted = read(home, "recommendations", query)
+    length = either.settings.top_k
+    monkeypatch.setattr(top_items, "RESULTS", 30 * length)
+    monkeypatch.setattr(recommending, "ROWS", 7 * length)
+    monkeypatch.setattr(stages, "COMMITTED", 20 * length)
+    report = recommend_cold_users(home, PAIR, either.settings)
+    found = read(home, "recommendations", query)
+    assert report.metrics["recommendations"] == len(found) > 60 * length
+    assert [row[:4] for row in found] == [row[:4] for row in wanted]
+    np.testing.assert_allclose(
+        np.concatenate([row[4] for row in found]), np.concatenate([row[4] for row in wanted]), atol=1e-5
+    )
 
 
 def test_another_seed_gives_other_tables(published_lineage: Lineage, tmp_path: Path) -> None:
