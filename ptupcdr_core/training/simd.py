@@ -9,7 +9,7 @@ So a row is loaded as ``Lanes``, one value of as many numbers as the row has, th
 
 An epoch of Adam takes 0.04 s so, and took 0.40 s with loops over the coordinates. As much again as all else went into
 clearing short rows with ``row[:] = 0``, which calls another function for a few numbers: ``spread`` makes zeros that are
-stored like any. Ratings in random order wait for memory at every row: without ``prefetch`` it would take 0.09 s. (1.66
+stored like any. Ratings in random order wait for memory at every row: without ``prefetch`` it would take 0.10 s. (1.66
 million ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
 
 Python calls a ``loop``, and a loop calls what is ``inlined``. Were it not, it would exist twice, alone and as the
