@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ import dagster as dg
 from pydantic import create_model
 from pydantic.fields import FieldInfo
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
 
 
 def _launchpad_fields() -> dict[str, Any]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ptupcdr_core.evaluation.metrics import RatingErrors, rating_errors
-from ptupcdr_core.methods.method import FittedMethod
-from ptupcdr_core.pair_data import Floats, PairData
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
 from ptupcdr_core.settings import Setting, Settings
 from ptupcdr_core.training.epochs import BestEpoch, Epoch
 

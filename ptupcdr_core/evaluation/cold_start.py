@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ptupcdr_core.evaluation.metrics import RatingErrors, rating_errors
+from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.evaluation.slices import slice_errors
-from ptupcdr_core.methods.method import FittedMethod
-from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
 from ptupcdr_core.settings import Settings
 
 

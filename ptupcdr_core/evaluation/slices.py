@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ptupcdr_core.pair_data import Floats, PairData
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData
 
 BOUNDS: dict[str, Sequence[int]] = {
     "history_length": (0, 1, 3, 6, 11, 20),

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method, Needs
+from ptupcdr_core.methods.method import Method, Needs
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.task import BridgeTask
 

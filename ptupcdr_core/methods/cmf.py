@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method, Needs
+from ptupcdr_core.methods.method import Method, Needs
 from ptupcdr_core.models.base import BaseModel
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import PairData, Ratings
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.pretraining import base_model_epochs
 

@@ -8,8 +8,9 @@ variant, which PTUPCDR's authors compare with.
 from collections.abc import Iterator
 
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method
+from ptupcdr_core.methods.method import Method
 from ptupcdr_core.models.bridges import CommonBridge
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.training.bridging import published_mapping
 from ptupcdr_core.training.epochs import Epoch
 

@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import CommonBridge
-from ptupcdr_core.pair_data import PairData
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.bridging import Bridges, published_mapping, train_bridges
 from ptupcdr_core.training.epochs import Epoch

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method
+from ptupcdr_core.methods.method import Method
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.layers import seeded
-from ptupcdr_core.pair_data import Floats, Index, PairData
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.gradient import module_epochs
 

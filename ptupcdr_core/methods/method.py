@@ -1,39 +1,16 @@
-"""What a method is, and what every method comes down to once it is fitted."""
+"""What a method is."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Index, Ratings
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.settings import REFERENCE_SETTINGS, Setting
 from ptupcdr_core.training.epochs import Epoch
 
 if TYPE_CHECKING:
     from ptupcdr_core.methods.experiment import Experiment
-
-
-@dataclass(frozen=True)
-class FittedMethod:
-    """A method that can score any user for any target item of a pair.
-
-    Args:
-        name: as it stands in the tables.
-        items: the target items' offsets and vectors (T+1, E).
-        embed: (R,) user indices to (R, E) float32 user vectors.
-    """
-
-    name: str
-    items: TargetItems
-    embed: Callable[[Index], Floats]
-
-    def score(self, ratings: Ratings) -> Floats:
-        """(N,) predicted stars for the users and items of these ratings, not yet clipped to the scale."""
-        users, rows = np.unique(ratings.users, return_inverse=True)
-        return self.items.score(self.embed(users), rows, ratings.items)
 
 
 class Needs(IntEnum):

@@ -8,8 +8,9 @@ common bridge (of the epoch that validation users choose); the reference gives i
 from collections.abc import Iterator
 
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method
+from ptupcdr_core.methods.method import Method
 from ptupcdr_core.models.bridges import PersonalBridge
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.training.bridging import published_meta_network
 from ptupcdr_core.training.epochs import Epoch
 

@@ -12,12 +12,14 @@ from typing import get_args
 
 import numpy as np
 
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method, Needs
-from ptupcdr_core.models.calibrated import carry_over, damped_means
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Index, PairData
+from ptupcdr_core.methods.method import Method, Needs
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.settings import Setting
+from ptupcdr_core.training.calibrated import carry_over, damped_means
 from ptupcdr_core.training.epochs import Epoch
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method, Needs
+from ptupcdr_core.methods.method import Method, Needs
 from ptupcdr_core.models.base import BaseModel
-from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.training.epochs import Epoch
 
 

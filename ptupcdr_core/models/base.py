@@ -10,8 +10,9 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ptupcdr_core.arrays import Floats
+
 BaseModelKind = Literal["mf", "gmf", "dnn"]
-Floats = NDArray[np.float32]
 Integers = NDArray[np.integer]
 
 

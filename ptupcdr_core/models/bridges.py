@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import Floats, Index
-from ptupcdr_core.training.threads import one_thread
 
 BLOCK = 2_048
 """Users bridged at a time: their histories and matrices stay in the cache, however many users there are."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.report.facts import Facts
 
 PEOPLE = 4

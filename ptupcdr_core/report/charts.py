@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ptupcdr_core.benchmark.grid import ANY_BASE_MODEL
 from ptupcdr_core.evaluation.significance import METRICS, over_seeds
+from ptupcdr_core.experiments.grid import ANY_BASE_MODEL
 from ptupcdr_core.report.drawing import (
     LOGARITHMIC,
     Picture,

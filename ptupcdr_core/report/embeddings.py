@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptupcdr_core.pair_data import Index
+from ptupcdr_core.arrays import Index
 from ptupcdr_core.report.drawing import Picture, figure, finish
 from ptupcdr_core.report.facts import Facts
 from ptupcdr_core.report.style import style

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ptupcdr_core.artifacts import read_manifest
-from ptupcdr_core.checkpoints import load_bridge_task, load_bridges
+from ptupcdr_core.data.pair_data import PairData, load_pair
 from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.evaluation.significance import METRICS, PairedErrors, bootstrap, pair_errors
-from ptupcdr_core.home import Home
-from ptupcdr_core.pair_data import PairData, load_pair
+from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges
 from ptupcdr_core.settings import Mode
+from ptupcdr_core.store.artifacts import read_manifest
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import Bridges
 from ptupcdr_core.training.task import BridgeTask
-from ptupcdr_core.warehouse import Warehouse
 
 Curve = list[tuple[int, float]]
 """(epoch, value)."""

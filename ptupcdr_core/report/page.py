@@ -9,8 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 
-from ptupcdr_core.home import Home
-from ptupcdr_core.pair_data import source_item_ids, user_ids
+from ptupcdr_core.data.pair_data import source_item_ids, user_ids
 from ptupcdr_core.report import sections
 from ptupcdr_core.report.attention import Attention, attend
 from ptupcdr_core.report.drawing import FONT, Picture
@@ -18,7 +17,8 @@ from ptupcdr_core.report.facts import Facts, gather
 from ptupcdr_core.report.store import report_path, write_report
 from ptupcdr_core.report.verdict import judge
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

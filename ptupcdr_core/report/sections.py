@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ptupcdr_core.evaluation.significance import RESAMPLES
-from ptupcdr_core.ranking.cold_start import RANKING_COLUMNS
+from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
 from ptupcdr_core.report import charts, embeddings
 from ptupcdr_core.report.attention import Attention
 from ptupcdr_core.report.drawing import Picture

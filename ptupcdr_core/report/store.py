@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 
 OPTIONAL = ("benchmark", "warm_start_evaluation")
 """Tables that a page shows where they are; it is out of date when one of them was written after it."""

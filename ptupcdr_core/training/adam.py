@@ -20,10 +20,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ptupcdr_core.models.base import BaseModel, BaseModelKind, Floats
-from ptupcdr_core.training.adam_kernels import DNN, GMF, MF, Reordered, reorder, skipped_steps, train, workspace
-from ptupcdr_core.training.csr import require_rows
-from ptupcdr_core.training.simd import LINE, aligned_zeros, constant
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.kernels.adam import DNN, GMF, MF, Reordered, reorder, skipped_steps, train, workspace
+from ptupcdr_core.kernels.csr import require_rows
+from ptupcdr_core.kernels.vectors import LINE, aligned_zeros, constant
+from ptupcdr_core.models.base import BaseModel, BaseModelKind
 
 KINDS: dict[BaseModelKind, int] = {"mf": MF, "gmf": GMF, "dnn": DNN}
 

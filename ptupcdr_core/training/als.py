@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ptupcdr_core.training.als_kernels import Doubles, Integers, leave_one_out, padded, solve_rows, workspace
-from ptupcdr_core.training.csr import Csr, Floats, compress, for_row_chunks, require_rows
-from ptupcdr_core.training.device_als import als_on_device
-from ptupcdr_core.training.threads import one_thread
+from ptupcdr_core.engines.torch_least_squares import als_on_device
+from ptupcdr_core.kernels.csr import Csr, Floats, compress, for_row_chunks, require_rows
+from ptupcdr_core.kernels.least_squares import Doubles, Integers, leave_one_out, padded, solve_rows, workspace
+from ptupcdr_core.kernels.threads import one_thread
 
 GRAM_BLOCK = 65_536
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise

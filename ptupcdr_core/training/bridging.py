@@ -7,20 +7,20 @@ from typing import Any, Self, get_args
 import numpy as np
 import torch
 
-from ptupcdr_core.artifacts import Tensors
+from ptupcdr_core.arrays import Floats
 from ptupcdr_core.errors import ArtifactError
-from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.settings import Attention, BridgeFormName, Settings
+from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.closed_form import MOST_UNKNOWNS, fit_common_bridge, fit_mapping, start_personal_bridge
 from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
 from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
 from ptupcdr_core.training.leading import Leading
 from ptupcdr_core.training.ridge import user_moments
 from ptupcdr_core.training.task import BridgeTask
-from ptupcdr_core.training.threads import one_thread
 from ptupcdr_core.training.validation import AnyBridge, choose, validation_errors
 
 TUNING_RATE = 3e-4

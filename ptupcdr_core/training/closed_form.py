@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import Floats, Index
 from ptupcdr_core.training.leading import Leading, beyond
 from ptupcdr_core.training.ridge import (
     RidgeChoice,

@@ -14,16 +14,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ptupcdr_core.evaluation.metrics import rating_errors
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Index, Ratings, Scale
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import Ratings, Scale
+from ptupcdr_core.data.warm_split import KNOWN, Known, WarmSplit
+from ptupcdr_core.kernels.adam import BETA1, BETA2, EPSILON
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.kernels.vectors import FAST, loop
+from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training.adam_kernels import BETA1, BETA2, EPSILON
 from ptupcdr_core.training.als import fold_in
-from ptupcdr_core.training.csr import compress
-from ptupcdr_core.training.simd import FAST, loop
 from ptupcdr_core.training.task import BridgeTask
-from ptupcdr_core.warm_split import KNOWN, Known, WarmSplit
 
 PENALTIES = tuple(10 ** (k / 2) for k in range(7))
 """1 to 10³: coordinates have unit size, so a coordinate is known to about ± 1 / √penalty beforehand."""

@@ -16,13 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.least_squares import Workspace, padded, solve, substitute, workspace
+from ptupcdr_core.kernels.vectors import loop
 from ptupcdr_core.models.base import BaseModel
-from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
-from ptupcdr_core.pair_data import Floats, Index, Ratings
 from ptupcdr_core.training.als import fold_in, unobserved
-from ptupcdr_core.training.als_kernels import Workspace, padded, solve, substitute, workspace
-from ptupcdr_core.training.csr import compress
-from ptupcdr_core.training.simd import loop
+from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
 
 Places = NDArray[np.int64]

@@ -23,16 +23,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.engines.torch_bridges import MappingOnDevice, MetaNetworkOnDevice
+from ptupcdr_core.kernels.meta_network import Rows
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
 from ptupcdr_core.models.layers import AnyModule, seeded
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import Floats
-from ptupcdr_core.training.device_bridges import MappingOnDevice, MetaNetworkOnDevice
 from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.meta_adam import MetaAdam
-from ptupcdr_core.training.meta_kernels import Rows
 from ptupcdr_core.training.task import BridgeTask
-from ptupcdr_core.training.threads import one_thread
 
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from ptupcdr_core.pair_data import Floats
+from ptupcdr_core.arrays import Floats
 from ptupcdr_core.training.task import BridgeRows, BridgeTask
 
 ROWS = 1 << 16

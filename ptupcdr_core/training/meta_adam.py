@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.kernels.meta_network import DIAGONAL, FULL, LOW_RANK, Rows, Weights, train, workspace
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import Floats
 from ptupcdr_core.settings import Attention
-from ptupcdr_core.training.meta_kernels import DIAGONAL, FULL, LOW_RANK, Rows, Weights, train, workspace
 
 TORCH_NAMES = {
     "attention": "attention_hidden.weight",

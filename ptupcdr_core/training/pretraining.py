@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.engines.torch_adam import BaseModelOnDevice
+from ptupcdr_core.kernels.adam import Reordered
+from ptupcdr_core.kernels.threads import worked_ahead
 from ptupcdr_core.models.base import BaseModel, initialize
-from ptupcdr_core.models.calibrated import CalibratedModel, fit_calibrated
-from ptupcdr_core.pair_data import Ratings
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.adam import RowAdam, shuffled, train_epoch
-from ptupcdr_core.training.adam_kernels import Reordered
-from ptupcdr_core.training.device_adam import BaseModelOnDevice
+from ptupcdr_core.training.calibrated import CalibratedModel, fit_calibrated
 from ptupcdr_core.training.epochs import Epoch, OnEpoch
-from ptupcdr_core.training.threads import worked_ahead
 
 
 def base_model_epochs(

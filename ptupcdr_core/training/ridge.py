@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.training.task import BridgeRows
 
 Doubles = NDArray[np.float64]

@@ -14,13 +14,14 @@ from typing import Self
 
 import numpy as np
 
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import PairData, Ratings, Scale
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import SourceSide
-from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel, carry_over
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings, Scale
 from ptupcdr_core.training.als import leave_one_out_item_vectors
-from ptupcdr_core.training.threads import one_thread
+from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel, carry_over
 
 Model = BaseModel | CalibratedModel
 

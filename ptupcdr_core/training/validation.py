@@ -5,9 +5,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ptupcdr_core.evaluation.metrics import RatingErrors, rating_errors
+from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.models.bridges import SourceSide
-from ptupcdr_core.pair_data import Floats, Index
+from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
 from ptupcdr_core.training.epochs import BestEpoch, Epoch, OnEpoch
 from ptupcdr_core.training.task import BridgeTask
 

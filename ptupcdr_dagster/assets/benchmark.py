@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.stage import Stage, stage
 from ptupcdr_dagster.metadata import frame_table
@@ -19,7 +19,7 @@ from ptupcdr_dagster.resources import SettingsResource
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ptupcdr_core.benchmark.run import Progress
+    from ptupcdr_core.experiments.benchmark import Progress
 
 ON_CELL: ContextVar[Callable[["Progress"], None]] = ContextVar("on_cell", default=lambda progress: None)
 """Told of every finished cell by a run in this context: Dagster passes on to a step nothing but values for its log."""
@@ -51,8 +51,8 @@ def benchmark(
     home: dg.ResourceParam[Home],
 ) -> dg.MaterializeResult:
     """Errors of every method of the paper over β, seeds and base models; a stopped one goes on from its last cell."""
-    from ptupcdr_core.benchmark.grid import Grid
-    from ptupcdr_core.benchmark.run import run_benchmark
+    from ptupcdr_core.experiments.benchmark import run_benchmark
+    from ptupcdr_core.experiments.grid import Grid
 
     varied = config.model_dump(exclude={"workers"})
     grid = Grid(**varied | {"methods": varied["methods"] or None})
@@ -101,9 +101,9 @@ def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
 
 def _tables(current: Stage) -> dict[str, Any]:
     """What a person would look at: means over seeds, and the published numbers beside them when there are any."""
-    from ptupcdr_core.evaluation.published import beside_published
-    from ptupcdr_core.evaluation.readout import read_benchmark, summarize_benchmark
     from ptupcdr_core.evaluation.significance import over_seeds
+    from ptupcdr_core.experiments.published import beside_published
+    from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
 
     pair = CATALOG.pair(current.partition)
     shown = {"means_over_seeds": frame_table(summarize_benchmark(current.home, pair.key))}

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.results import cold_start_evaluation
@@ -25,9 +25,9 @@ def champion(
 ) -> dg.MaterializeResult:
     """The model in MLflow's registry that is in use: the new one, if its ratings and lists are as good as others'."""
     from ptupcdr_core.errors import ArtifactError
-    from ptupcdr_core.evaluation.promotion import Models, decide, write_decision
-    from ptupcdr_core.snapshot import Snapshot
-    from ptupcdr_dagster.registry import Registry
+    from ptupcdr_core.gate.decision import Models, decide, write_decision
+    from ptupcdr_core.serving.snapshot import Snapshot
+    from ptupcdr_dagster.tracking.registry import Registry
 
     with stage(context, settings, home) as current:
         pair, chosen, tracker = current.partition, current.settings, current.tracker

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.partitions import PAIRS
@@ -14,7 +14,7 @@ def source_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """User and item embeddings of the source domain, from all its ratings."""
-    from ptupcdr_core.stages import pretrain
+    from ptupcdr_core.stages.stages import pretrain
 
     with stage(context, settings, home) as current:
         return current.report(
@@ -34,7 +34,7 @@ def target_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """User and item embeddings of the target domain, without any rating of test or validation users."""
-    from ptupcdr_core.stages import pretrain
+    from ptupcdr_core.stages.stages import pretrain
 
     with stage(context, settings, home) as current:
         return current.report(

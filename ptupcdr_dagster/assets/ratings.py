@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.metadata import counts_table
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
@@ -14,7 +14,7 @@ def raw_ratings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """One domain's ratings: one a user and item, on the declared scale. Rejected rows stand apart with their reason."""
-    from ptupcdr_core.ingest import ingest_domain
+    from ptupcdr_core.sources.ingest import ingest_domain
 
     with stage(context, settings, home) as current:
         report = ingest_domain(CATALOG.domain(current.partition), current.warehouse, current.fingerprint)

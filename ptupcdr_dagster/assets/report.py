@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.results import cold_start_evaluation
 from ptupcdr_dagster.assets.stage import stage

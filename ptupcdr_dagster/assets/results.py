@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.splits import domain_splits
@@ -22,7 +22,7 @@ def cold_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """MAE and RMSE of every method and simple baseline on the same held-out users, and the errors of each user."""
-    from ptupcdr_core.stages import evaluate_cold_start
+    from ptupcdr_core.stages.stages import evaluate_cold_start
 
     with stage(context, settings, home) as current:
         report = evaluate_cold_start(home, current.partition, current.settings, fingerprint=current.fingerprint)
@@ -41,7 +41,7 @@ def deployed_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """What recommendations come from: the evaluated models, or, with refit, the same ones fitted again on all users."""
-    from ptupcdr_core.stages_deployment import deploy
+    from ptupcdr_core.stages.deployment import deploy
 
     with stage(context, settings, home) as current:
         report = deploy(
@@ -65,7 +65,7 @@ def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """The best target items for every cold-start user, in order, and the source items that each rests on."""
-    from ptupcdr_core.stages import recommend_cold_users
+    from ptupcdr_core.stages.stages import recommend_cold_users
 
     with stage(context, settings, home) as current:
         report = recommend_cold_users(home, current.partition, current.settings, fingerprint=current.fingerprint)

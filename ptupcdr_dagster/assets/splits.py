@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.metadata import counts_table
@@ -21,7 +21,7 @@ def domain_splits(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """Vocabularies, cohorts (test, validation, bridge, cold, target_only), what may be trained on, and histories."""
-    from ptupcdr_core.splits import build_split
+    from ptupcdr_core.data.splits import build_split
 
     with stage(context, settings, home) as current:
         pair = CATALOG.pair(current.partition)

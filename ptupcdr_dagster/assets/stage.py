@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_dagster.freshness import FINGERPRINT, current_fingerprint
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
 from ptupcdr_dagster.resources import SettingsResource
-from ptupcdr_dagster.tracking import StageTracker, track_stage
+from ptupcdr_dagster.running.freshness import FINGERPRINT, current_fingerprint
+from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
-    from ptupcdr_core.stages import StageReport
+    from ptupcdr_core.stages.stages import StageReport
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.splits import domain_splits
@@ -22,7 +22,7 @@ def fine_tuned_embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """The bridged embedding of every test user, fine-tuned on the first 1, 2, 4, 8 or half of the target ratings."""
-    from ptupcdr_core.stages_warm_start import fine_tune
+    from ptupcdr_core.stages.warm_start import fine_tune
 
     with stage(context, settings, home) as current:
         report = fine_tune(home, current.partition, current.settings, fingerprint=current.fingerprint)
@@ -40,7 +40,7 @@ def warm_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """MAE and RMSE on the second half of test users' target ratings, by where fine-tuning starts and what is known."""
-    from ptupcdr_core.stages_warm_start import evaluate_warm_start
+    from ptupcdr_core.stages.warm_start import evaluate_warm_start
 
     with stage(context, settings, home) as current:
         report = evaluate_warm_start(home, current.partition, current.settings, fingerprint=current.fingerprint)

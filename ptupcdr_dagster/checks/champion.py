@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, no_rows, specs
 from ptupcdr_dagster.partitions import PAIRS
 

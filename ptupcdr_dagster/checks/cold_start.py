@@ -5,9 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Mode
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, has_columns, no_rows, specs, unique
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
@@ -279,9 +279,9 @@ def target_norm(home: Home, pair: str, mode: Mode) -> float:
     """Median length of the target model's own user vectors, in the bridge's coordinates; unknown users left out."""
     import numpy as np
 
-    from ptupcdr_core.checkpoints import load_bridge_task
-    from ptupcdr_core.pair_data import load_pair
-    from ptupcdr_core.ranking.checkpoints import load_target
+    from ptupcdr_core.data.pair_data import load_pair
+    from ptupcdr_core.modes.checkpoints import load_bridge_task
+    from ptupcdr_core.modes.ranking.checkpoints import load_target
 
     data = load_pair(Warehouse.from_environment(home.warehouse), pair)
     ranking = mode == "ranking"

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ptupcdr_core.artifacts import Checkpoint, load
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.artifacts import Checkpoint, load
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, between, specs
 from ptupcdr_dagster.partitions import PAIRS
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, Parameter, between, has_columns, no_rows, not_null, specs, unique
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
@@ -94,7 +94,7 @@ def raw_ratings_checks(
 
 def known_counts(home: Home, domain: Domain) -> dg.AssetCheckResult:
     """Compare a domain's counts with those of the published file whose name it bears; others have none to compare."""
-    from ptupcdr_core.evaluation.published import count_problems, published_name
+    from ptupcdr_core.experiments.published import count_problems, published_name
 
     with Warehouse.from_environment(home.warehouse).read(ASSET, domain.name) as connection:
         query = "select count(distinct user_id), count(distinct item_id), count(*) from raw_ratings"

@@ -21,7 +21,7 @@ from great_expectations.core.expectation_validation_result import ExpectationVal
 from great_expectations.datasource.fluent import SQLDatasource
 from great_expectations.execution_engine import ExecutionEngine, SqlAlchemyExecutionEngine
 
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import QUERY, Fact, Parameter
 
 if TYPE_CHECKING:

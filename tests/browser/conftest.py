@@ -25,10 +25,10 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
 MATERIALIZE = """
-from ptupcdr_core.home import Home
+from ptupcdr_core.store.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_dagster.backfill import Backfill
-from ptupcdr_dagster.instance import open_instance
+from ptupcdr_dagster.running.backfill import Backfill
+from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.jobs import INGEST_DOMAIN
 
 home = Home.from_environment()

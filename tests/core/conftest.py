@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from small_lineage import SETTINGS, domains, run, write_ratings
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages import StageReport
+from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.store.home import Home
 
 
 @dataclass(frozen=True)

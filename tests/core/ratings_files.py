@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ptupcdr_core.catalog import Columns, Domain
-from ptupcdr_core.ingest import IngestReport, ingest_domain
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 
 Row = tuple[str, str, float, int]
 

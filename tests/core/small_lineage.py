@@ -15,15 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from ptupcdr_core import stages, stages_deployment, stages_warm_start
 from ptupcdr_core.catalog import Domain, Pair
-from ptupcdr_core.home import Home
-from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
-from ptupcdr_core.splits import build_split
-from ptupcdr_core.stages import StageReport
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.stages.stages import StageReport, stages
+from ptupcdr_core.stages.stages import deployment as stages_deployment
+from ptupcdr_core.stages.stages import warm_start as stages_warm_start
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 
 PAIR = "books__movies"
 SETTINGS = Settings(embedding_size=6, mode="rating")

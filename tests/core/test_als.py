@@ -2,9 +2,9 @@ import numba
 import numpy as np
 import pytest
 
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.least_squares import GATHERED
 from ptupcdr_core.training.als import als, fold_in, leave_one_out_item_vectors
-from ptupcdr_core.training.als_kernels import GATHERED
-from ptupcdr_core.training.csr import compress
 
 USERS, ITEMS, RATINGS = 23, 17, 150
 

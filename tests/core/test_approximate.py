@@ -9,11 +9,11 @@ import pytest
 from conftest import Lineage
 from small_lineage import PAIR
 
-from ptupcdr_core.approximate import approximate_top_items, recall
-from ptupcdr_core.home import Home
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.stages import recommend_cold_users
-from ptupcdr_core.top_items import Block, top_items
+from ptupcdr_core.kernels.approximate_search import approximate_top_items, recall
+from ptupcdr_core.kernels.exact_search import Block, top_items
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.stages.stages import recommend_cold_users
+from ptupcdr_core.store.home import Home
 
 E, K = 8, 10
 

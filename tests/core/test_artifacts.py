@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptupcdr_core import artifacts
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.store import artifacts
 
 TENSORS = {
     "table": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -7,8 +7,8 @@ from ratings_files import ROWS, as_delimited, as_duckdb, as_json_lines, as_parqu
 
 from ptupcdr_core.catalog import Columns, Domain
 from ptupcdr_core.errors import SourceError
-from ptupcdr_core.ingest import ingest_domain
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 
 GOOD = as_delimited(ROWS)
 MANY = as_delimited([(f"user{n % 97}", f"item{n}", 1 + n % 5, n) for n in range(20_000)])

@@ -10,23 +10,23 @@ import torch
 from ratings_files import WITHOUT_TIME, as_delimited, domain, pack
 from small_pair import small_pair
 
-from ptupcdr_core.benchmark.cells import ratings_fingerprint
-from ptupcdr_core.benchmark.grid import Grid, units_of
-from ptupcdr_core.benchmark.run import Progress, run_benchmark
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.errors import DeviceError, SettingsError, SplitError
 from ptupcdr_core.evaluation.choosing import Chooser, watch
 from ptupcdr_core.evaluation.cold_start import evaluate_slices
-from ptupcdr_core.evaluation.readout import compare_methods, read_benchmark, read_cell_errors, summarize_benchmark
 from ptupcdr_core.evaluation.slices import slice_errors
-from ptupcdr_core.home import Home
-from ptupcdr_core.ingest import ingest_domain
-from ptupcdr_core.methods.method import FittedMethod
+from ptupcdr_core.experiments.benchmark import Progress, run_benchmark
+from ptupcdr_core.experiments.cells import ratings_fingerprint
+from ptupcdr_core.experiments.grid import Grid, units_of
+from ptupcdr_core.experiments.readout import compare_methods, read_benchmark, read_cell_errors, summarize_benchmark
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.models.scorer import TargetItems
+from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.epochs import BestEpoch, Epoch
-from ptupcdr_core.warehouse import Warehouse
 
 PAIR = Pair(source="books", target="movies")
 SETTINGS = Settings(epochs=2, embedding_size=3)

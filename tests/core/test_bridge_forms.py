@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from small_pair import USERS, calibrated_task, small_pair
 
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import Ratings, Scale
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.models.base import initialize
 from ptupcdr_core.models.bridges import PersonalBridge, personal_part
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Ratings, Scale
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training import closed_form
 from ptupcdr_core.training.bridging import ATTENTION, FORM, Bridges, train_bridges

@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 from small_pair import USERS, calibrated_task, small_pair
 
+from ptupcdr_core.arrays import Index
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.models import bridges
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, personal_part
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import Index
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training import bridging, closed_form
 from ptupcdr_core.training.bridging import CHOSEN, refit_bridges, train_bridges

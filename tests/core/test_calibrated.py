@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_pair import calibrated_models, small_pair
 
+from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.methods.simple import simple_baselines, source_offsets
-from ptupcdr_core.models.calibrated import DAMPING, CalibratedModel, carry_over, damped_means, fit_calibrated
-from ptupcdr_core.pair_data import Ratings
+from ptupcdr_core.training.calibrated import DAMPING, CalibratedModel, carry_over, damped_means, fit_calibrated
 
 
 def ratings(*rows: tuple[int, int, float]) -> Ratings:

@@ -4,7 +4,7 @@ import pytest
 
 from ptupcdr_core.catalog import Domain, load_catalog
 from ptupcdr_core.errors import CatalogError
-from ptupcdr_core.home import catalog_path_from_environment
+from ptupcdr_core.store.home import catalog_path_from_environment
 
 BOOKS = """
 [domains.books]

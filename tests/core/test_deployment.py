@@ -13,25 +13,26 @@ from conftest import Lineage
 from small_lineage import PAIR, SETTINGS, contents, domains, read, run
 from small_pair import calibrated_models, small_pair
 
-from ptupcdr_core import stages, stages_warm_start
-from ptupcdr_core.checkpoints import load_bridge_task, load_bridges, load_model
-from ptupcdr_core.deployment import Deployment
+from ptupcdr_core.data.pair_data import PairData, load_outline, load_pair
+from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.home import Home
-from ptupcdr_core.inference import recommend, recommend_new
-from ptupcdr_core.models.calibrated import CalibratedModel
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import PairData, load_outline, load_pair
-from ptupcdr_core.people import people_of
-from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task, load_target
+from ptupcdr_core.kernels.exact_search import top_items
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges, load_model
+from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task, load_target
 from ptupcdr_core.report.page import make_report
-from ptupcdr_core.serving import load_serving
+from ptupcdr_core.serving.deployment import Deployment
+from ptupcdr_core.serving.inference import recommend, recommend_new
+from ptupcdr_core.serving.serving import load_serving
+from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.snapshot import Snapshot
-from ptupcdr_core.stages_deployment import deploy
-from ptupcdr_core.top_items import top_items
-from ptupcdr_core.unseen import unseen_items
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.stages.deployment import deploy
+from ptupcdr_core.stages.stages import stages
+from ptupcdr_core.stages.stages import warm_start as stages_warm_start
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.calibrated import CalibratedModel
 
 RANKS = SETTINGS.model_copy(update={"mode": "both", "ranking_size": 16})
 MEASURED = ("bridged_embeddings", "cold_start_evaluation", "cold_start_errors", "fine_tuned_embeddings",

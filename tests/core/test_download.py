@@ -11,9 +11,9 @@ from ratings_files import ROWS, as_delimited, as_json_lines, ingest, kept, pack
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
-from ptupcdr_core.ingest import ingest_domain
 from ptupcdr_core.sources.download import fetch
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 
 
 class Server(ThreadingHTTPServer):

@@ -6,11 +6,11 @@ from conftest import Lineage
 from small_lineage import PAIR
 from small_pair import SIZE, calibrated_models, small_pair
 
-from ptupcdr_core.checkpoints import load_bridge_task, load_model
+from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.models.base import initialize
-from ptupcdr_core.pair_data import Ratings, load_pair
+from ptupcdr_core.modes.checkpoints import load_bridge_task, load_model
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.folding import SourceSpace, source_space
-from ptupcdr_core.warehouse import Warehouse
 
 DATA = small_pair()
 ENOUGH = 10

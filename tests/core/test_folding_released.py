@@ -8,14 +8,14 @@ from test_folding import ENOUGH
 from test_released_data import DATA, domain
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.models.calibrated import CalibratedModel
-from ptupcdr_core.pair_data import load_pair
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.splits import build_split
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.calibrated import CalibratedModel
 from ptupcdr_core.training.folding import CalibratedSpace
-from ptupcdr_core.warehouse import Warehouse
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no released data in {DATA}")
 

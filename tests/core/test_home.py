@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ptupcdr_core.home import Home, catalog_path_from_environment, default_root
+from ptupcdr_core.store.home import Home, catalog_path_from_environment, default_root
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -37,7 +37,10 @@ def test_installed_outside_a_checkout_the_demo_catalog_of_the_package_is_found(t
     (package / "demo_domains.toml").write_text("")
     work = tmp_path / "work"
     work.mkdir()
-    code = "from ptupcdr_core.home import *; print(catalog_path_from_environment({}), Home.from_environment({}).root)"
+    code = (
+        "from ptupcdr_core.store.home import *; "
+        "print(catalog_path_from_environment({}), Home.from_environment({}).root)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(package.parent)}
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, text=True, check=True

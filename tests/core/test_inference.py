@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_lineage import PAIR, read
 
-from ptupcdr_core import top_items as search
 from ptupcdr_core.errors import UnknownUserError, WarehouseError
-from ptupcdr_core.home import Home
-from ptupcdr_core.inference import recommend
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.top_items import top_items
+from ptupcdr_core.kernels import exact_search as search
+from ptupcdr_core.kernels.exact_search import top_items
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.serving.inference import recommend
+from ptupcdr_core.store.home import Home
 
 E = 3
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ratings_files import WITHOUT_TIME, as_delimited, ingest, kept, pack, rejected
 
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import Warehouse
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ INGEST = """
 import sys
 from pathlib import Path
 from ptupcdr_core.catalog import Columns, Domain
-from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import Warehouse
 root, path, threads = sys.argv[1:]
 domain = Domain(name="books", format="csv", path=path, columns=Columns(), scale=(1, 5))
 warehouse = Warehouse(Path(root), threads=int(threads))

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from ptupcdr_core.catalog import Columns, Domain, Pair
-from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.splits import build_split
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training import als as least_squares
-from ptupcdr_core.warehouse import Warehouse
 
 USERS, RATINGS = 400, 4_000
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from small_pair import small_pair
 
+from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.methods import all_methods, methods_of
 from ptupcdr_core.methods.cmf import union
 from ptupcdr_core.methods.dcdcsr import benchmark_factors
@@ -17,11 +19,9 @@ from ptupcdr_core.methods.lacdr import ALIGNMENT, Autoencoders
 from ptupcdr_core.methods.method import Method, Needs
 from ptupcdr_core.methods.sscdr import _Sampler, neighbourhoods
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
-from ptupcdr_core.pair_data import PairData, Ratings
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.gradient import mapping_epochs
 from ptupcdr_core.training.meta_adam import MetaAdam
-from ptupcdr_core.training.meta_kernels import Rows
 
 EPOCHS = 3
 MODELLED = [method for method in methods_of("published") if method.needs is not Needs.RATINGS]

@@ -12,14 +12,14 @@ import pytest
 from conftest import Lineage
 from small_lineage import PAIR, read
 
-from ptupcdr_core.checkpoints import load_bridge_task
+from ptupcdr_core.data.newcomers import newcomers, read_history_file
+from ptupcdr_core.data.pair_data import load_outline, load_pair
+from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import SettingsError, SourceError
-from ptupcdr_core.inference import NewPeople, recommend, recommend_new
-from ptupcdr_core.newcomers import newcomers, read_history_file
-from ptupcdr_core.pair_data import load_outline, load_pair
-from ptupcdr_core.people import people_of
-from ptupcdr_core.serving import load_serving
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.modes.checkpoints import load_bridge_task
+from ptupcdr_core.serving.inference import NewPeople, recommend, recommend_new
+from ptupcdr_core.serving.serving import load_serving
+from ptupcdr_core.store.warehouse import Warehouse
 
 K = 5
 

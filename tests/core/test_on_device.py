@@ -19,30 +19,30 @@ from small_pair import SOURCE_ITEMS, USERS, calibrated_task, small_pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ptupcdr_core import objectives, stages
-from ptupcdr_core.checkpoints import load_bridge_task
+from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.torch_adam import BaseModelOnDevice, MinibatchAdam
+from ptupcdr_core.engines.torch_bridges import MappingOnDevice, MetaNetworkOnDevice
+from ptupcdr_core.engines.torch_least_squares import RowsOnDevice
 from ptupcdr_core.errors import DeviceError
-from ptupcdr_core.home import Home
+from ptupcdr_core.experiments import objectives
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.methods import methods_of
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.models.base import initialize
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.pair_data import load_pair
+from ptupcdr_core.modes.checkpoints import load_bridge_task
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages import StageReport
+from ptupcdr_core.stages.stages import StageReport, stages
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training import device_als
 from ptupcdr_core.training.als import als
-from ptupcdr_core.training.csr import compress
-from ptupcdr_core.training.device import training_device
-from ptupcdr_core.training.device_adam import BaseModelOnDevice, MinibatchAdam
-from ptupcdr_core.training.device_als import RowsOnDevice
-from ptupcdr_core.training.device_bridges import MappingOnDevice, MetaNetworkOnDevice
 from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
-from ptupcdr_core.training.meta_kernels import Rows
 from ptupcdr_core.training.pretraining import base_model_epochs
 from ptupcdr_core.training.task import BridgeTask, bridge_task
-from ptupcdr_core.warehouse import Warehouse
 
 CPU = torch.device("cpu")
 KINDS = ["mf", "gmf", "dnn"]

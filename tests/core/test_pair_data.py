@@ -6,8 +6,8 @@ from conftest import Lineage
 from small_lineage import PAIR, read
 from small_pair import small_pair
 
-from ptupcdr_core.pair_data import PairData, Ratings, Scale, load_pair, target_item_ids, user_ids
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.data.pair_data import PairData, Ratings, Scale, load_pair, target_item_ids, user_ids
+from ptupcdr_core.store.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")

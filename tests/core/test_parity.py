@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.models.base import BaseModel, BaseModelKind
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
 from ptupcdr_core.training.adam import RowAdam, train_epoch
 from ptupcdr_core.training.meta_adam import MetaAdam
-from ptupcdr_core.training.meta_kernels import Rows
 
 FILES = sorted((Path(__file__).parent / "parity").glob("reference_*.npz"))
 STEPS, BATCH, ROWS = 20, 16, 64

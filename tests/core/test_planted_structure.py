@@ -9,22 +9,22 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 
-from ptupcdr_core.benchmark.grid import Grid
-from ptupcdr_core.benchmark.run import run_benchmark
 from ptupcdr_core.catalog import Domain, Pair
-from ptupcdr_core.evaluation.readout import read_cell_errors
+from ptupcdr_core.data.pair_data import PairData, load_pair, user_ids
+from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.evaluation.rankings import rank_by_vectors
 from ptupcdr_core.evaluation.significance import compare, pair_errors
-from ptupcdr_core.home import Home
-from ptupcdr_core.ingest import ingest_domain
-from ptupcdr_core.pair_data import PairData, load_pair, user_ids
-from ptupcdr_core.ranking.bridging import RankingBridges, RankingTask
-from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task
-from ptupcdr_core.ranking.evaluation import rank_by_vectors
+from ptupcdr_core.experiments.benchmark import run_benchmark
+from ptupcdr_core.experiments.grid import Grid
+from ptupcdr_core.experiments.readout import read_cell_errors
+from ptupcdr_core.modes.ranking.bridging import RankingBridges, RankingTask
+from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.demo import clusters
-from ptupcdr_core.splits import build_split
-from ptupcdr_core.stages import pretrain, train_bridges
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.stages.stages import pretrain, train_bridges
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 
 PAIR = Pair(source="books", target="movies")
 DOMAINS = tuple(Domain(name=name, format="demo") for name in ("books", "movies"))

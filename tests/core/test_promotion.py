@@ -8,16 +8,16 @@ import pytest
 from conftest import Lineage
 from small_lineage import PAIR, domains, read, run
 
+from ptupcdr_core.data.pair_data import Scale
 from ptupcdr_core.errors import ArtifactError
-from ptupcdr_core.evaluation.criteria import CRITERIA
-from ptupcdr_core.evaluation.promotion import LEAST_USERS, Comparison, decide, held_out_ratings
-from ptupcdr_core.evaluation.readout import read_evaluation
-from ptupcdr_core.home import Home
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Scale
+from ptupcdr_core.experiments.readout import read_evaluation
+from ptupcdr_core.gate.criteria import CRITERIA
+from ptupcdr_core.gate.decision import LEAST_USERS, Comparison, decide, held_out_ratings
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.settings import Mode
-from ptupcdr_core.snapshot import Snapshot
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")

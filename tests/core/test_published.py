@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.evaluation.published import (
+from ptupcdr_core.experiments.published import (
     beside_published,
     count_problems,
     publications,

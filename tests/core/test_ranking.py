@@ -10,33 +10,33 @@ import scipy.sparse as sp
 from conftest import Lineage
 from small_lineage import PAIR, SETTINGS, domains, read, run
 
-from ptupcdr_core import stages
+from ptupcdr_core.data.pair_data import Ratings, load_pair
+from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import ArtifactError
-from ptupcdr_core.evaluation.promotion import held_out_ratings
-from ptupcdr_core.evaluation.readout import read_evaluation
-from ptupcdr_core.home import Home
-from ptupcdr_core.inference import recommend
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Ratings, load_pair
-from ptupcdr_core.people import people_of
-from ptupcdr_core.ranking.bridging import (
+from ptupcdr_core.evaluation.rankings import best_of_rows, measure, rank_by_vectors
+from ptupcdr_core.experiments.readout import read_evaluation
+from ptupcdr_core.gate.decision import held_out_ratings
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.modes.ranking.bridging import (
     RankingBridges,
     RankingTask,
     refit_ranking_bridges,
     train_ranking_bridges,
 )
-from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task
-from ptupcdr_core.ranking.evaluation import best_of_rows, measure, rank_by_vectors
-from ptupcdr_core.ranking.factors import train_factors
-from ptupcdr_core.ranking.space import RankingSpace
-from ptupcdr_core.ranking.taken_loss import TakenLoss
+from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task
+from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
-from ptupcdr_core.serving import load_serving, served_mode
+from ptupcdr_core.serving.inference import recommend
+from ptupcdr_core.serving.serving import load_serving, served_mode
+from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.snapshot import Snapshot
+from ptupcdr_core.stages.stages import stages
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.als import als, fold_in
-from ptupcdr_core.training.csr import compress
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.training.implicit import train_factors
+from ptupcdr_core.training.taken_loss import TakenLoss
 
 RANKS = SETTINGS.model_copy(update={"mode": "both", "ranking_size": 16})
 

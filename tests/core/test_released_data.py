@@ -8,10 +8,10 @@ import pytest
 from ratings_files import WITH_TIME, WITHOUT_TIME
 
 from ptupcdr_core.catalog import Domain, Pair
-from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.splits import build_split
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no released data in {DATA}")

@@ -16,14 +16,14 @@ from conftest import Lineage
 from small_lineage import PAIR, domains, run
 
 from ptupcdr_core.evaluation.significance import PairedErrors
-from ptupcdr_core.home import Home
 from ptupcdr_core.report import charts, page, verdict
 from ptupcdr_core.report.drawing import drawable
 from ptupcdr_core.report.embeddings import Embedded
 from ptupcdr_core.report.facts import gather, score_intervals
 from ptupcdr_core.report.page import PairReport, make_report
 from ptupcdr_core.report.store import read_provenance, report_path
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 
 SECTIONS = {"headline", "methods", "intervals", "beta", "learning", "embeddings", "attention", "slices", "warm"}
 HOSTILE = '<script>alert("$x_$")</script>'

@@ -24,9 +24,9 @@ from ratings_files import (
 )
 
 from ptupcdr_core.catalog import Columns, Domain
-from ptupcdr_core.ingest import ingest_domain
 from ptupcdr_core.sources import demo, source_fingerprint
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 
 TEXT = {"csv": lambda rows: as_delimited(rows), "tsv": lambda rows: as_delimited(rows, "\t"), "jsonl": as_json_lines}
 COMPRESSIONS = {None: "", "gzip": ".gz", "zstd": ".zst"}

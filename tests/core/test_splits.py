@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from ratings_files import WITH_TIME, WITHOUT_TIME, as_delimited, domain, pack
 
 from ptupcdr_core.catalog import Columns, Domain, Pair
+from ptupcdr_core.data.splits import SplitReport, build_split
+from ptupcdr_core.data.warm_split import load_warm_split
 from ptupcdr_core.errors import SplitError, WarehouseError
-from ptupcdr_core.ingest import ingest_domain
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.splits import SplitReport, build_split
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_core.warm_split import load_warm_split
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
 
 PAIR = Pair(source="books", target="movies")
 PEOPLE = [f"user {n}" for n in range(200)]
@@ -262,11 +262,11 @@ SPLIT = """
 import sys
 from pathlib import Path
 from ptupcdr_core.catalog import Columns, Domain, Pair
-from ptupcdr_core.ingest import ingest_domain
+from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.splits import build_split
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_core.warm_split import load_warm_split
+from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.data.warm_split import load_warm_split
 warehouse = Warehouse(Path(sys.argv[1]), threads=int(sys.argv[2]))
 books, movies = (Domain(name=name, format="demo") for name in ("books", "movies"))
 ingest_domain(books, warehouse)

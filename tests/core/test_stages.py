@@ -15,19 +15,27 @@ import small_lineage
 from conftest import Lineage
 from small_lineage import PAIR, contents, domains, hashes, read, run
 
-from ptupcdr_core import recommending, stages, top_items
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.checkpoints import load_bridge_task, load_bridges
+from ptupcdr_core.data.pair_data import PairData, load_pair
+from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import ArtifactError, SettingsError, WarehouseError
-from ptupcdr_core.evaluation.readout import read_evaluation
-from ptupcdr_core.home import Home
-from ptupcdr_core.ingest import ingest_domain
-from ptupcdr_core.pair_data import PairData, load_pair
+from ptupcdr_core.experiments.readout import read_evaluation
+from ptupcdr_core.kernels import exact_search as top_items
+from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges
+from ptupcdr_core.serving.serving import recommending
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.splits import build_split
-from ptupcdr_core.stages import bridge_cold_users, evaluate_cold_start, pretrain, recommend_cold_users, train_bridges
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.stages.stages import (
+    bridge_cold_users,
+    evaluate_cold_start,
+    pretrain,
+    recommend_cold_users,
+    stages,
+    train_bridges,
+)
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.validation import validation_errors
-from ptupcdr_core.warehouse import Warehouse
 
 SCRIPT = Path(small_lineage.__file__)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from small_pair import SIZE, SOURCE_ITEMS, TARGET_ITEMS, USERS, calibrated_models, calibrated_task, small_pair
 
+from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.base import BaseModel, initialize
-from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel
-from ptupcdr_core.pair_data import PairData
+from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel
 from ptupcdr_core.training.task import BridgeTask, bridge_task
 
 CONSTANT, BIAS, COUNT, SQUARE, PRODUCT = range(SIZE, SIZE + 5)

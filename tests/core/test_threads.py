@@ -6,7 +6,7 @@ import numba
 import pytest
 import torch
 
-from ptupcdr_core.training.threads import worked_ahead
+from ptupcdr_core.kernels.threads import worked_ahead
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])

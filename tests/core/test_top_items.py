@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from ptupcdr_core.top_items import highest
+from ptupcdr_core.kernels.exact_search import highest
 
 
 def by_sorting(users, items, offsets, count):

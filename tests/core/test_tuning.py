@@ -13,19 +13,25 @@ from conftest import Lineage
 from filelock import FileLock
 from small_lineage import PAIR, SETTINGS, domains, read, run
 
-from ptupcdr_core import tuning
 from ptupcdr_core.catalog import Pair
+from ptupcdr_core.data.pair_data import PairData, load_pair
 from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
-from ptupcdr_core.home import Home
-from ptupcdr_core.ingest import ingest_domain
-from ptupcdr_core.objectives import OBJECTIVES, measure_lists, measure_ratings, space_of_lists, space_of_ratings
-from ptupcdr_core.pair_data import PairData, load_pair
-from ptupcdr_core.ranking.checkpoints import load_ranking_bridges, load_ranking_task
-from ptupcdr_core.ranking.evaluation import rank_by_vectors
+from ptupcdr_core.evaluation.rankings import rank_by_vectors
+from ptupcdr_core.experiments import search as tuning
+from ptupcdr_core.experiments.objectives import (
+    OBJECTIVES,
+    measure_lists,
+    measure_ratings,
+    space_of_lists,
+    space_of_ratings,
+)
+from ptupcdr_core.experiments.search import Progress, Search, tune
+from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task
 from ptupcdr_core.settings import Mode, Settings
-from ptupcdr_core.settings_file import read_settings_file, write_settings_file
-from ptupcdr_core.tuning import Progress, Search, tune
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.settings_file import read_settings_file, write_settings_file
+from ptupcdr_core.store.warehouse import Warehouse
 
 BOOKS_TO_MOVIES = Pair(source="books", target="movies")
 RANKS = SETTINGS.model_copy(update={"mode": "both", "ranking_size": 16})

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import Warehouse
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_errors_of_the_block_pass_through_unchanged(warehouse: Warehouse) -> Non
 WRITER = """
 import sys
 from pathlib import Path
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import Warehouse
 warehouse = Warehouse(Path(sys.argv[1]), threads=1)
 for turn in range(8):
     for pair in (sys.argv[2], "contested"):

@@ -10,17 +10,17 @@ from conftest import Lineage
 from small_lineage import PAIR, read
 from small_pair import calibrated_models, small_pair
 
+from ptupcdr_core.data.pair_data import Ratings, Scale
+from ptupcdr_core.data.warm_split import KNOWN, WarmSplit, load_warm_split
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.evaluation.warm_start import folded_in, tuned_method
-from ptupcdr_core.home import Home
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Ratings, Scale
-from ptupcdr_core.stages_warm_start import evaluate_warm_start, fine_tune
+from ptupcdr_core.modes.rating.warm_start import folded_in, tuned_method
+from ptupcdr_core.stages.warm_start import evaluate_warm_start, fine_tune
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION
 from ptupcdr_core.training.fine_tuning import RidgeTuning, StepTuning, choose_tuning
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_core.warm_split import KNOWN, WarmSplit, load_warm_split
 
 ITEMS = TargetItems(
     vectors=np.array([[0, 0], [1, 0], [0, 2], [1, 1]], np.float32), offset=np.array([0, 3, 3.5, 4], np.float32)

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from catalogs import small_catalog
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
 
 FOLDER = tempfile.TemporaryDirectory(prefix="ptupcdr-tests-")
 CATALOG_PATH = small_catalog(Path(FOLDER.name))

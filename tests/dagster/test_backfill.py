@@ -14,17 +14,16 @@ from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
 from typer.testing import CliRunner
 
 from ptupcdr_core.errors import PtupcdrError, WarehouseError
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_dagster import freshness
-from ptupcdr_dagster.backfill import Backfill, lineage
-from ptupcdr_dagster.cli import app
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.running import Report
+from ptupcdr_dagster.running.backfill import Backfill, lineage
+from ptupcdr_dagster.running.partition import Report, freshness
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
@@ -168,7 +167,7 @@ def test_content_and_event_carry_the_same_fingerprint(made: Made) -> None:
 def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking import own_store
+    from ptupcdr_dagster.tracking.runs import own_store
 
     client = MlflowClient(own_store(made.home))
     experiment = client.get_experiment_by_name("ptupcdr")
@@ -195,7 +194,7 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
 def test_mlflow_keeps_every_epoch_and_the_checkpoint(made: Made) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking import own_store
+    from ptupcdr_dagster.tracking.runs import own_store
 
     client = MlflowClient(own_store(made.home))
     experiment = client.get_experiment_by_name("ptupcdr")
@@ -270,14 +269,14 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
 ) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking import own_store
+    from ptupcdr_dagster.tracking.runs import own_store
 
     def fail(*arguments: object, **options: object) -> None:
         raise PtupcdrError("the disk is full: make room")
 
     settings = SETTINGS.model_copy(update={"beta": 0.3})
     with monkeypatch.context() as patch:
-        patch.setattr("ptupcdr_core.stages.bridge_cold_users", fail)
+        patch.setattr("ptupcdr_core.stages.stages.bridge_cold_users", fail)
         report = mine.run(settings)
     [finding] = report.failures
     assert (finding.partition, finding.asset) == (PAIR, "bridged_embeddings")
@@ -331,16 +330,16 @@ def test_the_command_line_recommends_from_the_refitted_models(mine: Made, tmp_pa
 
 
 def test_a_failed_check_holds_back_what_follows(mine: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ptupcdr_core.splits
+    import ptupcdr_core.data.splits
 
-    build = ptupcdr_core.splits.build_split
+    build = ptupcdr_core.data.splits.build_split
 
     def leak(pair, source, target, warehouse, *rest):  # type: ignore[no-untyped-def]
         report = build(pair, source, target, warehouse, *rest)
         tamper(warehouse.file("domain_splits", pair.key), "update split_target_ratings set part = 'train'")
         return report
 
-    monkeypatch.setattr("ptupcdr_core.splits.build_split", leak)
+    monkeypatch.setattr("ptupcdr_core.data.splits.build_split", leak)
     report = mine.run(SETTINGS.model_copy(update={"seed": 3}))
     [finding] = report.failures
     assert (finding.partition, finding.asset) == (PAIR, "domain_splits")

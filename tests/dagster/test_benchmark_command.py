@@ -14,15 +14,15 @@ from catalogs import small_catalog
 from rich.console import Console
 from test_command_line import Project
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_dagster.backfill import lineage
-from ptupcdr_dagster.benchmark import chosen_grid, print_benchmark
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.cli.benchmark import chosen_grid, print_benchmark
+from ptupcdr_dagster.cli.options import SpreadCommand, separated
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
-from ptupcdr_dagster.options import SpreadCommand, separated
 from ptupcdr_dagster.partitions import CATALOG
-from ptupcdr_dagster.tracking import open_store
+from ptupcdr_dagster.running.backfill import lineage
+from ptupcdr_dagster.tracking.runs import open_store
 
 PAIR = "books__movies"
 GRID = ["--betas", "0.2", "0.5", "--seeds", "900", "10", "--base-models", "mf", "gmf"]

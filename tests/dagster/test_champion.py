@@ -15,17 +15,17 @@ import pandas as pd
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
 
-from ptupcdr_core.evaluation.promotion import held_out_ratings
-from ptupcdr_core.home import Home
-from ptupcdr_core.inference import recommend
+from ptupcdr_core.gate.decision import held_out_ratings
+from ptupcdr_core.serving.inference import recommend
+from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.settings import Mode, Settings
-from ptupcdr_core.snapshot import Snapshot
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
-from ptupcdr_dagster.registry import CHAMPION, Registry
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.tracking import open_store, own_store
+from ptupcdr_dagster.tracking.registry import CHAMPION, Registry
+from ptupcdr_dagster.tracking.runs import open_store, own_store
 
 HALF = SETTINGS.model_copy(update={"beta": 0.5})
 """As many test users as a comparison of two models asks for."""

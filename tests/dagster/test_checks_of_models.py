@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from conftest import PAIR
 
-from ptupcdr_core import artifacts
 from ptupcdr_core.errors import ArtifactError
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.store import artifacts
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.models import FACTS, MODEL_CHECKS, read_checkpoint, summarize
-from ptupcdr_dagster.freshness import MODELS
+from ptupcdr_dagster.running.freshness import MODELS
 
 
 def failing(tensors: dict[str, np.ndarray]) -> set[str]:

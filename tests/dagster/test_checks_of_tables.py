@@ -13,10 +13,10 @@ import pytest
 from conftest import PAIR, SETTINGS, tamper
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.home import Home
-from ptupcdr_core.ingest import ingest_domain
-from ptupcdr_core.splits import build_split
-from ptupcdr_core.warehouse import Warehouse
+from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
 from ptupcdr_dagster.checks.facts import Fact
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS

@@ -16,10 +16,10 @@ import duckdb
 import pytest
 from catalogs import PAIRS, SPANS, small_catalog, write_domain
 
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_dagster.backfill import lineage
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.jobs import BRIDGE_PAIR
+from ptupcdr_dagster.running.backfill import lineage
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--epochs", "2", "--embedding-size", "4"]
@@ -40,7 +40,7 @@ class Project:
         return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | paths | ours | more
 
     def start(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
-        code = "from ptupcdr_dagster.cli import app; app(prog_name='ptupcdr')"
+        code = "from ptupcdr_dagster.cli.commands import app; app(prog_name='ptupcdr')"
         return subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             env=self.environment(**more),

@@ -12,9 +12,9 @@ import yaml
 
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.executors import chosen_executor
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import DOMAIN_TO_PAIRS, DOMAINS, PAIRS
+from ptupcdr_dagster.running.executors import chosen_executor
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("lineage.json")

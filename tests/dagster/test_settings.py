@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_dagster.cli import app
+from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.resources import SettingsResource, run_config
-from ptupcdr_dagster.running import Report
+from ptupcdr_dagster.running.partition import Report
 
 
 @dg.asset
@@ -81,7 +81,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         asked.append(settings)
         return Report()
 
-    monkeypatch.setattr("ptupcdr_dagster.terminal.run_backfill", run_backfill)
+    monkeypatch.setattr("ptupcdr_dagster.cli.printing.run_backfill", run_backfill)
     return asked
 
 

@@ -10,15 +10,15 @@ import dagster as dg
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS
 
-from ptupcdr_core.home import Home
-from ptupcdr_core.warehouse import Warehouse
-from ptupcdr_dagster.backfill import Backfill
-from ptupcdr_dagster.instance import open_instance
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.jobs import INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.running import Report, Work
-from ptupcdr_dagster.side_by_side import run_side_by_side
+from ptupcdr_dagster.running.backfill import Backfill
+from ptupcdr_dagster.running.instance import open_instance
+from ptupcdr_dagster.running.partition import Report, Work
+from ptupcdr_dagster.running.side_by_side import run_side_by_side
 
 DOMAINS = [Work(INGEST_DOMAIN, domain, ["raw_ratings"], run_config(SETTINGS)) for domain in ("books", "movies")]
 

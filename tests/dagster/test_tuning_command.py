@@ -8,10 +8,10 @@ import pytest
 from catalogs import small_catalog
 from test_command_line import QUICK, Project
 
-from ptupcdr_core.home import Home
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.settings_file import read_settings_file
-from ptupcdr_dagster.tracking import open_store
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.settings_file import read_settings_file
+from ptupcdr_dagster.tracking.runs import open_store
 
 PAIR = "books__movies"
 START = Settings(epochs=2, embedding_size=4)

@@ -1,0 +1,110 @@
+"""Alternating least squares here, in cmfrec and in implicit, on the same ratings, factors, iterations and threads.
+
+cmfrec fits what the project fits (biases and factors of explicit ratings), and refits the biases in every iteration.
+implicit fits another loss (every item a user did not rate counts as zero): it stands here for its speed alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numba
+import numpy as np
+from measure import Cost, measured
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.training.als import als
+from ptupcdr_core.training.calibrated import REGULARIZATION, damped_means
+
+ITERATIONS = 10
+COMPILED_ON = 100  # ratings, before anything is measured
+LIBRARIES = ("cmfrec", "implicit")
+
+Scores = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of one domain's ratings.
+
+    Args:
+        name: whose.
+        cost: of the fit alone.
+        rmse: of the ratings it was fitted to; None where it does not predict stars.
+    """
+
+    name: str
+    cost: Cost
+    rmse: float | None
+
+
+def compare(ratings: Ratings, users: int, items: int, size: int) -> list[Fit]:
+    """Fit by each library that is installed; ours first."""
+    _ours(ratings.where(np.arange(len(ratings)) < COMPILED_ON), users, items, size)
+    fits: dict[str, Callable[[Ratings, int, int, int], tuple[Cost, Scores | None]]] = {"this project": _ours}
+    fits |= {name: {"cmfrec": _cmfrec, "implicit": _implicit}[name] for name in LIBRARIES if find_spec(name)}
+    found = []
+    for name, fit in fits.items():
+        cost, scores = fit(ratings, users, items, size)
+        error = None if scores is None else float(np.sqrt(np.square(scores - ratings.stars).mean()))
+        found.append(Fit(name, cost, error))
+    return found
+
+
+def _ours(ratings: Ratings, users: int, items: int, size: int) -> tuple[Cost, Scores]:
+    with measured() as cost:
+        mean = np.float32(ratings.stars.mean(dtype=np.float64))
+        item_bias = damped_means(ratings.items, ratings.stars - mean, items)
+        beyond = ratings.stars - mean - item_bias[ratings.items]
+        user_bias = damped_means(ratings.users, beyond, users)
+        p, q = als(
+            ratings.users,
+            ratings.items,
+            beyond - user_bias[ratings.users],
+            users,
+            items,
+            size=size,
+            user_regularization=REGULARIZATION,
+            item_regularization=REGULARIZATION,
+            iterations=ITERATIONS,
+            seed=0,
+            weighted=False,
+        )
+    biases = mean + item_bias[ratings.items] + user_bias[ratings.users]
+    return cost, biases + np.einsum("nd,nd->n", p[ratings.users], q[ratings.items])
+
+
+def _cmfrec(ratings: Ratings, users: int, items: int, size: int) -> tuple[Cost, Scores]:
+    import pandas as pd
+    from cmfrec import CMF
+
+    frame = pd.DataFrame({"UserId": ratings.users - 1, "ItemId": ratings.items - 1, "Rating": ratings.stars})
+    model = CMF(
+        k=size,
+        lambda_=REGULARIZATION,
+        niter=ITERATIONS,
+        use_cg=False,
+        nthreads=numba.get_num_threads(),
+        precompute_for_predictions=False,
+        handle_interrupt=False,
+    )
+    with measured() as cost:
+        model.fit(frame)
+    return cost, model.predict(frame.UserId, frame.ItemId)
+
+
+def _implicit(ratings: Ratings, users: int, items: int, size: int) -> tuple[Cost, None]:
+    from implicit.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits  # comes with implicit, which asks for it
+
+    matrix = csr_matrix((ratings.stars, (ratings.users - 1, ratings.items - 1)), (users, items))
+    threads = numba.get_num_threads()
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=size, iterations=ITERATIONS, regularization=REGULARIZATION, num_threads=threads
+        )
+        with measured() as cost:
+            model.fit(matrix, show_progress=False)
+    return cost, None

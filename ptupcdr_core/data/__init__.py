@@ -1,0 +1,1 @@
+"""One pair as arrays: splits and their variants, people and their histories."""

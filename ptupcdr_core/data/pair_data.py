@@ -1,0 +1,264 @@
+"""One pair's split as arrays: what the training and the evaluation read.
+
+Shape letters, here and everywhere: U users, I items (S source, T target), L history length, N ratings.
+Index 0 is padding in every vocabulary; users and items count from 1.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.store.warehouse import Warehouse
+
+SPLIT = "domain_splits"
+Side = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings as parallel arrays of length N.
+
+    Args:
+        users: int32 user indices.
+        items: int32 item indices.
+        stars: float32.
+        times: float32 in the source's own unit (seconds to about a minute), NaN where unknown; None where nobody asked.
+    """
+
+    users: Index
+    items: Index
+    stars: Floats
+    times: Floats | None = None
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.stars)
+
+    def of_users(self, users: Index, user_count: int) -> "Ratings":
+        """Keep only the ratings of these users, in their order."""
+        wanted = np.zeros(user_count + 1, dtype=bool)
+        wanted[users] = True
+        return self.where(wanted[self.users])
+
+    def where(self, keep: NDArray[np.bool_]) -> "Ratings":
+        """Keep the ratings that the mask (N,) marks."""
+        times = None if self.times is None else self.times[keep]
+        return Ratings(self.users[keep], self.items[keep], self.stars[keep], times)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Lowest and highest rating of a domain."""
+
+    low: float
+    high: float
+
+    def clip(self, scores: Floats) -> Floats:
+        """Move scores outside the scale to its nearer end."""
+        return np.clip(scores, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a pair's split without its ratings."""
+
+    pair: str
+    source_scale: Scale
+    target_scale: Scale
+    history_length: int
+    """L."""
+    positive_above: float
+    """A source rating above this is positive."""
+    vocabulary: str
+    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+
+
+@dataclass(frozen=True)
+class PairData:
+    """The split of one pair: ratings of both sides, users by cohort, and source histories."""
+
+    pair: str
+    user_count: int
+    source_item_count: int
+    target_item_count: int
+    source: Ratings
+    """All ratings of the source domain."""
+    target_train: Ratings
+    """Target ratings of everybody but test and validation users."""
+    target_validation: Ratings
+    target_test: Ratings
+    cohorts: dict[str, Index]
+    """User indices, ascending, by cohort: test, validation, bridge, cold, target_only."""
+    histories: Index
+    """(U + 1, L): last positive source items, oldest first, padded with 0 at the end."""
+    history_stars: Floats
+    """(U + 1, L): the ratings of those items; 0 where padded."""
+    source_scale: Scale
+    target_scale: Scale
+    vocabulary: str
+    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+
+    @property
+    def bridge_ratings(self) -> Ratings:
+        """Target ratings of the bridge-training users: the rows of task-oriented training."""
+        return self.target_train.of_users(self.cohorts["bridge"], self.user_count)
+
+    @property
+    def cold_users(self) -> Index:
+        """Users to be given a bridged embedding: real cold-start users and held-out test users, ascending."""
+        return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
+
+    def with_nobody_held_out(self) -> "PairData":
+        """The same pair with test and validation users among the bridge users, and their target ratings trained on.
+
+        What is trained on it can be deployed, but there is nobody left to choose or to measure it by.
+        """
+        parts = self.target_train, self.target_validation, self.target_test
+        users, items, stars = (np.concatenate(column) for column in zip(*map(_columns, parts), strict=True))
+        order = np.lexsort((items, users))  # as the parts are read
+        overlapping = np.sort(np.concatenate([self.cohorts[name] for name in ("bridge", "validation", "test")]))
+        nothing, nobody = Ratings(users[:0], items[:0], stars[:0]), overlapping[:0]
+        return replace(
+            self,
+            target_train=Ratings(users[order], items[order], stars[order]),
+            target_validation=nothing,
+            target_test=nothing,
+            cohorts=self.cohorts | {"bridge": overlapping, "validation": nobody, "test": nobody},
+        )
+
+
+def _columns(ratings: Ratings) -> tuple[Index, Index, Floats]:
+    return ratings.users, ratings.items, ratings.stars
+
+
+def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> PairData:
+    """One pair's split from the warehouse; its arrays are not to be written to.
+
+    Args:
+        warehouse: has the split.
+        pair: its key.
+        test_ratings: False leaves ``target_test`` empty, for a choice that may not see them.
+
+    Raises:
+        WarehouseError: the pair has not been split yet.
+    """
+    file = warehouse.require(SPLIT, pair).stat()
+    return _read_pair(warehouse, pair, test_ratings, (file.st_ino, file.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tuple[int, int]) -> PairData:
+    # The stages of a pair ask for the same split one after the other, so the last one read is kept.
+    with warehouse.read(SPLIT, pair) as connection:
+        summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
+        sizes = [_largest(connection, *column) for column in _VOCABULARIES]
+        histories, history_stars = _histories(connection, sizes[0], int(summary["history_length"]))
+        part = {
+            name: _ratings(connection, "split_target_ratings", f"part = '{name}' and {test_ratings or name != 'test'}")
+            for name in _PARTS
+        }
+        return PairData(
+            pair=pair,
+            user_count=sizes[0],
+            source_item_count=sizes[1],
+            target_item_count=sizes[2],
+            source=_ratings(connection, "split_source_ratings", "true", with_times=True),
+            target_train=part["train"],
+            target_validation=part["validation"],
+            target_test=part["test"],
+            cohorts={name: _cohort(connection, name) for name in _COHORTS},
+            histories=histories,
+            history_stars=history_stars,
+            source_scale=Scale(float(summary["source_low"]), float(summary["source_high"])),
+            target_scale=Scale(float(summary["target_low"]), float(summary["target_high"])),
+            vocabulary=str(summary["vocabulary"]),
+        )
+
+
+def load_outline(warehouse: Warehouse, pair: str) -> Outline:
+    """Read what needs no ratings.
+
+    Raises:
+        WarehouseError: the pair has not been split yet.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        query = (
+            "select source_low, source_high, target_low, target_high, history_length, positive_above, vocabulary "
+            "from split_summary"
+        )
+        *ends, length, above, vocabulary = connection.execute(query).fetchall()[0]
+    return Outline(pair, Scale(*ends[:2]), Scale(*ends[2:]), length, above, vocabulary)
+
+
+def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+    """(U + 1,) ids by user index; entry 0, the padding, is empty."""
+    return _ids(warehouse, pair, "split_users", "user")
+
+
+def source_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+    """(S + 1,) ids by source item index; entry 0, the padding, is empty."""
+    return _ids(warehouse, pair, "split_source_items", "item")
+
+
+def target_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+    """(T + 1,) ids by target item index; entry 0, the padding, is empty."""
+    return _ids(warehouse, pair, "split_target_items", "item")
+
+
+_VOCABULARIES = (
+    ("split_users", "user_index"),
+    ("split_source_items", "item_index"),
+    ("split_target_items", "item_index"),
+)
+_PARTS = ("train", "validation", "test")
+_COHORTS = ("test", "validation", "bridge", "cold", "target_only")
+
+
+def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
+    row = connection.execute(f"select coalesce(max({column}), 0) from {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _ratings(connection: duckdb.DuckDBPyConnection, table: str, condition: str, *, with_times: bool = False) -> Ratings:
+    # The order is fixed because training shuffles rows by position: without it a seed would not fix the result.
+    time = ', "timestamp"::float t' if with_times else ""
+    columns = connection.execute(
+        f"select user_index::integer u, item_index::integer i, rating::float r{time} from {table} "
+        f"where {condition} order by u, i"
+    ).fetchnumpy()
+    return Ratings(columns["u"], columns["i"], columns["r"], known_times(columns["t"]) if with_times else None)
+
+
+def known_times(column: Floats) -> Floats | None:
+    """(N,) float32 with NaN for missing ones, of a column as DuckDB gives it; None where all are missing."""
+    times = np.ma.filled(column.astype(np.float32), np.nan)
+    return None if np.isnan(times).all() else times
+
+
+def _cohort(connection: duckdb.DuckDBPyConnection, name: str) -> Index:
+    query = "select user_index::integer u from split_users where cohort = ? order by u"
+    users: Index = connection.execute(query, [name]).fetchnumpy()["u"]
+    return users
+
+
+def _histories(connection: duckdb.DuckDBPyConnection, user_count: int, length: int) -> tuple[Index, Floats]:
+    rows = connection.execute(
+        "select user_index::integer u, position::integer p, item_index::integer i, rating::float r from split_histories"
+    ).fetchnumpy()
+    items = np.zeros((user_count + 1, length), dtype=np.int32)
+    stars = np.zeros((user_count + 1, length), dtype=np.float32)
+    items[rows["u"], rows["p"]] = rows["i"]
+    stars[rows["u"], rows["p"]] = rows["r"]
+    return items, stars
+
+
+def _ids(warehouse: Warehouse, pair: str, table: str, kind: str) -> NDArray[np.object_]:
+    with warehouse.read(SPLIT, pair) as connection:
+        ids = connection.execute(f"select {kind}_id from {table} order by {kind}_index").fetchnumpy()[f"{kind}_id"]
+    return np.concatenate([np.array([""], dtype=object), np.asarray(ids, dtype=object)])

@@ -1,0 +1,99 @@
+"""People of the source domain by what they rated: all that folding in and bridging need of them.
+
+Shapes: R people, counted from 1 (row 0 is padding), N ratings, M history entries, L history length.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import SPLIT, Ratings, known_times
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class People:
+    """R people.
+
+    Args:
+        ratings: source ratings of users 1..R, ordered by user and item, each item once.
+        histories: (R+1, L) int32 last positive source items, oldest first, padded with 0 at the end.
+        history_stars: (R+1, L) float32, how they were rated.
+    """
+
+    ratings: Ratings
+    histories: Index
+    history_stars: Floats
+
+    def __len__(self) -> int:
+        """Return R."""
+        return len(self.histories) - 1
+
+    def __getitem__(self, block: slice) -> "People":
+        """The people of a block of places from 0, counted from 1 again."""
+        first, last, _ = block.indices(len(self))
+        begin, end = np.searchsorted(self.ratings.users, [first + 1, last + 1])
+        users, items, stars = self.ratings.users, self.ratings.items, self.ratings.stars
+        times = None if self.ratings.times is None else self.ratings.times[begin:end]
+        return People(
+            Ratings(users[begin:end] - np.int32(first), items[begin:end], stars[begin:end], times),
+            *(np.concatenate([table[:1], table[1:][first:last]]) for table in (self.histories, self.history_stars)),
+        )
+
+    @cached_property
+    def rating_counts(self) -> NDArray[np.int64]:
+        """(R+1,) source ratings of each."""
+        return np.bincount(self.ratings.users, minlength=len(self) + 1)
+
+    def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """(M,) person and position of every history entry, by person, and its place among the ratings."""
+        people, positions = np.nonzero(self.histories)
+        width = np.int64(max(self.histories.max(initial=0), self.ratings.items.max(initial=0)) + 1)
+        places = np.searchsorted(
+            self.ratings.users * width + self.ratings.items, people * width + self.histories[people, positions]
+        )
+        return people, positions, places
+
+
+def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int) -> People:
+    """These users of a pair's split, in this order.
+
+    Args:
+        warehouse: has the split.
+        pair: its key.
+        users: (R,) user indices, each once.
+        history_length: L of the split.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        wanted = pa.table({"user_index": users, "person": np.arange(1, len(users) + 1, dtype=np.int32)})
+        connection.register("wanted", wanted)
+        bounds = [int(users.min(initial=0)), int(users.max(initial=0))]  # read but the blocks of rows that hold them
+        read = "from {} join wanted using (user_index) where user_index between ? and ? order by person, {}"
+        ratings = connection.execute(
+            'select person, item_index, rating, "timestamp"::float as moment '
+            + read.format("split_source_ratings", "item_index"),
+            bounds,
+        ).fetchnumpy()
+        entries = connection.execute(
+            "select person, position, item_index, rating " + read.format("split_histories", "position"), bounds
+        ).fetchnumpy()
+    return people(len(users), history_length, ratings, entries)
+
+
+def people(
+    count: int, history_length: int, ratings: dict[str, NDArray[Any]], entries: dict[str, NDArray[np.int32]]
+) -> People:
+    """R people by the columns of their ratings (person, item_index, rating, moment) and of their histories (person,
+    position, item_index, rating)."""
+    histories = np.zeros((count + 1, history_length), np.int32)
+    stars = np.zeros((count + 1, history_length), np.float32)
+    histories[entries["person"], entries["position"]] = entries["item_index"]
+    stars[entries["person"], entries["position"]] = entries["rating"]
+    times = known_times(ratings["moment"])
+    rated = Ratings(ratings["person"], ratings["item_index"], ratings["rating"].astype(np.float32), times)
+    return People(rated, histories, stars)

@@ -1,0 +1,39 @@
+"""Splits of a pair that nobody keeps: many of them, in a folder of their own, while something is measured on each."""
+
+import threading
+from dataclasses import dataclass, field
+
+from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.data.splits import ASSET, build_split
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+@dataclass
+class ScratchSplits:
+    """The pair's splits by what decides them; each is made once, when it is first asked for.
+
+    Args:
+        pair: the pair.
+        source: its source domain.
+        target: its target domain.
+        warehouse: has ``raw_ratings`` of both.
+        scratch: in whose folder the splits are put, each into a warehouse with the limits of this one.
+    """
+
+    pair: Pair
+    source: Domain
+    target: Domain
+    warehouse: Warehouse
+    scratch: Warehouse
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def of(self, settings: Settings) -> Warehouse:
+        """A warehouse with the split of these settings; may be asked for by several threads."""
+        decided = (settings.beta, settings.seed, settings.validation_fraction, settings.history_length)
+        place = "-".join(map(str, (*decided, settings.positive_above)))
+        own = Warehouse(self.scratch.root / place, self.scratch.memory_limit, self.scratch.threads)
+        with self._lock:
+            if not own.exists(ASSET, self.pair.key):
+                build_split(self.pair, self.source, self.target, self.warehouse, settings, into=own)
+        return own

@@ -1,0 +1,145 @@
+"""The cold-start protocol: which users are held out, what may be trained on, and each user's source history.
+
+Everything happens in ``sql/split.sql``, from file to file; no rating passes through Python.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.errors import SplitError
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.sql import statement
+from ptupcdr_core.store.warehouse import Warehouse, attach
+
+ASSET = "domain_splits"
+RATINGS = "raw_ratings"
+COHORTS = ("test", "validation", "bridge", "cold", "target_only")
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """How a pair's users and ratings were divided."""
+
+    pair: str
+    users: dict[str, int]
+    """Users by cohort; a cohort without users has 0."""
+    source_items: int
+    target_items: int
+    source_ratings: int
+    target_ratings: dict[str, int]
+    """Target ratings by part."""
+    histories: int
+    """Entries of all source histories together."""
+    shared_item_ids: int
+    """Item ids that stand in both domains: more than a few hint at a leak from source to target."""
+    shared_ratings: int
+    """(user, item id) pairs that stand in both domains: the leak itself."""
+    vocabulary: str
+    """Hash of the three vocabularies."""
+
+
+def build_split(
+    pair: Pair,
+    source: Domain,
+    target: Domain,
+    warehouse: Warehouse,
+    settings: Settings,
+    fingerprint: str = "",
+    into: Warehouse | None = None,
+) -> SplitReport:
+    """Divide a pair's users and ratings for the cold-start protocol and build the source histories.
+
+    An overlapping user is a test user iff h("seed:user") < beta, else a validation user iff
+    h("seed:validation:user") < validation_fraction, else a bridge user, where h is the first 13 hexadecimal digits of
+    the MD5 over 16^13. So the division depends on nothing but seed and id, and a larger beta only adds test users.
+
+    Args:
+        pair: the pair.
+        source: its source domain; the scale's middle is the default of ``positive_above``.
+        target: its target domain.
+        warehouse: holds ``raw_ratings`` of both, and takes the split.
+        settings: beta, seed, validation_fraction, history_length and positive_above are used.
+        fingerprint: kept in ``provenance``.
+        into: another warehouse that takes the split instead, so that the pair's own stays as it is.
+
+    Raises:
+        WarehouseError: one of the two domains was not ingested yet.
+        SplitError: there is nothing to learn from or nothing to measure with.
+    """
+    for domain in (source, target):
+        warehouse.require(RATINGS, domain.name)
+    used = settings.model_dump(mode="json")
+    with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
+        attach(connection, warehouse.file(RATINGS, source.name), "source_file")
+        attach(connection, warehouse.file(RATINGS, target.name), "target_file")
+        for name, value in _variables(pair, source, target, settings).items():
+            connection.execute(f"set variable {name} = ?", [value])
+        connection.execute(statement("split"))
+        report = _report(connection, pair)
+        _require_all_parts(report, settings)
+    return report
+
+
+def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float]:
+    middle = (source.scale[0] + source.scale[1]) / 2
+    return {
+        "pair": pair.key,
+        "beta": settings.beta,
+        "seed": settings.seed,
+        "validation_fraction": settings.validation_fraction,
+        "history_length": settings.history_length,
+        "positive_above": middle if settings.positive_above is None else settings.positive_above,
+        "source_low": source.scale[0],
+        "source_high": source.scale[1],
+        "target_low": target.scale[0],
+        "target_high": target.scale[1],
+    }
+
+
+def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:
+    users = connection.execute("select cohort, count(*) from split_users group by all").fetchall()
+    parts = connection.execute("select part, count(*) from split_target_ratings group by all").fetchall()
+    counts = connection.execute(
+        """select (select count(*) from split_source_items), (select count(*) from split_target_items),
+                  (select count(*) from split_source_ratings), (select count(*) from split_histories),
+                  shared_item_ids, shared_ratings, vocabulary
+           from split_summary"""
+    ).fetchall()[0]
+    return SplitReport(
+        pair=pair.key,
+        users=dict.fromkeys(COHORTS, 0) | dict(users),
+        source_items=counts[0],
+        target_items=counts[1],
+        source_ratings=counts[2],
+        target_ratings=dict.fromkeys(PARTS, 0) | dict(parts),
+        histories=counts[3],
+        shared_item_ids=counts[4],
+        shared_ratings=counts[5],
+        vocabulary=counts[6],
+    )
+
+
+def _require_all_parts(report: SplitReport, settings: Settings) -> None:
+    held = {cohort: report.users[cohort] for cohort in ("test", "validation", "bridge")}
+    overlapping = sum(held.values())
+    if overlapping == 0:
+        raise SplitError(
+            f"pair {report.pair}: no user has ratings in both domains; the two must write user ids the same way"
+        )
+    remedies = {
+        "test": f"raise beta (now {settings.beta})",
+        "validation": f"raise validation_fraction (now {settings.validation_fraction})",
+        "bridge": f"lower beta (now {settings.beta}) or validation_fraction (now {settings.validation_fraction})",
+    }
+    for cohort, amount in held.items():
+        if amount == 0:
+            raise SplitError(
+                f"pair {report.pair}: none of the {overlapping} overlapping users fell to {cohort}; "
+                f"{remedies[cohort]}, take another seed (now {settings.seed}), or add users"
+            )
+    # Bridge users rate in the target, so its training part cannot be empty here; a broken join could make it so.
+    if report.target_ratings["train"] == 0:
+        raise SplitError(f"pair {report.pair}: no rating is left to train the target model; lower beta")

@@ -1,0 +1,147 @@
+"""Alternating least squares in torch: the systems of many rows at once, in blocks of bounded size.
+
+The systems of popular rows would be long sums and those of others short ones; so ratings are cut into pieces of one
+row each, the products of all pieces are one batched multiplication, and they are added to their rows' systems. As in
+``training.als``, which has the objective, systems are made and solved in float64 and vectors kept in float32.
+
+Shapes: N ratings, D embedding size, R rows of either side, C rows of the other side, K rows that have ratings, P
+pieces. Row 0 of every table is padding.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptupcdr_core.engines.torch_adam import on_device, on_host
+from ptupcdr_core.kernels.csr import Csr, Floats
+
+PIECE = 16
+"""Ratings: most rows are one piece, and popular rows need a sixteenth as many products as they have ratings."""
+ELEMENTS = 1 << 25
+"""Numbers in the systems of a block, and in the products of a part of its pieces: 256 MB each."""
+BATCH = 65_535
+"""Matrices at a time: CUDA's grids are no larger, and not every batched solver cuts larger batches by itself
+(github.com/pytorch/pytorch/pull/192612)."""
+
+
+def als_on_device(
+    by_user: Csr,
+    by_item: Csr,
+    item_vectors: Floats,
+    *,
+    user_regularization: float,
+    item_regularization: float,
+    iterations: int,
+    weighted: bool,
+    unobserved_weight: float,
+    on_iteration: Callable[[int, Floats, Floats], None] | None,
+    device: torch.device,
+) -> tuple[Floats, Floats]:
+    """The iterations of ``training.als.als`` on a device; arguments and result as there.
+
+    Args:
+        by_user: the ratings.
+        by_item: the same ratings.
+        item_vectors: (I+1, D) float32, the start.
+        user_regularization: λ of users.
+        item_regularization: λ of items.
+        iterations: at least one.
+        weighted: whether λ is multiplied by a row's number of ratings.
+        unobserved_weight: α.
+        on_iteration: vectors are copied to the host for it, once an iteration.
+        device: of all tensors.
+    """
+    size = item_vectors.shape[1]
+    users, items = RowsOnDevice(by_user, size, device), RowsOnDevice(by_item, size, device)
+    q = on_device(item_vectors, device)
+    for iteration in range(1, iterations + 1):
+        p = users.solve(q, user_regularization, weighted, unobserved_weight)
+        q = items.solve(p, item_regularization, weighted, unobserved_weight)
+        if on_iteration:
+            on_iteration(iteration, on_host(p), on_host(q))
+    return on_host(p), on_host(q)
+
+
+class RowsOnDevice:
+    """One side's ratings on a device, cut into pieces.
+
+    Args:
+        rows: the ratings by row.
+        size: D.
+        device: of all tensors.
+    """
+
+    def __init__(self, rows: Csr, size: int, device: torch.device) -> None:
+        """Cut the ratings and upload them."""
+        counts = np.diff(rows.offsets)
+        rated = np.flatnonzero(counts)
+        pieces = -(-counts[rated] // PIECE)
+        owner = np.repeat(np.arange(len(rated)), pieces)
+        self.piece_ends = np.cumsum(pieces)
+        begin = rows.offsets[rated[owner]] + PIECE * (np.arange(len(owner)) - (self.piece_ends - pieces)[owner])
+        length = np.minimum(rows.offsets[rated[owner] + 1] - begin, PIECE)
+        self.size, self.row_count = size, len(counts)
+        self.rated, self.counts = on_device(rated, device), on_device(counts[rated], device)
+        self.owner, self.begin, self.length = (on_device(array, device) for array in (owner, begin, length))
+        self.columns, self.values = on_device(rows.columns, device), on_device(rows.values, device)
+
+    def solve(self, vectors: Tensor, regularization: float, weighted: bool, unobserved_weight: float) -> Tensor:
+        """Return (R+1, D) float32 ridge solutions for the other side's vectors; rows without ratings are zero.
+
+        Args:
+            vectors: (C, D) float32.
+            regularization: λ.
+            weighted: whether λ is multiplied by a row's number of ratings.
+            unobserved_weight: α.
+        """
+        solved = vectors.new_zeros(self.row_count, self.size)
+        base = _unobserved(vectors, unobserved_weight)
+        ridge = regularization * (self.counts if weighted else torch.ones_like(self.counts)).double()
+        for rows, parts in self._blocks():
+            left = base.repeat(rows.stop - rows.start, 1, 1)
+            left.diagonal(dim1=1, dim2=2).add_(ridge[rows, None])
+            right = left.new_zeros(*left.shape[:2], 1)
+            for part in parts:
+                x, values = self._gather(vectors, part)
+                owner = self.owner[part] - rows.start
+                left.index_add_(0, owner, x.mT @ x)
+                right.index_add_(0, owner, x.mT @ values)
+            # Not linalg.cholesky, which waits to look for failures: λ > 0 keeps all systems positive definite.
+            factor, _ = torch.linalg.cholesky_ex(left)
+            solved.index_copy_(0, self.rated[rows], torch.cholesky_solve(right, factor).squeeze(2).float())
+        return solved
+
+    def _gather(self, vectors: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        """(P, PIECE, D) float64 the vectors of some pieces, zeros after a piece's end; (P, PIECE, 1) float64 values."""
+        nth = torch.arange(PIECE, device=vectors.device)
+        places = (self.begin[part, None] + nth).clamp(max=len(self.columns) - 1)
+        x = vectors.index_select(0, self.columns[places].flatten()).view(*places.shape, self.size)
+        x = x * (nth < self.length[part, None]).unsqueeze(2)
+        return x.double(), self.values[places].double().unsqueeze(2)
+
+    def _blocks(self) -> Iterator[tuple[slice, list[slice]]]:
+        """Slices of the K rows, each with slices of their pieces; known to the host, so that nobody has to wait."""
+        for rows in _slices(0, len(self.piece_ends), self.size**2):
+            begin = int(self.piece_ends[rows.start - 1]) if rows.start else 0
+            end = int(self.piece_ends[rows.stop - 1])
+            yield rows, list(_slices(begin, end, self.size**2 + 2 * PIECE * self.size))
+
+
+def _unobserved(vectors: Tensor, weight: float) -> Tensor:
+    """(D, D) float64 what every system starts from: α Σ q qᵀ over all rows of the other side."""
+    size = vectors.shape[1]
+    base = torch.zeros(size, size, dtype=torch.float64, device=vectors.device)
+    if weight:
+        for rows in _slices(0, len(vectors), size):
+            block = vectors[rows].double()
+            base.addmm_(block.mT, block, alpha=weight)
+    return base
+
+
+def _slices(begin: int, end: int, width: int) -> Iterator[slice]:
+    """begin..end in slices of at most BATCH places, and ELEMENTS numbers if each place has ``width`` of them."""
+    step = max(1, min(BATCH, ELEMENTS // width))
+    for start in range(begin, end, step):
+        yield slice(start, min(start + step, end))

@@ -1,0 +1,173 @@
+"""What a search for settings goes by, and what it varies: predicted ratings by their RMSE, ranked lists by NDCG@10."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from ptupcdr_core.data.pair_data import PairData, Scale
+from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.evaluation.rankings import rank_by_vectors
+from ptupcdr_core.methods.experiment import Experiment
+from ptupcdr_core.modes.ranking.bridging import RankingTask, train_ranking_bridges
+from ptupcdr_core.modes.ranking.space import RankingSpace
+from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Attention, BridgeFormName, Mode, Settings
+from ptupcdr_core.training.bridging import train_bridges
+from ptupcdr_core.training.implicit import train_side
+from ptupcdr_core.training.validation import validation_errors
+
+Space = dict[str, BaseDistribution]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a search goes by.
+
+    Args:
+        what: is measured, in words.
+        metric: one of those that ``measure`` returns.
+        direction: of what is better.
+        measure: trains on a split with these settings, and measures on validation users.
+        space: what is searched, around these settings and for this scale of the source domain.
+        unread: settings that change nothing in it.
+        code: files of the core that its result depends on beside those that a benchmark's does.
+    """
+
+    what: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    measure: Callable[[PairData, Settings], dict[str, float]]
+    space: Callable[[Settings, Scale], Space]
+    unread: frozenset[str]
+    code: tuple[str, ...] = ()
+
+
+def measure_ratings(data: PairData, settings: Settings) -> dict[str, float]:
+    """Train a pair's models as the lineage does, and measure the personal bridge on the validation users.
+
+    Args:
+        data: the pair's split; its test ratings are not used.
+        settings: of the training.
+
+    Returns:
+        ``mae`` and ``rmse`` in stars, predictions clipped to the scale.
+
+    Raises:
+        EvaluationError: the training diverged, and predictions are not finite.
+        DeviceError: the environment asks for a GPU that is not there.
+    """
+    device = training_device()
+    task = Experiment(data, settings, device=device).task
+    personal = train_bridges(task, settings, _unheard, device).personal
+    errors = validation_errors(task, lambda users: personal.embed(task, users))
+    return {"mae": errors.mae, "rmse": errors.rmse}
+
+
+def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
+    """Train a pair's ranking models as the lineage does, and measure the bridge's lists for the validation users.
+
+    Args:
+        data: the pair's split; its test ratings are not used.
+        settings: of the training.
+
+    Returns:
+        The measures of ``ranking.evaluation``, means over users.
+
+    Raises:
+        DeviceError: the environment asks for a GPU that is not there.
+    """
+    device = training_device()
+    source, target = (train_side(data, side, settings, _unheard, device) for side in ("source", "target"))
+    task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
+    bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
+    users = np.unique(task.validation.users)
+    return rank_by_vectors(task.target, bridges.personal.embed(task, users), users, task.validation).means()
+
+
+def space_of_ratings(settings: Settings, source_scale: Scale) -> Space:
+    """The settings that change the result of this one's training, around their given values.
+
+    Left alone: what decides who is held out; the seed; and what this setting does not read (``calibrated`` has step
+    and batch sizes of its own).
+
+    Args:
+        settings: what the search starts from; always inside.
+        source_scale: for how much a source item has to be liked to stand in a history.
+    """
+    size, epochs, hidden = settings.embedding_size, settings.epochs, settings.meta_hidden_size
+    # A bridge of low rank needs embeddings of at least that size.
+    low = max(min(4, size), min(settings.bridge_rank, size))
+    forms = [form for form in get_args(BridgeFormName) if form != "low_rank" or settings.bridge_rank <= low]
+    space: Space = {
+        "embedding_size": IntDistribution(low, max(40, size), log=True),
+        "bridge_form": CategoricalDistribution(forms),
+        "attention": CategoricalDistribution(get_args(Attention)),
+        **_histories(settings, source_scale),
+        "meta_hidden_size": IntDistribution(min(8, hidden), max(128, hidden), log=True),
+        "epochs": IntDistribution(min(5, epochs), max(40, epochs)),
+    }
+    if settings.setting != "calibrated":
+        rate = settings.learning_rate
+        space["residual"] = CategoricalDistribution([False, True])
+        space["learning_rate"] = FloatDistribution(min(1e-3, rate), max(0.1, rate), log=True)
+        for name in ("source_batch_size", "target_batch_size", "meta_batch_size", "mapping_batch_size"):
+            space[name] = _one_of(64, 128, 256, 512, 1024, given=getattr(settings, name))
+    return space
+
+
+def space_of_lists(settings: Settings, source_scale: Scale) -> Space:
+    """The size of the factors, and what histories hold, which counts where the personal bridge has earned a part.
+
+    Left alone beside that: ``meta_hidden_size``, which changes no list from 16 on. The weights and penalties of the
+    factors are constants: on the demo, Epinions and Douban no other value was better by more than a random start is.
+
+    Args:
+        settings: what the search starts from; always inside.
+        source_scale: for how much a source item has to be liked to stand in a history.
+    """
+    size = settings.ranking_size
+    return {
+        "ranking_size": IntDistribution(min(8, size), max(128, size), log=True),
+        **_histories(settings, source_scale),
+    }
+
+
+def _histories(settings: Settings, source_scale: Scale) -> Space:
+    quarter = (source_scale.high - source_scale.low) / 4
+    return {
+        "history_length": _one_of(5, 10, 20, 40, 80, given=settings.history_length),
+        "positive_above": _one_of(
+            None, source_scale.low + quarter, source_scale.high - quarter, given=settings.positive_above
+        ),
+    }
+
+
+def _one_of(*choices: float | None, given: float | None) -> CategoricalDistribution:
+    return CategoricalDistribution([*choices, *([] if given in choices else [given])])
+
+
+def _unheard(epoch: int, metrics: dict[str, float]) -> None:
+    """Nobody watches the epochs of a trial."""
+
+
+OBJECTIVES: dict[Mode, Objective] = {
+    "rating": Objective(
+        what="predicted ratings",
+        metric="rmse",
+        direction="minimize",
+        measure=measure_ratings,
+        space=space_of_ratings,
+        unread=FOR_RECOMMENDATIONS | FOR_RANKING,
+    ),
+    "ranking": Objective(
+        what="ranked lists",
+        metric="ndcg_at_10",
+        direction="maximize",
+        measure=measure_lists,
+        space=space_of_lists,
+        unread=FOR_RECOMMENDATIONS | {"mode"},
+        code=("modes/ranking/*.py",),
+    ),
+}

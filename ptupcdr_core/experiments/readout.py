@@ -1,0 +1,70 @@
+"""Reading stored evaluations and benchmarks."""
+
+import pandas as pd
+
+from ptupcdr_core.evaluation.significance import METRICS, best_methods, compare, over_seeds, pair_errors
+from ptupcdr_core.experiments.grid import ANY_BASE_MODEL
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
+    """The evaluation of a pair, one row a mode and method; ratings last, worst first.
+
+    Raises:
+        WarehouseError: it has not been evaluated.
+    """
+    with Warehouse.from_environment(home.warehouse).read("cold_start_evaluation", pair) as connection:
+        return connection.execute("select * from cold_start_evaluation order by mode, rmse desc, ndcg_at_10").fetchdf()
+
+
+def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:
+    """A table of a pair's benchmark: ``benchmark`` or ``benchmark_slices``.
+
+    Raises:
+        WarehouseError: it has not been run.
+    """
+    with Warehouse.from_environment(home.warehouse).read("benchmark", pair) as connection:
+        return connection.table(table).fetchdf()
+
+
+def read_cell_errors(home: Home, pair: str, setting: str, beta: float, base_model: str) -> pd.DataFrame:
+    """The per-user errors of all methods of one cell, all seeds; baselines without a base model belong to every cell.
+
+    Raises:
+        WarehouseError: the benchmark has not been run.
+    """
+    with Warehouse.from_environment(home.warehouse).read("benchmark", pair) as connection:
+        return connection.execute(
+            "select method, seed, user_id, ratings, absolute_error, squared_error from benchmark_errors "
+            "where setting = ? and beta = ? and base_model in (?, ?)",
+            [setting, beta, base_model, ANY_BASE_MODEL],
+        ).fetchdf()
+
+
+def compare_methods(home: Home, pair: str, setting: str, beta: float, base_model: str) -> pd.DataFrame:
+    """Any two methods of a cell compared; see ``significance.compare``."""
+    return compare(pair_errors(read_cell_errors(home, pair, setting, beta, base_model)))
+
+
+def summarize_benchmark(home: Home, pair: str) -> pd.DataFrame:
+    """Means over seeds, one row a cell and method, with what is to be printed bold.
+
+    Returns:
+        ``significance.over_seeds`` with ``best_mae`` and ``best_rmse``: true for the best method of a cell and those
+        not significantly different from it. Baselines without a base model stand in every base model's cell.
+
+    Raises:
+        WarehouseError: the benchmark has not been run.
+    """
+    means = over_seeds(read_benchmark(home, pair))
+    anywhere = means["base_model"] == ANY_BASE_MODEL
+    cells = means[~anywhere] if not anywhere.all() else means
+    tables = []
+    for (setting, beta, kind), own in cells.groupby(["setting", "beta", "base_model"], sort=True):
+        shared = means[anywhere & (means["setting"] == setting) & (means["beta"] == beta)]
+        table = pd.concat([own, shared.assign(base_model=kind)]).drop_duplicates("method")
+        errors = pair_errors(read_cell_errors(home, pair, setting, beta, kind))
+        best = {f"best_{metric}": table["method"].isin(best_methods(errors, metric)) for metric in METRICS}
+        tables.append(table.assign(**best).sort_values("rmse"))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Whether a newly trained model may serve."""

@@ -1,0 +1,241 @@
+"""Whether a newly trained model may be deployed: it must be at least as good as what it would replace.
+
+Models are judged in every mode that they have: their predicted ratings by the RMSE on held-out ratings, their ranked
+lists by NDCG@10 for the same users. At least as good, on the same users, is a model that
+
+- is not worse by more than the criterion's tolerance, a share of the other's value, however few users tell, and
+- is not significantly worse: where it is worse at all, a paired test over users leaves room for chance.
+
+It is asked twice in each mode: against the strongest simple baseline, and against the champion so far. The champion is
+measured again, on the present test ratings of users whom neither model was trained on and of items that both know, so a
+split that has changed since is no matter; unless that leaves fewer than ``LEAST_USERS``, and then the baseline alone
+decides. So it does in a mode that the champion was not trained for; one that only the champion has cannot be judged.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from ptupcdr_core.evaluation.significance import compare
+from ptupcdr_core.gate.criteria import CRITERIA, Criterion
+from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+ASSET = "champion"
+CONFIDENCE = 0.95
+LEAST_USERS = 30
+ROUNDING = 1e-6
+"""Stars, or NDCG; two models that differ by less are the same model in float32."""
+CANDIDATE, CHAMPION = "candidate", "champion"
+
+Models = Mapping[Mode, Snapshot]
+"""A trained model, in each of its modes."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The candidate against one other on the same ratings.
+
+    Args:
+        mode: what was compared, and with its criterion.
+        against: a simple baseline's name, or ``champion``.
+        users: whose ratings they are.
+        ratings: how many.
+        candidate: its RMSE, in stars, or its NDCG@10.
+        other: the other's.
+        low: lower end of the interval of candidate - other, by resampling users.
+        high: its upper end.
+        p: of the test that they are equally good.
+    """
+
+    mode: Mode
+    against: str
+    users: int
+    ratings: int
+    candidate: float
+    other: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def criterion(self) -> Criterion:
+        """What they were compared by."""
+        return CRITERIA[self.mode]
+
+    @property
+    def as_good(self) -> bool:
+        """Whether the candidate is at least as good."""
+        more = self.candidate - self.other
+        worse_by = -more if self.criterion.more_is_better else more
+        significant = worse_by > ROUNDING and self.p < 1 - CONFIDENCE
+        return worse_by <= self.criterion.tolerance * self.other and not significant
+
+    def __str__(self) -> str:
+        """The comparison in words."""
+        verdict = "at least as good as" if self.as_good else "worse than"
+        return (
+            f"{self.criterion.label} {self.candidate:.4f}, {verdict} {self.against} ({self.other:.4f}; "
+            f"p = {self.p:.2g}, {self.users} users)"
+        )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the comparisons come to.
+
+    Args:
+        comparisons: for each mode against the strongest simple baseline, then against the champion if it could be
+            compared.
+        notes: what was not compared, and why.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate may be deployed."""
+        return all(comparison.as_good for comparison in self.comparisons)
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return "; ".join([*map(str, self.comparisons), *self.notes])
+
+    def table(self) -> pd.DataFrame:
+        """One row a comparison."""
+        return pd.DataFrame(
+            [{**asdict(c), "metric": c.criterion.metric, "as_good": c.as_good} for c in self.comparisons]
+        )
+
+    @property
+    def own(self) -> dict[str, float]:
+        """The candidate's value of each metric, on all test users."""
+        return {c.criterion.metric: c.candidate for c in self.comparisons if c.against != CHAMPION}
+
+
+def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str = "") -> Decision:
+    """Compare a model that was just evaluated with the strongest simple baseline and with the champion.
+
+    Args:
+        home: has the pair's present split and evaluation.
+        pair: its key.
+        candidate: the model of that evaluation.
+        champion: the model in use; none of its modes where there is none to compare with.
+        note: why there is none.
+
+    Raises:
+        WarehouseError: the pair was not split or not evaluated.
+    """
+    ratings = held_out_ratings(home, pair)
+    comparisons, notes = [], [note] if note else []
+    for mode, model in candidate.items():
+        baseline = CRITERIA[mode].strongest_baseline(home, pair, mode)
+        comparisons.append(_compare(mode, baseline["method"].iloc[0], CRITERIA[mode].measure(model, ratings), baseline))
+        if mode in champion:
+            shared = ratings[champion[mode].knows(ratings, held_out=True)]
+            users = shared["user_id"].nunique()
+            if users >= LEAST_USERS:
+                comparisons.append(_compare_models(mode, model, champion[mode], shared))
+            else:
+                notes.append(
+                    f"the champion cannot be compared: only {users} of the present test users were held out from its "
+                    f"training too, and fewer than {LEAST_USERS} say little"
+                )
+    notes += _in_one_only(candidate, champion)
+    return Decision(tuple(comparisons), tuple(dict.fromkeys(notes)))
+
+
+def write_decision(
+    home: Home,
+    pair: str,
+    decision: Decision,
+    settings: Settings,
+    *,
+    model: str,
+    version: str,
+    champion: str | None,
+    fingerprint: str = "",
+) -> None:
+    """Write the tables ``champion`` (one row a judged mode) and ``champion_comparisons`` (asset ``champion``).
+
+    Args:
+        home: takes them.
+        pair: its key.
+        decision: to be written.
+        settings: of the candidate.
+        model: registered name of the pair's models.
+        version: the candidate's.
+        champion: the version in use after the decision; None where there is none.
+        fingerprint: kept in ``provenance``.
+    """
+    labels = {"pair": pair, "model": model, "version": version}
+    outcome = {"promoted": decision.promoted, "champion": champion or "", "reason": decision.reason}
+    comparisons = decision.table().assign(**labels)
+    by_mode = comparisons.groupby("mode", sort=False)
+    judged = by_mode.agg(metric=("metric", "first"), value=("candidate", "first"), as_good=("as_good", "all"))
+    tables = {
+        "champion": judged.reset_index().assign(**labels, **outcome)[
+            ["pair", "mode", "model", "version", *outcome, *judged.columns]
+        ],
+        "champion_comparisons": comparisons[[*labels, *comparisons.columns.drop([*labels])]],
+    }
+    with Warehouse.from_environment(home.warehouse).write(
+        ASSET, pair, fingerprint=fingerprint, settings=settings.model_dump()
+    ) as connection:
+        for name, table in tables.items():
+            connection.register("frame", table)
+            connection.execute(f"create table {name} as select * from frame")
+            connection.unregister("frame")
+
+
+def held_out_ratings(home: Home, pair: str) -> pd.DataFrame:
+    """The present test ratings by id: user_id, item_id, rating.
+
+    Raises:
+        WarehouseError: the pair was not split.
+    """
+    with Warehouse.from_environment(home.warehouse).read("domain_splits", pair) as connection:
+        return connection.execute(
+            "select user_id, item_id, rating from split_target_ratings join split_users using (user_index) "
+            "join split_target_items using (item_index) where part = 'test' order by user_index, item_index"
+        ).fetchdf()
+
+
+def _in_one_only(candidate: Models, champion: Models) -> Iterator[str]:
+    """What cannot be compared because one of the two was not trained for it."""
+    for mode, criterion in CRITERIA.items():
+        if champion and mode in candidate and mode not in champion:
+            yield f"the champion has no {criterion.what} to compare with"
+        if mode in champion and mode not in candidate:
+            yield f"the champion's {criterion.what} were not compared: this model has none"
+
+
+def _compare_models(mode: Mode, candidate: Snapshot, champion: Snapshot, ratings: pd.DataFrame) -> Comparison:
+    """Both on ratings that both know, out of the items that both know."""
+    measure = CRITERIA[mode].measure
+    own, other = (a.among(b.items) for a, b in ((candidate, champion), (champion, candidate)))
+    return _compare(mode, CHAMPION, measure(own, ratings), measure(other, ratings))
+
+
+def _compare(mode: Mode, against: str, candidate: pd.DataFrame, other: pd.DataFrame) -> Comparison:
+    criterion = CRITERIA[mode]
+    rows = pd.concat([candidate.assign(method=CANDIDATE), other.assign(method=against)])
+    paired, values = criterion.pair(rows), criterion.values(rows)
+    table = compare(paired, [(CANDIDATE, against)], confidence=CONFIDENCE).set_index("metric")
+    row = table.loc[criterion.metric]
+    return Comparison(
+        mode=mode,
+        against=against,
+        users=len(paired.counts),
+        ratings=int(paired.counts.sum()),
+        candidate=float(values[CANDIDATE]),
+        other=float(values[against]),
+        low=float(row["low"]),
+        high=float(row["high"]),
+        p=float(row["p"]),
+    )

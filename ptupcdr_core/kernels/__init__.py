@@ -1,0 +1,1 @@
+"""Compiled loops, each behind a plain face."""

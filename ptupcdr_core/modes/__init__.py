@@ -1,0 +1,1 @@
+"""What bridges are trained for: predicted ratings, or ranked lists."""

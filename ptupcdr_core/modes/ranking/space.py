@@ -1,0 +1,156 @@
+"""Where source users stand for ranking: their factors, how much they rated, and when they were active.
+
+What people take depends on what is about when they are: an item that nobody knows yet, or any more, is taken by nobody.
+So the shares of a user's source ratings that fall into each of the source domain's periods are coordinates too.
+
+Shapes: R users, N ratings, M ratings that are left out, S source items, D embedding size, T periods, X = D + T + 2.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.training.als import fold_in
+from ptupcdr_core.training.folding import Places, solve_without
+from ptupcdr_core.training.implicit import REGULARIZATION, UNOBSERVED_WEIGHT, ImplicitFactors
+
+PERIODS = 12
+"""At most; they hold about as many source ratings each."""
+PERIOD_SCALE = 4.0
+"""Makes a period's coordinate about as large as a factor's, which has unit size: most users have few periods."""
+
+
+@dataclass(frozen=True)
+class RankingSpace:
+    """The source side of ranking, as training laid it out; people who come later are laid out in the same way.
+
+    Args:
+        factors: of the source domain.
+        period_ends: (T-1,) float64, where a period ends and the next begins, in the source's unit of time; T = 0 where
+            the source has no times.
+        centers: (X,) float32 what is subtracted from each coordinate, and
+        scales: (X,) float32 what it is then multiplied by; the last coordinate is the constant 1.
+    """
+
+    factors: ImplicitFactors
+    period_ends: Floats
+    centers: Floats
+    scales: Floats
+
+    @classmethod
+    def of(cls, factors: ImplicitFactors, ratings: Ratings) -> "RankingSpace":
+        """Center and scale by the users of the source domain.
+
+        Args:
+            factors: trained on the ratings.
+            ratings: of the source, with their times if it has any.
+        """
+        ends = _period_ends(ratings.times)
+        plain = cls(factors, ends, *(np.full(1, value, np.float32) for value in (0, 1)))
+        everybody = plain._raw(factors.user_embedding, ratings, len(factors.user_embedding) - 1)
+        known = everybody[np.unique(ratings.users)]
+        size = factors.user_embedding.shape[1]
+        centers = known.mean(0, dtype=np.float64)
+        spread = known.std(0, dtype=np.float64)
+        scales = np.full(known.shape[1], PERIOD_SCALE)
+        scales[:size] = 1 / np.sqrt(max(np.square(known[:, :size], dtype=np.float64).mean(), 1e-12))
+        scales[size] = 1 / max(spread[size], 1e-6)
+        centers[-1], scales[-1] = 0, 1
+        return cls(factors, ends, centers.astype(np.float32), scales.astype(np.float32))
+
+    def tensors(self) -> dict[str, Floats]:
+        """Return everything by name, as a checkpoint stores it."""
+        own = {"period_ends": self.period_ends, "centers": self.centers, "scales": self.scales}
+        return self.factors.tensors() | own
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Floats]) -> Self:
+        """Make the space that ``tensors()`` described."""
+        factors = ImplicitFactors.from_tensors(tensors)
+        return cls(factors, tensors["period_ends"], tensors["centers"], tensors["scales"])
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return int(self.factors.item_embedding.shape[1])
+
+    @cached_property
+    def history_vectors(self) -> Floats:
+        """(S+1, D) item factors as the meta network reads them, in the unit of the users' coordinates."""
+        return np.asarray(self.factors.item_embedding * self.scales[: self.size], np.float32)
+
+    def source_vectors(self, ratings: Ratings) -> Floats:
+        """(U+1, X) float32 vectors of the users that the factors were trained on."""
+        return self._vectors(self._raw(self.factors.user_embedding, ratings, len(self.factors.user_embedding) - 1))
+
+    def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
+        """(R+1, X) float32 source vectors of users 1..R with these ratings (see ``training.folding.SourceSpace``)."""
+        rows = compress(ratings.users, ratings.items, np.ones(len(ratings), np.float32), user_count)
+        embeddings = fold_in(
+            rows,
+            self.factors.item_embedding,
+            regularization=REGULARIZATION,
+            weighted=False,
+            unobserved_weight=UNOBSERVED_WEIGHT,
+        )
+        return self._vectors(self._raw(embeddings, ratings, user_count))
+
+    def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
+        """(M, X) float32: each place's user as if that rating were not there (see ``training.folding.SourceSpace``)."""
+        left = solve_without(
+            ratings,
+            np.ones(len(ratings), np.float32),
+            self.factors.item_embedding,
+            user_count,
+            places,
+            REGULARIZATION,
+            np.inf,
+            unobserved_weight=UNOBSERVED_WEIGHT,
+        )
+        periods = self._periods(ratings)
+        counts = self._period_counts(ratings, periods, user_count)[ratings.users[places]]
+        if counts.shape[1]:
+            counts[np.arange(len(places)), periods[places]] -= 1
+        return self._vectors(_coordinates(left.embeddings, left.counts, counts))
+
+    def _raw(self, embeddings: Floats, ratings: Ratings, user_count: int) -> Floats:
+        rated = np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32)
+        return _coordinates(embeddings, rated, self._period_counts(ratings, self._periods(ratings), user_count))
+
+    def _vectors(self, raw: Floats) -> Floats:
+        return np.asarray((raw - self.centers) * self.scales, np.float32)
+
+    def _periods(self, ratings: Ratings) -> np.ndarray:
+        """(N,) each rating's period; an unknown time counts as the latest, which is now."""
+        if ratings.times is None:
+            return np.full(len(ratings), len(self.period_ends))
+        return np.searchsorted(self.period_ends, ratings.times, side="left")
+
+    def _period_counts(self, ratings: Ratings, periods: np.ndarray, user_count: int) -> Floats:
+        """(R+1, T) float32 ratings of each user in each period."""
+        count = len(self.period_ends) + 1 if len(self.period_ends) else 0
+        if not count:
+            return np.zeros((user_count + 1, 0), np.float32)
+        flat = np.bincount(ratings.users * np.int64(count) + periods, minlength=(user_count + 1) * count)
+        return np.asarray(flat.reshape(-1, count), np.float32)
+
+
+def _coordinates(embeddings: Floats, rated: Floats, periods: Floats) -> Floats:
+    """(R, X): factors, log of the number of ratings, shares of the periods, and 1."""
+    shares = periods / np.maximum(periods.sum(1, keepdims=True), 1)
+    columns = [embeddings, np.log1p(rated)[:, None], shares, np.ones((len(rated), 1))]
+    return np.asarray(np.hstack(columns), np.float32)
+
+
+def _period_ends(times: Floats | None) -> Floats:
+    """Quantiles of the times, each once; none where there are not two different times."""
+    known = np.zeros(0) if times is None else times[np.isfinite(times)]
+    if not len(known) or known.min() == known.max():
+        return np.zeros(0, np.float32)
+    ends = np.unique(np.quantile(known, np.arange(1, PERIODS) / PERIODS, method="inverted_cdf"))
+    return np.asarray(ends[ends < known.max()], np.float32)

@@ -1,0 +1,1 @@
+"""What serves people: from source ratings to recommendations with reasons."""

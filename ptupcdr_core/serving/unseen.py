@@ -1,0 +1,49 @@
+"""Lists without what people know already.
+
+Shapes: R users, B of a block, K items of a list, T target items, E coordinates, N pairs of a user and a seen item.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.kernels.exact_search import Block, top_items
+from ptupcdr_core.kernels.target_items import TargetItems
+
+
+def unseen_items(
+    found: Iterator[Block], target: TargetItems, user_vectors: Floats, seen: NDArray[np.int64]
+) -> Iterator[Block]:
+    """Pass on the blocks of a search, their lists without what was seen and filled up from further down.
+
+    Who has seen nothing of a list keeps it; the others are searched again, exactly, for twice as many items each time
+    until enough are left.
+
+    Args:
+        found: a search for the best K items, such as ``top_items``.
+        target: the searched items, offsets and vectors (T+1, E).
+        user_vectors: (R, E) float32, the users of the search.
+        seen: (N,) numbers user · (T+1) + item, users counted from 0 in their order.
+
+    Yields:
+        The blocks; item 0 at the end of lists for which too few are left.
+    """
+    width = np.int64(len(target.offset))
+    for first, items, scores in found:
+        users = first + np.arange(len(items), dtype=np.int64)
+        again, length = users[np.isin(users[:, None] * width + items, seen).any(1)], items.shape[1]
+        if len(again):
+            items, scores = items.copy(), scores.copy()
+        while len(again):
+            length, short = 2 * length, again[:0]
+            for start, longer, their_scores in top_items(target, user_vectors[again], length):
+                searched = again[start : start + len(longer)]
+                hidden = np.isin(searched[:, None] * width + longer, seen)
+                order = np.argsort(hidden, axis=1, kind="stable")[:, : items.shape[1]]
+                items[searched - first] = np.take_along_axis(np.where(hidden, 0, longer), order, axis=1)
+                scores[searched - first] = np.take_along_axis(their_scores, order, axis=1)
+                short = np.append(short, searched[(~hidden).sum(1) < items.shape[1]])
+            again = short if length < width - 1 else short[:0]
+        yield first, items, scores

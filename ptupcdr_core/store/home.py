@@ -1,0 +1,89 @@
+"""Where generated state lives, and which catalog is read: the two places a run depends on."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def default_root() -> Path:
+    """The ``data`` folder of the checkout; from an installed wheel, of the working directory."""
+    in_checkout = (PACKAGE.parent / "pyproject.toml").is_file()
+    return (PACKAGE.parent if in_checkout else Path.cwd()) / "data"
+
+
+def _chosen(environment: Mapping[str, str] | None, variable: str) -> Path | None:
+    value = (os.environ if environment is None else environment).get(variable, "").strip()
+    return Path(value).expanduser().absolute() if value else None
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of everything generated; deleting it loses nothing that a run cannot make again.
+
+    Args:
+        root: the folder.
+        refitted: whether ``models`` are those that were fitted again for deployment, not those that are evaluated.
+    """
+
+    root: Path
+    refitted: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Home":
+        """The folder that ``PTUPCDR_HOME`` names, else ``data`` of the project."""
+        return cls(_chosen(environment, "PTUPCDR_HOME") or default_root())
+
+    @property
+    def warehouse(self) -> Path:
+        """DuckDB files, one an (asset, partition), and the catalog of views."""
+        return self.root / "warehouse"
+
+    @property
+    def models(self) -> Path:
+        """Checkpoints: a JSON manifest and safetensors an (asset, partition)."""
+        return self.root / ("refitted_models" if self.refitted else "models")
+
+    def with_refitted_models(self) -> "Home":
+        """The same home, its models those of users who were held out too; nothing may be measured by them."""
+        return replace(self, refitted=True)
+
+    @property
+    def benchmark(self) -> Path:
+        """Finished cells of benchmarks, a folder a pair: a stopped benchmark goes on from them."""
+        return self.root / "benchmark"
+
+    @property
+    def tuning(self) -> Path:
+        """Trials of searches for settings, and the best settings of each pair."""
+        return self.root / "tuning"
+
+    @property
+    def reports(self) -> Path:
+        """One HTML page a pair."""
+        return self.root / "reports"
+
+    @property
+    def mlflow(self) -> Path:
+        """The MLflow store and its artifacts."""
+        return self.root / "mlflow"
+
+    @property
+    def dagster(self) -> Path:
+        """DAGSTER_HOME: runs and events."""
+        return self.root / "dagster"
+
+    @property
+    def downloads(self) -> Path:
+        """Files fetched once from http(s) addresses."""
+        return self.root / "downloads"
+
+
+def catalog_path_from_environment(environment: Mapping[str, str] | None = None) -> Path:
+    """The file that ``PTUPCDR_CATALOG`` names, else ``data/domains.toml``, else the demo catalog of the package."""
+    chosen = _chosen(environment, "PTUPCDR_CATALOG")
+    default = default_root() / "domains.toml"
+    shipped = PACKAGE / "demo_domains.toml"
+    return chosen or (default if default.is_file() or not shipped.is_file() else shipped)

@@ -1,0 +1,194 @@
+"""One DuckDB file an (asset, partition), replaced atomically, and a catalog of views over all of them.
+
+DuckDB lets one process at a time write a file, and no other read it meanwhile. So nothing is ever written in place:
+a table file is built under a temporary name beside its place and renamed over it. Readers see the old file or the new
+one, never a lock and never half a table.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ptupcdr_core.errors import WarehouseError
+from ptupcdr_core.sql import identifier, literal
+from ptupcdr_core.store import views
+
+# A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
+STORAGE = "v1.4.0"
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The folder of table files.
+
+    Args:
+        root: the folder; made when first written to.
+        memory_limit: as DuckDB writes it, for example ``"4GB"``; None leaves DuckDB's default (80 % of the memory).
+        threads: at most this many; None takes one a core.
+    """
+
+    root: Path
+    memory_limit: str | None = None
+    threads: int | None = None
+
+    @classmethod
+    def from_environment(cls, root: Path, environment: Mapping[str, str] | None = None) -> "Warehouse":
+        """With the limits that ``PTUPCDR_MEMORY_LIMIT`` and ``PTUPCDR_THREADS`` set."""
+        variables = os.environ if environment is None else environment
+        threads = variables.get("PTUPCDR_THREADS", "").strip()
+        if threads and not (threads.isdecimal() and int(threads) >= 1):
+            raise WarehouseError(f"PTUPCDR_THREADS={threads}: expected a whole number of at least 1")
+        limit = variables.get("PTUPCDR_MEMORY_LIMIT", "").strip()
+        return cls(root, limit or None, int(threads) if threads else None)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The limits that are set, as DuckDB's configuration names them."""
+        given = {"memory_limit": self.memory_limit, "threads": self.threads}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def catalog(self) -> Path:
+        """The file for people: one view a table, over all partitions."""
+        return self.root / "ptupcdr.duckdb"
+
+    def file(self, asset: str, partition: str) -> Path:
+        """Where the tables of one partition of an asset stand."""
+        return self.root / asset / f"{partition}.duckdb"
+
+    def exists(self, asset: str, partition: str) -> bool:
+        """Whether that partition was ever written."""
+        return self.file(asset, partition).is_file()
+
+    def require(self, asset: str, partition: str) -> Path:
+        """The partition's file.
+
+        Raises:
+            WarehouseError: it was never written; names the command that makes it.
+        """
+        path = self.file(asset, partition)
+        if not path.is_file():
+            raise WarehouseError(
+                f"{asset} of {partition} is not in the warehouse ({path}): make it with `ptupcdr backfill` or "
+                f"`dagster asset materialize -m ptupcdr_dagster.definitions --select {asset} --partition {partition}`"
+            )
+        return path
+
+    def partitions(self, asset: str) -> list[str]:
+        """The partitions of an asset that stand, sorted."""
+        return sorted(path.stem for path in (self.root / asset).glob("*.duckdb"))
+
+    @contextmanager
+    def write(
+        self, asset: str, partition: str, *, fingerprint: str = "", settings: Mapping[str, object] | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An open connection to a new file that takes the partition's place when the block ends without an error.
+
+        Args:
+            asset: the asset's name, for example ``"raw_ratings"``.
+            partition: a domain's name or a pair's key.
+            fingerprint: what the tables were made from; kept in the table ``provenance``.
+            settings: what they were made with; kept there too.
+
+        Raises:
+            WarehouseError: the folder cannot be written, or the memory limit is too low.
+        """
+        path = self.file(asset, partition)
+        # The name neither matches the views' pattern nor another writer's.
+        temporary = path.with_name(f".{partition}.{uuid.uuid4().hex}.tmp")
+        with _telling(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._connection(temporary) as connection:
+                yield connection
+                _note_provenance(connection, asset, partition, fingerprint, settings or {})
+            with _telling(path):
+                os.replace(temporary, path)
+        except duckdb.OutOfMemoryException as error:
+            raise WarehouseError(f"{asset} of {partition}: raise PTUPCDR_MEMORY_LIMIT ({error})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+        with _telling(self.catalog):
+            views.rebuild(self.root, self.catalog, STORAGE)
+
+    @contextmanager
+    def read(self, asset: str, partition: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection in which the partition's tables are found by their bare names.
+
+        Raises:
+            WarehouseError: the partition was never written, or its file is damaged.
+        """
+        path = self.require(asset, partition)
+        # Attached to a fresh in-memory instance: DuckDB hands out one instance a path and process, so connecting to
+        # the path itself would show a replaced file's old rows for as long as anybody holds a connection to it.
+        with self._connection(None) as connection:
+            attach(connection, path, "partition_file")
+            connection.execute("use partition_file")
+            yield connection
+
+    @contextmanager
+    def _connection(self, path: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        # A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere,
+        # and two processes would write into each other's.
+        spill = self.root / f".spill-{uuid.uuid4().hex}"
+        config: dict[str, Any] = {"temp_directory": str(spill), **self.limits}
+        if path is not None:
+            config["storage_compatibility_version"] = STORAGE
+        try:
+            with _open(path, config) as connection:
+                # Local time zones would read one timestamp as different seconds on different machines.
+                connection.execute("set TimeZone = 'UTC'")
+                # Without a script's name DuckDB takes the caller for a person, and writes progress into its output.
+                connection.execute("set enable_progress_bar = false")
+                yield connection
+        finally:
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attach a partition's file for reading.
+
+    Raises:
+        WarehouseError: it is damaged.
+    """
+    try:
+        connection.execute(f"attach {literal(path)} as {identifier(name)} (read_only)")
+    except duckdb.Error as error:
+        raise WarehouseError(f"{path} is damaged ({error}): delete it and materialize that partition again") from error
+
+
+def _open(path: Path | None, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path or ":memory:"), config=config)
+    except duckdb.IOException as error:
+        raise WarehouseError(f"{path} cannot be written: {error}") from error
+    except duckdb.Error as error:
+        raise WarehouseError(f"DuckDB refuses PTUPCDR_MEMORY_LIMIT or PTUPCDR_THREADS: {error}") from error
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WarehouseError(f"{path} cannot be written ({error.strerror}): check PTUPCDR_HOME and the disk") from error
+
+
+def _note_provenance(
+    connection: duckdb.DuckDBPyConnection, asset: str, partition: str, fingerprint: str, settings: Mapping[str, object]
+) -> None:
+    connection.execute(
+        """create or replace table provenance as
+        select ?::varchar as asset, ?::varchar as "partition", ?::varchar as fingerprint, ?::json as settings,
+               now() as created_at""",
+        [asset, partition, fingerprint, json.dumps(settings, sort_keys=True)],
+    )

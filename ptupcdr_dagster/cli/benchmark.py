@@ -1,0 +1,93 @@
+"""What the command line makes of a benchmark: the grid that the options ask for, and its tables in print."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.evaluation.significance import METRICS, over_seeds
+from ptupcdr_core.experiments.grid import Grid, units_of
+from ptupcdr_core.experiments.published import beside_published
+from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.cli.options import separated, validated
+from ptupcdr_dagster.partitions import CATALOG
+
+
+def chosen_grid(settings: Settings, options: Mapping[str, list[str]]) -> Grid:
+    """The grid of the command line; ``all`` among the methods means every one.
+
+    Raises:
+        typer.BadParameter: a value is not allowed, or nothing is left to run.
+    """
+    given: dict[str, list[str] | None] = {name: separated(values) for name, values in options.items()}
+    if "all" in (given["methods"] or ()):
+        given["methods"] = None
+    grid = validated(Grid, {name: values and list(dict.fromkeys(values)) for name, values in given.items()})
+    try:
+        units_of(grid, settings)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+    return grid
+
+
+def read_benchmarks(home: Home, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """The cells of several pairs, one row each."""
+    tables = [read_benchmark(home, pair.key) for pair in pairs]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
+    """Means over seeds, one table a setting, β and base model, and published numbers beside them where there are any.
+
+    Bold is the best of a table and whatever is not significantly different from it, with a star where
+    nothing can be bold.
+    """
+    summary = summarize_benchmark(home, pair.key)
+    bold = "[bold]{}[/]" if console.is_terminal else "{} *"
+    for (setting, beta, base_model), cells in summary.groupby(["setting", "beta", "base_model"], sort=True):
+        seeds = int(cells["seeds"].max())
+        title = f"{pair.key}: {setting}, β = {beta:g}, {base_model}; mean ± standard deviation of {_seeds(seeds)}"
+        console.print(title, highlight=False, style="italic")
+        table = Table("method", box=None, header_style="")
+        for metric in METRICS:
+            table.add_column(metric, justify="right")
+        for cell in cells.itertuples():
+            table.add_row(str(cell.method), *[_measure(cell, metric, bold) for metric in METRICS])
+        console.print(table)
+    named = "Bold" if console.is_terminal else "With a star"
+    console.print(f"{named}: the best, and all that are not significantly different from it.", highlight=False)
+    _print_published(console, home, pair)
+
+
+def _print_published(console: Console, home: Home, pair: Pair) -> None:
+    source, target = CATALOG.domain(pair.source), CATALOG.domain(pair.target)
+    frame = beside_published(source, target, over_seeds(read_benchmark(home, pair.key)))
+    if frame.empty:
+        return
+    table = Table(title=f"{pair.key}: published numbers and ours (mf)", title_justify="left", box=None, header_style="")
+    for name in frame.columns:
+        table.add_column(str(name), justify="right" if frame[name].dtype.kind == "f" else "left")
+    for row in frame.itertuples(index=False):
+        cells = zip(frame.columns, row, strict=True)
+        table.add_row(*["" if pd.isna(v) else f"{v:g}" if n == "beta" else _plain(v) for n, v in cells])
+    console.print(table)
+
+
+def _measure(cell: object, metric: str, bold: str) -> str:
+    mean, deviation = getattr(cell, metric), getattr(cell, f"{metric}_std")
+    text = f"{mean:.4f}" if pd.isna(deviation) else f"{mean:.4f} ± {deviation:.4f}"
+    return bold.format(text) if getattr(cell, f"best_{metric}") else f"{text}  "
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

@@ -1,0 +1,288 @@
+"""The command line. Exit codes: 0 success, 1 a failed run or a fault that the message names, 2 bad usage."""
+
+import atexit
+import functools
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ptupcdr_core.catalog import Catalog, Pair, load_catalog
+from ptupcdr_core.errors import CatalogError, PtupcdrError
+from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
+from ptupcdr_core.store.home import Home, catalog_path_from_environment
+from ptupcdr_dagster.cli.options import SpreadCommand, settings_options, training_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="ptupcdr",
+    help="Cross-domain cold-start recommendation: from ratings of several domains to recommendations for newcomers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _quiet_teardown() -> None:
+    # DuckDB's binding counts the objects that the interpreter leaves behind at its end, and lists them on standard
+    # error, after everything that we or a failing program could have to say.
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+
+
+MEASURES = ("mae", "rmse", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
+"""Endings of the names of numbers that are no counts."""
+PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
+SEVERAL = "Several may follow, or stand with commas between them."
+JSON_HELP = "Print JSON instead of a table."
+
+
+@app.command()
+@functools.partial(settings_options, from_file=True)
+def backfill(
+    settings: Settings,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, up to date or not.")] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Pairs at a time; each takes memory of its own and keeps a core busy, and they share the cores."
+        ),
+    ] = 1,
+) -> None:
+    """Make everything of the given pairs that is not up to date: raw ratings of their domains, then the pairs.
+
+    Needs no daemon; the runs show in the Dagster UI (`ptupcdr up`). A pair that fails does not stop the others.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
+        from ptupcdr_dagster.cli.printing import run_backfill
+
+        home = Home.from_environment()
+        report = run_backfill(home, chosen, settings, force=force, workers=workers)
+        done = [pair.key for pair in chosen if report.stands(pair.key)]
+        if done:
+            _print_evaluations(home, done)
+        if report.failures:
+            raise typer.Exit(1)
+
+
+@app.command(cls=SpreadCommand)
+@training_options
+def benchmark(
+    settings: Settings,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
+    betas: Annotated[list[str], typer.Option(help=f"Fractions of users held out. {SEVERAL}")] = ["0.2", "0.5", "0.8"],  # noqa: B006
+    seeds: Annotated[list[str], typer.Option(help=SEVERAL)] = ["900", "1000", "10", "2020", "500"],  # noqa: B006
+    base_models: Annotated[list[str], typer.Option(help=f"mf, gmf, dnn. {SEVERAL}")] = ["mf", "gmf", "dnn"],  # noqa: B006
+    methods: Annotated[list[str], typer.Option(help=f"Names of methods, or all. {SEVERAL}")] = ["all"],  # noqa: B006
+    in_settings: Annotated[
+        list[str],
+        typer.Option("--settings", help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
+    ] = ["calibrated", "honest", "published"],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Measure every method on the same test users, over β, seeds and base models, and say which difference is real.
+
+    A benchmark that was stopped goes on where it was. The runs show in the Dagster UI and in MLflow.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
+        from ptupcdr_dagster.cli.benchmark import chosen_grid, print_benchmark, read_benchmarks
+        from ptupcdr_dagster.cli.printing import run_benchmark
+
+        varied = {"betas": betas, "seeds": seeds, "base_models": base_models, "methods": methods}
+        grid = chosen_grid(settings, {**varied, "settings": in_settings})
+        home = Home.from_environment()
+        report = run_benchmark(home, chosen, settings, grid, workers=workers)
+        done = [pair for pair in chosen if report.stands(pair.key)]
+        if as_json:
+            _print_json(read_benchmarks(home, done))
+        else:
+            for pair in done:
+                print_benchmark(_console(), home, pair)
+        if report.failures:
+            raise typer.Exit(1)
+
+
+@app.command()
+@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS | {"mode"}, from_file=True)
+def tune(
+    settings: Settings,
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    objective: Annotated[
+        Mode, typer.Option(help="rating: the RMSE of predicted ratings; ranking: the NDCG@10 of ranked lists.")
+    ] = "rating",
+    trials: Annotated[int, typer.Option(min=1, help="How many, those of an earlier search included.")] = 30,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is started.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Search for better settings of a pair on its validation users, starting from the given ones.
+
+    A search that was stopped goes on where it was. The best settings are left in a file for `backfill --settings-file`.
+    """
+    with _clear_errors():
+        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
+        from ptupcdr_dagster.cli.printing import run_search
+        from ptupcdr_dagster.cli.tuning import comparison, settings_file
+
+        home = Home.from_environment()
+        search = run_search(home, chosen, settings, objective=objective, trials=trials, timeout=timeout)
+        if search is None:
+            raise typer.Exit(1)
+        if as_json:
+            _print_json(comparison(search))
+            return
+        title = f"{chosen.key}: {search.objective.what} on validation users, best of {len(search.trials)} trials"
+        _print_frame(comparison(search), title)
+        print(f"ptupcdr backfill {chosen.key} --settings-file {settings_file(home, chosen.key, objective)}")
+
+
+@app.command()
+def evaluate(
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Show how well every method and simple baseline predicts the held-out users' ratings of a pair."""
+    with _clear_errors():
+        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
+        from ptupcdr_core.experiments.readout import read_evaluation
+
+        if as_json:
+            _print_json(read_evaluation(Home.from_environment(), chosen.key))
+        else:
+            _print_evaluations(Home.from_environment(), [chosen.key])
+
+
+@app.command()
+def recommend(
+    pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
+    user: Annotated[
+        str | None, typer.Argument(metavar="USER", help="Id of a user who is new in the pair's target domain.")
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of USER: a file (.csv, .parquet, .jsonl) of source ratings of people who were not in "
+            "training; columns user_id, item_id, rating and, for their order, timestamp."
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
+
+    The reasons are the source items that raise a score most, and by how much.
+    """
+    if (user is None) == (history is None):
+        raise typer.BadParameter("expected either USER or --history FILE")
+    with _clear_errors():
+        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
+        from ptupcdr_dagster.cli.recommending import recommended_to_new, recommended_to_user
+
+        home = Home.from_environment()
+        if history is None:
+            frame, title = recommended_to_user(home, chosen, str(user), k), f"{chosen.key}: for {user}"
+        else:
+            frame, note = recommended_to_new(home, chosen, history, k)
+            print(note, file=sys.stderr)
+            title = f"{chosen.key}: for the people of {history}"
+        if as_json:
+            _print_json(frame)
+        else:
+            _print_frame(frame.assign(reasons=frame["reasons"].map(_told)), title)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the environment and say what is missing; exit 1 when something is wrong."""
+    from ptupcdr_dagster.cli.doctor import examine
+
+    findings = list(examine())
+    table = Table("", "what", "found", box=None)
+    for finding in findings:
+        table.add_row("[green]ok[/]" if finding.ok else "[red]wrong[/]", finding.what, finding.found)
+    _console().print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Start the Dagster UI, its daemon and the MLflow UI; Ctrl-C stops them all."""
+    with _clear_errors():
+        load_catalog(catalog_path_from_environment())
+        from ptupcdr_dagster.cli.services import serve
+
+        raise typer.Exit(serve(Home.from_environment(), host, port, mlflow_port))
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn an error that the user can act on into its message."""
+    try:
+        yield
+    except PtupcdrError as error:
+        print(f"ptupcdr: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
+    """The named pairs, each once; all of the catalog when none is named. An unknown one is bad usage."""
+    try:
+        return [catalog.pair(key) for key in dict.fromkeys(keys)] or list(catalog.pairs)
+    except CatalogError as error:
+        print(f"ptupcdr: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+def _print_evaluations(home: Home, pairs: list[str]) -> None:
+    from ptupcdr_core.experiments.readout import read_evaluation
+    from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
+
+    for pair in pairs:
+        frame = read_evaluation(home, pair).drop(columns="pair")
+        ratings = frame[frame["mode"] == "rating"].drop(columns=list(RANKING_COLUMNS)).sort_values("rmse")
+        _print_frame(ratings, f"{pair}: errors on held-out users, best first")
+        rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
+        if len(rankings):
+            title = f"{pair}: lists for the same users out of all target items, best first"
+            _print_frame(rankings[["method", "users", *RANKING_COLUMNS]], title)
+
+
+def _print_frame(frame: "pd.DataFrame", title: str) -> None:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for name in frame.columns:
+        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "if" else "left")
+    for row in frame.itertuples(index=False):
+        cells = zip(frame.columns, row, strict=True)
+        table.add_row(*[f"{value:.4f}" if name.endswith(MEASURES) else str(value) for name, value in cells])
+    _console().print(table)
+
+
+def _told(reasons: list[dict[str, Any]]) -> str:
+    """Reasons as one cell of a table."""
+    return ", ".join(f"{reason['item_id']} {reason['weight']:+.2f}" for reason in reasons)
+
+
+def _print_json(frame: "pd.DataFrame") -> None:
+    print(json.dumps(json.loads(frame.to_json(orient="records")), indent=2, ensure_ascii=False))
+
+
+def _console() -> Console:
+    # Redirected output keeps its columns whole.
+    return Console(width=None if sys.stdout.isatty() else 160)

@@ -1,0 +1,142 @@
+"""What ``ptupcdr doctor`` looks at: whether a backfill can work here, and how far the last one came."""
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ptupcdr_core.catalog import Catalog, Domain, load_catalog
+from ptupcdr_core.errors import PtupcdrError
+from ptupcdr_core.sources.fingerprint import source_fingerprint
+from ptupcdr_core.store.home import Home, catalog_path_from_environment
+
+PACKAGES = ("dagster", "duckdb", "mlflow", "great-expectations", "torch", "numba", "pandas", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        what: The thing.
+        found: Its state, and the remedy where something is wrong.
+        ok: False when a backfill cannot work like that.
+    """
+
+    what: str
+    found: str
+    ok: bool = True
+
+
+def examine() -> Iterator[Finding]:
+    """Look at the environment from the outside in; what depends on something broken is left out."""
+    home = Home.from_environment()
+    yield Finding("python", f"{platform.python_version()}, {os.cpu_count()} cores")
+    yield from _packages()
+    yield from _environment(home)
+    yield _device()
+    try:
+        catalog = load_catalog(catalog_path_from_environment())
+    except PtupcdrError as error:
+        yield Finding("catalog", str(error), ok=False)
+        return
+    yield Finding("catalog", f"{catalog.path}: {len(catalog.domains)} domains, {len(catalog.pairs)} pairs")
+    for domain in catalog.domains:
+        yield _source(domain)
+    yield from _definitions()
+    yield from _partitions(home, catalog)
+    yield _mlflow(home)
+
+
+def _packages() -> Iterator[Finding]:
+    for name in PACKAGES:
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, "not installed: install this project again with pip", ok=False)
+
+
+def _environment(home: Home) -> Iterator[Finding]:
+    place = _nearest_folder(home.root)
+    writable = os.access(place, os.W_OK)
+    remedy = "" if writable else f"; {place} cannot be written: set PTUPCDR_HOME to a folder of yours"
+    yield Finding("home", f"{home.root}{remedy}", ok=writable)
+    dagster_home = os.environ.get("DAGSTER_HOME")
+    absolute = dagster_home is None or Path(dagster_home).is_absolute()
+    note = "" if dagster_home else " (DAGSTER_HOME is not set: set it to this for `dagster asset materialize`)"
+    wrong = "" if absolute else ": must be absolute"
+    yield Finding("dagster home", f"{dagster_home or home.dagster}{note}{wrong}", ok=absolute)
+
+
+def _device() -> Finding:
+    import torch
+
+    from ptupcdr_core.engines.device import training_device
+
+    try:
+        device = training_device()
+    except PtupcdrError as error:
+        return Finding("training device", str(error), ok=False)
+    if device is None:
+        return Finding("training device", "cpu, compiled loops")
+    return Finding("training device", f"cuda, {torch.cuda.get_device_name(device)}")
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _source(domain: Domain) -> Finding:
+    try:
+        source_fingerprint(domain)
+    except PtupcdrError as error:
+        return Finding(f"ratings of {domain.name}", str(error), ok=False)
+    return Finding(f"ratings of {domain.name}", f"{domain.format} {domain.path or ''}".strip())
+
+
+def _definitions() -> Iterator[Finding]:
+    try:
+        from ptupcdr_dagster.definitions import defs
+    except PtupcdrError as error:
+        yield Finding("dagster definitions", str(error), ok=False)
+    else:
+        assets, executor = len(list(defs.assets or [])), os.environ.get("PTUPCDR_EXECUTOR") or "in_process"
+        yield Finding("dagster definitions", f"{assets} assets, executor {executor}")
+
+
+def _partitions(home: Home, catalog: Catalog) -> Iterator[Finding]:
+    from ptupcdr_dagster.running.freshness import stored_provenance
+
+    wanted = {"raw_ratings": [domain.name for domain in catalog.domains]}
+    pairs = [pair.key for pair in catalog.pairs]
+    wanted |= dict.fromkeys(("bridged_embeddings", "cold_start_evaluation", "recommendations"), pairs)
+    for asset, partitions in wanted.items():
+        missing = [partition for partition in partitions if stored_provenance(home, asset, partition) is None]
+        state = f"not yet made: {', '.join(missing)} (`ptupcdr backfill`)" if missing else "made for all partitions"
+        yield Finding(asset, state)
+
+
+def _mlflow(home: Home) -> Finding:
+    from ptupcdr_dagster.tracking.runs import own_store, tracking_uri
+
+    uri = tracking_uri(home)
+    if uri == own_store(home) and not (home.mlflow / "mlflow.db").exists():
+        return Finding("mlflow store", f"{uri} (made by the first run)")
+    return _reached(uri)
+
+
+def _reached(uri: str) -> Finding:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from ptupcdr_dagster.tracking.runs import EXPERIMENT
+
+    try:
+        experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+    except MlflowException as error:
+        return Finding("mlflow store", f"{uri}: {error.message}", ok=False)
+    return Finding("mlflow store", f"{uri}{'' if experiment else ' (no run yet)'}")

@@ -1,0 +1,143 @@
+"""Command-line options for the settings, made from the settings' own fields, and options of several values."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+from typer.core import TyperCommand
+
+from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.store.settings_file import read_settings_file
+
+SETTINGS_FILE, CONTEXT = "settings_file", "context"
+VARIED_BY_BENCHMARK = FOR_RECOMMENDATIONS | FOR_RANKING | {"setting", "base_model", "beta", "seed"}
+"""Settings that a benchmark sets itself, or does not use."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def settings_options(
+    command: Callable[..., None], *, left_out: frozenset[str] = frozenset(), from_file: bool = False
+) -> Callable[..., None]:
+    """Give a command one option a setting; the command takes them together as its first argument ``settings``.
+
+    Args:
+        command: The command.
+        left_out: Settings that keep their defaults and have no option.
+        from_file: Offer ``--settings-file`` too; an option that is given wins over the file.
+    """
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in left_out}
+
+    @functools.wraps(command)
+    def with_options(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in fields}
+        file, context = arguments.pop(SETTINGS_FILE, None), arguments.pop(CONTEXT, None)
+        command(_settings(given, file, context) if file else validated(Settings, given), **arguments)
+
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "settings"]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[
+                field.annotation,
+                typer.Option(f"--{name.replace('_', '-')}", help=field.description, rich_help_panel="Settings"),
+            ],
+        )
+        for name, field in fields.items()
+    ]
+    if from_file:
+        parameters += _file_parameters()
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_options
+
+
+def _file_parameters() -> list[inspect.Parameter]:
+    option = typer.Option(
+        "--settings-file",
+        metavar="FILE",
+        help="TOML file of settings, such as `ptupcdr tune` leaves; options given here win over it.",
+        rich_help_panel="Settings",
+    )
+    named, required = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    return [
+        inspect.Parameter(SETTINGS_FILE, named, default=None, annotation=Annotated[Path | None, option]),
+        inspect.Parameter(CONTEXT, named, default=required, annotation=typer.Context),
+    ]
+
+
+def _settings(given: Mapping[str, Any], file: Path, context: typer.Context) -> Settings:
+    """The file's settings, under those options that stand on the command line."""
+    explicit = {name: value for name, value in given.items() if _stands_there(context, name)}
+    try:
+        in_file = read_settings_file(file)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+    return validated(Settings, in_file | explicit, {name: f"{file}: {name} =" for name in in_file.keys() - explicit})
+
+
+def _stands_there(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+training_options = functools.partial(settings_options, left_out=VARIED_BY_BENCHMARK)
+"""The settings that a benchmark does not vary itself."""
+
+
+def validated(model: type[Model], given: dict[str, Any], places: Mapping[str, str] | None = None) -> Model:
+    """The validated values of options; what is wrong with them is bad usage, told with the option's name.
+
+    Args:
+        model: Of the options.
+        given: Their values by field.
+        places: What to call those that stand elsewhere than on the command line.
+
+    Raises:
+        typer.BadParameter: some value is not allowed.
+    """
+    try:
+        return model(**given)
+    except ValidationError as error:
+        named = {name: f"--{name.replace('_', '-')}" for name in given} | dict(places or {})
+        faults = [f"{named[str(e['loc'][0])]} {e['input']}: {e['msg']}" for e in error.errors()]
+        faults = [fault for fault in faults if "after validation" not in fault] or faults
+        raise typer.BadParameter("; ".join(faults)) from error
+
+
+class SpreadCommand(TyperCommand):
+    """A command whose list options take all the values that follow: ``--betas 0.2 0.5`` as ``--betas 0.2,0.5``.
+
+    Values go on until the next option, or until a pair, which is told by its two underscores: ``--betas 0.2
+    books__movies`` works too.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat a list option before each of its further values."""
+        lists = {name for p in self.params if getattr(p, "multiple", False) for name in p.opts}
+        spread: list[str] = []
+        current: str | None = None
+        for number, argument in enumerate(args):
+            if argument == "--":
+                return super().parse_args(ctx, spread + args[number:])
+            if argument.startswith("-") or "__" in argument:
+                name = argument.partition("=")[0]
+                current = name if name in lists else None
+                spread.append(argument)
+            elif current and spread[-1] != current:
+                spread += [current, argument]
+            else:
+                spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def separated(values: list[str]) -> list[str]:
+    """The values of a list option, which may also stand in one with commas between them."""
+    return [part for value in values for part in value.replace(",", " ").split()]

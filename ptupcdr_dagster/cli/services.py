@@ -1,0 +1,137 @@
+"""``ptupcdr up``: the Dagster UI with its daemon and the MLflow UI as one command."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from ptupcdr_core.errors import PtupcdrError
+from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.running.instance import write_workspace
+from ptupcdr_dagster.tracking.runs import open_store, tracking_uri
+
+GRACE_SECONDS = 20.0
+
+
+def serve(home: Home, host: str, port: int, mlflow_port: int) -> int:
+    """Run all services until Ctrl-C, or until one of them ends, and stop the others.
+
+    Returns:
+        0 after Ctrl-C, 1 when a service ended by itself.
+
+    Raises:
+        PtupcdrError: a port is taken.
+    """
+    remote_mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
+    for wanted, option in ((port, "--port"), (mlflow_port, "--mlflow-port")):
+        if not (remote_mlflow and option == "--mlflow-port"):
+            _refuse_taken(host, wanted, option)
+    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
+    os.environ["PTUPCDR_MLFLOW_UI"] = f"http://{shown}:{mlflow_port}"
+    commands = {"Dagster": _dagster_command(home, host, port)}
+    print(f"Dagster UI  http://{shown}:{port}", flush=True)
+    if remote_mlflow:
+        print(f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)", flush=True)
+    else:
+        open_store(home)
+        commands["MLflow"] = _mlflow_command(home, host, mlflow_port)
+        print(f"MLflow UI   http://{shown}:{mlflow_port}", flush=True)
+    print("Ctrl-C stops everything.", flush=True)
+    return _supervise(commands)
+
+
+def _dagster_command(home: Home, host: str, port: int) -> list[str]:
+    workspace = write_workspace(home)
+    # The UI and the daemon in one, sharing one code server.
+    return [_program("dagster"), "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+
+
+def _mlflow_command(home: Home, host: str, port: int) -> list[str]:
+    return [
+        _program("mlflow"),
+        "server",
+        f"--backend-store-uri={tracking_uri(home)}",
+        f"--default-artifact-root={(home.mlflow / 'artifacts').as_uri()}",
+        f"--host={host}",
+        f"--port={port}",
+        "--workers=1",
+    ]
+
+
+def _program(name: str) -> str:
+    """The program of this environment, whether or not the environment is activated."""
+    beside = os.path.join(os.path.dirname(sys.executable), name)
+    return beside if os.path.exists(beside) else name
+
+
+def _refuse_taken(host: str, port: int, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PtupcdrError(
+                f"{host}:{port} cannot be listened on ({error.strerror}): choose another {option}"
+            ) from error
+
+
+def _supervise(commands: Mapping[str, list[str]]) -> int:
+    with _terminable():
+        services: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            for name, command in commands.items():
+                # A session of its own: Ctrl-C reaches us alone, and we stop each service with all its children.
+                services[name] = subprocess.Popen(command, start_new_session=True)
+            while all(service.poll() is None for service in services.values()):
+                time.sleep(0.3)
+            ended = [name for name, service in services.items() if service.poll() is not None]
+            print(f"{' and '.join(ended)} ended; stopping the rest", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _stop(services.values())
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a termination stop the services too, as Ctrl-C does.
+
+    Ctrl-C's own handler is set as well: a shell starts background commands with that signal ignored, and the services
+    would inherit it.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(services: "Iterable[subprocess.Popen[bytes]]") -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        running = [service for service in services if service.poll() is None]
+        for service in running:
+            _signal_group(service, number)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while any(service.poll() is None for service in running) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    for service in services:
+        # Whatever a service left behind in its session.
+        _signal_group(service, signal.SIGKILL)
+
+
+def _signal_group(service: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(service.pid, number)

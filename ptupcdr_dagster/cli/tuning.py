@@ -1,0 +1,132 @@
+"""A search for settings as it is recorded: one MLflow run a search, one below it a trial, and a file of the best."""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.experiments.search import OnTrial, Progress, Search, Trial, tune
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.settings_file import write_settings_file
+from ptupcdr_dagster.partitions import CATALOG
+from ptupcdr_dagster.tracking.runs import StageTracker, open_store, store_lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MOST_TRIALS = 50_000
+"""Runs that MLflow returns at once."""
+
+
+def settings_file(home: Home, pair: str, objective: Mode) -> Path:
+    """Where the best settings of the pair's last search by this objective stand."""
+    return home.tuning / (f"{pair}.toml" if objective == "rating" else f"{pair}.{objective}.toml")
+
+
+def search(
+    home: Home,
+    pair: Pair,
+    settings: Settings,
+    on_trial: OnTrial,
+    *,
+    objective: Mode,
+    trials: int,
+    timeout: float | None,
+) -> Search:
+    """Run or go on with a search; the arguments and errors are those of ``core.tuning.tune``."""
+    runs: list[_Runs] = []
+
+    def tell(progress: Progress) -> None:
+        if not runs:
+            runs.append(_Runs.open(home, pair.key, objective, progress.study, settings))
+        runs[0].log(progress.trial)
+        on_trial(progress)
+
+    source, target = CATALOG.domain(pair.source), CATALOG.domain(pair.target)
+    found = tune(home, pair, source, target, settings, tell, objective=objective, trials=trials, timeout=timeout)
+    file = settings_file(home, pair.key, objective)
+    write_settings_file(file, found.settings, _comment(found, pair.key, file))
+    runs[0].finish(found, file)
+    return found
+
+
+def comparison(found: Search) -> pd.DataFrame:
+    """The settings that the search started from and the best: how they do on validation users, and how they differ."""
+    start = found.trials[0]
+    differing = [name for name, value in start.chosen.items() if found.best.chosen[name] != value]
+    rows = [("start", start), ("best", found.best)]
+    return pd.DataFrame(
+        [
+            {"settings": name, "trial": trial.number}
+            | {metric: trial.metrics.get(metric, float("nan")) for metric in found.best.metrics}
+            | {setting: _shown(trial.chosen[setting]) for setting in differing}
+            for name, trial in rows
+        ]
+    )
+
+
+@dataclass
+class _Runs:
+    """The search's MLflow run, and which trials have a run below it already."""
+
+    tracker: StageTracker
+    logged: set[str] = field(default_factory=set)
+
+    @classmethod
+    def open(cls, home: Home, pair: str, objective: Mode, study: str, settings: Settings) -> "_Runs":
+        client, experiment = open_store(home)
+        with store_lock(home):
+            condition = f"tags.`ptupcdr.study` = '{study}'"
+            known = client.search_runs([experiment], condition, max_results=1)
+            run_id = known[0].info.run_id if known else _parent(client, experiment, pair, objective, study, settings)
+        below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=MOST_TRIALS)
+        return cls(StageTracker(client, experiment, run_id), {run.info.run_name for run in below})
+
+    def log(self, trial: Trial) -> None:
+        name = f"trial {trial.number}"
+        if name not in self.logged:
+            metrics = {f"validation_{metric}": value for metric, value in trial.metrics.items()}
+            self.tracker.log_child(name, trial.chosen, metrics | {"seconds": trial.seconds})
+            self.logged.add(name)
+
+    def finish(self, found: Search, file: Path) -> None:
+        for trial in found.trials:  # one that was finished while the search was being stopped has no run yet
+            self.log(trial)
+        metrics = {f"best_validation_{name}": value for name, value in found.best.metrics.items()}
+        metrics |= {f"start_validation_{name}": value for name, value in found.trials[0].metrics.items()}
+        self.tracker.log_metrics(metrics | {"trials": len(found.trials), "best_trial": found.best.number})
+        self.tracker.flush()
+        self.tracker.client.log_artifact(self.tracker.run_id, str(file))
+
+
+def _parent(client: "MlflowClient", experiment: str, pair: str, objective: Mode, study: str, settings: Settings) -> str:
+    from mlflow.entities import Param
+
+    tags = {
+        "ptupcdr.level": "search",
+        "ptupcdr.objective": objective,
+        "ptupcdr.study": study,
+        "dagster.partition": pair,
+        "mlflow.runName": f"tune {pair} {objective} {study[:8]}",
+    }
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.model_dump().items()])
+    client.set_terminated(run_id)  # it stays writable, and a search that is killed leaves none that runs for ever
+    return run_id
+
+
+def _comment(found: Search, pair: str, file: Path) -> str:
+    metric, start = found.objective.metric, found.trials[0].value
+    return (
+        f"{pair}: trial {found.best.number}, the best of {len(found.trials)} on validation users by {metric}: "
+        f"{found.best.value:.4f}; the start had {'diverged' if start is None else f'{start:.4f}'}.\n"
+        f"ptupcdr backfill {pair} --settings-file {shlex.quote(str(file))}"
+    )
+
+
+def _shown(value: object) -> str:
+    return "default" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""How partitions are run: planned, one at a time or side by side."""

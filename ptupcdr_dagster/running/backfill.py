@@ -1,0 +1,139 @@
+"""The backfill without a daemon: domains first, then pairs, only what is not up to date, one run a partition."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.errors import PtupcdrError
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.definitions import defs
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.resources import run_config
+from ptupcdr_dagster.running.freshness import RAW, Freshness
+from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, run_partition
+from ptupcdr_dagster.running.side_by_side import run_side_by_side
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Makes the partitions that are not up to date under the given settings.
+
+    Attributes:
+        instance: Where the runs are recorded.
+        home: Where generated state lives.
+        settings: What every run uses.
+        force: Make everything again, up to date or not.
+        listener: Told of every asset's progress.
+        job: What is run for each pair.
+        assets_config: Own configuration of the job's assets, by key.
+        workers: How many pairs are run at a time, the cores divided among them.
+    """
+
+    instance: dg.DagsterInstance
+    home: Home
+    settings: Settings
+    force: bool = False
+    listener: Listener = lambda partition, asset, state: None
+    job: str = BRIDGE_PAIR
+    assets_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    workers: int = 1
+
+    def plan(self, pairs: Sequence[Pair]) -> dict[tuple[str, str], list[str]]:
+        """Assets to make, by (job, partition), in the order of the runs; a partition of no assets is up to date.
+
+        Raises:
+            SourceError: never; a domain whose files are missing is planned, and fails in its own run.
+        """
+        domains = sorted({domain for pair in pairs for domain in (pair.source, pair.target)})
+        jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
+        freshness = self._freshness()
+        return {
+            (job, partition): [
+                asset for asset in lineage(job) if self._always(job) or not _is_fresh(freshness, asset, partition)
+            ]
+            for job, partition in jobs
+        }
+
+    def run(self, pairs: Sequence[Pair], plan: dict[tuple[str, str], list[str]]) -> Iterator[tuple[str, Report]]:
+        """Carry out a plan; after each partition, its key and the report so far.
+
+        A failure stops only its own pair, Ctrl-C all.
+        """
+        report = Report()
+        needs = {pair.key: (pair.source, pair.target) for pair in pairs}
+        domains = {key: assets for key, assets in plan.items() if key[0] == INGEST_DOMAIN}
+        for partition, found in self._carry_out(domains, workers=1):
+            report.add(found)
+            yield partition, report
+        if report.interrupted:
+            return
+        runnable = {}
+        for (job, partition), assets in plan.items():
+            broken = [domain for domain in needs.get(partition, ()) if job == self.job and report.failed(domain)]
+            if broken:
+                message = f"not run, since {RAW} of {' and '.join(broken)} failed"
+                report.failures.append(Finding(partition, assets[0] if assets else "all assets", message))
+                yield partition, report
+            elif job == self.job:
+                runnable[job, partition] = assets
+        for partition, found in self._carry_out(runnable, self.workers):
+            report.add(found)
+            yield partition, report
+
+    def _carry_out(self, plan: dict[tuple[str, str], list[str]], workers: int) -> Iterator[tuple[str, Report]]:
+        """Run what independent partitions want; after each, its key and what it alone reports."""
+        wanted = []
+        for (job, partition), assets in plan.items():
+            if assets:
+                config = run_config(self.settings, **(self.assets_config if job == self.job else {}))
+                wanted.append(Work(job, partition, assets, config))
+            else:
+                yield partition, Report(up_to_date=[partition])
+        if min(workers, len(wanted)) > 1:
+            yield from run_side_by_side(self.home, wanted, workers, self.listener)
+            return
+        for work in wanted:
+            report = run_partition(work, self.instance, self.listener)
+            yield work.partition, report
+            if report.interrupted:
+                return
+
+    def ingest(self, pair: Pair) -> Report:
+        """Make the raw ratings of a pair's two domains, where they are not up to date, and nothing else."""
+        plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
+        return [report for _, report in self.run([pair], plan)][-1]
+
+    def _always(self, job: str) -> bool:
+        # A benchmark knows its own finished cells.
+        return self.force or job == BENCHMARK_PAIR
+
+    def _freshness(self) -> Freshness:
+        checks: dict[str, list[dg.AssetCheckKey]] = {}
+        for definition in defs.asset_checks or []:
+            for spec in definition.check_specs:
+                if spec.blocking:
+                    checks.setdefault(spec.asset_key.to_user_string(), []).append(spec.key)
+        return Freshness(self.instance, self.home, self.settings, _definitions(), checks)
+
+
+def lineage(job: str) -> list[str]:
+    """The assets of a job, upstream first."""
+    selected = defs.resolve_job_def(job).asset_layer.selected_asset_keys
+    return [asset for asset in _definitions() if dg.AssetKey(asset) in selected]
+
+
+def _definitions() -> dict[str, dg.AssetsDefinition]:
+    # definitions.py lists them upstream first.
+    return {a.key.to_user_string(): a for a in defs.assets or [] if isinstance(a, dg.AssetsDefinition)}
+
+
+def _is_fresh(freshness: Freshness, asset: str, partition: str) -> bool:
+    try:
+        return freshness.is_fresh(asset, partition)
+    except PtupcdrError:
+        # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
+        return False

@@ -1,0 +1,186 @@
+"""What "up to date" means: fingerprints of what a partition is made from, and the decision to make it again.
+
+A fingerprint covers the asset's code version, the settings that can change its content, and the fingerprints of what
+it reads; for raw ratings, the source files. It is kept three times: with the content (table ``provenance`` or the
+checkpoint's manifest), and in the metadata of the materialization event.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
+
+from ptupcdr_core.errors import ArtifactError, WarehouseError
+from ptupcdr_core.report.store import read_provenance
+from ptupcdr_core.serving.deployment import ASSET as DEPLOYED
+from ptupcdr_core.serving.deployment import Deployment
+from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.store.artifacts import read_manifest
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.cli.options import VARIED_BY_BENCHMARK
+from ptupcdr_dagster.partitions import CATALOG
+
+FINGERPRINT = "fingerprint"
+RAW = "raw_ratings"
+REPORT = "pair_report"
+MODELS = frozenset({"source_model", "target_model", "meta_network"})
+
+_SPLIT_SETTINGS = frozenset({"beta", "seed", "validation_fraction", "history_length", "positive_above"})
+_ALL_SETTINGS = frozenset(Settings.model_fields)
+
+
+def relevant_settings(asset: str) -> frozenset[str]:
+    """Names of the settings that can change an asset's content; a new setting counts for everything but the split."""
+    if asset == RAW:
+        return frozenset()
+    if asset == "domain_splits":
+        return _SPLIT_SETTINGS
+    if asset == "benchmark":
+        return _ALL_SETTINGS - VARIED_BY_BENCHMARK
+    if asset == "recommendations":
+        return _ALL_SETTINGS
+    return _ALL_SETTINGS - (FOR_RECOMMENDATIONS - FOR_DEPLOYMENT if asset == DEPLOYED else FOR_RECOMMENDATIONS)
+
+
+def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
+    """The partitions of an upstream asset that one partition of an asset reads."""
+    if upstream == RAW and asset != RAW:
+        pair = CATALOG.pair(partition)
+        return sorted({pair.source, pair.target})
+    return [partition]
+
+
+def fingerprint(
+    definition: dg.AssetsDefinition, partition: str, settings: Settings, upstream: Mapping[str, str | None]
+) -> str:
+    """Fingerprint of one partition, made from upstream content with the given fingerprints ("asset/partition": …)."""
+    asset = definition.key.to_user_string()
+    made_from: dict[str, Any] = {
+        "asset": asset,
+        "partition": partition,
+        "code_version": definition.code_versions_by_key.get(definition.key),
+        "settings": {name: getattr(settings, name) for name in sorted(relevant_settings(asset))},
+        "upstream": dict(upstream),
+    }
+    if asset == RAW:
+        from ptupcdr_core.sources.fingerprint import source_fingerprint
+
+        made_from["source"] = source_fingerprint(CATALOG.domain(partition))
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def upstream_keys(definition: dg.AssetsDefinition, partition: str) -> list[tuple[str, str]]:
+    """The (asset, partition) that one partition of an asset reads, sorted."""
+    asset = definition.key.to_user_string()
+    names = sorted(key.to_user_string() for key in definition.dependency_keys)
+    return [(name, part) for name in names for part in upstream_partitions(asset, name, partition)]
+
+
+def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] | None:
+    """Fingerprint and settings that the stored content itself carries; None when it does not stand."""
+    try:
+        if asset in MODELS:
+            manifest = read_manifest(home.models / asset, partition)
+            stands = (home.models / asset / str(manifest.get("weights"))).is_file()
+            return manifest if stands else None
+        if asset == REPORT:
+            return read_provenance(home, partition)
+        if asset == DEPLOYED:
+            Deployment.of(home, partition)  # its checkpoints stand beside the tables
+        with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
+            [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
+    except (ArtifactError, WarehouseError):
+        return None
+    return {FINGERPRINT: stored, "settings": json.loads(settings)}
+
+
+def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings) -> str:
+    """Fingerprint of what a stage is about to make from the upstream content as it stands.
+
+    Raises:
+        WarehouseError: something upstream was made with other settings than this run's; the result would be labelled
+            with settings that it was not made with.
+    """
+    upstream: dict[str, str | None] = {}
+    for asset, part in upstream_keys(definition, partition):
+        provenance = stored_provenance(home, asset, part) or {}
+        _refuse_other_settings(asset, part, provenance.get("settings") or {}, settings)
+        upstream[f"{asset}/{part}"] = provenance.get(FINGERPRINT)
+    return fingerprint(definition, partition, settings, upstream)
+
+
+def _refuse_other_settings(asset: str, partition: str, stored: Mapping[str, Any], settings: Settings) -> None:
+    ours = settings.model_dump(mode="json")
+    differing = sorted(name for name in relevant_settings(asset) & stored.keys() if stored[name] != ours[name])
+    if differing:
+        made = ", ".join(f"{name}={stored[name]}" for name in differing)
+        wanted = ", ".join(f"{name}={ours[name]}" for name in differing)
+        raise WarehouseError(
+            f"{asset} of {partition} was made with {made}, but this run asks for {wanted}: materialize {asset} again "
+            f"with these settings first (`ptupcdr backfill` does), or give this run the settings of {asset}"
+        )
+
+
+@dataclass
+class Freshness:
+    """Decides which partitions must be made again under given settings.
+
+    Attributes:
+        assets: The lineage, by asset key.
+        checks: Blocking asset checks, by asset key.
+    """
+
+    instance: dg.DagsterInstance
+    home: Home
+    settings: Settings
+    assets: Mapping[str, dg.AssetsDefinition]
+    checks: Mapping[str, list[dg.AssetCheckKey]]
+    _expected: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def expected(self, asset: str, partition: str) -> str:
+        """Fingerprint the partition would have if everything upstream were up to date."""
+        key = (asset, partition)
+        if key not in self._expected:
+            definition = self.assets[asset]
+            upstream = {f"{a}/{p}": self.expected(a, p) for a, p in upstream_keys(definition, partition)}
+            self._expected[key] = fingerprint(definition, partition, self.settings, upstream)
+        return self._expected[key]
+
+    def is_fresh(self, asset: str, partition: str) -> bool:
+        """The latest materialization and the stored content carry the expected fingerprint, and its checks passed."""
+        expected = self.expected(asset, partition)
+        stored = stored_provenance(self.home, asset, partition)
+        if stored is None or stored.get(FINGERPRINT) != expected:
+            return False
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
+        ).records
+        if not records or records[0].asset_materialization is None:
+            return False
+        noted = records[0].asset_materialization.metadata.get(FINGERPRINT)
+        return noted is not None and noted.value == expected and self._checks_passed(asset, partition, records[0])
+
+    def _checks_passed(self, asset: str, partition: str, materialization: dg.EventLogRecord) -> bool:
+        """Every blocking check passed on this very materialization; one that was interrupted counts as not passed."""
+        keys = self.checks.get(asset, [])
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            keys, partition_filter=PartitionKeyFilter(key=partition)
+        )
+        return all(key in latest and _passed_on(latest[key], materialization) for key in keys)
+
+
+def _passed_on(check: AssetCheckExecutionRecord, materialization: dg.EventLogRecord) -> bool:
+    # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
+    if check.status != AssetCheckExecutionRecordStatus.SUCCEEDED or check.evaluation is None:
+        return False
+    target = check.evaluation.target_materialization_data
+    return target is not None and target.storage_id == materialization.storage_id

@@ -1,0 +1,63 @@
+"""The Dagster instance that every way of running shares, so that all runs show in one UI."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+from filelock import FileLock
+
+from ptupcdr_core.store.home import Home
+
+LOCATION = "ptupcdr"
+
+DAGSTER_YAML = """\
+# Made once by ptupcdr; yours to change. https://docs.dagster.io/deployment/oss/dagster-yaml
+telemetry:
+  enabled: false
+nux:
+  enabled: false # the UI's first page is the lineage, not an invitation to subscribe
+concurrency:
+  runs:
+    max_concurrent_runs: 2 # pairs of a backfill that run at once; each keeps a core busy
+python_logs:
+  managed_python_loggers: [ptupcdr_core] # the core's own log lines show in the run's log
+"""
+
+
+def dagster_home(home: Home) -> Path:
+    """DAGSTER_HOME, else the home's own; made, and exported so that everything started from here uses the same.
+
+    Dagster itself keeps nothing when the variable is not set.
+    """
+    folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(DAGSTER_YAML)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def open_instance(home: Home) -> dg.DagsterInstance:
+    """The instance of ``dagster_home``; close it with ``with``.
+
+    One process at a time, because two that find no SQLite store both make its tables, and one of them fails.
+    """
+    with FileLock(dagster_home(home) / ".ptupcdr.lock"):
+        instance = dg.DagsterInstance.get()
+        # These are opened, and made, only when they are first used.
+        _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+        return instance
+
+
+def write_workspace(home: Home) -> Path:
+    """A workspace file: an installed wheel has none, and ``-m`` would give the code location another name."""
+    path = dagster_home(home) / "workspace.yaml"
+    path.write_text(
+        "# Made by `ptupcdr up` at every start.\n"
+        "load_from:\n"
+        "  - python_module:\n"
+        "      module_name: ptupcdr_dagster.definitions\n"
+        f"      location_name: {LOCATION}\n"
+    )
+    return path

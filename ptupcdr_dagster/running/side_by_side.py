@@ -1,0 +1,89 @@
+"""Several partitions of a backfill at once, each in a process of its own, forked from one that has all loaded."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.running.executors import PRELOADED
+from ptupcdr_dagster.running.instance import open_instance
+from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, run_partition
+
+
+def run_side_by_side(
+    home: Home, work: Sequence[Work], workers: int, listener: Listener
+) -> Iterator[tuple[str, Report]]:
+    """Run partitions that do not need each other; after each, its key and its report.
+
+    Ctrl-C reaches all processes: what runs ends as interrupted, and nothing more is started. A process that ends
+    without a report, as when the system kills it for want of memory, fails its own partition alone.
+
+    Args:
+        home: where generated state lives; each process opens the Dagster instance anew.
+        work: in the order in which it is started.
+        workers: how many at a time; the cores are divided among them.
+        listener: told in this process of every asset's progress in the others.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    waiting, running = list(work), dict[Connection, tuple[Work, BaseProcess]]()
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        waiting.clear()
+        for _, process in running.values():
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                here, there = context.Pipe(duplex=False)
+                arguments = (home, waiting[0], threads, dict(os.environ), there)
+                process = context.Process(target=_run, args=arguments, daemon=True)
+                process.start()
+                there.close()
+                running[here] = waiting.pop(0), process
+            for connection in (ready for ready in wait(list(running)) if isinstance(ready, Connection)):
+                told = _read(connection)
+                if isinstance(told, tuple):
+                    listener(*told)
+                    continue
+                done, process = running.pop(connection)
+                process.join()
+                yield done.partition, told or _left_none(done, process.exitcode)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _read(connection: Connection) -> tuple[str, str, str] | Report | None:
+    """The next news of a process for the listener, or its report; None when it has ended without one."""
+    try:
+        told: tuple[str, str, str] | Report = connection.recv()
+    except EOFError:
+        return None
+    return told
+
+
+def _left_none(work: Work, exit_code: int | None) -> Report:
+    why = f"its process ended without a report (exit code {exit_code})"
+    if exit_code == -signal.SIGKILL:
+        why += "; the system kills what takes too much memory: set PTUPCDR_MEMORY_LIMIT, or run fewer pairs at a time"
+    return Report(failures=[Finding(work.partition, "run", why)])
+
+
+def _run(home: Home, work: Work, threads: int, environment: dict[str, str], connection: Connection) -> None:
+    """Run one partition in this process, telling of it by the connection."""
+    import numba
+    import torch
+
+    os.environ.update(environment)  # the process that this one is forked from has that of its own start
+    numba.set_num_threads(min(threads, numba.get_num_threads()))
+    torch.set_num_threads(threads)
+    os.environ.setdefault("PTUPCDR_THREADS", str(threads))
+    with open_instance(home) as instance:
+        connection.send(run_partition(work, instance, lambda *news: connection.send(news)))

@@ -1,0 +1,1 @@
+"""MLflow: a run a stage, the registry, the served model."""
