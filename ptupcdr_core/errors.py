@@ -17,6 +17,10 @@ class WarehouseError(PtupcdrError):
     """A table that is needed is not in the warehouse, or cannot be written."""
 
 
+class StorageError(PtupcdrError):
+    """A file cannot be written: no space, no permission, or no disk."""
+
+
 class SettingsError(PtupcdrError):
     """Settings that cannot be used together, or not for this."""
 
