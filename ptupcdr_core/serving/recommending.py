@@ -17,7 +17,7 @@ from ptupcdr_core.data.people import People
 from ptupcdr_core.kernels.exact_search import Block
 from ptupcdr_core.kernels.threads import worked_ahead
 from ptupcdr_core.models.bridges import BRIDGE
-from ptupcdr_core.serving.serving import Serving
+from ptupcdr_core.modes.part import Part
 from ptupcdr_core.store.warehouse import Warehouse
 
 REASONS = 3
@@ -42,7 +42,7 @@ class Ids:
 
 
 def explained(
-    found: Iterable[Block], users: pa.Table, people: Callable[[slice], People], serving: Serving, ids: Ids
+    found: Iterable[Block], users: pa.Table, people: Callable[[slice], People], serving: Part, ids: Ids
 ) -> Iterator[pa.Table]:
     """All lists of a search as rows of the table ``recommendations``, a part of the users at a time.
 
@@ -70,7 +70,7 @@ def explained(
 
 
 def recommendation_rows(
-    users: pa.Table, people: People, serving: Serving, items: NDArray[np.int64], scores: Floats, ids: Ids
+    users: pa.Table, people: People, serving: Part, items: NDArray[np.int64], scores: Floats, ids: Ids
 ) -> pa.Table:
     """The rows of the table ``recommendations`` for R users.
 
@@ -85,7 +85,7 @@ def recommendation_rows(
     Returns:
         pair, user_id, cohort, mode, rank, item_id, score, made_by; bridged (whether by the personal bridge); reasons,
         at most ``REASONS`` source items that raise the score, most first, and reason_weights, by how much (see
-        ``Serving.weights``). An item that lowers the score is no reason to recommend.
+        ``Part.weights``). An item that lowers the score is no reason to recommend.
     """
     users_at, ranks_at = np.nonzero(items)
     chosen = items[users_at, ranks_at]
