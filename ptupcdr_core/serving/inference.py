@@ -36,7 +36,7 @@ class Reason:
 
     Args:
         item_id: the source item.
-        weight: by how much the score would fall had the user not rated it (see ``Serving.weights``).
+        weight: by how much the score would fall had the user not rated it (see ``Part.weights``).
     """
 
     item_id: str
