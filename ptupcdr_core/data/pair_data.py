@@ -6,7 +6,7 @@ Index 0 is padding in every vocabulary; users and items count from 1.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import duckdb
 import numpy as np
@@ -17,6 +17,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 SPLIT = "domain_splits"
 Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(frozen=True)

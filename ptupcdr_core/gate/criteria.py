@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ptupcdr_core.evaluation.significance import Paired, pair_errors, pair_lists
+from ptupcdr_core.gate.judged import Judged
 from ptupcdr_core.methods.simple import METHODS
-from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -39,7 +39,7 @@ class Criterion:
     baselines: tuple[str, ...]
     table: str
     columns: tuple[str, ...]
-    measure: Callable[[Snapshot, pd.DataFrame], pd.DataFrame]
+    measure: Callable[[Judged, pd.DataFrame], pd.DataFrame]
     pair: Callable[[pd.DataFrame], Paired]
 
     def values(self, rows: pd.DataFrame) -> "pd.Series[float]":
@@ -63,7 +63,7 @@ class Criterion:
         return rows[rows["method"] == (values.idxmax() if self.more_is_better else values.idxmin())]
 
 
-def _errors(model: Snapshot, ratings: pd.DataFrame) -> pd.DataFrame:
+def _errors(model: Judged, ratings: pd.DataFrame) -> pd.DataFrame:
     errors = model.scores(ratings).astype(np.float64) - ratings["rating"]
     columns = {"ratings": 1, "absolute_error": np.abs(errors), "squared_error": errors**2}
     return ratings[["user_id"]].assign(**columns).groupby("user_id", as_index=False).sum()
@@ -94,7 +94,7 @@ CRITERIA: dict[Mode, Criterion] = {
         baselines=("popularity",),
         table="cold_start_rankings",
         columns=("ndcg_at_10",),
-        measure=Snapshot.rankings,
+        measure=Judged.rankings,
         pair=pair_lists,
     ),
 }

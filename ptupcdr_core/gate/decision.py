@@ -10,6 +10,9 @@ It is asked twice in each mode: against the strongest simple baseline, and again
 measured again, on the present test ratings of users whom neither model was trained on and of items that both know, so a
 split that has changed since is no matter; unless that leaves fewer than ``LEAST_USERS``, and then the baseline alone
 decides. So it does in a mode that the champion was not trained for; one that only the champion has cannot be judged.
+
+Each mode is let through or refused on its own: lists that are better are served although ratings are not, which then
+go on coming from the champion.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,9 +20,14 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.evaluation.significance import compare
 from ptupcdr_core.gate.criteria import CRITERIA, Criterion
-from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.gate.judged import Judged, judged
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
+from ptupcdr_core.serving.deployed import CHAMPION as CHAMPION_FILE
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -31,8 +39,8 @@ ROUNDING = 1e-6
 """Stars, or NDCG; two models that differ by less are the same model in float32."""
 CANDIDATE, CHAMPION = "candidate", "champion"
 
-Models = Mapping[Mode, Snapshot]
-"""A trained model, in each of its modes."""
+Models = Mapping[Mode, Judged]
+"""A bundle as it is measured, in each of its modes."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,26 @@ class Decision:
 
     @property
     def promoted(self) -> bool:
-        """Whether the candidate may be deployed."""
-        return all(comparison.as_good for comparison in self.comparisons)
+        """Whether the candidate may serve, in any of its modes."""
+        return any(self.let_through(comparison.mode) for comparison in self.comparisons)
+
+    def let_through(self, mode: str) -> bool:
+        """Whether the candidate may serve in this mode."""
+        return all(comparison.as_good for comparison in self.comparisons if comparison.mode == mode)
+
+    def serving(self, candidate: Bundle, champion: Bundle | None) -> Bundle | None:
+        """What may serve from now on: the candidate's modes that were let through, for others the champion's.
+
+        None where no mode was let through: then the champion stays as it is, if there is one.
+        """
+        before = champion.modes if champion else {}
+        modes: dict[Mode, BundledMode] = {}
+        for mode, new in candidate.modes.items():
+            if self.let_through(mode):
+                modes[mode] = new
+            elif mode in before:
+                modes[mode] = before[mode]
+        return Bundle(candidate.pair, modes) if self.promoted else None
 
     @property
     def reason(self) -> str:
@@ -116,6 +142,43 @@ class Decision:
     def own(self) -> dict[str, float]:
         """The candidate's value of each metric, on all test users."""
         return {c.criterion.metric: c.candidate for c in self.comparisons if c.against != CHAMPION}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of the bundle that was just trained.
+
+    Args:
+        decision: with its comparisons.
+        candidate: the bundle.
+        serving: what may serve from now on; None where nothing of the candidate may.
+    """
+
+    decision: Decision
+    candidate: Bundle
+    serving: Bundle | None
+
+
+def judge(home: Home, pair: str) -> Verdict:
+    """Measure a pair's new bundle and its champion on the present test users, and decide.
+
+    The champion is the bundle that last passed. One that cannot be read is no obstacle, and is said.
+
+    Raises:
+        WarehouseError: the pair was not split or not evaluated.
+        ArtifactError: the new bundle is missing or damaged.
+    """
+    candidate, champion, note = Bundle.load(bundle_file(home, CANDIDATE, pair)), None, ""
+    place = bundle_file(home, CHAMPION_FILE, pair)
+    try:
+        champion = Bundle.load(place) if place.is_file() else None
+    except ArtifactError as error:
+        note = f"the champion cannot be compared: {error}"
+    if champion and champion.digest == candidate.digest:  # the same training judged again
+        return Verdict(decide(home, pair, judged(home, pair, candidate), {}), candidate, candidate)
+    before = judged(home, pair, champion) if champion else {}
+    decision = decide(home, pair, judged(home, pair, candidate), before, note)
+    return Verdict(decision, candidate, decision.serving(candidate, champion))
 
 
 def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str = "") -> Decision:
@@ -193,6 +256,17 @@ def write_decision(
             connection.unregister("frame")
 
 
+def read_decision(home: Home, pair: str) -> str:
+    """What was decided of the last training, in words.
+
+    Raises:
+        WarehouseError: it was not judged.
+    """
+    with Warehouse.from_environment(home.warehouse).read(ASSET, pair) as connection:
+        [(reason,)] = connection.execute(f"select distinct reason from {ASSET}").fetchall()
+    return str(reason)
+
+
 def held_out_ratings(home: Home, pair: str) -> pd.DataFrame:
     """The present test ratings by id: user_id, item_id, rating.
 
@@ -215,7 +289,7 @@ def _in_one_only(candidate: Models, champion: Models) -> Iterator[str]:
             yield f"the champion's {criterion.what} were not compared: this model has none"
 
 
-def _compare_models(mode: Mode, candidate: Snapshot, champion: Snapshot, ratings: pd.DataFrame) -> Comparison:
+def _compare_models(mode: Mode, candidate: Judged, champion: Judged, ratings: pd.DataFrame) -> Comparison:
     """Both on ratings that both know, out of the items that both know."""
     measure = CRITERIA[mode].measure
     own, other = (a.among(b.items) for a, b in ((candidate, champion), (champion, candidate)))

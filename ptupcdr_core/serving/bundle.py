@@ -29,6 +29,7 @@ from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.serving.bundled_mode import BundledMode, under
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.serving.unseen import unseen_items
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.store.replacing import replaced
 
@@ -70,9 +71,9 @@ class Bundle:
     """
 
     pair: str
-    modes: Mapping[str, BundledMode]
+    modes: Mapping[Mode, BundledMode]
 
-    def mode(self, name: str | None = None) -> tuple[str, BundledMode]:
+    def mode(self, name: Mode | None = None) -> tuple[Mode, BundledMode]:
         """A mode by its name; None: the one that recommends, and its name.
 
         Raises:
@@ -99,7 +100,7 @@ class Bundle:
         *,
         users: Iterable[str] = (),
         seen: pa.Table | None = None,
-        mode: str | None = None,
+        mode: Mode | None = None,
         origin: str = "ratings",
     ) -> NewPeople:
         """Fold people in by their source ratings, bridge them, and find their best k target items.
@@ -135,6 +136,28 @@ class Bundle:
             pa.concat_tables(rows),
         )
 
+    def rate(self, ratings: pa.Table, couples: pa.Table, *, mode: Mode = "rating") -> NDArray[np.float32]:
+        """(N,) float32 scores, as people see them, of N couples of a person and a target item.
+
+        Args:
+            ratings: the people's source ratings, as for ``recommend``.
+            couples: N rows with user_id and item_id; NaN is returned for a target item that the bundle does not know.
+            mode: which models.
+
+        Raises:
+            SourceError: a column is missing, or a value is not what it should be.
+            SettingsError: the bundle has no such mode.
+        """
+        served = self.mode(mode)[1]
+        users = couples["user_id"].cast(pa.string()).combine_chunks()
+        new = newcomers(ratings, served.source_ids, served.reading, users=users.to_pylist())
+        embeddings, _ = served.part.embed(new.people, new.user_ids)
+        rows = pc.index_in(users, value_set=new.user_ids).to_numpy(zero_copy_only=False)
+        items = pc.index_in(couples["item_id"].cast(pa.string()).combine_chunks(), value_set=served.target_ids)
+        places = pc.fill_null(items, 0).to_numpy(zero_copy_only=False)
+        scores = served.part.shown(served.part.target.score(embeddings, rows, places))
+        return np.where(places > 0, scores, np.float32(np.nan))
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
 
@@ -163,9 +186,7 @@ class Bundle:
                         "deploy the pair again with this version, or read it with the version that wrote it"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            modes = {
-                name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()
-            }
+            modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
             return cls(head["pair"], modes)
         except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowInvalid) as error:
             raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
@@ -177,7 +198,9 @@ class Bundle:
         return {f"{mode}/{name}": tensor for mode, own in self.modes.items() for name, tensor in own.tensors().items()}
 
 
-def served_people(pair: str, mode: str, cohort: str | pa.Array, ids: pa.Array, made_by: NDArray[np.object_]) -> pa.Table:
+def served_people(
+    pair: str, mode: str, cohort: str | pa.Array, ids: pa.Array, made_by: NDArray[np.object_]
+) -> pa.Table:
     """(R, ...) people as ``recommendation_rows`` wants them."""
     count = len(ids)
     return pa.table(

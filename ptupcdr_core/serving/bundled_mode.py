@@ -1,11 +1,12 @@
 """One mode of a bundle: its models by the ids of their rows, and how both are written as arrays."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ptupcdr_core.data.pair_data import Reading, Scale
 from ptupcdr_core.kernels.target_items import TargetItems
@@ -55,6 +56,15 @@ class BundledMode:
     target_ids: pa.Array
     reading: Reading
     origin: Origin
+
+    def among(self, items: pa.Array) -> Self:
+        """The same mode where there are no other target items than those with these ids."""
+        kept = pc.is_in(self.target_ids, value_set=items).to_numpy(zero_copy_only=False)
+        kept[0] = True  # the padding
+        if kept.all():
+            return self
+        target = TargetItems(self.part.target.vectors[kept], self.part.target.offset[kept])
+        return replace(self, part=replace(self.part, target=target), target_ids=self.target_ids.filter(kept))
 
     def tensors(self) -> Tensors:
         """All arrays by name."""
@@ -125,4 +135,3 @@ def _from_texts(name: str, tensors: Mapping[str, Any]) -> pa.Array:
     texts = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)
     texts.validate(full=True)
     return texts.cast(pa.string())
-

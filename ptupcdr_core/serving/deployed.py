@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Index
-from ptupcdr_core.data.pair_data import SPLIT, source_item_ids
+from ptupcdr_core.data.pair_data import SPLIT, source_item_ids, target_item_ids
 from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
 from ptupcdr_core.kernels.exact_search import top_items
@@ -18,6 +18,7 @@ from ptupcdr_core.serving.bundle import Bundle, NewPeople, seen_keys, served_peo
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.serving.unseen import unseen_items
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -76,7 +77,7 @@ def deployed_bundle(home: Home, pair: str) -> Bundle:
     return Bundle.load(path)
 
 
-def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: str | None = None) -> list[Recommendation]:
+def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | None = None) -> list[Recommendation]:
     """The best k target items for one cold-start user of a pair, from the deployed bundle.
 
     Args:
@@ -100,6 +101,7 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: str | None
             f"lists them"
         )
     name, served = bundle.mode(mode)
+    served = served.among(pa.array(target_item_ids(warehouse, pair), pa.string()))
     people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
     vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
     target = served.part.target
@@ -126,7 +128,7 @@ def recommend_new(
     *,
     users: Iterable[str] = (),
     seen: pa.Table | None = None,
-    mode: str | None = None,
+    mode: Mode | None = None,
     origin: str = "ratings",
 ) -> NewPeople:
     """Serve people by their source ratings alone from a pair's deployed bundle: see ``Bundle.recommend``.
@@ -156,6 +158,21 @@ def cold_start_users(warehouse: Warehouse, pair: str, user_id: str | None = None
     with warehouse.read(SPLIT, pair) as connection:
         users: pa.Table = connection.sql(query, params=[user_id]).to_arrow_table()
     return users
+
+
+def cold_start_ratings(warehouse: Warehouse, pair: str) -> pa.Table:
+    """What everybody who is cold-start in the present split rated in the source, as ``Bundle.recommend`` wants it.
+
+    Raises:
+        WarehouseError: the pair has not been split.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        ratings: pa.Table = connection.sql(
+            'select user_id, item_id, rating, "timestamp" from split_source_ratings join split_users '
+            "using (user_index) join split_source_items using (item_index) where cohort in ('cold', 'test') "
+            "order by user_index, item_index"
+        ).to_arrow_table()
+    return ratings
 
 
 @dataclass(frozen=True)
@@ -208,6 +225,6 @@ def known_keys(warehouse: Warehouse, pair: str, users: pa.Table, served: Bundled
     return seen_keys(seen, users["user_id"], served.target_ids)
 
 
-def listed(pair: str, mode: str, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:
+def listed(pair: str, mode: Mode, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:
     """Users of ``cold_start_users`` as ``recommendation_rows`` wants them."""
     return served_people(pair, mode, users["cohort"], users["user_id"], made_by)

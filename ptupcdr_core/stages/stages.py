@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ptupcdr_core.arrays import Floats, Index
-from ptupcdr_core.data.pair_data import PairData, Side, load_outline, load_pair, user_ids
-from ptupcdr_core.data.people import People, people_of
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData, Side, load_pair, target_item_ids, user_ids
 from ptupcdr_core.engines.device import training_device
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
@@ -29,18 +27,30 @@ from ptupcdr_core.modes.checkpoints import base_weights, load_bridge_task, load_
 from ptupcdr_core.modes.ranking.bridging import train_ranking_bridges
 from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task, save_bridges, save_side
 from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.serving.deployment import Deployment
-from ptupcdr_core.serving.recommending import Ids, explained
-from ptupcdr_core.serving.serving import load_serving
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.candidate import trained_bundle
+from ptupcdr_core.serving.deployed import (
+    CANDIDATE,
+    DEPLOYED,
+    SplitPeople,
+    bundle_file,
+    cold_start_users,
+    deployed_bundle,
+    known_keys,
+    listed,
+)
+from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import train_bridges as fit_bridges
 from ptupcdr_core.training.epochs import OnEpoch
-from ptupcdr_core.training.implicit import train_side
-from ptupcdr_core.training.pretraining import train_base_model
+from ptupcdr_core.training.implicit import train_side as train_ranking_side
+from ptupcdr_core.training.pretraining import train_side
 
+PEOPLE = 1 << 18
+"""People served at a time: their ratings, histories and embeddings are in memory."""
 COMMITTED = 1 << 19
 """Recommendations written in one transaction: it is kept in memory, and a short one is written twice, to the log and to
 the file."""
@@ -77,35 +87,15 @@ def pretrain(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
             "benchmark` alone; the lineage serves one model, use the setting honest or published"
         )
-    return pretrain_on(home, _data(home, pair), side, settings, on_epoch, fingerprint)
-
-
-def pretrain_on(
-    home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
-) -> StageReport:
-    """Train one side's base model on its training ratings in the data, and save its checkpoint."""
-    device = training_device()
-    ratings, items, batch_size = {
-        "source": (data.source, data.source_item_count, settings.source_batch_size),
-        "target": (data.target_train, data.target_item_count, settings.target_batch_size),
-    }[side]
-    curves = _Curves(on_epoch)
-    model = train_base_model(
-        ratings,
-        data.user_count,
-        items,
-        settings,
-        batch_size=batch_size,
-        stream=("source", "target").index(side),
-        on_epoch=curves,
-        device=device,
-    )
+    device, data, curves = training_device(), _data(home, pair), _Curves(on_epoch)
+    model = train_side(data, side, settings, curves, device)
     files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
     if settings.ranks:
-        factors = train_side(data, side, settings, curves, device)
+        factors = train_ranking_side(data, side, settings, curves, device)
         files += save_side(home, side, data, factors, settings, fingerprint)
-    metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
-    return StageReport(metrics, curves.values, files)
+    sizes = {"source": (data.source, data.source_item_count), "target": (data.target_train, data.target_item_count)}
+    ratings, items = sizes[side]
+    return StageReport({"ratings": float(len(ratings)), "items": float(items), **curves.last()}, curves.values, files)
 
 
 def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
@@ -129,7 +119,9 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
         )
         files += save_bridges(home, data, ranking, settings, fingerprint)
         chosen = chosen | ranking.chosen
-    return StageReport({**chosen, **metrics}, curves.values, files, {"validation": validation})
+    path = bundle_file(home, CANDIDATE, pair)
+    trained_bundle(home, data, settings, fingerprint).save(path)
+    return StageReport({**chosen, **metrics}, curves.values, [*files, path], {"validation": validation})
 
 
 def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
@@ -221,17 +213,13 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
 
 
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
-    """The best target items of every cold-start user, from the ranking side where there is one (``recommendations``).
+    """The best target items of everybody who is cold-start today, from the deployed bundle (``recommendations``).
 
-    Evaluated models leave nothing out as already seen: what a cold-start user has rated in the target are, at most, a
-    test user's held-out ratings, which the lists must be free to find. Models that were fitted again know these
-    ratings, and their lists leave them out.
+    People are folded in by their ratings in the present split, so nothing has to be trained for those who came since.
+    Where nothing is deployed, nobody is recommended anything.
     """
-    warehouse, deployment = _warehouse(home), Deployment.of(home, pair)
-    ids = Ids.of(warehouse, pair)
-    length = load_outline(warehouse, pair).history_length
-    metrics, mode = {"users": 0.0, "recommendations": 0.0}, settings.modes[-1]
-    search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
+    warehouse = Warehouse.from_environment(home.warehouse)
+    metrics = {"users": 0.0, "recommendations": 0.0}
     with warehouse.write(
         "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
     ) as connection:
@@ -240,30 +228,38 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
             "reason_weights float[])"
         )
-        serving = load_serving(deployment.home, pair, mode)
-        users, indices, vectors = _bridged_users(warehouse, deployment, mode)
-        metrics["users"] = float(len(users))
-        found = search(serving.target, vectors, settings.top_k)
-        if settings.search == "approximate":
-            found = _with_recall(metrics, mode, serving.target, vectors, found)
-        found = unseen_items(found, serving.target, vectors, deployment.seen(indices))
-
-        def people(block: slice) -> People:
-            return people_of(warehouse, pair, indices[block], length)
-
-        connection.begin()
-        uncommitted = 0
-        for rows in explained(found, users, people, serving, ids):
-            connection.register("block", rows)
-            connection.execute("insert into recommendations by name select * from block")
-            metrics["recommendations"] += len(rows)
-            uncommitted += len(rows)
-            if uncommitted >= COMMITTED:
-                connection.commit()
-                connection.begin()
-                uncommitted = 0
-        connection.commit()
+        if bundle_file(home, DEPLOYED, pair).is_file():
+            connection.begin()
+            uncommitted = 0
+            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics):
+                connection.register("block", rows)
+                connection.execute("insert into recommendations by name select * from block")
+                metrics["recommendations"] += len(rows)
+                uncommitted += len(rows)
+                if uncommitted >= COMMITTED:
+                    connection.commit()
+                    connection.begin()
+                    uncommitted = 0
+            connection.commit()
     return StageReport(metrics)
+
+
+def _lists(warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float]) -> Iterator[pa.Table]:
+    """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
+    mode, served = bundle.mode()
+    served = served.among(pa.array(target_item_ids(warehouse, bundle.pair), pa.string()))
+    search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
+    split, everybody = SplitPeople.of(warehouse, bundle.pair, served), cold_start_users(warehouse, bundle.pair)
+    metrics["users"] = float(len(everybody))
+    for start in range(0, len(everybody), PEOPLE):
+        users = everybody[start : start + PEOPLE].combine_chunks()
+        people, target = split(users["user_index"].to_numpy()), served.part.target
+        vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
+        found = search(target, vectors, settings.top_k)
+        if settings.search == "approximate":
+            found = _with_recall(metrics, mode, target, vectors, found)
+        found = unseen_items(found, target, vectors, known_keys(warehouse, bundle.pair, users, served))
+        yield from explained(found, listed(bundle.pair, mode, users, made_by), people.__getitem__, served)
 
 
 def _with_recall(
@@ -274,15 +270,6 @@ def _with_recall(
         if start == 0:
             metrics[f"{mode}_recall"] = recall(target, vectors[: len(items)], items, scores)
         yield start, items, scores
-
-
-def _bridged_users(warehouse: Warehouse, deployment: Deployment, mode: Mode) -> tuple[pa.Table, Index, Floats]:
-    """The mode's R cold-start users without their embeddings; (R,) their user indices; and the embeddings, (R, E)
-    float32."""
-    ids = pa.array(user_ids(warehouse, deployment.pair), pa.string())
-    users = deployment.users(mode)
-    indices = pc.index_in(users["user_id"], value_set=ids).to_numpy().astype(np.int32)
-    return users.drop_columns("embedding"), indices, _vectors(users)
 
 
 def _vectors(users: pa.Table) -> Floats:

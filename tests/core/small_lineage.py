@@ -37,7 +37,7 @@ TABLES = {
     "cold_start_evaluation": ("cold_start_evaluation", "cold_start_errors"),
     "fine_tuned_embeddings": ("fine_tuned_embeddings",),
     "warm_start_evaluation": ("warm_start_evaluation", "warm_start_errors"),
-    "deployed_model": ("deployed_model", "deployed_embeddings"),
+    "deployed_model": ("deployed_model",),
     "recommendations": ("recommendations",),
 }
 
@@ -79,6 +79,7 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
         "cold_start_evaluation": stages.evaluate_cold_start(home, PAIR, settings),
         "fine_tuned_embeddings": stages_warm_start.fine_tune(home, PAIR, settings),
         "warm_start_evaluation": stages_warm_start.evaluate_warm_start(home, PAIR, settings),
+        "champion": stages_judging.judge_model(home, PAIR, settings),
         "deployed_model": stages_deployment.deploy(home, PAIR, settings, _silent),
         "recommendations": stages.recommend_cold_users(home, PAIR, settings),
     }
