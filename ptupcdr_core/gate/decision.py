@@ -26,8 +26,7 @@ from ptupcdr_core.gate.criteria import CRITERIA, Criterion
 from ptupcdr_core.gate.judged import Judged, judged
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
-from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
-from ptupcdr_core.serving.deployed import CHAMPION as CHAMPION_FILE
+from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -37,7 +36,6 @@ CONFIDENCE = 0.95
 LEAST_USERS = 30
 ROUNDING = 1e-6
 """Stars, or NDCG; two models that differ by less are the same model in float32."""
-CANDIDATE, CHAMPION = "candidate", "champion"
 
 Models = Mapping[Mode, Judged]
 """A bundle as it is measured, in each of its modes."""
@@ -169,7 +167,7 @@ def judge(home: Home, pair: str) -> Verdict:
         ArtifactError: the new bundle is missing or damaged.
     """
     candidate, champion, note = Bundle.load(bundle_file(home, CANDIDATE, pair)), None, ""
-    place = bundle_file(home, CHAMPION_FILE, pair)
+    place = bundle_file(home, CHAMPION, pair)
     try:
         champion = Bundle.load(place) if place.is_file() else None
     except ArtifactError as error:

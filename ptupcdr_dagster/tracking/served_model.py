@@ -39,8 +39,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         Returns:
             A row a recommended item: user_id; status, ``given`` (by the ratings of the input), ``known`` (by those of
             this version) or ``unknown``, who get what the average user gets; rank, item_id, score, made_by, reasons and
-            reason_weights. Or, with target_item_id, the input's user_id and target_item_id with status and rating, empty
-            for items that are not of the target domain.
+            reason_weights. Or, with target_item_id, the input's user_id and target_item_id with status and rating,
+            which is empty for items that are not of the target domain.
         """
         asked = pa.Table.from_pandas(model_input, preserve_index=False)
         users = pc.unique(asked["user_id"].cast(pa.string()))
