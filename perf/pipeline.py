@@ -34,7 +34,7 @@ from ptupcdr_core.methods import cmf
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages.stages import stages
+from ptupcdr_core.stages import stages
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

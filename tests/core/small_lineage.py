@@ -20,9 +20,10 @@ from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages.stages import StageReport, stages
-from ptupcdr_core.stages.stages import deployment as stages_deployment
-from ptupcdr_core.stages.stages import warm_start as stages_warm_start
+from ptupcdr_core.stages import deployment as stages_deployment
+from ptupcdr_core.stages import stages
+from ptupcdr_core.stages import warm_start as stages_warm_start
+from ptupcdr_core.stages.stages import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

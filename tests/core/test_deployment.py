@@ -27,9 +27,9 @@ from ptupcdr_core.serving.serving import load_serving
 from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.stages import stages
+from ptupcdr_core.stages import warm_start as stages_warm_start
 from ptupcdr_core.stages.deployment import deploy
-from ptupcdr_core.stages.stages import stages
-from ptupcdr_core.stages.stages import warm_start as stages_warm_start
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.calibrated import CalibratedModel

@@ -35,7 +35,8 @@ from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.modes.checkpoints import load_bridge_task
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import StageReport, stages
+from ptupcdr_core.stages import stages
+from ptupcdr_core.stages.stages import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training import device_als

@@ -31,7 +31,7 @@ from ptupcdr_core.serving.inference import recommend
 from ptupcdr_core.serving.serving import load_serving, served_mode
 from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import stages
+from ptupcdr_core.stages import stages
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.als import als, fold_in
