@@ -75,7 +75,7 @@ def _row(pair: str, mode: Mode, serves: str, served: BundledMode | None) -> dict
         "pair": pair,
         "mode": mode,
         "serves": serves,
-        "recipe": str(origin.settings["setting"]) if origin else "",
+        "recipe": str(origin.settings["recipe"]) if origin else "",
         "refitted": bool(origin and origin.refitted),
         "bridge_users": origin.bridge_users if origin else 0,
         "target_ratings": origin.target_ratings if origin else 0,

@@ -64,7 +64,7 @@ class SourceSpace(Protocol):
 
 
 def source_space(source: Model) -> SourceSpace:
-    """The space of a trained source model, of either setting."""
+    """The space of a trained source model, of either recipe."""
     if isinstance(source, CalibratedModel):
         return CalibratedSpace(source, SourceCoordinates.of(source))
     return ReferenceSpace(source)

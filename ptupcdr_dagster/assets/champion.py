@@ -32,7 +32,7 @@ def champion(
         verdict = judge(home, pair)
         decision, registry = verdict.decision, Registry(tracker.client, home, pair)
         people = cold_start_ratings(current.warehouse, pair)
-        described = {name: str(getattr(chosen, name)) for name in ("setting", "mode", "base_model", "beta", "seed")}
+        described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
         version = registry.register(verdict.candidate, people, tracker, described)
         if verdict.serving:
             verdict.serving.save(bundle_file(home, CHAMPION, pair))
