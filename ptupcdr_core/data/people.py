@@ -86,7 +86,7 @@ def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int
         positive_above: a rating above this is positive.
     """
     with warehouse.read(SPLIT, pair) as connection:
-        split = connection.execute("select history_length, positive_above from split_summary").fetchone()
+        [split] = connection.execute("select history_length, positive_above from split_summary").fetchall()
         as_split = split == (history_length, positive_above)
         wanted = pa.table({"user_index": users, "person": np.arange(1, len(users) + 1, dtype=np.int32)})
         connection.register("wanted", wanted)

@@ -211,10 +211,10 @@ def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str
     return Decision(tuple(comparisons), tuple(dict.fromkeys(notes)))
 
 
-def write_decision(
+def keep_verdict(
     home: Home,
     pair: str,
-    decision: Decision,
+    verdict: Verdict,
     settings: Settings,
     *,
     model: str,
@@ -222,26 +222,30 @@ def write_decision(
     champion: str | None,
     fingerprint: str = "",
 ) -> None:
-    """Write the tables ``champion`` (one row a judged mode) and ``champion_comparisons`` (asset ``champion``).
+    """Keep what may serve as the champion, and write the tables ``champion`` (one row a judged mode) and
+    ``champion_comparisons`` (asset ``champion``).
 
     Args:
         home: takes them.
         pair: its key.
-        decision: to be written.
+        verdict: to be kept.
         settings: of the candidate.
         model: registered name of the pair's models.
         version: the candidate's.
         champion: the version in use after the decision; None where there is none.
         fingerprint: kept in ``provenance``.
     """
+    decision = verdict.decision
+    if verdict.serving:
+        verdict.serving.save(bundle_file(home, CHAMPION, pair))
     labels = {"pair": pair, "model": model, "version": version}
-    outcome = {"promoted": decision.promoted, "champion": champion or "", "reason": decision.reason}
+    outcome = {"champion": champion or "", "reason": decision.reason}
     comparisons = decision.table().assign(**labels)
     by_mode = comparisons.groupby("mode", sort=False)
-    judged = by_mode.agg(metric=("metric", "first"), value=("candidate", "first"), as_good=("as_good", "all"))
+    judged = by_mode.agg(metric=("metric", "first"), value=("candidate", "first"), as_good=("as_good", "all"), promoted=("as_good", "all"))
     tables = {
         "champion": judged.reset_index().assign(**labels, **outcome)[
-            ["pair", "mode", "model", "version", *outcome, *judged.columns]
+            ["pair", "mode", "model", "version", "promoted", *outcome, *judged.columns.drop("promoted")]
         ],
         "champion_comparisons": comparisons[[*labels, *comparisons.columns.drop([*labels])]],
     }

@@ -66,19 +66,19 @@ class Part:
         """Scores as people see them."""
         return scores if self.scale is None else self.scale.clip(scores)
 
-    def embed(self, people: People, ids: pa.Array) -> tuple[Floats, NDArray[np.object_]]:
+    def embed(self, people: People, ids: pa.Array | None = None) -> tuple[Floats, NDArray[np.object_]]:
         """Fold people into the source space and bridge them.
 
         Args:
             people: R of them.
-            ids: (R,) theirs, by which known users are found.
+            ids: (R,) theirs, if known users are to stand where training put them, whatever these ratings say.
 
         Returns:
             (R, Y) float32 embeddings, and (R,) what made each: ``bridge``; ``common_bridge`` without a positive item;
             ``mean`` without any rating.
         """
         side = self._side(people)
-        return self._bridge(side if self.known is None else self.known.over(side, ids), people.rating_counts[1:])
+        return self._bridge(side if self.known is None or ids is None else self.known.over(side, ids), people.rating_counts[1:])
 
     def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
         """How much each history item counts for each recommended one: by how much its score falls without it.

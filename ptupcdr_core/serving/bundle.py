@@ -90,7 +90,7 @@ class Bundle:
         content = hashlib.sha256(json.dumps(self._heads(), sort_keys=True).encode())
         for name, tensor in sorted(self._tensors().items()):
             content.update(f"{name}{tensor.dtype}{tensor.shape}".encode())
-            content.update(np.ascontiguousarray(tensor).data)
+            content.update(np.asarray(tensor, order="C").tobytes())
         return content.hexdigest()
 
     def recommend(
@@ -105,7 +105,8 @@ class Bundle:
     ) -> NewPeople:
         """Fold people in by their source ratings, bridge them, and find their best k target items.
 
-        Nothing is trained or stored. Whoever was in training comes out as training put them.
+        Nothing is trained or stored. Whoever was in training comes out as training put them; but of the reference's
+        recipes, whose users are no solutions of anything.
 
         Args:
             ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO
@@ -122,7 +123,7 @@ class Bundle:
         """
         name, served = self.mode(mode)
         new = newcomers(ratings, served.source_ids, served.reading, users=users, origin=origin)
-        embeddings, made_by = served.part.embed(new.people, new.user_ids)
+        embeddings, made_by = served.part.embed(new.people)
         people = served_people(self.pair, name, NEW, new.user_ids, made_by)
         found = top_items(served.part.target, embeddings, k)
         found = unseen_items(found, served.part.target, embeddings, seen_keys(seen, new.user_ids, served.target_ids))
@@ -151,7 +152,7 @@ class Bundle:
         served = self.mode(mode)[1]
         users = couples["user_id"].cast(pa.string()).combine_chunks()
         new = newcomers(ratings, served.source_ids, served.reading, users=users.to_pylist())
-        embeddings, _ = served.part.embed(new.people, new.user_ids)
+        embeddings, _ = served.part.embed(new.people)
         rows = pc.index_in(users, value_set=new.user_ids).to_numpy(zero_copy_only=False)
         items = pc.index_in(couples["item_id"].cast(pa.string()).combine_chunks(), value_set=served.target_ids)
         places = pc.fill_null(items, 0).to_numpy(zero_copy_only=False)
@@ -165,7 +166,7 @@ class Bundle:
             StorageError: it cannot be written.
         """
         head = {"format": FORMAT, "pair": self.pair, "modes": self._heads()}
-        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self._tensors().items()}
+        tensors = {name: np.asarray(tensor, order="C") for name, tensor in self._tensors().items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as temporary:
             temporary.write_bytes(encode(tensors, {"bundle": json.dumps(head)}))
@@ -188,7 +189,7 @@ class Bundle:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
             return cls(head["pair"], modes)
-        except (OSError, KeyError, ValueError, TypeError, SafetensorError, pa.ArrowInvalid) as error:
+        except (OSError, KeyError, ValueError, SafetensorError, pa.ArrowInvalid) as error:
             raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
 
     def _heads(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def champion(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """The bundle that may serve: the new one in every mode in which it is as good as others, else the one before."""
-    from ptupcdr_core.gate.decision import judge, write_decision
-    from ptupcdr_core.serving.deployed import CHAMPION, bundle_file, cold_start_ratings
+    from ptupcdr_core.gate.decision import judge, keep_verdict
+    from ptupcdr_core.serving.deployed import CHAMPION, cold_start_ratings
     from ptupcdr_dagster.tracking.registry import Registry
 
     with stage(context, settings, home) as current:
@@ -35,7 +35,6 @@ def champion(
         described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
         version = registry.register(verdict.candidate, people, tracker, described)
         if verdict.serving:
-            verdict.serving.save(bundle_file(home, CHAMPION, pair))
             registry.promote(registry.register(verdict.serving, people, tracker, described))
         now = registry.version_of(CHAMPION)
         tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
@@ -45,10 +44,10 @@ def champion(
         current.log_split()
         others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
         tracker.log_metrics({**decision.own, **others, "promoted": decision.promoted})
-        write_decision(
+        keep_verdict(
             home,
             pair,
-            decision,
+            verdict,
             chosen,
             model=registry.name,
             version=version,

@@ -17,6 +17,7 @@ import torch
 
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.ingest import ingest_domain
@@ -71,7 +72,7 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
     for side in sides:
         ingest_domain(side, warehouse)
     build_split(Pair(source=sides[0].name, target=sides[1].name), *sides, warehouse, settings)
-    return {
+    reports = {
         "source_model": stages.pretrain(home, PAIR, "source", settings, _silent),
         "target_model": stages.pretrain(home, PAIR, "target", settings, _silent),
         "meta_network": stages.train_bridges(home, PAIR, settings, _silent),
@@ -79,7 +80,9 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
         "cold_start_evaluation": stages.evaluate_cold_start(home, PAIR, settings),
         "fine_tuned_embeddings": stages_warm_start.fine_tune(home, PAIR, settings),
         "warm_start_evaluation": stages_warm_start.evaluate_warm_start(home, PAIR, settings),
-        "champion": stages_judging.judge_model(home, PAIR, settings),
+    }
+    keep_verdict(home, PAIR, judge(home, PAIR), settings, model="", version="1", champion=None)
+    return reports | {
         "deployed_model": stages_deployment.deploy(home, PAIR, settings, _silent),
         "recommendations": stages.recommend_cold_users(home, PAIR, settings),
     }
@@ -114,5 +117,5 @@ if __name__ == "__main__":
     numba.set_num_threads(threads)
     for recipe in ("calibrated", "published"):
         home = Home(root / recipe)
-        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe}))
+        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe, "no_gate": recipe == "published"}))
         print("\n".join(hashes(home)))

@@ -10,6 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import Lineage
+from ptupcdr_core.serving.deployment import Deployment
+from ptupcdr_core.serving.inference import recommend, recommend_new
+from ptupcdr_core.serving.serving import load_serving
+from ptupcdr_core.serving.snapshot import Snapshot
 from small_lineage import PAIR, SETTINGS, contents, domains, read, run
 from small_pair import calibrated_models, small_pair
 
@@ -21,10 +25,6 @@ from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges, load_model
 from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task, load_target
 from ptupcdr_core.report.page import make_report
-from ptupcdr_core.serving.deployment import Deployment
-from ptupcdr_core.serving.inference import recommend, recommend_new
-from ptupcdr_core.serving.serving import load_serving
-from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages import stages
