@@ -1,0 +1,1 @@
+"""How files get to the disk: whole, at once and for good."""
