@@ -16,8 +16,8 @@ from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.options import separated, validated
+from ptupcdr_dagster.cli.tables import print_columns
 from ptupcdr_dagster.partitions import CATALOG
-from ptupcdr_dagster.tables import print_columns
 
 
 def chosen_grid(settings: Settings, options: Mapping[str, list[str]]) -> Grid:

@@ -19,7 +19,7 @@ from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.options import SpreadCommand, settings_options, training_options
-from ptupcdr_dagster.tables import print_frame
+from ptupcdr_dagster.cli.tables import print_frame
 
 if TYPE_CHECKING:
     import pandas as pd

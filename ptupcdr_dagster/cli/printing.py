@@ -21,8 +21,8 @@ from ptupcdr_core.catalog import Pair
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.benchmark import ON_CELL
+from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
-from ptupcdr_dagster.progress import WorkBar, expected_seconds, open_progress
 from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Report

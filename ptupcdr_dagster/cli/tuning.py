@@ -13,8 +13,8 @@ from ptupcdr_core.experiments.search import OnTrial, Progress, Search, Trial, tu
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.settings_file import write_settings_file
+from ptupcdr_dagster.cli.tables import print_columns
 from ptupcdr_dagster.partitions import CATALOG
-from ptupcdr_dagster.tables import print_columns
 from ptupcdr_dagster.tracking.runs import StageTracker, open_store, store_lock
 
 if TYPE_CHECKING:
