@@ -68,7 +68,9 @@ def unwritable(path: Path, error: OSError) -> StorageError:
     if error.errno in _FULL:
         return no_space(path)
     remedy = "allow it" if error.errno in _FORBIDDEN else "see what is in the way"
-    return StorageError(f"{path} cannot be written ({error.strerror}): {remedy}, or set PTUPCDR_HOME to another folder")
+    return StorageError(
+        f"{path} cannot be written ({error.strerror or error}): {remedy}, or set PTUPCDR_HOME to another folder"
+    )
 
 
 def no_space(path: Path) -> StorageError:
