@@ -10,7 +10,7 @@ from ptupcdr_dagster.checks.facts import Fact, has_columns, no_rows, specs, uniq
 from ptupcdr_dagster.partitions import PAIRS
 
 ASSET = "benchmark"
-CELL = ("setting", "beta", "seed", "base_model", "method")
+CELL = ("recipe", "beta", "seed", "base_model", "method")
 
 FACTS = (
     Fact(
@@ -21,7 +21,7 @@ FACTS = (
                 ASSET,
                 pair="VARCHAR",
                 method="VARCHAR",
-                setting="VARCHAR",
+                recipe="VARCHAR",
                 mode="VARCHAR",
                 beta="DOUBLE",
                 seed="BIGINT",
@@ -35,7 +35,7 @@ FACTS = (
     ),
     Fact(
         "one_row_per_cell",
-        "A β, seed, base model, setting and method stands once, with errors that are numbers.",
+        "A β, seed, base model, recipe and method stands once, with errors that are numbers.",
         (
             unique(*CELL),
             no_rows(

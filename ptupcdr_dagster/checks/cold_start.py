@@ -103,7 +103,7 @@ EVALUATION_FACTS = (
         "methods_share_their_test_users",
         "Every method is measured on the same users and ratings; numbers of different sets cannot be compared.",
         (
-            unique("method", "setting", "mode"),
+            unique("method", "recipe", "mode"),
             no_rows(
                 "select mode, count(distinct (users, ratings)) as sets from cold_start_evaluation "
                 "group by mode having sets > 1"
@@ -116,10 +116,10 @@ EVALUATION_FACTS = (
         "MAE and RMSE of every method are those of its users' errors, which are kept for paired comparisons.",
         (
             no_rows(
-                "select * from (select method, setting, mode, count(*) as users, sum(ratings) as ratings, "
+                "select * from (select method, recipe, mode, count(*) as users, sum(ratings) as ratings, "
                 "sum(absolute_error) / sum(ratings) as mae, sqrt(sum(squared_error) / sum(ratings)) as rmse "
                 "from cold_start_errors group by all) as summed "
-                "full outer join (from cold_start_evaluation where mode = 'rating') as e using (method, setting, mode) "
+                "full outer join (from cold_start_evaluation where mode = 'rating') as e using (method, recipe, mode) "
                 "where e.users is distinct from summed.users or e.ratings is distinct from summed.ratings "
                 "or not coalesce(abs(e.mae - summed.mae) < 1e-4 and abs(e.rmse - summed.rmse) < 1e-4, false)"
             ),
@@ -131,7 +131,7 @@ EVALUATION_FACTS = (
         "the bridge carries nothing over, and the item mean is the better prediction.",
         (
             no_rows(
-                "select p.setting, p.mode, p.rmse as ptupcdr, i.rmse as item_mean from cold_start_evaluation as p "
+                "select p.recipe, p.mode, p.rmse as ptupcdr, i.rmse as item_mean from cold_start_evaluation as p "
                 "join cold_start_evaluation as i using (mode) "
                 "where p.method = 'ptupcdr' and i.method = 'item_mean' and not coalesce(p.rmse < i.rmse, false)"
             ),
@@ -144,7 +144,7 @@ EVALUATION_FACTS = (
         "everybody. Where it is not, show the popular ones.",
         (
             no_rows(
-                "select p.setting, p.ndcg_at_10 as ptupcdr, b.ndcg_at_10 as popularity from cold_start_evaluation as p "
+                "select p.recipe, p.ndcg_at_10 as ptupcdr, b.ndcg_at_10 as popularity from cold_start_evaluation as p "
                 "join cold_start_evaluation as b using (mode) where p.mode = 'ranking' "
                 "and p.method = 'ptupcdr' and b.method = 'popularity' "
                 "and not coalesce(p.ndcg_at_10 > b.ndcg_at_10, false)"

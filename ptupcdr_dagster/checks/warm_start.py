@@ -83,7 +83,7 @@ EVALUATION_FACTS = (
         "methods_share_their_second_halves",
         "Every method is measured on the same users and ratings, however many ratings are known.",
         (
-            unique("method", "setting", "mode", "known_ratings"),
+            unique("method", "recipe", "mode", "known_ratings"),
             no_rows(
                 f"select mode, count(distinct (users, ratings)) as sets from {EVALUATION} group by mode having sets > 1"
             ),
@@ -99,10 +99,10 @@ EVALUATION_FACTS = (
         "MAE and RMSE of every method are finite and those of its users' errors, kept for paired comparisons.",
         (
             no_rows(
-                "select * from (select method, setting, mode, known_ratings, count(*) as users, "
+                "select * from (select method, recipe, mode, known_ratings, count(*) as users, "
                 "sum(ratings) as ratings, sum(absolute_error) / sum(ratings) as mae, "
                 "sqrt(sum(squared_error) / sum(ratings)) as rmse from warm_start_errors group by all) as summed "
-                f"full outer join {EVALUATION} as e using (method, setting, mode, known_ratings) "
+                f"full outer join {EVALUATION} as e using (method, recipe, mode, known_ratings) "
                 "where e.users is distinct from summed.users or e.ratings is distinct from summed.ratings "
                 "or not coalesce(abs(e.mae - summed.mae) < 1e-4 and abs(e.rmse - summed.rmse) < 1e-4, false)"
             ),
