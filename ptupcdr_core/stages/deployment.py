@@ -11,9 +11,12 @@ from ptupcdr_core.modes.ranking.bridging import refit_ranking_bridges
 from ptupcdr_core.modes.ranking.checkpoints import SOURCE, load_ranking_bridges, load_ranking_task, save_bridges
 from ptupcdr_core.serving.deployment import ASSET, EMBEDDINGS
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import StageReport, bridged_rows, joined, pretrain_on
+from ptupcdr_core.stages.embeddings import bridged_rows
+from ptupcdr_core.stages.pretraining import pretrain_on
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import joined, write_tables
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import refit_bridges
 from ptupcdr_core.training.epochs import OnEpoch
@@ -45,11 +48,7 @@ def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerp
             embeddings = connection.sql("select * from bridged_embeddings limit 0").to_arrow_table()
     with warehouse.read(SPLIT, pair) as connection:
         deployed = connection.sql(DEPLOYED, params={"refitted": settings.refit}).to_arrow_table()
-    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
-        for name, table in {ASSET: deployed, EMBEDDINGS: embeddings}.items():
-            connection.register("arrow_table", table)
-            connection.execute(f"create table {name} as select * from arrow_table")
-            connection.unregister("arrow_table")
+    write_tables(warehouse, ASSET, pair, {ASSET: deployed, EMBEDDINGS: embeddings}, settings, fingerprint)
     numbers = deployed.select(["refitted", "bridge_users", "target_ratings"]).to_pylist()[0]
     return StageReport({name: float(number) for name, number in numbers.items()}, files=files)
 

@@ -27,9 +27,12 @@ from ptupcdr_core.serving.serving import load_serving
 from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages import stages
-from ptupcdr_core.stages import warm_start as stages_warm_start
 from ptupcdr_core.stages.deployment import deploy
+from ptupcdr_core.stages.embeddings import bridge_cold_users
+from ptupcdr_core.stages.evaluation import evaluate_cold_start
+from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.stages import recommend_cold_users
+from ptupcdr_core.stages.warm_start import evaluate_warm_start, fine_tune
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.calibrated import CalibratedModel
@@ -73,7 +76,7 @@ def refitted(request: pytest.FixtureRequest, lineage: Lineage, tmp_path_factory:
     home, settings = Home(tmp_path_factory.mktemp("refit") / "home"), settings.model_copy(update={"refit": True})
     shutil.copytree(honest.root, home.root)
     deploy(home, PAIR, settings, silent)
-    stages.recommend_cold_users(home, PAIR, settings)
+    recommend_cold_users(home, PAIR, settings)
     return Refitted(honest, home, settings)
 
 
@@ -81,10 +84,10 @@ def test_whatever_is_measured_stays_as_it_was(refitted: Refitted, tmp_path: Path
     """Everything that measures is made once more, beside the models that know the answers."""
     again = Home(tmp_path / "again")
     shutil.copytree(refitted.home.root, again.root)
-    stages.bridge_cold_users(again, PAIR, refitted.settings)
-    stages.evaluate_cold_start(again, PAIR, refitted.settings)
-    stages_warm_start.fine_tune(again, PAIR, refitted.settings)
-    stages_warm_start.evaluate_warm_start(again, PAIR, refitted.settings)
+    bridge_cold_users(again, PAIR, refitted.settings)
+    evaluate_cold_start(again, PAIR, refitted.settings)
+    fine_tune(again, PAIR, refitted.settings)
+    evaluate_warm_start(again, PAIR, refitted.settings)
     before, after = contents(refitted.honest), contents(again)
     for table in MEASURED:
         assert after[table] == before[table], table
@@ -239,7 +242,7 @@ def test_the_evaluated_models_can_be_deployed_again(refitted: Refitted, tmp_path
     shutil.copytree(refitted.home.root, back.root)
     settings = refitted.settings.model_copy(update={"refit": False})
     deploy(back, PAIR, settings, silent)
-    stages.recommend_cold_users(back, PAIR, settings)
+    recommend_cold_users(back, PAIR, settings)
     assert contents(back) == contents(refitted.honest)
 
 
@@ -257,7 +260,7 @@ def test_the_next_training_leaves_the_deployed_models_whole(refitted: Refitted, 
     shutil.copytree(refitted.home.root, next_one.root)
     before = recommend(next_one, PAIR, "untold")
     for side in ("source", "target"):
-        stages.pretrain(next_one, PAIR, side, refitted.settings.model_copy(update={"seed": 7}), silent)
+        pretrain(next_one, PAIR, side, refitted.settings.model_copy(update={"seed": 7}), silent)
     assert recommend(next_one, PAIR, "untold") == before
 
 
