@@ -21,10 +21,6 @@ class StorageError(PtupcdrError):
     """A file cannot be written: no space is left, or it is forbidden there."""
 
 
-class StorageError(PtupcdrError):
-    """A file cannot be written: no space, no permission, or no disk."""
-
-
 class SettingsError(PtupcdrError):
     """Settings that cannot be used together, or not for this."""
 

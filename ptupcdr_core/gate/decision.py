@@ -242,10 +242,15 @@ def keep_verdict(
     outcome = {"champion": champion or "", "reason": decision.reason}
     comparisons = decision.table().assign(**labels)
     by_mode = comparisons.groupby("mode", sort=False)
-    judged = by_mode.agg(metric=("metric", "first"), value=("candidate", "first"), as_good=("as_good", "all"), promoted=("as_good", "all"))
+    judged = by_mode.agg(
+        metric=("metric", "first"),
+        value=("candidate", "first"),
+        as_good=("as_good", "all"),
+        promoted=("as_good", "all"),
+    )
     tables = {
-        "champion": judged.reset_index().assign(**labels, **outcome)[
-            ["pair", "mode", "model", "version", "promoted", *outcome, *judged.columns.drop("promoted")]
+        "champion": judged.reset_index().assign(**labels, **outcome, promoted=lambda rows: rows["as_good"])[
+            ["pair", "mode", "model", "version", "promoted", *outcome, *judged.columns]
         ],
         "champion_comparisons": comparisons[[*labels, *comparisons.columns.drop([*labels])]],
     }

@@ -78,7 +78,9 @@ class Part:
             ``mean`` without any rating.
         """
         side = self._side(people)
-        return self._bridge(side if self.known is None or ids is None else self.known.over(side, ids), people.rating_counts[1:])
+        return self._bridge(
+            side if self.known is None or ids is None else self.known.over(side, ids), people.rating_counts[1:]
+        )
 
     def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
         """How much each history item counts for each recommended one: by how much its score falls without it.

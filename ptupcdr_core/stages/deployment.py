@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.gate.decision import read_decision
@@ -11,8 +12,9 @@ from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.candidate import refitted_mode
 from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, DEPLOYED, bundle_file
 from ptupcdr_core.settings import Mode, Settings
-from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import write_tables
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.epochs import OnEpoch
 
@@ -52,9 +54,7 @@ def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerp
     rows += [_row(pair, mode, NOTHING, None) for mode in candidate.modes if mode not in served]
     decision = read_decision(home, pair)
     table = pd.DataFrame(rows).assign(gate="off" if settings.no_gate else "on", reason=decision)
-    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
-        connection.register("frame", table)
-        connection.execute(f"create table {ASSET} as select * from frame")
+    write_tables(warehouse, ASSET, pair, {ASSET: pa.Table.from_pandas(table)}, settings, fingerprint)
     metrics = {f"{name}_{row['mode']}": float(row[name]) for row in rows for name in ("bridge_users", "target_ratings")}
     return StageReport(metrics, files=[bundle_file(home, DEPLOYED, pair)] if served else [], tables={ASSET: table})
 

@@ -12,8 +12,9 @@ from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges, load_model
 from ptupcdr_core.modes.rating.warm_start import evaluate_warm, stored_method, warm_methods
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import embedding_column, embeddings_of, repeated, write_tables
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.fine_tuning import choose_tuning, tunings
 
@@ -33,16 +34,17 @@ def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") 
         known = test.known(amount)
         embeddings = tuning(bridged, task.target, test.rows(known), known)
         columns = {
-            "pair": _constant(pair, len(ids)),
+            "pair": repeated(pair, len(ids)),
             "user_id": pa.array(ids, pa.string()),
-            "mode": _constant("rating", len(ids)),
-            "known_ratings": _constant(amount, len(ids)),
+            "mode": repeated("rating", len(ids)),
+            "known_ratings": repeated(amount, len(ids)),
             "known_count": pa.array(test.counts(amount), pa.int32()),
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
+            "embedding": embedding_column(embeddings),
             "started_from": pa.array(made_by, pa.string()),
         }
         tables.append(pa.table(columns))
-    _write(warehouse, "fine_tuned_embeddings", pair, pa.concat_tables(tables), settings, fingerprint)
+    asset = "fine_tuned_embeddings"
+    write_tables(warehouse, asset, pair, {asset: pa.concat_tables(tables)}, settings, fingerprint)
     numbers = {
         f"{name}_{amount}": value for amount, tuning in chosen.items() for name, value in tuning.numbers().items()
     }
@@ -62,13 +64,7 @@ def evaluate_warm_start(home: Home, pair: str, settings: Settings, fingerprint: 
     methods = [*warm_methods(data, task, bridges, model, validation, settings), stored]
     summary, details = evaluate_warm(data, methods, test, settings, ids)
     tables = {"warm_start_evaluation": summary, "warm_start_errors": details}
-    with warehouse.write(
-        "warm_start_evaluation", pair, fingerprint=fingerprint, settings=settings.model_dump()
-    ) as connection:
-        for name, frame in tables.items():
-            connection.register("frame", pa.Table.from_pandas(frame))
-            connection.execute(f"create table {name} as select * from frame")
-            connection.unregister("frame")
+    write_tables(warehouse, "warm_start_evaluation", pair, tables, settings, fingerprint)
     metrics = {f"rmse_{row.method}_{row.known_ratings}": float(row.rmse) for row in summary.itertuples()}
     return StageReport(metrics, tables={"mae": _curves(summary, "mae"), "rmse": _curves(summary, "rmse")})
 
@@ -111,15 +107,4 @@ def _embeddings(table: pa.Table, ids: NDArray[np.object_], asset: str, pair: str
     """
     if table["user_id"].to_pylist() != ids.tolist():
         raise WarehouseError(f"{asset} of {pair} has other test users than the present split: materialize it again")
-    flat = table["embedding"].combine_chunks().flatten().to_numpy()
-    return np.asarray(flat.reshape(len(table), -1), dtype=np.float32)
-
-
-def _write(warehouse: Warehouse, asset: str, pair: str, table: pa.Table, settings: Settings, fingerprint: str) -> None:
-    with warehouse.write(asset, pair, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
-        connection.register("arrow_table", table)
-        connection.execute(f"create table {asset} as select * from arrow_table")
-
-
-def _constant(value: str, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value), count)
+    return embeddings_of(table)

@@ -21,7 +21,7 @@ def meta_network(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """The meta network that writes a personal bridge for each user, and the common bridge as its baseline."""
-    from ptupcdr_core.stages.stages import train_bridges
+    from ptupcdr_core.stages.bridges import train_bridges
 
     with stage(context, settings, home) as current:
         return current.report(
@@ -46,7 +46,7 @@ def bridged_embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """A target-domain embedding for every cold-start user, real (cohort cold) or held out (cohort test)."""
-    from ptupcdr_core.stages.stages import bridge_cold_users
+    from ptupcdr_core.stages.embeddings import bridge_cold_users
 
     with stage(context, settings, home) as current:
         report = bridge_cold_users(home, current.partition, current.settings, fingerprint=current.fingerprint)

@@ -14,7 +14,7 @@ def source_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """User and item embeddings of the source domain, from all its ratings."""
-    from ptupcdr_core.stages.stages import pretrain
+    from ptupcdr_core.stages.pretraining import pretrain
 
     with stage(context, settings, home) as current:
         return current.report(
@@ -34,7 +34,7 @@ def target_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """User and item embeddings of the target domain, without any rating of test or validation users."""
-    from ptupcdr_core.stages.stages import pretrain
+    from ptupcdr_core.stages.pretraining import pretrain
 
     with stage(context, settings, home) as current:
         return current.report(

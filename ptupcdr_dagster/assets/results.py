@@ -22,7 +22,7 @@ def cold_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """MAE and RMSE of every method and simple baseline on the same held-out users, and the errors of each user."""
-    from ptupcdr_core.stages.stages import evaluate_cold_start
+    from ptupcdr_core.stages.evaluation import evaluate_cold_start
 
     with stage(context, settings, home) as current:
         report = evaluate_cold_start(home, current.partition, current.settings, fingerprint=current.fingerprint)
@@ -77,7 +77,7 @@ def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """The best target items for every cold-start user, in order, and the source items that each rests on."""
-    from ptupcdr_core.stages.stages import recommend_cold_users
+    from ptupcdr_core.stages.recommendations import recommend_cold_users
 
     with stage(context, settings, home) as current:
         report = recommend_cold_users(home, current.partition, current.settings, fingerprint=current.fingerprint)

@@ -7,7 +7,7 @@ import pytest
 from small_lineage import SETTINGS, domains, run, write_ratings
 
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 
 

@@ -30,7 +30,7 @@ from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
 from ptupcdr_core.serving.deployed import SplitPeople, deployed_bundle, recommend
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages import stages
+from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.als import als, fold_in
@@ -266,7 +266,7 @@ def test_the_references_recipes_rank_nothing() -> None:
 def test_bridges_between_other_factors_are_refused(ranked: Home, tmp_path: Path) -> None:
     copy = Home(tmp_path / "copy")
     shutil.copytree(ranked.root, copy.root)
-    stages.pretrain(copy, PAIR, "source", RANKS.model_copy(update={"ranking_size": 8}), silent)
+    pretrain(copy, PAIR, "source", RANKS.model_copy(update={"ranking_size": 8}), silent)
     with pytest.raises(ArtifactError, match="between other base models"):
         load_ranking_bridges(copy, load_pair(Warehouse(copy.warehouse), PAIR))
 
