@@ -8,7 +8,6 @@ Shapes: R people, K recommended items, S source items, T target items, X coordin
 of a bridged embedding.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.newcomers import newcomers
 from ptupcdr_core.errors import ArtifactError, SettingsError
 from ptupcdr_core.kernels.exact_search import top_items
-from ptupcdr_core.serving.bundled_mode import BundledMode, under
+from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Mode
@@ -87,11 +86,8 @@ class Bundle:
     @property
     def digest(self) -> str:
         """Of all it says: two bundles with one digest serve alike."""
-        content = hashlib.sha256(json.dumps(self._heads(), sort_keys=True).encode())
-        for name, tensor in sorted(self._tensors().items()):
-            content.update(f"{name}{tensor.dtype}{tensor.shape}".encode())
-            content.update(np.asarray(tensor, order="C").tobytes())
-        return content.hexdigest()
+        heads = json.dumps(self._heads(), sort_keys=True).encode()
+        return digest_of(self._tensors() | {"heads": np.frombuffer(heads, np.uint8)})
 
     def recommend(
         self,

@@ -1,5 +1,6 @@
 """One mode of a bundle: its models by the ids of their rows, and how both are written as arrays."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -27,6 +28,7 @@ class Origin:
     Args:
         settings: of its training, by name.
         fingerprint: of the stage that trained it.
+        training: digest of the numbers that were evaluated; one that was fitted again keeps those of what it is of.
         refitted: whether it was fitted again on everybody, so that nobody is left to measure it by.
         bridge_users: how many people its bridge was trained on.
         target_ratings: how many ratings its target model was trained on.
@@ -34,6 +36,7 @@ class Origin:
 
     settings: Mapping[str, Any]
     fingerprint: str
+    training: str
     refitted: bool
     bridge_users: int
     target_ratings: int
@@ -115,6 +118,15 @@ class BundledMode:
             reading=Reading(**head["reading"] | {"scale": Scale(**head["reading"]["scale"])}),
             origin=Origin(**head["origin"]),
         )
+
+
+def digest_of(tensors: Mapping[str, Any]) -> str:
+    """Of all names, types, shapes and numbers."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        content.update(np.asarray(tensor, order="C").tobytes())
+    return content.hexdigest()
 
 
 def under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The bundle of a home's models: as they were trained, or fitted again on everybody."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from ptupcdr_core.data.pair_data import PairData, load_outline, source_item_ids, target_item_ids
@@ -7,7 +9,7 @@ from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.ranking import mode as ranking
 from ptupcdr_core.modes.rating import mode as rating
 from ptupcdr_core.serving.bundle import Bundle
-from ptupcdr_core.serving.bundled_mode import BundledMode, Origin
+from ptupcdr_core.serving.bundled_mode import BundledMode, Origin, digest_of
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -28,16 +30,18 @@ def trained_bundle(home: Home, data: PairData, settings: Settings, fingerprint: 
     Raises:
         ArtifactError: a model is missing, or belongs to another split.
     """
-    parts = {mode: MODES[mode].serve(home, data) for mode in settings.modes}
-    return Bundle(
-        data.pair, {mode: _by_ids(home, data, part, settings, fingerprint, False) for mode, part in parts.items()}
-    )
+    modes = {}
+    for mode in settings.modes:
+        served = _by_ids(home, data, MODES[mode].serve(home, data), settings, fingerprint)
+        origin = replace(served.origin, training=digest_of(served.tensors()))
+        modes[mode] = replace(served, origin=origin)
+    return Bundle(data.pair, modes)
 
 
 def refitted_mode(
-    home: Home, data: PairData, mode: Mode, settings: Settings, fingerprint: str, on_epoch: OnEpoch
+    home: Home, data: PairData, mode: Mode, settings: Settings, evaluated: BundledMode, on_epoch: OnEpoch
 ) -> BundledMode:
-    """One mode fitted again on the target ratings of all overlapping users, test and validation users too.
+    """An evaluated mode fitted again on the target ratings of all overlapping users, test and validation users too.
 
     What was chosen on held-out users stays as it is. Nobody is left to measure it by.
 
@@ -47,12 +51,11 @@ def refitted_mode(
     """
     everybody = data.with_nobody_held_out()
     part = MODES[mode].refit(home, everybody, settings, on_epoch)
-    return _by_ids(home, everybody, part, settings, fingerprint, True)
+    served = _by_ids(home, everybody, part, settings, evaluated.origin.fingerprint)
+    return replace(served, origin=replace(served.origin, training=evaluated.origin.training, refitted=True))
 
 
-def _by_ids(
-    home: Home, data: PairData, part: Part, settings: Settings, fingerprint: str, refitted: bool
-) -> BundledMode:
+def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerprint: str) -> BundledMode:
     warehouse = Warehouse.from_environment(home.warehouse)
     source_ids, target_ids = (
         pa.array(ids(warehouse, data.pair), pa.string()) for ids in (source_item_ids, target_item_ids)
@@ -60,7 +63,8 @@ def _by_ids(
     origin = Origin(
         settings=settings.model_dump(mode="json"),
         fingerprint=fingerprint,
-        refitted=refitted,
+        training="",
+        refitted=False,
         bridge_users=len(data.cohorts["bridge"]),
         target_ratings=len(data.target_train),
     )

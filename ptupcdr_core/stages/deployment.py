@@ -40,10 +40,10 @@ def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerp
     served: dict[Mode, BundledMode] = {}
     rows = []
     for mode, judged in (wanted.modes if wanted else {}).items():
-        fresh = mode in candidate.modes and candidate.modes[mode].origin == judged.origin
+        fresh = _same_training(candidate.modes.get(mode), judged)
         if fresh and settings.refit:
             data = load_pair(warehouse, pair)
-            served[mode] = refitted_mode(home, data, mode, settings, judged.origin.fingerprint, on_epoch)
+            served[mode] = refitted_mode(home, data, mode, settings, judged, on_epoch)
         elif not fresh and before and _same_training(before.modes.get(mode), judged):
             served[mode] = before.modes[mode]
         else:
@@ -65,7 +65,7 @@ def _bundle(home: Home, kind: str, pair: str) -> Bundle | None:
 
 
 def _same_training(one: BundledMode | None, other: BundledMode) -> bool:
-    return one is not None and one.origin.fingerprint == other.origin.fingerprint
+    return one is not None and one.origin.training == other.origin.training
 
 
 def _row(pair: str, mode: Mode, serves: str, served: BundledMode | None) -> dict[str, Any]:
