@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from ptupcdr_core.evaluation.significance import compare
-from ptupcdr_core.gate.criteria import CRITERIA, Criterion
+from ptupcdr_core.gate.criteria import CRITERIA
+from ptupcdr_core.modes.criterion import Criterion
 from ptupcdr_core.serving.snapshot import Snapshot
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home

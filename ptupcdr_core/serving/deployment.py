@@ -46,14 +46,14 @@ class Deployment:
         if not warehouse.exists(ASSET, pair):
             return cls(home, pair)
         with warehouse.read(ASSET, pair) as connection:
-            [(refitted, vocabulary)] = connection.execute(f"select refitted, vocabulary from {ASSET}").fetchall()
+            [(refitted, split)] = connection.execute(f"select refitted, split from {ASSET}").fetchall()
         if not refitted:
             return cls(home, pair)
         deployed = cls(home.with_refitted_models(), pair)
         bridges = deployed.home.models / "meta_network" / f"{pair}.json"
-        if not bridges.is_file() or vocabulary != load_outline(warehouse, pair).vocabulary:
+        if not bridges.is_file() or split != load_outline(warehouse, pair).split:
             raise WarehouseError(
-                f"{bridges}: not there, or trained on another vocabulary than the present split; "
+                f"{bridges}: not there, or trained on another split than the present one; "
                 f"materialize {ASSET} for {pair} again"
             )
         return deployed

@@ -1,14 +1,12 @@
 """What a mode serves cold-start users with, read from a home."""
 
+from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.modes.part import Part
-from ptupcdr_core.modes.ranking import mode as ranking
-from ptupcdr_core.modes.rating import mode as rating
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-
-_SERVED = {"rating": rating.serve, "ranking": ranking.serve}
 
 
 def load_serving(home: Home, pair: str, mode: str) -> Part:
@@ -19,9 +17,10 @@ def load_serving(home: Home, pair: str, mode: str) -> Part:
         WarehouseError: the pair has not been split.
         ArtifactError: a model is missing, or belongs to another split.
     """
-    if mode not in _SERVED:
-        raise SettingsError(f"{pair} cannot be served in the mode {mode!r}; there are: {', '.join(_SERVED)}")
-    return _SERVED[mode](home, pair)
+    if mode not in MODES:
+        raise SettingsError(f"{pair} cannot be served in the mode {mode!r}; there are: {', '.join(MODES)}")
+    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
+    return MODES[mode].serve(home, data.with_nobody_held_out() if home.refitted else data)
 
 
 def served_mode(home: Home, pair: str) -> Mode:

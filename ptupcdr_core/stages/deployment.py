@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ptupcdr_core.data.pair_data import SPLIT, PairData, load_pair, user_ids
+from ptupcdr_core.data.pair_data import SPLIT, PairData, load_outline, load_pair, user_ids
 from ptupcdr_core.engines.device import training_device
-from ptupcdr_core.modes.checkpoints import base_weights, load_bridge_task, load_bridges, save_model
-from ptupcdr_core.modes.ranking.bridging import refit_ranking_bridges
-from ptupcdr_core.modes.ranking.checkpoints import SOURCE, load_ranking_bridges, load_ranking_task, save_bridges
+from ptupcdr_core.modes.ranking.bridging import RankingTask, refit_ranking_bridges
+from ptupcdr_core.modes.ranking.checkpoints import FOLDERS as LIST_SOURCES
+from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges
+from ptupcdr_core.modes.ranking.checkpoints import load_sides as load_list_sides
+from ptupcdr_core.modes.ranking.checkpoints import save_bridges as save_list_bridges
+from ptupcdr_core.modes.rating.checkpoints import FOLDERS as SOURCES
+from ptupcdr_core.modes.rating.checkpoints import load_bridges, load_sides, save_bridges
 from ptupcdr_core.serving.deployment import ASSET, EMBEDDINGS
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.embeddings import bridged_rows
@@ -19,10 +23,11 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.tables import joined, write_tables
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import refit_bridges
-from ptupcdr_core.training.epochs import OnEpoch
+from ptupcdr_core.training.epochs import Curves, OnEpoch
+from ptupcdr_core.training.task import bridge_task
 
 DEPLOYED = """
-select pair, $refitted as refitted, vocabulary,
+select pair, $refitted as refitted, $split as split,
     (select count(*) from split_users
      where cohort = 'bridge' or ($refitted and cohort in ('validation', 'test'))) as bridge_users,
     (select count(*) from split_target_ratings where part = 'train' or $refitted) as target_ratings
@@ -46,8 +51,9 @@ def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerp
     else:
         with warehouse.read("bridged_embeddings", pair) as connection:
             embeddings = connection.sql("select * from bridged_embeddings limit 0").to_arrow_table()
+    split = load_outline(warehouse, pair).split
     with warehouse.read(SPLIT, pair) as connection:
-        deployed = connection.sql(DEPLOYED, params={"refitted": settings.refit}).to_arrow_table()
+        deployed = connection.sql(DEPLOYED, params={"refitted": settings.refit, "split": split}).to_arrow_table()
     write_tables(warehouse, ASSET, pair, {ASSET: deployed, EMBEDDINGS: embeddings}, settings, fingerprint)
     numbers = deployed.select(["refitted", "bridge_users", "target_ratings"]).to_pylist()[0]
     return StageReport({name: float(number) for name, number in numbers.items()}, files=files)
@@ -70,26 +76,22 @@ def _refit(
     """
     new, everybody = home.with_refitted_models(), data.with_nobody_held_out()
     ids = user_ids(Warehouse.from_environment(home.warehouse), data.pair)
-    for folder in ("source_model", SOURCE) if settings.ranks else ("source_model",):
+    folders = {"rating": SOURCES["source"], "ranking": LIST_SOURCES["source"]}
+    for folder in [folders[mode] for mode in settings.modes]:
         # The source has no held-out ratings, but its next training would leave these bridges without their side.
-        source = artifacts.load(home.models / folder, data.pair, vocabulary=data.vocabulary)
-        artifacts.save(
-            new.models / folder, data.pair, source.tensors, vocabulary=data.vocabulary, manifest=source.manifest
-        )
-    files = pretrain_on(new, everybody, "target", settings, on_epoch, fingerprint).files
-    task = load_bridge_task(new, everybody)
-    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, on_epoch, training_device())
-    entries: dict[str, object] = {"chosen": bridges.chosen, "between": base_weights(new, data.pair)}
-    files += save_model(new, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
+        source = artifacts.load(home.models / folder, data.pair, split=data.split)
+        artifacts.save(new.models / folder, data.pair, source.tensors, split=data.split, manifest=source.manifest)
+    files, curves = pretrain_on(new, everybody, "target", settings, on_epoch, fingerprint).files, Curves(on_epoch)
+    sides = load_sides(new, everybody)
+    task = bridge_task(everybody, sides.source, sides.target)
+    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, curves, training_device())
+    files += save_bridges(new, data, bridges, sides.checksums, settings, fingerprint, curves)
     tables = [bridged_rows(data, ids, "rating", task, bridges.personal)]
-    if settings.ranks:
-        ranking_task = load_ranking_task(new, everybody)
-        ranking = refit_ranking_bridges(
-            ranking_task,
-            load_ranking_bridges(home, data).chosen,
-            hidden_size=settings.meta_hidden_size,
-            seed=settings.seed,
-        )
-        files += save_bridges(new, data, ranking, settings, fingerprint)
+    if "ranking" in settings.modes:
+        list_sides = load_list_sides(new, everybody)
+        ranking_task = RankingTask.of(everybody, list_sides.source, list_sides.target)
+        chosen = load_ranking_bridges(home, data).chosen
+        ranking = refit_ranking_bridges(ranking_task, chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
+        files += save_list_bridges(new, data, ranking, list_sides.checksums, settings, fingerprint)
         tables.append(bridged_rows(data, ids, "ranking", ranking_task, ranking.personal))
     return joined(tables), files

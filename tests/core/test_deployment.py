@@ -18,8 +18,9 @@ from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.kernels.target_items import TargetItems
-from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges, load_model
-from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task, load_target
+from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task
+from ptupcdr_core.modes.ranking.checkpoints import load_sides as load_list_sides
+from ptupcdr_core.modes.rating.checkpoints import load_bridge_task, load_bridges, load_sides
 from ptupcdr_core.report.page import make_report
 from ptupcdr_core.serving.deployment import Deployment
 from ptupcdr_core.serving.inference import recommend, recommend_new
@@ -113,12 +114,12 @@ def test_the_evaluated_target_model_knows_no_held_out_rating_and_the_refitted_on
     held_out = np.concatenate([data.cohorts["test"], data.cohorts["validation"]])
     counts = []
     for home in (refitted.home, refitted.home.with_refitted_models()):
-        model = load_model(home, PAIR, "target", data.vocabulary)
+        model = load_sides(home, data).target
         assert isinstance(model, CalibratedModel)
         counts.append(model.item_counts.sum())
         assert model.user_counts[held_out].any() == model.user_embedding[held_out].any() == home.refitted
-        if refitted.settings.ranks:
-            factors = load_target(home, data)
+        if refitted.settings.mode != "rating":
+            factors = load_list_sides(home, data).target
             assert factors.item_counts.sum() == counts[-1]
             assert factors.user_embedding[held_out].any() == home.refitted
     assert counts == [
@@ -153,7 +154,7 @@ def test_bridges_are_fitted_again_with_what_was_chosen(refitted: Refitted) -> No
     before, after = load_bridges(refitted.home, data), load_bridges(new, data)
     assert after.chosen == before.chosen
     assert not np.array_equal(after.personal.common, before.personal.common)
-    if refitted.settings.ranks:
+    if refitted.settings.mode != "rating":
         ranking, again = load_ranking_bridges(refitted.home, data), load_ranking_bridges(new, data)
         assert again.chosen == ranking.chosen
         assert not np.array_equal(again.personal.common, ranking.personal.common)
@@ -163,7 +164,7 @@ def test_recommendations_come_from_the_refitted_bridge(refitted: Refitted) -> No
     """Exact lists by hand: all scores of every cold-start user, seen items left out."""
     new, data = refitted.home.with_refitted_models(), refitted.data
     everybody = data.with_nobody_held_out()
-    if refitted.settings.ranks:
+    if refitted.settings.mode != "rating":
         task, personal = load_ranking_task(new, everybody), load_ranking_bridges(new, data).personal
     else:
         task, personal = load_bridge_task(new, everybody), load_bridges(new, data).personal
@@ -230,7 +231,7 @@ def test_new_people_are_served_by_the_refitted_models(refitted: Refitted) -> Non
         [own] = rows["embedding"].to_pylist()
         assert embedding @ own / np.linalg.norm(embedding) / np.linalg.norm(own) >= 0.98
     assert answers[0].made_by.tolist() == ["bridge", "mean"]
-    if not refitted.settings.ranks:
+    if refitted.settings.mode == "rating":
         data = refitted.data.with_nobody_held_out()
         task = load_bridge_task(refitted.home.with_refitted_models(), data)
         mean = task.target_user_vectors[np.unique(data.target_train.users)].mean(0)
@@ -251,7 +252,7 @@ def test_a_refit_for_another_split_is_refused(refitted: Refitted, tmp_path: Path
     shutil.copytree(refitted.home.root, other.root)
     with duckdb.connect(str(Warehouse(other.warehouse).file("domain_splits", PAIR))) as connection:
         connection.execute("update split_summary set vocabulary = 'another'")
-    with pytest.raises(WarehouseError, match="present split; materialize deployed_model for books__movies again"):
+    with pytest.raises(WarehouseError, match="than the present one; materialize deployed_model for books__movies again"):
         recommend(other, PAIR, "untold")
 
 
