@@ -38,7 +38,7 @@ from ptupcdr_core.stages.bridges import train_bridges
 from ptupcdr_core.stages.embeddings import bridge_cold_users
 from ptupcdr_core.stages.evaluation import evaluate_cold_start
 from ptupcdr_core.stages.pretraining import pretrain
-from ptupcdr_core.stages.stages import recommend_cold_users
+from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

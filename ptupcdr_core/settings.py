@@ -19,7 +19,7 @@ predictions not clipped. ``published_test_best``: not clipped, and the best epoc
 MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen so.
 """
 
-FOR_DEPLOYMENT = frozenset({"refit"})
+FOR_DEPLOYMENT = frozenset({"refit", "no_gate"})
 """Settings that change nothing but which models are deployed, and what comes of those."""
 FOR_RECOMMENDATIONS = FOR_DEPLOYMENT | {"top_k", "search"}
 """Settings that change nothing that is evaluated."""
@@ -98,6 +98,11 @@ class Settings(BaseModel):
         default=False,
         description="once the evaluation is done, fit again on all overlapping users, test users too, and recommend "
         "from that; nothing is chosen again and no measured number changes (calibrated alone)",
+    )
+
+    no_gate: bool = Field(
+        default=False,
+        description="deploy the new model even if the gate refuses it; the decision is made and recorded all the same",
     )
 
     @field_validator("mode")

@@ -65,16 +65,27 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How source ratings are read.
+
+    Args:
+        scale: of the source domain.
+        positive_above: a rating above this is positive.
+        history_length: L, so many last positive items are a user's history.
+    """
+
+    scale: Scale
+    positive_above: float
+    history_length: int
+
+
+@dataclass(frozen=True)
 class Outline:
     """What is known of a pair's split without its ratings."""
 
     pair: str
-    source_scale: Scale
+    reading: Reading
     target_scale: Scale
-    history_length: int
-    """L."""
-    positive_above: float
-    """A source rating above this is positive."""
     split: str
     """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
 
@@ -198,7 +209,7 @@ def load_outline(warehouse: Warehouse, pair: str) -> Outline:
             "select source_low, source_high, target_low, target_high, history_length, positive_above from split_summary"
         )
         *ends, length, above = connection.execute(query).fetchall()[0]
-        return Outline(pair, Scale(*ends[:2]), Scale(*ends[2:]), length, above, _identity(connection))
+        return Outline(pair, Reading(Scale(*ends[:2]), above, length), Scale(*ends[2:]), _identity(connection))
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:

@@ -3,9 +3,11 @@
 Shapes: R people, K recommended items, L history length, Y coordinates of a bridged embedding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
@@ -21,6 +23,26 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True)
+class KnownUsers:
+    """Source vectors that folding in would not give: the reference's users are trained by gradient steps.
+
+    Args:
+        ids: (U,) text.
+        vectors: (U, X) float32.
+    """
+
+    ids: pa.Array
+    vectors: Floats
+
+    def over(self, side: SourceSide, ids: pa.Array) -> SourceSide:
+        """The side of R people with these (R,) ids, known vectors in place of those that were folded in."""
+        places = pc.fill_null(pc.index_in(ids, value_set=self.ids), -1).to_numpy(zero_copy_only=False)
+        known, vectors = np.flatnonzero(places >= 0), side.source_vectors.copy()
+        vectors[known + 1] = self.vectors[places[known]]
+        return replace(side, source_vectors=vectors)
+
+
+@dataclass(frozen=True)
 class Part:
     """All that serves people in one mode.
 
@@ -30,6 +52,7 @@ class Part:
         target: the target items' side of the score.
         mean: (Y,) float32, the fallback's embedding: the mean of the target model's own users.
         scale: the stars that scores are clipped to when shown; None where scores are no stars.
+        known: people whose source vectors are not those of folding in; None where all are.
     """
 
     source: SourceSpace
@@ -37,19 +60,27 @@ class Part:
     target: TargetItems
     mean: Floats
     scale: Scale | None
+    known: KnownUsers | None = None
 
     def shown(self, scores: Floats) -> Floats:
         """Scores as people see them."""
         return scores if self.scale is None else self.scale.clip(scores)
 
-    def embed(self, people: People) -> tuple[Floats, NDArray[np.object_]]:
+    def embed(self, people: People, ids: pa.Array | None = None) -> tuple[Floats, NDArray[np.object_]]:
         """Fold people into the source space and bridge them.
+
+        Args:
+            people: R of them.
+            ids: (R,) theirs, if known users are to stand where training put them, whatever these ratings say.
 
         Returns:
             (R, Y) float32 embeddings, and (R,) what made each: ``bridge``; ``common_bridge`` without a positive item;
             ``mean`` without any rating.
         """
-        return self._bridge(self._side(people), people.rating_counts[1:])
+        side = self._side(people)
+        return self._bridge(
+            side if self.known is None or ids is None else self.known.over(side, ids), people.rating_counts[1:]
+        )
 
     def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
         """How much each history item counts for each recommended one: by how much its score falls without it.

@@ -2,6 +2,8 @@
 
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.modes.registry import modes_of
+from ptupcdr_core.serving.candidate import trained_bundle
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
@@ -21,5 +23,8 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
         report.metrics.update(trained.metrics)
         report.files.extend(trained.files)
         report.tables.update(trained.shown)
+    bundle = bundle_file(home, CANDIDATE, pair)
+    trained_bundle(home, data, settings, fingerprint).save(bundle)
+    report.files.append(bundle)
     report.curves.update(curves.values)
     return report

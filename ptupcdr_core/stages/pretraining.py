@@ -1,6 +1,6 @@
 """The stages of a pair's two base models."""
 
-from ptupcdr_core.data.pair_data import PairData, Side, load_pair
+from ptupcdr_core.data.pair_data import Side, load_pair
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.settings import Settings
@@ -24,15 +24,7 @@ def pretrain(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
             "benchmark` alone; the lineage serves one model, use the recipe honest or published"
         )
-    return pretrain_on(
-        home, load_pair(Warehouse.from_environment(home.warehouse), pair), side, settings, on_epoch, fingerprint
-    )
-
-
-def pretrain_on(
-    home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
-) -> StageReport:
-    """Train one side's base model on its training ratings in the data, and save its checkpoint."""
+    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
     curves = Curves(on_epoch)
     files = [
         file for mode in modes_of(settings) for file in mode.train_side(home, data, side, settings, curves, fingerprint)

@@ -31,6 +31,7 @@ def als(
     seed: int,
     weighted: bool = True,
     unobserved_weight: float = 0.0,
+    users_last: bool = False,
     on_iteration: Callable[[int, Floats, Floats], None] | None = None,
     device: torch.device | None = None,
 ) -> tuple[Floats, Floats]:
@@ -54,6 +55,7 @@ def als(
         weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
             else λ itself.
         unobserved_weight: α ≥ 0.
+        users_last: solve all users once more at the end, for the final items: then ``fold_in`` gives them exactly.
         device: where torch solves; None for the compiled loops.
 
     Returns:
@@ -67,7 +69,7 @@ def als(
     by_item = compress(items, users, residuals, item_count)
     initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
     if device is not None:
-        return als_on_device(
+        solved = als_on_device(
             by_user,
             by_item,
             INITIAL_SCALE * initial,
@@ -79,6 +81,16 @@ def als(
             on_iteration=on_iteration,
             device=device,
         )
+        if not users_last:
+            return solved
+        folded = fold_in(
+            by_user,
+            solved[1],
+            regularization=user_regularization,
+            weighted=weighted,
+            unobserved_weight=unobserved_weight,
+        )
+        return folded, solved[1]
     item_vectors = padded(INITIAL_SCALE * initial)
     user_vectors = padded(np.zeros((user_count + 1, size), np.float32))
     for iteration in range(1, iterations + 1):
@@ -86,6 +98,8 @@ def als(
         _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted, unobserved_weight)
         if on_iteration:
             on_iteration(iteration, user_vectors[:, :size], item_vectors[:, :size])
+    if users_last:
+        _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted, unobserved_weight)
     return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
 
 

@@ -9,9 +9,10 @@ Shapes: R users, N ratings, M ratings that are left out, S source items, D embed
 vector.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.kernels.least_squares import Workspace, padded, solve, substitute, workspace
 from ptupcdr_core.kernels.vectors import loop
 from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.als import fold_in, unobserved
 from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
@@ -34,6 +36,15 @@ PRIOR_PENALTY = 1.0
 
 class SourceSpace(Protocol):
     """Where source users live, and how people find their place in it by their ratings."""
+
+    kind: ClassVar[str]
+
+    def tensors(self) -> Tensors:
+        """All that folding in needs, by name; no user's vector is among it."""
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """Make the space that ``tensors()`` described."""
 
     @property
     def history_vectors(self) -> Floats:
@@ -54,24 +65,40 @@ class SourceSpace(Protocol):
 
 def source_space(source: Model) -> SourceSpace:
     """The space of a trained source model, of either recipe."""
-    return CalibratedSpace(source) if isinstance(source, CalibratedModel) else ReferenceSpace(source)
+    if isinstance(source, CalibratedModel):
+        return CalibratedSpace(source, SourceCoordinates.of(source))
+    return ReferenceSpace(source)
 
 
 @dataclass(frozen=True)
 class CalibratedSpace:
-    """The calibrated source model's space."""
+    """The calibrated source model's space.
 
+    Args:
+        model: its items; its users are not read.
+        coordinates: as training laid out the model's users.
+    """
+
+    kind: ClassVar[str] = "calibrated"
     model: CalibratedModel
+    coordinates: SourceCoordinates
+
+    def tensors(self) -> Tensors:
+        """See ``SourceSpace``."""
+        coordinates = {"mean_known": np.array(self.coordinates.mean_known), "scale": self.coordinates.scale}
+        return without_users(self.model.tensors()) | coordinates
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """See ``SourceSpace``."""
+        model = {name: tensor for name, tensor in tensors.items() if name not in ("mean_known", "scale")}
+        coordinates = SourceCoordinates(float(tensors["mean_known"]), tensors["scale"])
+        return cls(CalibratedModel.from_tensors(model), coordinates)
 
     @cached_property
     def history_vectors(self) -> Floats:
         """(S+1, D)."""
         return history_vectors(self.model)
-
-    @cached_property
-    def coordinates(self) -> SourceCoordinates:
-        """As training laid out its users."""
-        return SourceCoordinates.of(self.model)
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, D+6), see ``SourceSpace``."""
@@ -113,7 +140,19 @@ class CalibratedSpace:
 class ReferenceSpace:
     """A published base model's space: X = D."""
 
+    kind: ClassVar[str] = "reference"
     model: BaseModel
+
+    def tensors(self) -> Tensors:
+        """See ``SourceSpace``."""
+        return without_users(self.model.tensors()) | {"base_model": np.frombuffer(self.model.kind.encode(), np.uint8)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """See ``SourceSpace``."""
+        model = {name: tensor for name, tensor in tensors.items() if name != "base_model"}
+        kind: Any = bytes(tensors["base_model"]).decode()
+        return cls(BaseModel.from_tensors(kind, model))
 
     @cached_property
     def history_vectors(self) -> Floats:
@@ -147,6 +186,11 @@ class ReferenceSpace:
 
     def _user_vectors(self, embeddings: Floats) -> Floats:
         return replace(self.model, user_embedding=embeddings).user_vectors()
+
+
+def without_users(tensors: Tensors) -> Tensors:
+    """A model's tensors, of its users the padding alone."""
+    return {name: tensor[:1] if name.startswith("user_") else tensor for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)

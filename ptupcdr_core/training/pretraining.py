@@ -95,6 +95,7 @@ def train_base_model(
             size=settings.embedding_size,
             seed=settings.seed + stream,
             on_epoch=on_epoch,
+            users_last=stream == SIDES.index("source"),
             device=device,
         )
     generator = np.random.default_rng([settings.seed, stream])

@@ -17,6 +17,7 @@ import torch
 
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.ingest import ingest_domain
@@ -25,8 +26,8 @@ from ptupcdr_core.stages.deployment import deploy
 from ptupcdr_core.stages.embeddings import bridge_cold_users
 from ptupcdr_core.stages.evaluation import evaluate_cold_start
 from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.stages.report import StageReport
-from ptupcdr_core.stages.stages import recommend_cold_users
 from ptupcdr_core.stages.warm_start import evaluate_warm_start, fine_tune
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -41,7 +42,7 @@ TABLES = {
     "cold_start_evaluation": ("cold_start_evaluation", "cold_start_errors"),
     "fine_tuned_embeddings": ("fine_tuned_embeddings",),
     "warm_start_evaluation": ("warm_start_evaluation", "warm_start_errors"),
-    "deployed_model": ("deployed_model", "deployed_embeddings"),
+    "deployed_model": ("deployed_model",),
     "recommendations": ("recommendations",),
 }
 
@@ -75,7 +76,7 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
     for side in sides:
         ingest_domain(side, warehouse)
     build_split(Pair(source=sides[0].name, target=sides[1].name), *sides, warehouse, settings)
-    return {
+    reports = {
         "source_model": pretrain(home, PAIR, "source", settings, _silent),
         "target_model": pretrain(home, PAIR, "target", settings, _silent),
         "meta_network": train_bridges(home, PAIR, settings, _silent),
@@ -83,6 +84,9 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
         "cold_start_evaluation": evaluate_cold_start(home, PAIR, settings),
         "fine_tuned_embeddings": fine_tune(home, PAIR, settings),
         "warm_start_evaluation": evaluate_warm_start(home, PAIR, settings),
+    }
+    keep_verdict(home, PAIR, judge(home, PAIR), settings, model="", version="1", champion=None)
+    return reports | {
         "deployed_model": deploy(home, PAIR, settings, _silent),
         "recommendations": recommend_cold_users(home, PAIR, settings),
     }
@@ -117,5 +121,5 @@ if __name__ == "__main__":
     numba.set_num_threads(threads)
     for recipe in ("calibrated", "published"):
         home = Home(root / recipe)
-        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe}))
+        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe, "no_gate": recipe == "published"}))
         print("\n".join(hashes(home)))

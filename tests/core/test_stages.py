@@ -25,13 +25,13 @@ from ptupcdr_core.modes.rating.checkpoints import load_bridge_task, load_bridges
 from ptupcdr_core.serving import recommending
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages import stages
+from ptupcdr_core.stages import recommendations
 from ptupcdr_core.stages.bridges import train_bridges
 from ptupcdr_core.stages.embeddings import bridge_cold_users
 from ptupcdr_core.stages.evaluation import evaluate_cold_start
 from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.stages.report import StageReport
-from ptupcdr_core.stages.stages import recommend_cold_users
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.validation import validation_errors
@@ -155,7 +155,7 @@ def test_recommendations_in_many_blocks_parts_and_transactions_are_those_in_one(
     length = either.settings.top_k
     monkeypatch.setattr(top_items, "RESULTS", 30 * length)
     monkeypatch.setattr(recommending, "ROWS", 7 * length)
-    monkeypatch.setattr(stages, "COMMITTED", 20 * length)
+    monkeypatch.setattr(recommendations, "COMMITTED", 20 * length)
     report = recommend_cold_users(home, PAIR, either.settings)
     found = read(home, "recommendations", query)
     assert report.metrics["recommendations"] == len(found) > 60 * length
@@ -212,7 +212,7 @@ def test_models_of_another_split_are_refused(lineage: Lineage, own_copy: Home, t
     warehouse = Warehouse(own_copy.warehouse)
     ingest_domain(books.model_copy(update={"path": str(fewer)}), warehouse)
     build_split(Pair(source="books", target="movies"), books, movies, warehouse, lineage.settings)
-    for stage in (bridge_cold_users, evaluate_cold_start, recommend_cold_users):
+    for stage in (bridge_cold_users, evaluate_cold_start):
         with pytest.raises(ArtifactError, match="trained on another split than the present one"):
             stage(own_copy, PAIR, lineage.settings)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import PairData, Side
+from ptupcdr_core.data.pair_data import PairData, Side, user_ids
 from ptupcdr_core.engines.device import training_device
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.evaluation.significance import pair_errors
@@ -18,7 +19,7 @@ from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.modes.base import Evaluation, Trained
 from ptupcdr_core.modes.criterion import Criterion, Measured
-from ptupcdr_core.modes.part import Part
+from ptupcdr_core.modes.part import KnownUsers, Part
 from ptupcdr_core.modes.rating.checkpoints import (
     load_bridge_task,
     load_bridges,
@@ -30,7 +31,9 @@ from ptupcdr_core.modes.rating.checkpoints import (
 from ptupcdr_core.modes.rating.warm_start import FineTuning
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import Bridges, refit_bridges, train_bridges
+from ptupcdr_core.training.calibrated import CalibratedModel
 from ptupcdr_core.training.epochs import Curves, OnEpoch
 from ptupcdr_core.training.folding import source_space
 from ptupcdr_core.training.pretraining import train_side
@@ -108,7 +111,11 @@ class Rating:
     def serve(self, home: Home, data: PairData) -> Part:
         """All that serves people, from the models as they stand."""
         sides = load_sides(home, data)
-        return _part(data, sides.source, sides.target, load_bridges(home, data, sides.checksums))
+        part = _part(data, sides.source, sides.target, load_bridges(home, data, sides.checksums))
+        if isinstance(sides.source, CalibratedModel):
+            return part
+        ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
+        return replace(part, known=KnownUsers(pa.array(ids[users], pa.string()), sides.source.user_vectors()[users]))
 
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
         """The same with target model and bridges fitted again to a split that holds nobody out."""
