@@ -138,14 +138,10 @@ class Settings(BaseModel):
         return rank
 
     @property
-    def ranks(self) -> bool:
-        """Whether ranked lists are learned beside the ratings."""
-        return self.recipe == "calibrated" and self.mode != "rating"
-
-    @property
     def modes(self) -> tuple[Mode, ...]:
-        """What cold-start users have embeddings for."""
-        return ("rating", "ranking") if self.ranks else ("rating",)
+        """What bridges are trained for; recommendations come from the last."""
+        ranks = self.recipe == "calibrated" and self.mode != "rating"
+        return ("rating", "ranking") if ranks else ("rating",)
 
     @property
     def clipped(self) -> bool:

@@ -86,8 +86,8 @@ class Outline:
     pair: str
     reading: Reading
     target_scale: Scale
-    vocabulary: str
-    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+    split: str
+    """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class PairData:
     """(U + 1, L): the ratings of those items; 0 where padded."""
     source_scale: Scale
     target_scale: Scale
-    vocabulary: str
-    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+    split: str
+    """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
 
     @property
     def bridge_ratings(self) -> Ratings:
@@ -124,6 +124,12 @@ class PairData:
     def cold_users(self) -> Index:
         """Users to be given a bridged embedding: real cold-start users and held-out test users, ascending."""
         return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
+
+    def trained_on(self, side: Side) -> tuple[Ratings, int]:
+        """The training ratings of one side's domain, and how many items it has."""
+        if side == "source":
+            return self.source, self.source_item_count
+        return self.target_train, self.target_item_count
 
     def with_nobody_held_out(self) -> "PairData":
         """The same pair with test and validation users among the bridge users, and their target ratings trained on.
@@ -188,7 +194,7 @@ def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tu
             history_stars=history_stars,
             source_scale=Scale(float(summary["source_low"]), float(summary["source_high"])),
             target_scale=Scale(float(summary["target_low"]), float(summary["target_high"])),
-            vocabulary=str(summary["vocabulary"]),
+            split=_identity(connection),
         )
 
 
@@ -200,11 +206,10 @@ def load_outline(warehouse: Warehouse, pair: str) -> Outline:
     """
     with warehouse.read(SPLIT, pair) as connection:
         query = (
-            "select source_low, source_high, target_low, target_high, history_length, positive_above, vocabulary "
-            "from split_summary"
+            "select source_low, source_high, target_low, target_high, history_length, positive_above from split_summary"
         )
-        *ends, length, above, vocabulary = connection.execute(query).fetchall()[0]
-    return Outline(pair, Reading(Scale(*ends[:2]), above, length), Scale(*ends[2:]), vocabulary)
+        *ends, length, above = connection.execute(query).fetchall()[0]
+        return Outline(pair, Reading(Scale(*ends[:2]), above, length), Scale(*ends[2:]), _identity(connection))
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
@@ -229,6 +234,15 @@ _VOCABULARIES = (
 )
 _PARTS = ("train", "validation", "test")
 _COHORTS = ("test", "validation", "bridge", "cold", "target_only")
+
+
+def _identity(connection: duckdb.DuckDBPyConnection) -> str:
+    # The summary has what it was split by and the hash of all ids, the fingerprint what it was split from.
+    row = connection.execute(
+        "select sha256(to_json(split_summary)::varchar || fingerprint) from split_summary, provenance"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:

@@ -22,8 +22,9 @@ import pandas as pd
 
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.evaluation.significance import compare
-from ptupcdr_core.gate.criteria import CRITERIA, Criterion
 from ptupcdr_core.gate.judged import Judged, judged
+from ptupcdr_core.modes.criterion import Criterion
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file
@@ -70,7 +71,7 @@ class Comparison:
     @property
     def criterion(self) -> Criterion:
         """What they were compared by."""
-        return CRITERIA[self.mode]
+        return MODES[self.mode].criterion
 
     @property
     def as_good(self) -> bool:
@@ -195,8 +196,10 @@ def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str
     ratings = held_out_ratings(home, pair)
     comparisons, notes = [], [note] if note else []
     for mode, model in candidate.items():
-        baseline = CRITERIA[mode].strongest_baseline(home, pair, mode)
-        comparisons.append(_compare(mode, baseline["method"].iloc[0], CRITERIA[mode].measure(model, ratings), baseline))
+        baseline = MODES[mode].criterion.strongest_baseline(home, pair, mode)
+        comparisons.append(
+            _compare(mode, baseline["method"].iloc[0], MODES[mode].criterion.measure(model, ratings), baseline)
+        )
         if mode in champion:
             shared = ratings[champion[mode].knows(ratings, held_out=True)]
             users = shared["user_id"].nunique()
@@ -289,22 +292,22 @@ def held_out_ratings(home: Home, pair: str) -> pd.DataFrame:
 
 def _in_one_only(candidate: Models, champion: Models) -> Iterator[str]:
     """What cannot be compared because one of the two was not trained for it."""
-    for mode, criterion in CRITERIA.items():
-        if champion and mode in candidate and mode not in champion:
-            yield f"the champion has no {criterion.what} to compare with"
-        if mode in champion and mode not in candidate:
-            yield f"the champion's {criterion.what} were not compared: this model has none"
+    for name, mode in MODES.items():
+        if champion and name in candidate and name not in champion:
+            yield f"the champion has no {mode.criterion.what} to compare with"
+        if name in champion and name not in candidate:
+            yield f"the champion's {mode.criterion.what} were not compared: this model has none"
 
 
 def _compare_models(mode: Mode, candidate: Judged, champion: Judged, ratings: pd.DataFrame) -> Comparison:
     """Both on ratings that both know, out of the items that both know."""
-    measure = CRITERIA[mode].measure
+    measure = MODES[mode].criterion.measure
     own, other = (a.among(b.items) for a, b in ((candidate, champion), (champion, candidate)))
     return _compare(mode, CHAMPION, measure(own, ratings), measure(other, ratings))
 
 
 def _compare(mode: Mode, against: str, candidate: pd.DataFrame, other: pd.DataFrame) -> Comparison:
-    criterion = CRITERIA[mode]
+    criterion = MODES[mode].criterion
     rows = pd.concat([candidate.assign(method=CANDIDATE), other.assign(method=against)])
     paired, values = criterion.pair(rows), criterion.values(rows)
     table = compare(paired, [(CANDIDATE, against)], confidence=CONFIDENCE).set_index("metric")

@@ -6,16 +6,13 @@ import pyarrow as pa
 
 from ptupcdr_core.data.pair_data import PairData, load_outline, source_item_ids, target_item_ids
 from ptupcdr_core.modes.part import Part
-from ptupcdr_core.modes.ranking import mode as ranking
-from ptupcdr_core.modes.rating import mode as rating
+from ptupcdr_core.modes.registry import MODES, modes_of
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode, Origin, digest_of
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.epochs import OnEpoch
-
-MODES = {"rating": rating, "ranking": ranking}
 
 
 def trained_bundle(home: Home, data: PairData, settings: Settings, fingerprint: str) -> Bundle:
@@ -30,11 +27,11 @@ def trained_bundle(home: Home, data: PairData, settings: Settings, fingerprint: 
     Raises:
         ArtifactError: a model is missing, or belongs to another split.
     """
-    modes = {}
-    for mode in settings.modes:
-        served = _by_ids(home, data, MODES[mode].serve(home, data), settings, fingerprint)
+    modes: dict[Mode, BundledMode] = {}
+    for mode in modes_of(settings):
+        served = _by_ids(home, data, mode.serve(home, data), settings, fingerprint)
         origin = replace(served.origin, training=digest_of(served.tensors()))
-        modes[mode] = replace(served, origin=origin)
+        modes[mode.name] = replace(served, origin=origin)
     return Bundle(data.pair, modes)
 
 

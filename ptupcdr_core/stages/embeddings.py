@@ -6,13 +6,14 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.data.pair_data import PairData, load_pair, user_ids
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
-from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges
-from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task
+from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.tables import embedding_column, embeddings_of, joined, repeated, write_tables
 from ptupcdr_core.store.warehouse import Warehouse
+
+ASSET = "bridged_embeddings"
 
 
 def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
@@ -20,12 +21,12 @@ def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: st
     warehouse = Warehouse.from_environment(home.warehouse)
     data, ids = load_pair(warehouse, pair), user_ids(warehouse, pair)
     tables, metrics = [], {"users": float(len(data.cold_users))}
-    for mode in settings.modes:
-        tables.append(bridged_rows(data, ids, mode, *_bridge_of(home, data, mode)))
+    for mode in modes_of(settings):
+        tables.append(bridged_rows(data, ids, mode.name, *mode.bridge(home, data)))
         vectors = embeddings_of(tables[-1])
-        metrics[f"mean_norm_{mode}"] = float(np.linalg.norm(vectors, axis=1).mean()) if len(vectors) else 0.0
+        metrics[f"mean_norm_{mode.name}"] = float(np.linalg.norm(vectors, axis=1).mean()) if len(vectors) else 0.0
     table = joined(tables)
-    write_tables(warehouse, "bridged_embeddings", pair, {"bridged_embeddings": table}, settings, fingerprint)
+    write_tables(warehouse, ASSET, pair, {ASSET: table}, settings, fingerprint)
     counts = table.select(["mode", "cohort", "made_by"]).to_pandas().value_counts().reset_index(name="users")
     return StageReport(metrics, tables={"users_by_cohort": counts})
 
@@ -53,9 +54,3 @@ def bridged_rows(
         "made_by": pa.array(bridge.made_by(source, users), pa.string()),
     }
     return pa.table(columns)
-
-
-def _bridge_of(home: Home, data: PairData, mode: Mode) -> tuple[SourceSide, PersonalBridge]:
-    if mode == "ranking":
-        return load_ranking_task(home, data), load_ranking_bridges(home, data).personal
-    return load_bridge_task(home, data), load_bridges(home, data).personal

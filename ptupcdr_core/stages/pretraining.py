@@ -1,17 +1,13 @@
-"""The stages of the two base models of a pair."""
+"""The stages of a pair's two base models."""
 
 from ptupcdr_core.data.pair_data import Side, load_pair
-from ptupcdr_core.engines.device import training_device
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.modes.checkpoints import save_model
-from ptupcdr_core.modes.ranking.checkpoints import save_side
+from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.epochs import Curves, OnEpoch
-from ptupcdr_core.training.implicit import train_side as train_ranking_side
-from ptupcdr_core.training.pretraining import train_side
 
 
 def pretrain(
@@ -28,13 +24,10 @@ def pretrain(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
             "benchmark` alone; the lineage serves one model, use the recipe honest or published"
         )
-    device, data = training_device(), load_pair(Warehouse.from_environment(home.warehouse), pair)
+    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
     curves = Curves(on_epoch)
-    model = train_side(data, side, settings, curves, device)
-    files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
-    if settings.ranks:
-        factors = train_ranking_side(data, side, settings, curves, device)
-        files += save_side(home, side, data, factors, settings, fingerprint)
-    sizes = {"source": (data.source, data.source_item_count), "target": (data.target_train, data.target_item_count)}
-    ratings, items = sizes[side]
+    files = [
+        file for mode in modes_of(settings) for file in mode.train_side(home, data, side, settings, curves, fingerprint)
+    ]
+    ratings, items = data.trained_on(side)
     return StageReport({"ratings": float(len(ratings)), "items": float(items), **curves.last()}, curves.values, files)

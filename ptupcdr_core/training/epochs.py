@@ -76,6 +76,6 @@ class Curves:
         """The last value of each metric."""
         return {name: values[-1] for name, values in self.values.items()}
 
-    def entries(self) -> dict[str, object]:
-        """As a checkpoint's manifest keeps them: (epoch, value) by name."""
-        return {"curves": {name: list(zip(self.epochs[name], self.values[name], strict=True)) for name in self.values}}
+    def by_epoch(self) -> dict[str, list[tuple[int, float]]]:
+        """(epoch, value) by name, as a checkpoint's manifest keeps them."""
+        return {name: list(zip(self.epochs[name], self.values[name], strict=True)) for name in self.values}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import PairData, Ratings, Side
+from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import als
 from ptupcdr_core.training.epochs import OnEpoch
@@ -54,11 +54,8 @@ def train_side(
     data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
 ) -> ImplicitFactors:
     """Factorize one side of a pair as a run's settings say; see ``train_factors``."""
-    ratings, items = {
-        "source": (data.source, data.source_item_count),
-        "target": (data.target_train, data.target_item_count),
-    }[side]
-    seed = settings.seed * 2 + ("source", "target").index(side)
+    ratings, items = data.trained_on(side)
+    seed = settings.seed * 2 + SIDES.index(side)
     return train_factors(
         ratings,
         data.user_count,

@@ -111,16 +111,13 @@ def train_side(
     data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
 ) -> BaseModel | CalibratedModel:
     """Fit the base model of one side of a pair to that side's training ratings (see ``train_base_model``)."""
-    ratings, items, batch_size = {
-        "source": (data.source, data.source_item_count, settings.source_batch_size),
-        "target": (data.target_train, data.target_item_count, settings.target_batch_size),
-    }[side]
+    ratings, items = data.trained_on(side)
     return train_base_model(
         ratings,
         data.user_count,
         items,
         settings,
-        batch_size=batch_size,
+        batch_size={"source": settings.source_batch_size, "target": settings.target_batch_size}[side],
         stream=SIDES.index(side),
         on_epoch=on_epoch,
         device=device,

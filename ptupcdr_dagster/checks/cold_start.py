@@ -280,12 +280,9 @@ def target_norm(home: Home, pair: str, mode: Mode) -> float:
     import numpy as np
 
     from ptupcdr_core.data.pair_data import load_pair
-    from ptupcdr_core.modes.checkpoints import load_bridge_task
-    from ptupcdr_core.modes.ranking.checkpoints import load_target
+    from ptupcdr_core.modes.registry import MODES
 
-    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
-    ranking = mode == "ranking"
-    own = load_target(home, data).user_embedding if ranking else load_bridge_task(home, data).target_user_vectors
+    own = MODES[mode].target_users(home, load_pair(Warehouse.from_environment(home.warehouse), pair))
     norms = np.linalg.norm(own[1:].astype(float), axis=1)
     return float(np.median(norms[norms > 0]))
 
@@ -302,11 +299,11 @@ def bridged_embeddings_checks(
     from ptupcdr_dagster.checks.validation import validate_table
 
     asset, pair, modes = "bridged_embeddings", context.partition_key, settings.to_settings().modes
+    norms = " ".join(f"when '{mode}' then {target_norm(home, pair, mode)}" for mode in modes)
     parameters = {
         "split_file": split_file(home, pair),
         "modes": str([*modes]),
-        "target_norm": f"case mode when 'ranking' then {target_norm(home, pair, modes[-1])} "
-        f"else {target_norm(home, pair, 'rating')} end",
+        "target_norm": f"case mode {norms} end",
     }
     yield from validate_table(_file(home, asset, pair), asset, asset, EMBEDDING_FACTS, parameters)
 

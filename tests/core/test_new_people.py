@@ -16,7 +16,7 @@ from ptupcdr_core.data.newcomers import newcomers, read_history_file
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import SettingsError, SourceError
-from ptupcdr_core.modes.checkpoints import load_bridge_task
+from ptupcdr_core.modes.rating.checkpoints import load_bridge_task
 from ptupcdr_core.serving.bundle import NewPeople
 from ptupcdr_core.serving.deployed import deployed_bundle, recommend, recommend_new
 from ptupcdr_core.store.warehouse import Warehouse

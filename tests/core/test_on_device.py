@@ -34,7 +34,7 @@ from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.models.base import initialize
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.modes.checkpoints import load_bridge_task
+from ptupcdr_core.modes.rating.checkpoints import load_bridge_task
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.bridges import train_bridges
 from ptupcdr_core.stages.pretraining import pretrain
@@ -182,8 +182,7 @@ def test_whole_stages(recipe, request, tmp_path, monkeypatch):
     home = Home(tmp_path)
     for asset in ("raw_ratings", "domain_splits"):
         shutil.copytree(made.home.warehouse / asset, home.warehouse / asset)
-    for stage in ("pretraining", "bridges"):
-        monkeypatch.setattr(f"ptupcdr_core.stages.{stage}.training_device", lambda: CPU)
+    monkeypatch.setattr("ptupcdr_core.modes.rating.mode.training_device", lambda: CPU)
     _stop_compiled_loops(monkeypatch)
     reports = {f"{side}_model": pretrain(home, PAIR, side, made.settings, silent) for side in ("source", "target")}
     vectors = [_source_vectors(where) for where in (home, made.home)]

@@ -9,10 +9,10 @@ from conftest import Lineage
 from small_lineage import PAIR, domains, run
 
 from ptupcdr_core.experiments.readout import read_evaluation
-from ptupcdr_core.gate.criteria import CRITERIA
 from ptupcdr_core.gate.decision import LEAST_USERS, Comparison, decide, held_out_ratings
 from ptupcdr_core.gate.judged import Judged
 from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
@@ -61,14 +61,14 @@ def test_at_least_as_good_is_neither_much_worse_nor_certainly_worse(
     mode: Mode, worse_by: float, p: float, as_good: bool
 ) -> None:
     """Worse by how many times the tolerance: of errors more is worse, of NDCG less."""
-    worse = {"rating": 1, "ranking": -1}[mode] * worse_by * CRITERIA[mode].tolerance
+    worse = {"rating": 1, "ranking": -1}[mode] * worse_by * MODES[mode].criterion.tolerance
     assert Comparison(mode, "other", 100, 1000, 1.0 + worse, 1.0, 0.0, 0.0, p).as_good is as_good
 
 
 def test_the_first_model_needs_to_beat_the_strongest_baseline_only(lineage: Lineage, model: Judged) -> None:
     decision = decide(lineage.home, PAIR, {"rating": model}, {})
     evaluation = read_evaluation(lineage.home, PAIR).set_index("method")["rmse"]
-    strongest = evaluation[list(CRITERIA["rating"].baselines)].idxmin()
+    strongest = evaluation[list(MODES["rating"].criterion.baselines)].idxmin()
     [comparison] = decision.comparisons
     assert comparison.against == strongest
     assert comparison.other == pytest.approx(evaluation[strongest])
