@@ -13,7 +13,7 @@ try:
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
     # What went wrong in a step: no public name for the type of `DagsterEvent.step_failure_data.error`.
-    from dagster._utils.error import SerializableErrorInfo as SerializableErrorInfo
+    from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 except ImportError as error:
     raise ImportError(
         f"dagster {dg.__version__} has moved a name that is not public ({error}): find its new place and mend "
