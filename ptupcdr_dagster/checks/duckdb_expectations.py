@@ -7,7 +7,7 @@ and ``tests/dagster/test_private.py`` says what another one has changed.
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -100,19 +100,18 @@ def table_batch(file: Path, table: str, attached: Mapping[str, Path]) -> Iterato
         kwargs={"connect_args": {"read_only": True, "config": Warehouse.from_environment(file.parent).limits}},
         create_temp_table=False,
     )
-    engine = source.get_engine()
-    with engine.connect() as connection:
-        # All connections to the file share the database, so that this one attaches for those of the checks too.
-        for name, other in attached.items():
-            connection.exec_driver_sql(f"attach if not exists {literal(other)} as {name} (read_only)")
-    batch = source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("all").get_batch()
-    try:
+    # A connection left open would show a later check in this process the file as it was: DuckDB gives whoever opens the
+    # same path the database that is open, though the file has been replaced.
+    with ExitStack() as connections:
+        engine = source.get_engine()
+        connections.callback(engine.dispose)
+        # All connections to the file share the database; what one attaches, and commits, the others have too.
+        with engine.begin() as connection:
+            for name, other in attached.items():
+                connection.exec_driver_sql(f"attach if not exists {literal(other)} as {name} (read_only)")
+        batch = source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("all").get_batch()
+        connections.callback(batch.data.execution_engine.close)
         yield batch
-    finally:
-        # Both have connections. One left open would show a later check in this process the file as it was: DuckDB gives
-        # whoever opens the same path the database that is open, though the file has been replaced.
-        batch.data.execution_engine.close()
-        engine.dispose()
 
 
 def frame_batch(frame: "pd.DataFrame") -> Batch:

@@ -1,7 +1,7 @@
 """What is used of dagster that dagster does not promise to keep. When a new release breaks something, look here first.
 
-Nothing else in the project imports from ``dagster._…``. pyproject.toml holds dagster to the release that this was
-written for, and ``tests/dagster/test_private.py`` says what another one has changed.
+Nothing else in the project imports from ``dagster._…`` or ``dagster_shared``. pyproject.toml holds dagster to the
+release that this was written for, and ``tests/dagster/test_private.py`` says what another one has changed.
 """
 
 from collections.abc import Callable, Sequence
