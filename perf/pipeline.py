@@ -75,7 +75,7 @@ def main() -> None:
         print(
             f"task {options.task}, scale {options.scale}: {files.source_ratings:,} + {files.target_ratings:,} ratings"
         )
-        print(f"setting {options.setting}, {options.epochs} epochs, {numba.get_num_threads()} threads\n")
+        print(f"recipe {options.recipe}, {options.epochs} epochs, {numba.get_num_threads()} threads\n")
         measured_stages, cmf_outcome = _stages(work, options)
         plain, plain_errors = _plain(files, options) if options.reference != "none" else ({}, {})
         _print_stages(measured_stages, plain)
@@ -101,7 +101,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--scale", type=float, default=0.1, help="times the published numbers of users, items and ratings"
     )
-    parser.add_argument("--setting", choices=("published", "calibrated"), default="published")
+    parser.add_argument("--recipe", choices=("published", "calibrated"), default="published")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument(
         "--reference",
@@ -120,7 +120,7 @@ def _options() -> argparse.Namespace:
 def _settings(options: argparse.Namespace) -> Settings:
     source, target, meta, mapping = BATCHES[options.task]
     return Settings(
-        setting=options.setting,
+        recipe=options.recipe,
         epochs=options.epochs,
         source_batch_size=source,
         target_batch_size=target,
@@ -168,7 +168,7 @@ def _stages(work: Path, options: argparse.Namespace) -> tuple[list[Stage], Outco
     stage("embeddings", lambda: stages.bridge_cold_users(home, pair.key, settings), lambda: both)
     stage("evaluation", lambda: stages.evaluate_cold_start(home, pair.key, settings), lambda: both)
     stage("recommendations", lambda: stages.recommend_cold_users(home, pair.key, settings), lambda: both)
-    if settings.setting == "published":
+    if settings.recipe == "published":
         stage(CMF, lambda: _cmf(warehouse, pair.key, settings), lambda: both)
     return done, reports.get(CMF)
 
@@ -178,7 +178,7 @@ def _cmf(warehouse: Warehouse, pair: str, settings: Settings) -> Outcome:
     data = load_pair(warehouse, pair)
     chooser = Chooser(data, settings)
     for epoch in cmf.fit(Experiment(data, settings)):
-        watch(data, {settings.setting: chooser}, epoch)
+        watch(data, {settings.recipe: chooser}, epoch)
     return chooser.outcome()
 
 
@@ -193,7 +193,7 @@ def _plain(files: Files, options: argparse.Namespace) -> tuple[dict[str, Cost], 
         trainer = Trainer(prepare(source, target, settings), settings)
     epochs = 1 if options.reference == "epoch" else settings.epochs
     trainings = {"source model": ["source"], "target model": ["target"], "bridges": ["emcdr", "ptupcdr"]}
-    if settings.setting == "published":
+    if settings.recipe == "published":
         trainings[CMF] = ["cmf"]
     for name, trained in trainings.items():
         with measured() as cost:
@@ -231,14 +231,14 @@ def _scaling(options: argparse.Namespace, work: Path) -> None:
     for scale in SCALES:
         file = work / f"{scale}.json"
         command = [sys.executable, __file__, "--task", str(options.task), "--scale", str(scale)]
-        command += ["--setting", options.setting, "--epochs", str(options.epochs), "--json", str(file)]
+        command += ["--recipe", options.recipe, "--epochs", str(options.epochs), "--json", str(file)]
         measured_command(command, {}, work / f"{scale}.log")
         figures = json.loads(file.read_text())
         ratings = figures["stages"][0]["ratings"] + figures["stages"][1]["ratings"]
         stages_alone = asdict(_sum([Cost(**stage["cost"]) for stage in figures["stages"]]))
         found.append({"ratings": ratings, **figures["whole"], **{f"stages_{k}": v for k, v in stages_alone.items()}})
         print("  ".join(f"{name} {value:,.1f}" for name, value in found[-1].items()), flush=True)
-    draw(found, options.scaling, f"Task {options.task}, {options.setting} setting, {options.epochs} epochs")
+    draw(found, options.scaling, f"Task {options.task}, {options.recipe} recipe, {options.epochs} epochs")
 
 
 def _print_stages(found: list[Stage], plain: dict[str, Cost]) -> None:

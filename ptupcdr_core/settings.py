@@ -4,15 +4,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-Setting = Literal["calibrated", "honest", "published", "published_test_best"]
+Recipe = Literal["calibrated", "honest", "published", "published_test_best"]
 Mode = Literal["rating", "ranking"]
 Search = Literal["exact", "approximate"]
 BaseModelName = Literal["mf", "gmf", "dnn"]
 BridgeFormName = Literal["full", "low_rank", "diagonal"]
 Attention = Literal["items", "rated", "timed"]
 
-REFERENCE_SETTINGS: tuple[Setting, ...] = ("honest", "published", "published_test_best")
-"""The settings that train as the paper's reference implementation does; they differ in what is made of the epochs.
+REFERENCE_RECIPES: tuple[Recipe, ...] = ("honest", "published", "published_test_best")
+"""The recipes that train as the paper's reference implementation does; they differ in what is made of the epochs.
 
 ``honest``: the epoch with the best validation RMSE, predictions clipped to the scale. ``published``: the same rule,
 predictions not clipped. ``published_test_best``: not clipped, and the best epoch on the *test* users, chosen once for
@@ -35,7 +35,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    setting: Setting = Field(
+    recipe: Recipe = Field(
         default="calibrated",
         description="calibrated: contains the strongest simple baseline; published: as the paper; honest: published, "
         "clipped; published_test_best: epoch chosen on the test users, for the benchmark only",
@@ -43,7 +43,7 @@ class Settings(BaseModel):
     mode: Literal["rating", "ranking", "both"] = Field(
         default="both",
         description="what bridges are trained for: predicted ratings; or also ranked lists, from which the "
-        "recommendations then come (calibrated alone: the reference's settings rank nothing). ranking is both, because "
+        "recommendations then come (calibrated alone: the reference's recipes rank nothing). ranking is both, because "
         "warm start, gate and report need the ratings",
     )
     base_model: BaseModelName = Field(default="mf", description="how a domain's own ratings are factorized")
@@ -79,14 +79,14 @@ class Settings(BaseModel):
     epochs: int = Field(default=10, ge=1, description="passes over the training rows, in every stage")
     learning_rate: float = Field(default=0.01, gt=0, description="Adam's step size")
     source_batch_size: int = Field(
-        default=256, ge=1, description="ratings a step of source pretraining (published setting)"
+        default=256, ge=1, description="ratings a step of source pretraining (published recipe)"
     )
     target_batch_size: int = Field(
-        default=256, ge=1, description="ratings a step of target pretraining (published setting)"
+        default=256, ge=1, description="ratings a step of target pretraining (published recipe)"
     )
     meta_batch_size: int = Field(default=128, ge=1, description="ratings a step of the meta network")
     mapping_batch_size: int = Field(
-        default=64, ge=1, description="users a step of the common bridge (published setting)"
+        default=64, ge=1, description="users a step of the common bridge (published recipe)"
     )
     top_k: int = Field(default=10, ge=1, description="recommendations stored for every cold-start user")
     search: Search = Field(
@@ -103,25 +103,25 @@ class Settings(BaseModel):
     @field_validator("mode")
     @classmethod
     def _reference_ranks_nothing(cls, mode: str, others: ValidationInfo) -> str:
-        if mode == "ranking" and others.data.get("setting") != "calibrated":
-            raise ValueError("ranked lists are made in the setting calibrated alone; use mode rating or both")
+        if mode == "ranking" and others.data.get("recipe") != "calibrated":
+            raise ValueError("ranked lists are made in the recipe calibrated alone; use mode rating or both")
         return mode
 
     @field_validator("base_model")
     @classmethod
     def _calibrated_needs_mf(cls, base_model: BaseModelName, others: ValidationInfo) -> BaseModelName:
-        if others.data.get("setting") == "calibrated" and base_model != "mf":
+        if others.data.get("recipe") == "calibrated" and base_model != "mf":
             raise ValueError(
-                f"the setting calibrated is made for base model mf; {base_model} needs one of the settings "
-                f"{', '.join(REFERENCE_SETTINGS)}"
+                f"the recipe calibrated is made for base model mf; {base_model} needs one of the recipes "
+                f"{', '.join(REFERENCE_RECIPES)}"
             )
         return base_model
 
     @field_validator("refit")
     @classmethod
     def _reference_is_not_refitted(cls, refit: bool, others: ValidationInfo) -> bool:
-        if refit and others.data.get("setting") != "calibrated":
-            raise ValueError("models are fitted again in the setting calibrated alone; the others serve as evaluated")
+        if refit and others.data.get("recipe") != "calibrated":
+            raise ValueError("models are fitted again in the recipe calibrated alone; the others serve as evaluated")
         return refit
 
     @field_validator("bridge_rank")
@@ -135,7 +135,7 @@ class Settings(BaseModel):
     @property
     def ranks(self) -> bool:
         """Whether ranked lists are learned beside the ratings."""
-        return self.setting == "calibrated" and self.mode != "rating"
+        return self.recipe == "calibrated" and self.mode != "rating"
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -145,4 +145,4 @@ class Settings(BaseModel):
     @property
     def clipped(self) -> bool:
         """Whether predictions are moved into the rating scale; the paper's reference implementation does not."""
-        return self.setting in ("calibrated", "honest")
+        return self.recipe in ("calibrated", "honest")

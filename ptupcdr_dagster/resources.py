@@ -22,7 +22,7 @@ _SettingsFields: Any = create_model("_SettingsFields", __base__=dg.ConfigurableR
 
 
 class SettingsResource(_SettingsFields):  # type: ignore[misc]
-    """β, seed, setting, mode, base model, sizes: run configuration shared by all the stages of a run."""
+    """β, seed, recipe, mode, base model, sizes: run configuration shared by all the stages of a run."""
 
     def to_settings(self) -> Settings:
         """The validated core settings of this run."""

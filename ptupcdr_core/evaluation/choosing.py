@@ -1,4 +1,4 @@
-"""What a setting makes of the epochs of a training: several settings look on while a method is trained once."""
+"""What a recipe makes of the epochs of a training: several recipes look on while a method is trained once."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
-from ptupcdr_core.settings import Setting, Settings
+from ptupcdr_core.settings import Recipe, Settings
 from ptupcdr_core.training.epochs import BestEpoch, Epoch
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A method's errors on the test users under one setting.
+    """A method's errors on the test users under one recipe.
 
     Args:
         mae_epoch: the epoch that the absolute errors are of.
         rmse_epoch: the epoch that the squared errors are of; another one only under ``published_test_best``.
-        mae_scores: (N,) predicted stars of every test rating at ``mae_epoch``, clipped if the setting clips.
+        mae_scores: (N,) predicted stars of every test rating at ``mae_epoch``, clipped if the recipe clips.
         rmse_scores: (N,) the same at ``rmse_epoch``.
         errors: by user.
     """
@@ -32,17 +32,17 @@ class Outcome:
 
 
 class Chooser:
-    """Keeps what a setting wants of a training.
+    """Keeps what a recipe wants of a training.
 
     Args:
         data: the pair's split.
-        settings: ``setting`` decides between validation and test users, and about clipping.
+        settings: ``recipe`` decides between validation and test users, and about clipping.
     """
 
     def __init__(self, data: PairData, settings: Settings) -> None:
         """Start without an epoch."""
         self.data, self.clipped = data, settings.clipped
-        self.on_test = settings.setting == "published_test_best"
+        self.on_test = settings.recipe == "published_test_best"
         self.mae: BestEpoch[Floats] = BestEpoch()
         self.rmse: BestEpoch[Floats] = BestEpoch()
 
@@ -77,7 +77,7 @@ class Chooser:
         return Outcome(self.mae.number, self.rmse.number, mae_scores, rmse_scores, errors)
 
 
-def watch(data: PairData, choosers: dict[Setting, Chooser], epoch: Epoch[FittedMethod]) -> None:
+def watch(data: PairData, choosers: dict[Recipe, Chooser], epoch: Epoch[FittedMethod]) -> None:
     """Score an epoch's method once, on validation and test users, and offer it to all."""
     method = epoch.candidate
     validation = rating_errors(method.score(data.target_validation), data.target_validation, data.target_scale)

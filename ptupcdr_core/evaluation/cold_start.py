@@ -67,7 +67,7 @@ def _labels(pair: str, method: str, settings: Settings) -> dict[str, object]:
     return {
         "pair": pair,
         "method": method,
-        "setting": settings.setting,
+        "recipe": settings.recipe,
         "mode": "rating",
         "beta": settings.beta,
         "seed": settings.seed,

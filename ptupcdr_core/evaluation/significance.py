@@ -22,7 +22,7 @@ RESAMPLES = 2_000
 BLOCK = 1 << 22
 """Draws held at a time."""
 METRICS = ("mae", "rmse")
-CELL = ("pair", "setting", "mode", "beta", "base_model")
+CELL = ("pair", "recipe", "mode", "beta", "base_model")
 """What is held fixed when methods are compared."""
 
 Doubles = NDArray[np.float64]

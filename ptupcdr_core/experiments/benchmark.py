@@ -29,7 +29,7 @@ from ptupcdr_core.experiments.grid import Cell, Grid, Unit, units_of
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.method import Needs
-from ptupcdr_core.settings import Setting, Settings
+from ptupcdr_core.settings import Recipe, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.task import Model
@@ -46,7 +46,7 @@ class Progress:
         done: cells finished, those of earlier runs included.
         total: cells of the grid.
         seconds_left: estimated from this run's cells; None until one is finished.
-        rows: the cell's rows of the table ``benchmark``, one a setting.
+        rows: the cell's rows of the table ``benchmark``, one a recipe.
         restored: whether an earlier run had finished it.
     """
 
@@ -80,7 +80,7 @@ def run_benchmark(
         source: its source domain.
         target: its target domain.
         grid: what varies.
-        settings: everything else; setting, beta, seed and base_model of it are not used.
+        settings: everything else; recipe, beta, seed and base_model of it are not used.
         on_cell: told after every cell, in the caller's thread; what it raises stops the benchmark, and the next run
             goes on from the finished cells.
         workers: units trained at a time.
@@ -191,11 +191,11 @@ def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> di
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
-def _labels(data: PairData, cell: Cell, setting: Setting) -> dict[str, object]:
+def _labels(data: PairData, cell: Cell, recipe: Recipe) -> dict[str, object]:
     return {
         "pair": data.pair,
         "method": cell.method.name,
-        "setting": setting,
+        "recipe": recipe,
         "mode": "rating",
         "beta": cell.settings.beta,
         "seed": cell.settings.seed,
@@ -215,8 +215,8 @@ def _summary(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _named(settings: Settings, setting: Setting) -> Settings:
-    return settings.model_copy(update={"setting": setting})
+def _named(settings: Settings, recipe: Recipe) -> Settings:
+    return settings.model_copy(update={"recipe": recipe})
 
 
 def _write_tables(
@@ -225,8 +225,8 @@ def _write_tables(
     with warehouse.write(ASSET, pair.key, fingerprint=fingerprint, settings=grid.model_dump(mode="json")) as connection:
         for name in TABLES:
             connection.execute(
-                f"create table {name} as select * from read_parquet(?) where setting in (select unnest(?)) "
-                f"order by setting, base_model, beta, method, seed{FURTHER_ORDER.get(name, '')}",
-                [store.files(cells, name), list(grid.settings)],
+                f"create table {name} as select * from read_parquet(?) where recipe in (select unnest(?)) "
+                f"order by recipe, base_model, beta, method, seed{FURTHER_ORDER.get(name, '')}",
+                [store.files(cells, name), list(grid.recipes)],
             )
         return connection.execute("select * from benchmark").fetchdf()

@@ -23,7 +23,7 @@ TABLES = ("benchmark", "benchmark_errors", "benchmark_slices")
 CODE = ("methods/*.py", "models/*.py", "training/*.py", "kernels/*.py", "engines/*.py", "sql/split.sql",
         "data/pair_data.py", "data/splits.py", "evaluation/choosing.py", "evaluation/slices.py")  # fmt: skip
 """Whatever can change a cell: after an edit there, old cells are left aside."""
-UNUSED = FOR_RECOMMENDATIONS | FOR_RANKING | {"setting"}
+UNUSED = FOR_RECOMMENDATIONS | FOR_RANKING | {"recipe"}
 
 
 @dataclass(frozen=True)

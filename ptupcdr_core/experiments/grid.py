@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.methods import methods_of
 from ptupcdr_core.methods.method import Method, Needs
-from ptupcdr_core.settings import REFERENCE_SETTINGS, BaseModelName, Setting, Settings
+from ptupcdr_core.settings import REFERENCE_RECIPES, BaseModelName, Recipe, Settings
 
 ANY_BASE_MODEL = "none"
 """Stands in the tables where the base model makes no difference."""
-FAMILIES: tuple[tuple[Setting, ...], ...] = (REFERENCE_SETTINGS, ("calibrated",))
-"""Settings of one family look on at the same training."""
+FAMILIES: tuple[tuple[Recipe, ...], ...] = (REFERENCE_RECIPES, ("calibrated",))
+"""Recipes of one family look on at the same training."""
 
 
 class Grid(BaseModel):
@@ -27,22 +27,22 @@ class Grid(BaseModel):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(900, 1000, 10, 2020, 500), min_length=1)
     base_models: tuple[BaseModelName, ...] = Field(default=get_args(BaseModelName), min_length=1)
     methods: tuple[str, ...] | None = Field(default=None, min_length=1, description="None: all")
-    settings: tuple[Setting, ...] = Field(default=get_args(Setting), min_length=1)
+    recipes: tuple[Recipe, ...] = Field(default=get_args(Recipe), min_length=1)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and what its settings make of it.
+    """One training and what its recipes make of it.
 
     Args:
         method: what is trained.
-        settings: β, seed, base model and sizes; its ``setting`` is the first of the family.
-        family: the settings that look on.
+        settings: β, seed, base model and sizes; its ``recipe`` is the first of the family.
+        family: the recipes that look on.
     """
 
     method: Method
     settings: Settings
-    family: tuple[Setting, ...]
+    family: tuple[Recipe, ...]
 
     @property
     def base_model(self) -> str:
@@ -74,29 +74,29 @@ def units_of(grid: Grid, settings: Settings) -> list[Unit]:
         SettingsError: a method is not known, or nothing is left to run.
     """
     units = []
-    for family, seed in product(_wanted(grid.settings), grid.seeds):
+    for family, seed in product(_wanted(grid.recipes), grid.seeds):
         methods = methods_of(family[0], grid.methods)
         plain = [method for method in methods if method.needs is Needs.RATINGS]
         modelled = [method for method in methods if method.needs is not Needs.RATINGS]
-        kinds = [kind for kind in grid.base_models if kind == "mf" or family is REFERENCE_SETTINGS]
+        kinds = [kind for kind in grid.base_models if kind == "mf" or family is REFERENCE_RECIPES]
         layers: list[tuple[BaseModelName, Sequence[Method]]] = [("mf", plain), *((kind, modelled) for kind in kinds)]
         for kind, chosen in layers:
             cells = [
-                Cell(method, _with(settings, setting=family[0], beta=beta, seed=seed, base_model=kind), family)
+                Cell(method, _with(settings, recipe=family[0], beta=beta, seed=seed, base_model=kind), family)
                 for beta in grid.betas
                 for method in chosen
             ]
             units += [Unit(tuple(cells))] if cells else []
     if not units:
         raise SettingsError(
-            f"nothing to run: no method of {', '.join(grid.methods or ())} is made for the settings "
-            f"{', '.join(grid.settings)} and base models {', '.join(grid.base_models)}"
+            f"nothing to run: no method of {', '.join(grid.methods or ())} is made for the recipes "
+            f"{', '.join(grid.recipes)} and base models {', '.join(grid.base_models)}"
         )
     return units
 
 
-def _wanted(settings: Sequence[Setting]) -> Iterator[tuple[Setting, ...]]:
-    return (family for family in FAMILIES if set(family) & set(settings))
+def _wanted(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, ...]]:
+    return (family for family in FAMILIES if set(family) & set(recipes))
 
 
 def _with(settings: Settings, **changes: object) -> Settings:

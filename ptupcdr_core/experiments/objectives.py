@@ -89,7 +89,7 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
 def space_of_ratings(settings: Settings, source_scale: Scale) -> Space:
     """The settings that change the result of this one's training, around their given values.
 
-    Left alone: what decides who is held out; the seed; and what this setting does not read (``calibrated`` has step
+    Left alone: what decides who is held out; the seed; and what this recipe does not read (``calibrated`` has step
     and batch sizes of its own).
 
     Args:
@@ -108,7 +108,7 @@ def space_of_ratings(settings: Settings, source_scale: Scale) -> Space:
         "meta_hidden_size": IntDistribution(min(8, hidden), max(128, hidden), log=True),
         "epochs": IntDistribution(min(5, epochs), max(40, epochs)),
     }
-    if settings.setting != "calibrated":
+    if settings.recipe != "calibrated":
         rate = settings.learning_rate
         space["residual"] = CategoricalDistribution([False, True])
         space["learning_rate"] = FloatDistribution(min(1e-3, rate), max(0.1, rate), log=True)

@@ -64,15 +64,15 @@ def beside_published(source: Domain, target: Domain, means: pd.DataFrame) -> pd.
 
     Returns:
         One row a β and method: beta, method, published_mae, published_rmse, publication,
-        verified, then mae and rmse of every setting that was run with MF, as ``{setting}_mae``. A method that was not
+        verified, then mae and rmse of every recipe that was run with MF, as ``{recipe}_mae``. A method that was not
         published or not run has nulls there. No rows when the pair is not one of the publications'.
     """
     published = published_for(source, target).rename(columns={"mae": "published_mae", "rmse": "published_rmse"})
     if published.empty:
         return published
     ours = means[means["base_model"].isin(["mf", "none"])]
-    wide = ours.pivot_table(index=["beta", "method"], columns="setting", values=["mae", "rmse"])
-    wide.columns = [f"{setting}_{metric}" for metric, setting in wide.columns]
+    wide = ours.pivot_table(index=["beta", "method"], columns="recipe", values=["mae", "rmse"])
+    wide.columns = [f"{recipe}_{metric}" for metric, recipe in wide.columns]
     table = published.merge(wide.reset_index(), on=["beta", "method"], how="outer")
     table["simple"] = table["method"].isin(SIMPLE)
     return table.sort_values(["beta", "simple", "method", "publication"], ignore_index=True).drop(columns="simple")

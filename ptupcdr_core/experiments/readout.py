@@ -28,7 +28,7 @@ def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFr
         return connection.table(table).fetchdf()
 
 
-def read_cell_errors(home: Home, pair: str, setting: str, beta: float, base_model: str) -> pd.DataFrame:
+def read_cell_errors(home: Home, pair: str, recipe: str, beta: float, base_model: str) -> pd.DataFrame:
     """The per-user errors of all methods of one cell, all seeds; baselines without a base model belong to every cell.
 
     Raises:
@@ -37,14 +37,14 @@ def read_cell_errors(home: Home, pair: str, setting: str, beta: float, base_mode
     with Warehouse.from_environment(home.warehouse).read("benchmark", pair) as connection:
         return connection.execute(
             "select method, seed, user_id, ratings, absolute_error, squared_error from benchmark_errors "
-            "where setting = ? and beta = ? and base_model in (?, ?)",
-            [setting, beta, base_model, ANY_BASE_MODEL],
+            "where recipe = ? and beta = ? and base_model in (?, ?)",
+            [recipe, beta, base_model, ANY_BASE_MODEL],
         ).fetchdf()
 
 
-def compare_methods(home: Home, pair: str, setting: str, beta: float, base_model: str) -> pd.DataFrame:
+def compare_methods(home: Home, pair: str, recipe: str, beta: float, base_model: str) -> pd.DataFrame:
     """Any two methods of a cell compared; see ``significance.compare``."""
-    return compare(pair_errors(read_cell_errors(home, pair, setting, beta, base_model)))
+    return compare(pair_errors(read_cell_errors(home, pair, recipe, beta, base_model)))
 
 
 def summarize_benchmark(home: Home, pair: str) -> pd.DataFrame:
@@ -61,10 +61,10 @@ def summarize_benchmark(home: Home, pair: str) -> pd.DataFrame:
     anywhere = means["base_model"] == ANY_BASE_MODEL
     cells = means[~anywhere] if not anywhere.all() else means
     tables = []
-    for (setting, beta, kind), own in cells.groupby(["setting", "beta", "base_model"], sort=True):
-        shared = means[anywhere & (means["setting"] == setting) & (means["beta"] == beta)]
+    for (recipe, beta, kind), own in cells.groupby(["recipe", "beta", "base_model"], sort=True):
+        shared = means[anywhere & (means["recipe"] == recipe) & (means["beta"] == beta)]
         table = pd.concat([own, shared.assign(base_model=kind)]).drop_duplicates("method")
-        errors = pair_errors(read_cell_errors(home, pair, setting, beta, kind))
+        errors = pair_errors(read_cell_errors(home, pair, recipe, beta, kind))
         best = {f"best_{metric}": table["method"].isin(best_methods(errors, metric)) for metric in METRICS}
         tables.append(table.assign(**best).sort_values("rmse"))
     return pd.concat(tables, ignore_index=True)

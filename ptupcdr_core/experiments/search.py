@@ -146,11 +146,11 @@ def tune(
     Raises:
         WarehouseError: a domain was not ingested.
         SplitError: the settings leave a cohort empty.
-        SettingsError: the setting chooses on test users, or ranks nothing where lists are to become better.
+        SettingsError: the recipe chooses on test users, or ranks nothing where lists are to become better.
         TuningError: another search of the pair is running, or every training diverged.
         DeviceError: the environment asks for a GPU that is not there.
     """
-    if settings.setting == "published_test_best":
+    if settings.recipe == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
     if objective == "ranking" and not settings.ranks:
         raise SettingsError("these settings rank nothing: a search by ranked lists needs calibrated and the mode both")

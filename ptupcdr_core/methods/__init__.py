@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.settings import Setting
+from ptupcdr_core.settings import Recipe
 
 if TYPE_CHECKING:
     from ptupcdr_core.methods.method import Method
@@ -18,22 +18,20 @@ if TYPE_CHECKING:
 
 @cache
 def all_methods() -> "tuple[Method, ...]":
-    """Every method of every setting, those that need least first."""
+    """Every method of every recipe, those that need least first."""
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     methods = [method for module in modules for method in getattr(module, "METHODS", ())]
     return tuple(sorted(methods, key=lambda method: (method.needs.value, method.name)))
 
 
-def methods_of(setting: Setting, names: Sequence[str] | None = None) -> "list[Method]":
-    """The methods that a setting has, all or those named.
+def methods_of(recipe: Recipe, names: Sequence[str] | None = None) -> "list[Method]":
+    """The methods that a recipe has, all or those named.
 
     Raises:
-        SettingsError: a name is of no method of any setting; lists those there are.
+        SettingsError: a name is of no method of any recipe; lists those there are.
     """
     known = sorted({method.name for method in all_methods()})
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise SettingsError(f"unknown method {', '.join(unknown)}; known: {', '.join(known)}")
-    return [
-        method for method in all_methods() if setting in method.settings and (names is None or method.name in names)
-    ]
+    return [method for method in all_methods() if recipe in method.recipes and (names is None or method.name in names)]

@@ -1,4 +1,4 @@
-"""The calibrated setting's methods: TGT, the common bridges and PTUPCDR on centered ratings.
+"""The calibrated recipe's methods: TGT, the common bridges and PTUPCDR on centered ratings.
 
 See ``models.calibrated`` and ``training.closed_form``. TGT is the mean and the damped item bias for a cold-start user,
 whose factors and offset are zero. They choose by validation users on their own, so each is offered once.

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ptupcdr_core.models.fitted_method import FittedMethod
-from ptupcdr_core.settings import REFERENCE_SETTINGS, Setting
+from ptupcdr_core.settings import REFERENCE_RECIPES, Recipe
 from ptupcdr_core.training.epochs import Epoch
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class Method:
         name: as it stands in the tables.
         fit: trains on an experiment's data and yields a candidate an epoch; one that has no epochs yields epoch 0.
         needs: what it is made from.
-        settings: those it is made for; a method may be fitted in one way in some and in another in others.
+        recipes: those it is made for; a method may be fitted in one way in some and in another in others.
     """
 
     name: str
     fit: "Callable[[Experiment], Iterator[Epoch[FittedMethod]]]"
     needs: Needs = Needs.BRIDGE
-    settings: tuple[Setting, ...] = REFERENCE_SETTINGS
+    recipes: tuple[Recipe, ...] = REFERENCE_RECIPES

@@ -18,7 +18,7 @@ from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.method import Method, Needs
 from ptupcdr_core.models.fitted_method import FittedMethod
-from ptupcdr_core.settings import Setting
+from ptupcdr_core.settings import Recipe
 from ptupcdr_core.training.calibrated import carry_over, damped_means
 from ptupcdr_core.training.epochs import Epoch
 
@@ -60,6 +60,6 @@ def _fit(name: str, experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
 
 
 METHODS = tuple(
-    Method(name, partial(_fit, name), Needs.RATINGS, get_args(Setting))
+    Method(name, partial(_fit, name), Needs.RATINGS, get_args(Recipe))
     for name in ("global_mean", "item_mean", "source_offset")
 )

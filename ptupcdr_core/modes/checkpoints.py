@@ -38,7 +38,7 @@ def load_model(home: Home, pair: str, side: Side, vocabulary: str) -> Model:
         ArtifactError: there is none, or it belongs to another split.
     """
     checkpoint = artifacts.load(home.models / f"{side}_model", pair, vocabulary=vocabulary)
-    if checkpoint.manifest["settings"]["setting"] == "calibrated":
+    if checkpoint.manifest["settings"]["recipe"] == "calibrated":
         return CalibratedModel.from_tensors(checkpoint.tensors)
     return BaseModel.from_tensors(checkpoint.manifest["settings"]["base_model"], checkpoint.tensors)
 
@@ -116,4 +116,4 @@ def _require_one_way(home: Home, pair: str) -> None:
 def _way(home: Home, pair: str, side: Side) -> str:
     """The settings that both sides must share, for a bridge can only join vectors of one kind and size."""
     settings = artifacts.read_manifest(home.models / f"{side}_model", pair)["settings"]
-    return ", ".join(f"{name} {settings[name]}" for name in ("setting", "base_model", "embedding_size"))
+    return ", ".join(f"{name} {settings[name]}" for name in ("recipe", "base_model", "embedding_size"))

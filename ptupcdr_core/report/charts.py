@@ -64,10 +64,10 @@ def intervals(scores: pd.DataFrame) -> Drawn:
 
 
 def beta_curves(benchmark: pd.DataFrame) -> Drawn:
-    """Errors over β, one picture a setting; the mean over seeds with a bar of one standard deviation."""
+    """Errors over β, one picture a recipe; the mean over seeds with a bar of one standard deviation."""
     means = over_seeds(benchmark)
     pictures, far = [], False
-    for setting, own in means.groupby("setting", sort=True):
+    for recipe, own in means.groupby("recipe", sort=True):
         base = sorted(set(own["base_model"]) - {ANY_BASE_MODEL}, key=lambda name: (name != "mf", name))[:1]
         table = own[own["base_model"].isin([ANY_BASE_MODEL, *base])]
         drawn = figure(6.4)
@@ -83,8 +83,8 @@ def beta_curves(benchmark: pd.DataFrame) -> Drawn:
             plain(axes)
         axes.set(xlabel="β, fraction of overlapping people held out")
         kind = f", base model {base[0]}" if base else ""
-        drawn.suptitle(f"setting {setting}{kind}", x=0.02, ha="left", fontsize=11)
-        pictures.append(finish(drawn, f"beta_curves_{setting}", f"Errors over β in the setting {setting}"))
+        drawn.suptitle(f"recipe {recipe}{kind}", x=0.02, ha="left", fontsize=11)
+        pictures.append(finish(drawn, f"beta_curves_{recipe}", f"Errors over β in the recipe {recipe}"))
     return pictures, LOGARITHMIC * far
 
 

@@ -33,7 +33,7 @@ class Facts:
         bridges: what was trained between them.
         scores: one row a method: method, mae, rmse with the ends of their 95 % intervals (mae_low, mae_high, …).
         errors: the methods' errors by user.
-        labels: setting, beta, seed, base_model, users, ratings of the evaluation.
+        labels: recipe, beta, seed, base_model, users, ratings of the evaluation.
         slices: the table ``cold_start_slices``; empty where it was never written.
         curves: by asset and metric; empty for checkpoints that keep none.
         benchmark: the table ``benchmark``, or None.

@@ -198,7 +198,7 @@ def rankings(facts: Facts) -> Section:
     """The lists that recommendations are made of."""
     title = "How good the lists are"
     if facts.rankings is None:
-        return Section("lists", title, ["No lists were ranked: the mode was rating, or the setting ranks nothing."])
+        return Section("lists", title, ["No lists were ranked: the mode was rating, or the recipe ranks nothing."])
     found = facts.rankings.sort_values("ndcg_at_10", ascending=False, kind="stable")
     rows = found.set_index("method")
     own, popular = rows.loc["ptupcdr"], rows.loc["popularity"]

@@ -64,7 +64,7 @@ class Serving:
         """How much each history item counts for each recommended one: by how much its score falls without it.
 
         A score without an item is that of the same person who never rated it: folded in, with a history without it,
-        and bridged again; all of it exact. So the definition is the same for every setting, mode and bridge, whether
+        and bridged again; all of it exact. So the definition is the same for every recipe, mode and bridge, whether
         its personal part has strength or not.
 
         Args:

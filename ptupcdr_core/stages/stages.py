@@ -69,13 +69,13 @@ def pretrain(
     """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``).
 
     Raises:
-        SettingsError: the setting is ``published_test_best``: what serves users may not be chosen on test users.
+        SettingsError: the recipe is ``published_test_best``: what serves users may not be chosen on test users.
         DeviceError: the environment asks for a GPU that is not there.
     """
-    if settings.setting == "published_test_best":
+    if settings.recipe == "published_test_best":
         raise SettingsError(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
-            "benchmark` alone; the lineage serves one model, use the setting honest or published"
+            "benchmark` alone; the lineage serves one model, use the recipe honest or published"
         )
     return pretrain_on(home, _data(home, pair), side, settings, on_epoch, fingerprint)
 

@@ -1,4 +1,4 @@
-"""All bridges of a pair, as its setting trains them, and their checkpoint."""
+"""All bridges of a pair, as its recipe trains them, and their checkpoint."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -151,7 +151,7 @@ def train_bridges(
         on_epoch: told every epoch's metrics, their names prefixed with the method's.
         device: where torch makes the gradient steps; None for the compiled loops.
     """
-    train = _train_calibrated if settings.setting == "calibrated" else _train_published
+    train = _train_calibrated if settings.recipe == "calibrated" else _train_published
     with one_thread():
         return train(task, settings, on_epoch, device)
 
@@ -173,13 +173,13 @@ def refit_bridges(
         device: as for ``train_bridges``.
 
     Raises:
-        ArtifactError: the first training does not tell all that was chosen: it was another setting's, or an older one.
+        ArtifactError: the first training does not tell all that was chosen: it was another recipe's, or an older one.
     """
     missing = [name for name in CHOSEN if name not in chosen]
     if missing:
         raise ArtifactError(
             f"meta network: the checkpoint does not tell {', '.join(missing)}, so it cannot be fitted again; "
-            "materialize meta_network again, in the setting calibrated"
+            "materialize meta_network again, in the recipe calibrated"
         )
     with one_thread():
         return _train_calibrated(task, settings, on_epoch, device, chosen)

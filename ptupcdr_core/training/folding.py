@@ -53,7 +53,7 @@ class SourceSpace(Protocol):
 
 
 def source_space(source: Model) -> SourceSpace:
-    """The space of a trained source model, of either setting."""
+    """The space of a trained source model, of either recipe."""
     return CalibratedSpace(source) if isinstance(source, CalibratedModel) else ReferenceSpace(source)
 
 

@@ -72,7 +72,7 @@ def train_base_model(
     on_epoch: OnEpoch,
     device: torch.device | None = None,
 ) -> BaseModel | CalibratedModel:
-    """Fit the setting's base model to one domain's ratings.
+    """Fit the recipe's base model to one domain's ratings.
 
     As published there is no epoch to choose here: validation users have no target ratings to train on, so their
     embeddings never move.
@@ -87,7 +87,7 @@ def train_base_model(
         on_epoch: told the training loss of every epoch.
         device: where torch trains; None for the compiled loops.
     """
-    if settings.setting == "calibrated":
+    if settings.recipe == "calibrated":
         return fit_calibrated(
             ratings,
             user_count,

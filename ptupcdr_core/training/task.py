@@ -3,7 +3,7 @@
 Shapes: U users, S source items, T target items, L history length, D embedding size, N training rows;
 X coordinates of a source user's vector, Y coordinates of a target item's vector.
 
-In the published setting both vectors are the base models' own (X = Y = D). In the calibrated setting they are extended
+In the published recipe both vectors are the base models' own (X = Y = D). In the calibrated recipe they are extended
 (X = D + 6, Y = D + 5), so that the strongest simple baseline is one entry of the bridge: the source offset times a
 constant. The further coordinates say how harshly and how widely a person rates, how well liked an item is, and how much
 is known of either; their products are most of what carries over where ratings are few.
@@ -79,13 +79,13 @@ class BridgeTask(SourceSide):
 
 
 def bridge_task(data: PairData, source: Model, target: Model) -> BridgeTask:
-    """Lay out bridge training for one pair's data and its two base models (both of the same setting)."""
+    """Lay out bridge training for one pair's data and its two base models (both of the same recipe)."""
     if isinstance(source, CalibratedModel) and isinstance(target, CalibratedModel):
         return _calibrated_task(data, source, target)
     if isinstance(source, BaseModel) and isinstance(target, BaseModel):
         with one_thread():  # a DNN's tower is a matrix product
             return _published_task(data, source, target)
-    raise TypeError("source and target model must be of the same setting")
+    raise TypeError("source and target model must be of the same recipe")
 
 
 def _published_task(data: PairData, source: BaseModel, target: BaseModel) -> BridgeTask:
@@ -135,21 +135,21 @@ def _calibrated_task(data: PairData, source: CalibratedModel, target: Calibrated
 
 
 def history_vectors(source: Model) -> Floats:
-    """(S+1, D) source item vectors as the meta network reads them, for either setting."""
+    """(S+1, D) source item vectors as the meta network reads them, for either recipe."""
     if isinstance(source, CalibratedModel):
         return source.item_embedding / _root_mean_square(source.item_embedding, source.item_counts)
     return source.item_vectors()
 
 
 def target_user_vectors(target: Model) -> Floats:
-    """(U+1, Y) the target model's own users in the target items' coordinates, for either setting."""
+    """(U+1, Y) the target model's own users in the target items' coordinates, for either recipe."""
     if isinstance(target, CalibratedModel):
         return _TargetCoordinates.of(target).users(target)
     return target.user_vectors()
 
 
 def target_items(model: Model) -> TargetItems:
-    """The target items' side of the score, for either setting."""
+    """The target items' side of the score, for either recipe."""
     if isinstance(model, CalibratedModel):
         return calibrated_items(model)
     items = model.item_vectors()

@@ -1,4 +1,4 @@
-"""The paper's grid of one pair: β by seed by base model by method, under several settings."""
+"""The paper's grid of one pair: β by seed by base model by method, under several recipes."""
 
 import hashlib
 from collections.abc import Callable
@@ -27,13 +27,13 @@ GROUP = ["beta", "seed", "base_model"]
 
 
 class BenchmarkConfig(dg.Config):
-    """What varies; everything else is in the settings, whose own β, seed, setting and base model are not used."""
+    """What varies; everything else is in the settings, whose own β, seed, recipe and base model are not used."""
 
     betas: list[float] = Field([0.2, 0.5, 0.8], description="fractions of overlapping users held out")
     seeds: list[int] = Field([900, 1000, 10, 2020, 500], description="each fixes a split and every random number")
     base_models: list[str] = Field(["mf", "gmf", "dnn"], description="mf, gmf, dnn")
     methods: list[str] = Field([], description="names of methods; none: all")
-    settings: list[str] = Field(["calibrated", "honest", "published"], description="also published_test_best")
+    recipes: list[str] = Field(["calibrated", "honest", "published"], description="also published_test_best")
     workers: int = Field(2, ge=1, description="trainings at a time")
 
 
@@ -91,7 +91,7 @@ def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
     for group, cells in rows.groupby(GROUP, sort=True):
         labels = dict(zip(GROUP, group, strict=True))
         metrics = {
-            f"{row.setting}/{metric}_{row.method}": float(getattr(row, metric))
+            f"{row.recipe}/{metric}_{row.method}": float(getattr(row, metric))
             for row in cells.itertuples()
             for metric in ("mae", "rmse")
         }

@@ -33,7 +33,7 @@ def champion(
         pair, chosen, tracker = current.partition, current.settings, current.tracker
         registry = Registry(tracker.client, home, pair)
         candidate, before = {mode: Snapshot.take(home, pair, mode) for mode in chosen.modes}, registry.champion()
-        described = {name: str(getattr(chosen, name)) for name in ("setting", "mode", "base_model", "beta", "seed")}
+        described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
         version = registry.register(candidate, current.fingerprint, tracker, described)
         other: Models = {}
         note = ""

@@ -14,7 +14,7 @@ FACTS = facts_about(
                 ASSET,
                 pair="VARCHAR",
                 method="VARCHAR",
-                setting="VARCHAR",
+                recipe="VARCHAR",
                 mode="VARCHAR",
                 beta="DOUBLE",
                 seed="BIGINT",
@@ -28,8 +28,8 @@ FACTS = facts_about(
     ),
     Fact(
         "one_row_per_cell",
-        "A β, seed, base model, setting and method stands once, with errors that are numbers.",
-        (unique("setting", "beta", "seed", "base_model", "method"),),
+        "A β, seed, base model, recipe and method stands once, with errors that are numbers.",
+        (unique("recipe", "beta", "seed", "base_model", "method"),),
     ),
     Fact(
         "methods_of_a_split_share_their_test_ratings",

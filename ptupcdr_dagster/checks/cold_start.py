@@ -53,7 +53,7 @@ EVALUATION_FACTS = facts_about(
     Fact(
         "methods_share_their_test_users",
         "Every method is measured on the same users and ratings; numbers of different sets cannot be compared.",
-        (unique("method", "setting", "mode"),),
+        (unique("method", "recipe", "mode"),),
     ),
     Fact(
         "errors_add_up",

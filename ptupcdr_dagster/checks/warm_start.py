@@ -40,7 +40,7 @@ EVALUATION_FACTS = facts_about(
     Fact(
         "methods_share_their_second_halves",
         "Every method is measured on the same users and ratings, however many ratings are known.",
-        (unique("method", "setting", "mode", "known_ratings"),),
+        (unique("method", "recipe", "mode", "known_ratings"),),
     ),
     Fact(
         "warm_start_errors_add_up",

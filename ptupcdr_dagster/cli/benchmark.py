@@ -43,16 +43,16 @@ def read_benchmarks(home: Home, pairs: Sequence[Pair]) -> pd.DataFrame:
 
 
 def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
-    """Means over seeds, one table a setting, β and base model, and published numbers beside them where there are any.
+    """Means over seeds, one table a recipe, β and base model, and published numbers beside them where there are any.
 
     Bold is the best of a table and whatever is not significantly different from it, with a star where
     nothing can be bold.
     """
     summary = summarize_benchmark(home, pair.key)
     bold = "[bold]{}[/]" if console.is_terminal else "{} *"
-    for (setting, beta, base_model), cells in summary.groupby(["setting", "beta", "base_model"], sort=True):
+    for (recipe, beta, base_model), cells in summary.groupby(["recipe", "beta", "base_model"], sort=True):
         seeds = int(cells["seeds"].max())
-        title = f"{pair.key}: {setting}, β = {beta:g}, {base_model}; mean ± standard deviation of {_seeds(seeds)}"
+        title = f"{pair.key}: {recipe}, β = {beta:g}, {base_model}; mean ± standard deviation of {_seeds(seeds)}"
         console.print(title, highlight=False, style="italic")
         table = Table("method", box=None, header_style="")
         for metric in METRICS:

@@ -85,9 +85,9 @@ def benchmark(
     seeds: Annotated[list[str], typer.Option(help=SEVERAL)] = ["900", "1000", "10", "2020", "500"],  # noqa: B006
     base_models: Annotated[list[str], typer.Option(help=f"mf, gmf, dnn. {SEVERAL}")] = ["mf", "gmf", "dnn"],  # noqa: B006
     methods: Annotated[list[str], typer.Option(help=f"Names of methods, or all. {SEVERAL}")] = ["all"],  # noqa: B006
-    in_settings: Annotated[
+    recipes: Annotated[
         list[str],
-        typer.Option("--settings", help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
+        typer.Option(help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
     ] = ["calibrated", "honest", "published"],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
@@ -101,8 +101,8 @@ def benchmark(
         from ptupcdr_dagster.cli.benchmark import chosen_grid, print_benchmark, read_benchmarks
         from ptupcdr_dagster.cli.printing import run_benchmark
 
-        varied = {"betas": betas, "seeds": seeds, "base_models": base_models, "methods": methods}
-        grid = chosen_grid(settings, {**varied, "settings": in_settings})
+        varied = {"betas": betas, "seeds": seeds, "base_models": base_models, "methods": methods, "recipes": recipes}
+        grid = chosen_grid(settings, varied)
         home = Home.from_environment()
         report = run_benchmark(home, chosen, settings, grid, workers=workers)
         done = [pair for pair in chosen if report.stands(pair.key)]

@@ -15,7 +15,7 @@ from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_core.store.settings_file import read_settings_file
 
 SETTINGS_FILE, CONTEXT = "settings_file", "context"
-VARIED_BY_BENCHMARK = FOR_RECOMMENDATIONS | FOR_RANKING | {"setting", "base_model", "beta", "seed"}
+VARIED_BY_BENCHMARK = FOR_RECOMMENDATIONS | FOR_RANKING | {"recipe", "base_model", "beta", "seed"}
 """Settings that a benchmark sets itself, or does not use."""
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -23,7 +23,7 @@ class Lineage:
 
 @pytest.fixture(scope="session")
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
-    """The calibrated setting, by default; not to be written to."""
+    """The calibrated recipe, by default; not to be written to."""
     files = write_ratings(tmp_path_factory.mktemp("ratings"))
     home, settings = Home(tmp_path_factory.mktemp("home")), SETTINGS
     return Lineage(home, files, settings, run(home, domains(files), settings))
@@ -31,6 +31,6 @@ def lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
 
 @pytest.fixture(scope="session")
 def published_lineage(lineage: Lineage, tmp_path_factory: pytest.TempPathFactory) -> Lineage:
-    """The same ratings in the published setting."""
-    home, settings = Home(tmp_path_factory.mktemp("published")), SETTINGS.model_copy(update={"setting": "published"})
+    """The same ratings in the published recipe."""
+    home, settings = Home(tmp_path_factory.mktemp("published")), SETTINGS.model_copy(update={"recipe": "published"})
     return Lineage(home, lineage.files, settings, run(home, domains(lineage.files), settings))

@@ -111,7 +111,7 @@ if __name__ == "__main__":
     root, files, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
-    for setting in ("calibrated", "published"):
-        home = Home(root / setting)
-        run(home, domains(files), SETTINGS.model_copy(update={"setting": setting}))
+    for recipe in ("calibrated", "published"):
+        home = Home(root / recipe)
+        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe}))
         print("\n".join(hashes(home)))

@@ -79,14 +79,14 @@ def test_the_grid_leaves_out_what_makes_no_sense():
     }  # fmt: skip
     assert all(len({(cell.settings.seed, cell.settings.base_model) for cell in unit.cells}) == 1 for unit in units)
     with pytest.raises(SettingsError, match="nothing to run"):
-        units_of(Grid(methods=("lacdr",), settings=("calibrated",)), SETTINGS)
+        units_of(Grid(methods=("lacdr",), recipes=("calibrated",)), SETTINGS)
 
 
 def test_calibrated_goes_with_mf_only():
     with pytest.raises(ValueError, match="calibrated is made for base model mf; gmf needs one of"):
         Settings(base_model="gmf")
-    assert Settings(setting="honest", base_model="gmf").clipped
-    assert not Settings(setting="published", base_model="dnn").clipped
+    assert Settings(recipe="honest", base_model="gmf").clipped
+    assert not Settings(recipe="published", base_model="dnn").clipped
 
 
 def constant(stars: float, items: int) -> FittedMethod:
@@ -103,7 +103,7 @@ def test_who_chooses_which_epoch():
         target_test=replace(data.target_test.where(np.arange(len(data.target_test)) < 3),
                             stars=np.array([1, 1, 4], np.float32)),
     )  # fmt: skip
-    named = {name: Chooser(data, Settings(setting=name)) for name in ("honest", "published", "published_test_best")}
+    named = {name: Chooser(data, Settings(recipe=name)) for name in ("honest", "published", "published_test_best")}
     for number, stars in enumerate((-1.0, 1.0, 2.0, 7.0), start=1):
         watch(data, named, Epoch(number, constant(stars, data.target_item_count), {}))
     chosen = {name: (chooser.outcome().mae_epoch, chooser.outcome().rmse_epoch) for name, chooser in named.items()}
@@ -172,27 +172,27 @@ def test_the_tables_agree_and_the_pairs_own_split_stays(domains, tmp_path):
     table = run(domains, tmp_path)
     home = Home(tmp_path)
     assert not Warehouse(home.warehouse).exists("domain_splits", PAIR.key)
-    assert set(table["setting"]) == {"honest", "published", "published_test_best", "calibrated"}
-    keys = ["setting", "beta", "seed", "base_model", "method"]
+    assert set(table["recipe"]) == {"honest", "published", "published_test_best", "calibrated"}
+    keys = ["recipe", "beta", "seed", "base_model", "method"]
     assert not table.duplicated(keys).any()
     errors = read_benchmark(home, PAIR.key, "benchmark_errors")
     sums = errors.groupby(keys)[["ratings", "absolute_error", "squared_error"]].sum()
     rows = table.set_index(keys).loc[sums.index]
     np.testing.assert_allclose(sums["absolute_error"] / sums["ratings"], rows["mae"])
     np.testing.assert_allclose(np.sqrt(sums["squared_error"] / sums["ratings"]), rows["rmse"])
-    by_setting = table.set_index([*keys[1:], "setting"])[["mae", "rmse"]].unstack("setting").dropna()
+    by_recipe = table.set_index([*keys[1:], "recipe"])[["mae", "rmse"]].unstack("recipe").dropna()
     for metric in ("mae", "rmse"):
-        assert (by_setting[metric]["published_test_best"] <= by_setting[metric]["published"] + 1e-12).all()
+        assert (by_recipe[metric]["published_test_best"] <= by_recipe[metric]["published"] + 1e-12).all()
     cell = read_cell_errors(home, PAIR.key, "honest", 0.3, "gmf")
     assert set(cell["method"]) == set(GRID.methods)
     assert len(compare_methods(home, PAIR.key, "honest", 0.3, "gmf")) == 2 * 6
     summary = summarize_benchmark(home, PAIR.key)
-    assert summary.groupby(["setting", "beta", "base_model"])["best_rmse"].any().all()
+    assert summary.groupby(["recipe", "beta", "base_model"])["best_rmse"].any().all()
     assert set(summary["base_model"]) == {"mf", "gmf"}
 
 
 def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):
-    few = Grid(betas=(0.3,), seeds=(1,), base_models=("mf",), methods=("item_mean",), settings=("honest",))
+    few = Grid(betas=(0.3,), seeds=(1,), base_models=("mf",), methods=("item_mean",), recipes=("honest",))
     seen: list[Progress] = []
     for settings in (SETTINGS, SETTINGS, SETTINGS.model_copy(update={"history_length": 7})):
         run(domains, tmp_path, seen.append, grid=few, settings=settings)

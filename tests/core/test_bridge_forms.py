@@ -142,10 +142,10 @@ def test_the_closed_form_start_of_a_form_finds_a_map_of_that_form(
     assert left.std() < 0.15 * wanted.std()
 
 
-@pytest.mark.parametrize("setting", ["calibrated", "honest"])
+@pytest.mark.parametrize("recipe", ["calibrated", "honest"])
 @pytest.mark.parametrize("form", ["low_rank", "diagonal"])
-def test_bridges_of_a_form_come_back_from_their_tensors(setting: str, form: str) -> None:
-    task, settings = small_task(setting), changed(setting, bridge_form=form, attention="rated", bridge_rank=2)
+def test_bridges_of_a_form_come_back_from_their_tensors(recipe: str, form: str) -> None:
+    task, settings = small_task(recipe), changed(recipe, bridge_form=form, attention="rated", bridge_rank=2)
     bridges = train_bridges(task, settings, lambda epoch, metrics: None)
     again = Bridges.from_tensors(bridges.tensors(), bridges.chosen)
     assert again.personal.network.form == bridges.personal.network.form
@@ -185,13 +185,13 @@ def test_a_residual_bridge_starts_from_the_common_one() -> None:
     )
 
 
-def changed(setting: str, **changes: Any) -> Settings:
-    return Settings(setting=setting, meta_hidden_size=8, embedding_size=3, epochs=2, **changes)
+def changed(recipe: str, **changes: Any) -> Settings:
+    return Settings(recipe=recipe, meta_hidden_size=8, embedding_size=3, epochs=2, **changes)
 
 
-def small_task(setting: str) -> BridgeTask:
+def small_task(recipe: str) -> BridgeTask:
     data, rng = small_pair(), np.random.default_rng(0)
-    if setting == "calibrated":
+    if recipe == "calibrated":
         return calibrated_task(data)
     sizes = data.source_item_count, data.target_item_count
     source, target = (initialize("mf", data.user_count, items, 3, rng) for items in sizes)

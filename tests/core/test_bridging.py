@@ -43,7 +43,7 @@ def trained(request: pytest.FixtureRequest, planted: BridgeTask) -> tuple[Bridge
             curves.setdefault(name, []).append(value)
 
     task = planted if request.param == "published" else calibrated_task(small_pair())
-    return task, train_bridges(task, Settings(setting=request.param, meta_hidden_size=8), collect), curves
+    return task, train_bridges(task, Settings(recipe=request.param, meta_hidden_size=8), collect), curves
 
 
 def test_the_mapping_finds_the_planted_matrix(planted: BridgeTask) -> None:
@@ -151,7 +151,7 @@ def test_a_seed_fixes_training_whatever_torchs_own_random_numbers_are(planted: B
     trained = []
     for state in (1, 2):
         torch.manual_seed(state)
-        trained.append(train_bridges(planted, Settings(setting="published", epochs=2), lambda epoch, metrics: None))
+        trained.append(train_bridges(planted, Settings(recipe="published", epochs=2), lambda epoch, metrics: None))
     first, second = (bridges.tensors() for bridges in trained)
     assert first.keys() == second.keys()
     for name, tensor in first.items():

@@ -261,11 +261,11 @@ def test_the_next_training_leaves_the_deployed_models_whole(refitted: Refitted, 
     assert recommend(next_one, PAIR, "untold") == before
 
 
-def test_the_references_settings_are_not_refitted() -> None:
+def test_the_references_recipes_are_not_refitted() -> None:
     assert not Settings().refit
-    for setting in ("published", "honest"):
-        with pytest.raises(ValueError, match="fitted again in the setting calibrated alone"):
-            Settings(setting=setting, refit=True)
+    for recipe in ("published", "honest"):
+        with pytest.raises(ValueError, match="fitted again in the recipe calibrated alone"):
+            Settings(recipe=recipe, refit=True)
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])

@@ -28,7 +28,7 @@ MODELLED = [method for method in methods_of("published") if method.needs is not 
 
 
 def experiment(data: PairData | None = None, **changes: object) -> Experiment:
-    settings = Settings(**{"setting": "published", "epochs": EPOCHS, "embedding_size": 4, **changes})
+    settings = Settings(**{"recipe": "published", "epochs": EPOCHS, "embedding_size": 4, **changes})
     return Experiment(data or small_pair(), settings)
 
 
@@ -41,9 +41,9 @@ def test_the_methods_of_the_paper_are_there():
     assert {"tgt", "cmf", "emcdr", "sscdr", "dcdcsr", "lacdr", "ptupcdr"} < published
     assert {"global_mean", "item_mean", "source_offset"} <= published
     assert {method.name for method in methods_of("calibrated")} >= {"tgt", "emcdr", "common_bridge", "ptupcdr"}
-    for setting in ("published", "calibrated"):
-        names = [method.name for method in methods_of(setting)]
-        assert len(names) == len(set(names)), "one fit a name and setting"
+    for recipe in ("published", "calibrated"):
+        names = [method.name for method in methods_of(recipe)]
+        assert len(names) == len(set(names)), "one fit a name and recipe"
     assert all(a.needs <= b.needs for a, b in pairwise(all_methods()))
 
 
@@ -73,13 +73,13 @@ def test_a_method_does_not_see_the_test_users_target_ratings(method):
     np.testing.assert_array_equal(scores(method, data), scores(method, replace(data, target_test=others)))
 
 
-@pytest.mark.parametrize("setting", ["published", "calibrated"])
-def test_what_was_fitted_before_does_not_change_a_method(setting):
+@pytest.mark.parametrize("recipe", ["published", "calibrated"])
+def test_what_was_fitted_before_does_not_change_a_method(recipe):
     data = small_pair()
-    shared = experiment(data, setting=setting)
-    for method in methods_of(setting):
+    shared = experiment(data, recipe=recipe)
+    for method in methods_of(recipe):
         after_others = [epoch.candidate.score(data.target_test) for epoch in method.fit(shared)]
-        np.testing.assert_array_equal(after_others, scores(method, data, setting=setting), err_msg=method.name)
+        np.testing.assert_array_equal(after_others, scores(method, data, recipe=recipe), err_msg=method.name)
 
 
 def test_tgt_ends_as_the_target_model_of_the_bridges():

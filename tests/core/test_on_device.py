@@ -104,7 +104,7 @@ def test_least_squares_of_no_ratings():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pretraining(kind):
-    data, settings = small_pair(), Settings(setting="published", base_model=kind, embedding_size=6, epochs=4)
+    data, settings = small_pair(), Settings(recipe="published", base_model=kind, embedding_size=6, epochs=4)
     compiled, ours = (
         list(
             base_model_epochs(
@@ -170,14 +170,14 @@ def test_the_mapping(task):
         np.testing.assert_allclose(epoch.candidate.matrix, other.candidate.matrix, atol=1e-5)
 
 
-@pytest.mark.parametrize("setting", ["published", "calibrated"])
-def test_whole_stages(setting, request, tmp_path, monkeypatch):
+@pytest.mark.parametrize("recipe", ["published", "calibrated"])
+def test_whole_stages(recipe, request, tmp_path, monkeypatch):
     """The stages as a run with PTUPCDR_DEVICE=cuda calls them, with the processor in the GPU's place.
 
     As published, the meta network is trained on the compiled loops' base models. On the device's own, which are equal
     to 1e-5, one of its units passes zero at another step, and after ten epochs the errors differ by 0.2 %.
     """
-    made: Lineage = request.getfixturevalue("published_lineage" if setting == "published" else "lineage")
+    made: Lineage = request.getfixturevalue("published_lineage" if recipe == "published" else "lineage")
     home = Home(tmp_path)
     for asset in ("raw_ratings", "domain_splits"):
         shutil.copytree(made.home.warehouse / asset, home.warehouse / asset)
@@ -188,7 +188,7 @@ def test_whole_stages(setting, request, tmp_path, monkeypatch):
     }
     vectors = [_source_vectors(where) for where in (home, made.home)]
     np.testing.assert_allclose(*vectors, atol=1e-5)
-    if setting == "published":
+    if recipe == "published":
         shutil.copytree(made.home.models, home.models, dirs_exist_ok=True)
     reports["meta_network"] = stages.train_bridges(home, PAIR, made.settings, silent)
     for asset, report in reports.items():
@@ -203,16 +203,16 @@ def test_whole_stages(setting, request, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", methods_of("published", ["tgt", "cmf", "emcdr", "ptupcdr"]), ids=lambda m: m.name)
 def test_a_benchmarks_methods(method, monkeypatch):
-    data, settings = small_pair(), Settings(setting="published", epochs=2, embedding_size=4)
+    data, settings = small_pair(), Settings(recipe="published", epochs=2, embedding_size=4)
     compiled = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings))]
     _stop_compiled_loops(monkeypatch)
     ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, device=CPU))]
     np.testing.assert_allclose(ours, compiled, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("setting", ["published", "calibrated"])
-def test_a_searchs_trial(setting, monkeypatch):
-    data, settings = small_pair(), Settings(setting=setting, epochs=2, embedding_size=4)
+@pytest.mark.parametrize("recipe", ["published", "calibrated"])
+def test_a_searchs_trial(recipe, monkeypatch):
+    data, settings = small_pair(), Settings(recipe=recipe, epochs=2, embedding_size=4)
     compiled = objectives.measure_ratings(data, settings)
     monkeypatch.setattr(objectives, "training_device", lambda: CPU)
     _stop_compiled_loops(monkeypatch)

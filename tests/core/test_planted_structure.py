@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def test_personal_beats_common_beats_item_mean(home):
     grid = Grid(
-        betas=(0.2,), seeds=(2020,), base_models=("mf",), settings=("calibrated",),
+        betas=(0.2,), seeds=(2020,), base_models=("mf",), recipes=("calibrated",),
         methods=("item_mean", "source_offset", "emcdr", "ptupcdr"),
     )  # fmt: skip
     run_benchmark(home, PAIR, *DOMAINS, grid, Settings(), lambda progress: None)

@@ -52,9 +52,9 @@ def test_published_numbers_of_a_pair():
 def test_ours_stands_beside_it():
     ours = pd.DataFrame(
         [
-            {"setting": "honest", "beta": 0.2, "base_model": "mf", "method": "emcdr", "mae": 1.5, "rmse": 2.0},
-            {"setting": "honest", "beta": 0.2, "base_model": "gmf", "method": "emcdr", "mae": 9.0, "rmse": 9.0},
-            {"setting": "honest", "beta": 0.2, "base_model": "none", "method": "item_mean", "mae": 0.8, "rmse": 1.0},
+            {"recipe": "honest", "beta": 0.2, "base_model": "mf", "method": "emcdr", "mae": 1.5, "rmse": 2.0},
+            {"recipe": "honest", "beta": 0.2, "base_model": "gmf", "method": "emcdr", "mae": 9.0, "rmse": 9.0},
+            {"recipe": "honest", "beta": 0.2, "base_model": "none", "method": "item_mean", "mae": 0.8, "rmse": 1.0},
         ]
     )
     table = beside_published(MOVIES, MUSIC, ours)

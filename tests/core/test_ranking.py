@@ -257,11 +257,11 @@ def test_few_bridge_users_get_bridges_too(people: int) -> None:
     assert np.isfinite(bridges.personal.embed(task, users.astype(np.int32))).all()
 
 
-def test_the_references_settings_rank_nothing() -> None:
-    assert Settings(setting="published").modes == ("rating",)
+def test_the_references_recipes_rank_nothing() -> None:
+    assert Settings(recipe="published").modes == ("rating",)
     assert Settings().modes == ("rating", "ranking")
     with pytest.raises(ValueError, match="calibrated alone"):
-        Settings(setting="honest", mode="ranking")
+        Settings(recipe="honest", mode="ranking")
 
 
 def test_bridges_between_other_factors_are_refused(ranked: Home, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_where_everybody_gave_five_stars_there_is_a_page_without_a_map_of_people
 def test_the_benchmark_and_the_warm_start_are_drawn_where_they_are(lineage: Lineage, tmp_path: Path) -> None:
     home = copied(lineage, tmp_path)
     rows = [
-        {"pair": PAIR, "setting": "honest", "mode": "rating", "beta": beta, "base_model": "mf", "method": method,
+        {"pair": PAIR, "recipe": "honest", "mode": "rating", "beta": beta, "base_model": "mf", "method": method,
          "seed": seed, "mae": error + beta, "rmse": error + 0.2 + beta, "seconds": 1.0}
         for beta in (0.2, 0.5) for seed in (1, 2) for method, error in (("ptupcdr", 0.6), ("tgt", 4.0))
     ]  # fmt: skip

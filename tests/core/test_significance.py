@@ -135,7 +135,7 @@ def test_the_tables_difference_and_the_users_vote_can_disagree():
 
 
 def test_mean_and_deviation_over_seeds():
-    cell = {"pair": "a__b", "setting": "honest", "mode": "rating", "beta": 0.2, "base_model": "mf", "method": "tgt"}
+    cell = {"pair": "a__b", "recipe": "honest", "mode": "rating", "beta": 0.2, "base_model": "mf", "method": "tgt"}
     table = pd.DataFrame(
         {**cell, "seed": seed, "mae": mae, "rmse": 2 * mae, "seconds": 1.0} for seed, mae in ((1, 1.0), (2, 3.0))
     )

@@ -81,7 +81,7 @@ def test_embeddings_are_the_personal_bridges(either: Lineage) -> None:
 
 
 def test_the_evaluation_has_every_method_on_all_test_ratings(either: Lineage) -> None:
-    common = {"common_bridge"} if either.settings.setting == "calibrated" else set()
+    common = {"common_bridge"} if either.settings.recipe == "calibrated" else set()
     frame = read_evaluation(either.home, PAIR)
     assert set(frame["method"]) == {"global_mean", "item_mean", "source_offset", "tgt", "emcdr", "ptupcdr"} | common
     assert len(frame) == frame["method"].nunique()
@@ -219,7 +219,7 @@ def test_models_of_another_split_are_refused(lineage: Lineage, own_copy: Home, t
 
 
 def test_base_models_of_different_settings_are_refused(lineage: Lineage, own_copy: Home) -> None:
-    for changed, told in (({"embedding_size": 5}, "embedding_size 5"), ({"setting": "published"}, "setting published")):
+    for changed, told in (({"embedding_size": 5}, "embedding_size 5"), ({"recipe": "published"}, "recipe published")):
         other = lineage.settings.model_copy(update={**changed, "epochs": 1})
         pretrain(own_copy, PAIR, "target", other, lambda epoch, metrics: None)
         with pytest.raises(ArtifactError, match=f"source_model has .*target_model .*{told}.*with the same settings"):
@@ -245,4 +245,4 @@ def test_what_is_missing_is_named(lineage: Lineage, tmp_path: Path) -> None:
 
 def test_the_lineage_serves_nothing_that_was_chosen_on_test_users(lineage: Lineage) -> None:
     with pytest.raises(SettingsError, match="chooses epochs on the test users"):
-        pretrain(lineage.home, PAIR, "source", Settings(setting="published_test_best"), lambda epoch, metrics: None)
+        pretrain(lineage.home, PAIR, "source", Settings(recipe="published_test_best"), lambda epoch, metrics: None)

@@ -60,8 +60,8 @@ def test_as_published_the_rows_are_the_bridge_users_own_ratings(data: PairData) 
     np.testing.assert_array_equal(task.rows.vectors[task.rows.pick], task.target.vectors[ratings.items])
 
 
-def test_models_of_different_settings_are_refused(data: PairData, models: tuple) -> None:
-    with pytest.raises(TypeError, match="same setting"):
+def test_models_of_different_recipes_are_refused(data: PairData, models: tuple) -> None:
+    with pytest.raises(TypeError, match="same recipe"):
         bridge_task(data, models[0], published()[1])
 
 

@@ -92,7 +92,7 @@ def test_the_result_is_the_best_trial_and_never_worse_than_the_start(found: Sear
     assert found.best.value == min(trial.value for trial in found.trials) <= found.trials[0].value
     assert found.best.value == found.best.metrics["rmse"]
     assert found.settings.model_dump().items() >= found.best.chosen.items()
-    fixed = ("seed", "beta", "validation_fraction", "setting", "mode", "base_model")
+    fixed = ("seed", "beta", "validation_fraction", "recipe", "mode", "base_model")
     assert found.settings.model_dump(include=fixed) == SETTINGS.model_dump(include=fixed)
 
 
@@ -176,7 +176,7 @@ def test_a_search_learns_from_its_trials(lineage: Lineage, tmp_path: Path, quick
 
 
 @pytest.mark.parametrize(
-    "change", [{"beta": 0.5}, {"seed": 1}, {"embedding_size": 7}, {"setting": "honest"}, {"embedding_size": 3}]
+    "change", [{"beta": 0.5}, {"seed": 1}, {"embedding_size": 7}, {"recipe": "honest"}, {"embedding_size": 3}]
 )
 def test_another_start_is_another_search(lineage: Lineage, tmp_path: Path, quick, change: dict[str, object]) -> None:
     home, other = home_of(lineage, tmp_path / "home"), lineage.settings.model_copy(update=change)
@@ -221,15 +221,15 @@ def test_one_search_of_a_pair_at_a_time(lineage: Lineage, tmp_path: Path, quick)
 
 def test_a_setting_that_chooses_on_test_users_is_refused(lineage: Lineage, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="a search must not"):
-        search(Home(tmp_path), lineage, 1, settings=Settings(setting="published_test_best"))
+        search(Home(tmp_path), lineage, 1, settings=Settings(recipe="published_test_best"))
 
 
 def test_calibrated_searches_nothing_that_it_does_not_read(lineage: Lineage) -> None:
     """What it leaves out makes no difference, so that no trial is wasted on it."""
     data = load_pair(Warehouse(lineage.home.warehouse), PAIR, test_ratings=False)
     spaces = {
-        setting: space_of_ratings(lineage.settings.model_copy(update={"setting": setting}), data.source_scale)
-        for setting in ("calibrated", "honest")
+        recipe: space_of_ratings(lineage.settings.model_copy(update={"recipe": recipe}), data.source_scale)
+        for recipe in ("calibrated", "honest")
     }
     left_out = spaces["honest"].keys() - spaces["calibrated"].keys()
     assert "learning_rate" in left_out
@@ -317,7 +317,7 @@ def test_what_a_ranking_search_leaves_alone_changes_no_list(lineage: Lineage) ->
     assert measure_lists(data, other) == measure_lists(data, RANKS)
 
 
-@pytest.mark.parametrize("change", [{"mode": "rating"}, {"setting": "honest"}])
+@pytest.mark.parametrize("change", [{"mode": "rating"}, {"recipe": "honest"}])
 def test_a_search_by_lists_that_are_not_made_is_refused(
     lineage: Lineage, tmp_path: Path, change: dict[str, str]
 ) -> None:

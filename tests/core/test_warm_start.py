@@ -217,7 +217,7 @@ def test_the_more_is_known_the_better(either: Lineage, method: str) -> None:
     found = curve(either, method)
     assert found[-1] < found[2] < found[0]
     # As published, errors are of three stars, and some twenty validation users choose each number of steps.
-    notable = 0.01 if either.settings.setting == "calibrated" else 0.05 * found[0]
+    notable = 0.01 if either.settings.recipe == "calibrated" else 0.05 * found[0]
     assert max(np.diff(found)) < notable, f"no number of known ratings may make it notably worse: {found}"
 
 
@@ -242,7 +242,7 @@ def test_errors_by_user_add_up_and_are_of_the_same_ratings(either: Lineage) -> N
                      sum(absolute_error) / sum(ratings) mae, sqrt(sum(squared_error) / sum(ratings)) rmse
                      from warm_start_errors group by all) s
                join warm_start_evaluation e using (method, known_ratings, users, ratings)"""
-    methods = 6 + (either.settings.setting == "calibrated")
+    methods = 6 + (either.settings.recipe == "calibrated")
     assert read(either.home, "warm_start_evaluation", query) == [(methods * len(KNOWN), True, 1)]
 
 

@@ -218,7 +218,7 @@ def test_force_makes_everything_again(made: Made) -> None:
     [
         ({"beta": 0.5}, PAIR_ASSETS),
         ({"seed": 1}, PAIR_ASSETS),
-        ({"setting": "published"}, PAIR_ASSETS[1:]),
+        ({"recipe": "published"}, PAIR_ASSETS[1:]),
         ({"top_k": 5}, ["recommendations"]),
         ({"search": "approximate"}, ["recommendations"]),
         ({"refit": True}, ["deployed_model", "recommendations"]),

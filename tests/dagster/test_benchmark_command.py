@@ -67,7 +67,7 @@ def test_an_option_takes_several_values(line: str, expected: list[object]) -> No
     ],
 )
 def test_a_wrong_grid_is_bad_usage(option: str, values: list[str], message: str) -> None:
-    right = {"betas": ["0.2"], "seeds": ["1"], "base_models": ["mf"], "methods": ["all"], "settings": ["honest"]}
+    right = {"betas": ["0.2"], "seeds": ["1"], "base_models": ["mf"], "methods": ["all"], "recipes": ["honest"]}
     assert chosen_grid(Settings(), right).methods is None
     with pytest.raises(typer.BadParameter, match=message):
         chosen_grid(Settings(), right | {option: values})
@@ -98,9 +98,9 @@ def first(project: Project) -> list[dict]:
 
 
 def test_one_object_a_cell(first: list[dict]) -> None:
-    assert {name: sum(row["setting"] == name for row in first) for name in CELLS} == CELLS
+    assert {name: sum(row["recipe"] == name for row in first) for name in CELLS} == CELLS
     assert len(first) == sum(CELLS.values())
-    keys = {"pair", "method", "setting", "mode", "beta", "seed", "base_model", "users", "ratings", "mae", "rmse"}
+    keys = {"pair", "method", "recipe", "mode", "beta", "seed", "base_model", "users", "ratings", "mae", "rmse"}
     for row in first:
         assert keys <= row.keys()
         assert row["rmse"] >= row["mae"] > 0
@@ -124,7 +124,7 @@ def test_it_shows_in_dagster_and_in_mlflow(first: list[dict], project: Project) 
     [cell] = [r for r in parts if r.data.params == {"beta": "0.2", "seed": "900", "base_model": "gmf"}]
     wanted = [r for r in first if (r["beta"], r["seed"], r["base_model"], r["method"]) == (0.2, 900, "gmf", "tgt")]
     for row in wanted:
-        assert cell.data.metrics[f"{row['setting']}/rmse_tgt"] == pytest.approx(row["rmse"])
+        assert cell.data.metrics[f"{row['recipe']}/rmse_tgt"] == pytest.approx(row["rmse"])
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_the_tables_in_print(first: list[dict], project: Project) -> None:
     start = lines.index(f"{PAIR}: honest, β = 0.2, gmf; mean ± standard deviation of 2 seeds")
     rows = {line.split()[0]: line for line in lines[start + 2 : start + 5]}
     assert rows.keys() == {"item_mean", "tgt", "emcdr"}
-    cells = [r["mae"] for r in first if (r["setting"], r["beta"], r["method"]) == ("honest", 0.2, "item_mean")]
+    cells = [r["mae"] for r in first if (r["recipe"], r["beta"], r["method"]) == ("honest", 0.2, "item_mean")]
     assert f"{statistics.mean(cells):.4f} ± {statistics.stdev(cells):.4f} *" in rows["item_mean"]
     assert "*" not in rows["tgt"]
     assert lines[-1].startswith("With a star: ")

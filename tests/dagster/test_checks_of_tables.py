@@ -65,11 +65,11 @@ def _results(warehouse: Warehouse) -> None:
         )
     with warehouse.write("cold_start_evaluation", PAIR) as connection:
         connection.execute(
-            "create table cold_start_errors as select pair, method, 'calibrated' as setting, 'rating' as mode, "
+            "create table cold_start_errors as select pair, method, 'calibrated' as recipe, 'rating' as mode, "
             "user_id, 2 as ratings, 2 * error as absolute_error, 2 * error * error as squared_error "
             f"from {split}, (values ('ptupcdr', 0.8::double), ('item_mean', 1.0)) as methods(method, error) "
             "where cohort = 'test';"
-            "create table cold_start_evaluation as select pair, method, setting, mode, count(*) as users, "
+            "create table cold_start_evaluation as select pair, method, recipe, mode, count(*) as users, "
             "sum(ratings) as ratings, sum(absolute_error) / sum(ratings) as mae, "
             "sqrt(sum(squared_error) / sum(ratings)) as rmse, null::double as ndcg_at_10 "
             "from cold_start_errors group by all;"
@@ -358,11 +358,11 @@ BENCHMARK = [
 def test_benchmark(broken: Warehouse, statements: str, expected: set[str]) -> None:
     with broken.write("benchmark", PAIR) as connection:
         connection.execute(
-            "create table benchmark_errors as select 'books__movies' as pair, method, 'honest' as setting, "
+            "create table benchmark_errors as select 'books__movies' as pair, method, 'honest' as recipe, "
             "'rating' as mode, 0.2::double as beta, 1 as seed, 'mf' as base_model, 'u' || u as user_id, 2 as ratings, "
             "u * stars as absolute_error, u * stars * stars as squared_error "
             "from range(1, 5) as users(u), (values ('tgt', 1.5::double), ('emcdr', 1.0)) as methods(method, stars);"
-            "create table benchmark as select pair, method, setting, mode, beta, seed::bigint as seed, base_model, "
+            "create table benchmark as select pair, method, recipe, mode, beta, seed::bigint as seed, base_model, "
             "count(*) as users, sum(ratings)::bigint as ratings, sum(absolute_error) / sum(ratings) as mae, "
             "sqrt(sum(squared_error) / sum(ratings)) as rmse from benchmark_errors group by all"
         )

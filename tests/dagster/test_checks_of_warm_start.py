@@ -47,11 +47,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     with warehouse.write(EVALUATION, PAIR) as connection:
         connection.execute(
-            "create table warm_start_errors as select pair, method, 'calibrated' as setting, 'rating' as mode, "
+            "create table warm_start_errors as select pair, method, 'calibrated' as recipe, 'rating' as mode, "
             "known_ratings, user_id, 7 as ratings, 7 * error as absolute_error, 7 * error * error as squared_error "
             f"from {split}, (values ('ptupcdr', 0.8::double), ('random', 1.0)) as methods(method, error), "
             "(values ('0'), ('1'), ('2'), ('4'), ('8'), ('half')) as amounts(known_ratings) where cohort = 'test';"
-            f"create table {EVALUATION} as select pair, method, setting, mode, known_ratings, count(*) as users, "
+            f"create table {EVALUATION} as select pair, method, recipe, mode, known_ratings, count(*) as users, "
             "sum(ratings) as ratings, sum(absolute_error) / sum(ratings) as mae, "
             "sqrt(sum(squared_error) / sum(ratings)) as rmse from warm_start_errors group by all"
         )

@@ -114,7 +114,7 @@ def test_evaluate_prints_the_agreed_json(first: "subprocess.CompletedProcess[str
     lists = {row["method"]: row for row in found if row["mode"] == "ranking"}
     assert {"item_mean", "emcdr", "ptupcdr"} <= rows.keys()
     assert {"popularity", "kernel_ridge", "item_knn", "emcdr", "ptupcdr"} <= lists.keys()
-    keys = {"pair", "method", "setting", "mode", "beta", "seed", "users", "ratings"}
+    keys = {"pair", "method", "recipe", "mode", "beta", "seed", "users", "ratings"}
     for row in found:
         assert keys <= row.keys()
         assert (row["pair"], row["beta"], row["seed"]) == ("books__movies", 0.2, 2020)

@@ -39,7 +39,7 @@ def test_no_configuration_means_the_defaults() -> None:
 
 
 def test_a_run_is_configured_by_core_settings() -> None:
-    settings = Settings(beta=0.5, seed=10, setting="published", positive_above=3.5)
+    settings = Settings(beta=0.5, seed=10, recipe="published", positive_above=3.5)
     assert seen(run_config(settings)) == settings
 
 
@@ -52,10 +52,10 @@ def test_bounds_hold_in_the_launchpad_too() -> None:
     ("arguments", "message"),
     [
         (["--beta", "1.5"], "--beta 1.5"),
-        (["--setting", "guessed"], "guessed"),
+        (["--recipe", "guessed"], "guessed"),
         (["--epochs", "many"], "--epochs"),
         (["--colour", "red"], "--colour"),
-        (["--setting", "published", "--refit"], "--refit True"),
+        (["--recipe", "published", "--refit"], "--refit True"),
         (["books__moves"], "books__movies, books__music, movies__music"),
     ],
 )
@@ -89,21 +89,21 @@ def test_an_option_wins_over_the_settings_file_and_the_file_over_the_defaults(
     given: list[Settings], tmp_path: Path
 ) -> None:
     file = tmp_path / "best.toml"
-    file.write_text('setting = "honest"\nembedding_size = 16\nepochs = 7\n')
+    file.write_text('recipe = "honest"\nembedding_size = 16\nepochs = 7\n')
     # The default, but given: it stands on the command line, and wins.
     done = CliRunner().invoke(app, ["backfill", "--settings-file", str(file), "--embedding-size", "10"])
     assert done.exit_code == 0, done.output
-    assert given == [Settings(setting="honest", embedding_size=10, epochs=7)]
+    assert given == [Settings(recipe="honest", embedding_size=10, epochs=7)]
 
 
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
-        ("embeding_size = 16", [], "best.toml: unknown setting embeding_size; expected some of: setting, mode"),
+        ("embeding_size = 16", [], "best.toml: unknown setting embeding_size; expected some of: recipe, mode"),
         ("beta = 2.0", [], "best.toml: beta = 2.0: Input should be less than 1"),
         ("epochs = 2", ["--beta", "2"], "--beta 2.0: Input should be less than 1"),
-        ('setting = "published"', ["--base-model", "svd"], "svd"),
-        ('base_model = "gmf"', ["--setting", "calibrated"], "best.toml: base_model = gmf"),
+        ('recipe = "published"', ["--base-model", "svd"], "svd"),
+        ('base_model = "gmf"', ["--recipe", "calibrated"], "best.toml: base_model = gmf"),
     ],
 )
 def test_a_wrong_settings_file_is_bad_usage(

@@ -66,7 +66,7 @@ def test_trials_are_runs_below_one_parent(searches: "list[subprocess.CompletedPr
 
 def test_the_file_is_for_backfill(searches: "list[subprocess.CompletedProcess[str]]", project: Project) -> None:
     found = Settings(**read_settings_file(project.home.tuning / f"{PAIR}.toml"))
-    kept = {"beta", "seed", "setting", "validation_fraction"}
+    kept = {"beta", "seed", "recipe", "validation_fraction"}
     assert found.model_dump(include=kept) == START.model_dump(include=kept)
 
 
@@ -112,7 +112,7 @@ def test_searches_by_lists_are_runs_of_their_own(
 
 
 def test_lists_that_are_not_made_cannot_be_searched_by(project: Project) -> None:
-    done = project.run("tune", PAIR, "--objective", "ranking", "--setting", "honest")
+    done = project.run("tune", PAIR, "--objective", "ranking", "--recipe", "honest")
     assert done.returncode == 1
     assert "these settings rank nothing" in done.stderr
 

@@ -42,7 +42,7 @@ def evaluate_rankings(
         labels = {
             "pair": data.pair,
             "method": name,
-            "setting": settings.setting,
+            "recipe": settings.recipe,
             "mode": "ranking",
             "beta": settings.beta,
             "seed": settings.seed,

@@ -7,7 +7,7 @@ Methods, all with the item side trained without any rating of a held-out user:
 known ratings; the source offset counts as so many ratings as validation users are best served with.
 ``tgt``: the target model trained with the known ratings. Calibrated, the user is folded in with the model's own damping
 and penalty; else the user's row takes a gradient step a known rating and epoch from where the model started it.
-``random``: fine-tuned from a random initial value, drawn as the setting draws a model's vectors.
+``random``: fine-tuned from a random initial value, drawn as the recipe draws a model's vectors.
 ``emcdr``, ``common_bridge``, ``ptupcdr``: fine-tuned from where that bridge puts the user.
 """
 
@@ -99,7 +99,7 @@ def stored_method(name: str, items: TargetItems, embeddings: Mapping[Known, Floa
 
 def random_start(task: BridgeTask, settings: Settings) -> FittedMethod:
     """Every user's random initial value; the same for the same seed, whoever else is asked for."""
-    scale = INITIAL_SCALE if settings.setting == "calibrated" else 1.0
+    scale = INITIAL_SCALE if settings.recipe == "calibrated" else 1.0
     rng = np.random.default_rng([settings.seed, *b"random_start"])
     vectors = rng.normal(0, scale, task.target_user_vectors.shape).astype(np.float32)
     return FittedMethod("random", task.target, lambda users: vectors[users])
@@ -178,7 +178,7 @@ def _labels(pair: str, method: str, amount: Known, settings: Settings) -> dict[s
     return {
         "pair": pair,
         "method": method,
-        "setting": settings.setting,
+        "recipe": settings.recipe,
         "mode": "rating",
         "beta": settings.beta,
         "seed": settings.seed,

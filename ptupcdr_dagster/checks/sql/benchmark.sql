@@ -1,7 +1,7 @@
 -- Violations of the facts about benchmark.
 
 -- name: one_row_per_cell
-select setting, beta, seed, base_model, method, mae, rmse
+select recipe, beta, seed, base_model, method, mae, rmse
 from benchmark
 where mae is null or rmse is null or not isfinite(mae) or not isfinite(rmse);
 
@@ -12,11 +12,11 @@ group by beta, seed
 having sets > 1;
 
 -- name: errors_of_users_add_up
-select setting, beta, seed, base_model, method, mae, found
+select recipe, beta, seed, base_model, method, mae, found
 from benchmark
 left join (
-    select setting, beta, seed, base_model, method, sum(absolute_error) / sum(ratings) as found
+    select recipe, beta, seed, base_model, method, sum(absolute_error) / sum(ratings) as found
     from benchmark_errors
     group by all
-) as sums using (setting, beta, seed, base_model, method)
+) as sums using (recipe, beta, seed, base_model, method)
 where found is null or abs(found - mae) > 1e-6;

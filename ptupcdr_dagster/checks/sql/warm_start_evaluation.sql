@@ -17,12 +17,12 @@ select * from warm_start_evaluation where users <= 0 or ratings < users;
 select *
 from (
     select
-        method, setting, mode, known_ratings, count(*) as users, sum(ratings) as ratings,
+        method, recipe, mode, known_ratings, count(*) as users, sum(ratings) as ratings,
         sum(absolute_error) / sum(ratings) as mae, sqrt(sum(squared_error) / sum(ratings)) as rmse
     from warm_start_errors
     group by all
 ) as summed
-full outer join warm_start_evaluation as e using (method, setting, mode, known_ratings)
+full outer join warm_start_evaluation as e using (method, recipe, mode, known_ratings)
 where e.users is distinct from summed.users
     or e.ratings is distinct from summed.ratings
     or not coalesce(abs(e.mae - summed.mae) < 1e-4 and abs(e.rmse - summed.rmse) < 1e-4, false);
