@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.engines import torch_least_squares as device_als
 from ptupcdr_core.engines.device import training_device
 from ptupcdr_core.engines.torch_adam import BaseModelOnDevice, MinibatchAdam
 from ptupcdr_core.engines.torch_bridges import MappingOnDevice, MetaNetworkOnDevice
@@ -39,7 +40,6 @@ from ptupcdr_core.stages import stages
 from ptupcdr_core.stages.stages import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training import device_als
 from ptupcdr_core.training.als import als
 from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
 from ptupcdr_core.training.pretraining import base_model_epochs
