@@ -30,13 +30,8 @@ def cold_start_evaluation(
 
 
 @dg.asset(
-    deps=[
-        "champion",
-        meta_network,
-        target_model,
-        source_model,
-        domain_splits,
-    ],  # models are read where they are refitted
+    # The models are read where they are fitted again.
+    deps=["champion", domain_splits, source_model, target_model, meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"numba", "duckdb"},

@@ -12,11 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
@@ -28,6 +23,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.options import VARIED_BY_BENCHMARK
 from ptupcdr_dagster.partitions import CATALOG
+from ptupcdr_dagster.running.private import all_checks_passed
 
 FINGERPRINT = "fingerprint"
 DEPLOYED = "deployed_model"
@@ -173,20 +169,6 @@ class Freshness:
         if not records or records[0].asset_materialization is None:
             return False
         noted = records[0].asset_materialization.metadata.get(FINGERPRINT)
-        return noted is not None and noted.value == expected and self._checks_passed(asset, partition, records[0])
-
-    def _checks_passed(self, asset: str, partition: str, materialization: dg.EventLogRecord) -> bool:
-        """Every blocking check passed on this very materialization; one that was interrupted counts as not passed."""
-        keys = self.checks.get(asset, [])
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            keys, partition_filter=PartitionKeyFilter(key=partition)
-        )
-        return all(key in latest and _passed_on(latest[key], materialization) for key in keys)
-
-
-def _passed_on(check: AssetCheckExecutionRecord, materialization: dg.EventLogRecord) -> bool:
-    # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
-    if check.status != AssetCheckExecutionRecordStatus.SUCCEEDED or check.evaluation is None:
-        return False
-    target = check.evaluation.target_materialization_data
-    return target is not None and target.storage_id == materialization.storage_id
+        if noted is None or noted.value != expected:
+            return False
+        return all_checks_passed(self.instance, self.checks.get(asset, []), partition, records[0])

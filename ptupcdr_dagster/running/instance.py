@@ -8,6 +8,7 @@ from filelock import FileLock
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
+from ptupcdr_dagster.running.private import open_storages
 
 LOCATION = "ptupcdr"
 
@@ -48,8 +49,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     """
     with FileLock(dagster_home(home) / ".ptupcdr.lock"):
         instance = dg.DagsterInstance.get()
-        # These are opened, and made, only when they are first used.
-        _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+        open_storages(instance)
         return instance
 
 
