@@ -105,7 +105,7 @@ def als(
         if on_iteration:
             on_iteration(iteration, user_vectors[:, :size], item_vectors[:, :size])
     if users_last:
-        _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted, unobserved_weight)
+        solve_side(by_user, item_vectors, user_vectors, size, Ridge(user_regularization, weighted, unobserved_weight))
     return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
 
 
