@@ -38,7 +38,7 @@ class SplitError(PtupcdrError):
 
 
 class ArtifactError(PtupcdrError):
-    """A checkpoint is missing, damaged, or was trained on another vocabulary."""
+    """A checkpoint is missing, damaged, or was trained on another split."""
 
 
 class EvaluationError(PtupcdrError):

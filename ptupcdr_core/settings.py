@@ -19,7 +19,7 @@ predictions not clipped. ``published_test_best``: not clipped, and the best epoc
 MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen so.
 """
 
-FOR_DEPLOYMENT = frozenset({"refit"})
+FOR_DEPLOYMENT = frozenset({"refit", "no_gate"})
 """Settings that change nothing but which models are deployed, and what comes of those."""
 FOR_RECOMMENDATIONS = FOR_DEPLOYMENT | {"top_k", "search"}
 """Settings that change nothing that is evaluated."""
@@ -100,6 +100,11 @@ class Settings(BaseModel):
         "from that; nothing is chosen again and no measured number changes (calibrated alone)",
     )
 
+    no_gate: bool = Field(
+        default=False,
+        description="deploy the new model even if the gate refuses it; the decision is made and recorded all the same",
+    )
+
     @field_validator("mode")
     @classmethod
     def _reference_ranks_nothing(cls, mode: str, others: ValidationInfo) -> str:
@@ -133,14 +138,10 @@ class Settings(BaseModel):
         return rank
 
     @property
-    def ranks(self) -> bool:
-        """Whether ranked lists are learned beside the ratings."""
-        return self.recipe == "calibrated" and self.mode != "rating"
-
-    @property
     def modes(self) -> tuple[Mode, ...]:
-        """What cold-start users have embeddings for."""
-        return ("rating", "ranking") if self.ranks else ("rating",)
+        """What bridges are trained for; recommendations come from the last."""
+        ranks = self.recipe == "calibrated" and self.mode != "rating"
+        return ("rating", "ranking") if ranks else ("rating",)
 
     @property
     def clipped(self) -> bool:

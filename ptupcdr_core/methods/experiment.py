@@ -12,7 +12,7 @@ from ptupcdr_core.models.bridges import CommonBridge
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.bridging import Bridges, published_mapping, train_bridges
 from ptupcdr_core.training.epochs import Epoch
-from ptupcdr_core.training.pretraining import base_model_epochs, train_base_model
+from ptupcdr_core.training.pretraining import base_model_epochs, train_side
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 from ptupcdr_core.training.validation import choose
 
@@ -41,17 +41,7 @@ class Experiment:
     @cached_property
     def source_model(self) -> Model:
         """The base model of all source ratings."""
-        data, settings = self.data, self.settings
-        return self._source_model or train_base_model(
-            data.source,
-            data.user_count,
-            data.source_item_count,
-            settings,
-            batch_size=settings.source_batch_size,
-            stream=0,
-            on_epoch=_ignore,
-            device=self.device,
-        )
+        return self._source_model or train_side(self.data, "source", self.settings, _ignore, self.device)
 
     @property
     def trained_source_model(self) -> Model | None:
@@ -61,17 +51,7 @@ class Experiment:
     @cached_property
     def target_model(self) -> Model:
         """The base model of the target's training ratings, after its last epoch."""
-        data, settings = self.data, self.settings
-        return train_base_model(
-            data.target_train,
-            data.user_count,
-            data.target_item_count,
-            settings,
-            batch_size=settings.target_batch_size,
-            stream=1,
-            on_epoch=_ignore,
-            device=self.device,
-        )
+        return train_side(self.data, "target", self.settings, _ignore, self.device)
 
     def target_epochs(self) -> Iterator[Epoch[BaseModel]]:
         """The same training epoch by epoch (published); its last model becomes ``target_model``."""

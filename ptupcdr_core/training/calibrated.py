@@ -98,6 +98,7 @@ def fit_calibrated(
     size: int,
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None],
+    users_last: bool = False,
     device: torch.device | None = None,
 ) -> CalibratedModel:
     """Fit mean, biases and factors to one domain's ratings.
@@ -109,6 +110,7 @@ def fit_calibrated(
         size: D.
         seed: fixes the initial item vectors.
         on_epoch: told the mean squared training error after every iteration, on a sample of the ratings.
+        users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
         device: where torch solves for the factors; None for the compiled loops.
     """
     mean = np.float32(ratings.stars.mean(dtype=np.float64))
@@ -135,6 +137,7 @@ def fit_calibrated(
         iterations=ITERATIONS,
         seed=seed,
         weighted=False,
+        users_last=users_last,
         on_iteration=report,
         device=device,
     )

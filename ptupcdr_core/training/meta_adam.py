@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.kernels.meta_network import DIAGONAL, FULL, LOW_RANK, Rows, Weights, train, workspace
+from ptupcdr_core.kernels.meta_network import DIAGONAL, FULL, LOW_RANK, Plan, Rows, State, Weights, train, workspace
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.settings import Attention
@@ -98,11 +98,10 @@ class MetaAdam:
         Returns:
             The mean loss of the rows, each before its own batch's step.
         """
-        total: float = train(
-            self.weights, self.gradients, self.first, self.second, self.steps, rows, order, batch_size,
-            learning_rate, penalty, FORMS[self.form.name], self.form.rank,
-            workspace(self.weights, rows, min(batch_size, len(order)), self.form.rank),
-        )  # fmt: skip
+        state = State(self.weights, self.gradients, self.first, self.second)
+        plan = Plan(batch_size, learning_rate, penalty, FORMS[self.form.name], self.form.rank)
+        work = workspace(self.weights, rows, min(batch_size, len(order)), self.form.rank)
+        total: float = train(state, self.steps, rows, order, plan, work)
         self.steps += -(-len(order) // batch_size)
         return total / len(order)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
 from ptupcdr_core.engines.torch_adam import BaseModelOnDevice
 from ptupcdr_core.kernels.adam import Reordered
 from ptupcdr_core.kernels.threads import worked_ahead
@@ -95,6 +95,7 @@ def train_base_model(
             size=settings.embedding_size,
             seed=settings.seed + stream,
             on_epoch=on_epoch,
+            users_last=stream == SIDES.index("source"),
             device=device,
         )
     generator = np.random.default_rng([settings.seed, stream])
@@ -104,3 +105,20 @@ def train_base_model(
         on_epoch(epoch.number, epoch.metrics)
         model = epoch.candidate
     return model
+
+
+def train_side(
+    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+) -> BaseModel | CalibratedModel:
+    """Fit the base model of one side of a pair to that side's training ratings (see ``train_base_model``)."""
+    ratings, items = data.trained_on(side)
+    return train_base_model(
+        ratings,
+        data.user_count,
+        items,
+        settings,
+        batch_size={"source": settings.source_batch_size, "target": settings.target_batch_size}[side],
+        stream=SIDES.index(side),
+        on_epoch=on_epoch,
+        device=device,
+    )

@@ -10,7 +10,7 @@ from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 )
 def meta_network(stage: Stage) -> Materialized:
     """The meta network that writes a personal bridge for each user, and the common bridge as its baseline."""
-    from ptupcdr_core.stages.stages import train_bridges
+    from ptupcdr_core.stages.bridges import train_bridges
 
     return stage.run(train_bridges, on_epoch=stage.tracker.on_epoch)
 
@@ -23,6 +23,6 @@ def meta_network(stage: Stage) -> Materialized:
 )
 def bridged_embeddings(stage: Stage) -> Materialized:
     """A target-domain embedding for every cold-start user, real (cohort cold) or held out (cohort test)."""
-    from ptupcdr_core.stages.stages import bridge_cold_users
+    from ptupcdr_core.stages.embeddings import bridge_cold_users
 
     return stage.run(bridge_cold_users)

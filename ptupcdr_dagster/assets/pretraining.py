@@ -7,7 +7,7 @@ from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 @stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"}, code_version="4")
 def source_model(stage: Stage) -> Materialized:
     """User and item embeddings of the source domain, from all its ratings."""
-    from ptupcdr_core.stages.stages import pretrain
+    from ptupcdr_core.stages.pretraining import pretrain
 
     return stage.run(pretrain, side="source", on_epoch=stage.tracker.on_epoch)
 
@@ -15,6 +15,6 @@ def source_model(stage: Stage) -> Materialized:
 @stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"}, code_version="4")
 def target_model(stage: Stage) -> Materialized:
     """User and item embeddings of the target domain, without any rating of test or validation users."""
-    from ptupcdr_core.stages.stages import pretrain
+    from ptupcdr_core.stages.pretraining import pretrain
 
     return stage.run(pretrain, side="target", on_epoch=stage.tracker.on_epoch)

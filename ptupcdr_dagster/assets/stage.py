@@ -18,7 +18,7 @@ from ptupcdr_dagster.running.freshness import FINGERPRINT, current_fingerprint
 from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
-    from ptupcdr_core.stages.stages import StageReport
+    from ptupcdr_core.stages.report import StageReport
 
 Materialized = dg.MaterializeResult[Any]
 

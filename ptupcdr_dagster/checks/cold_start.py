@@ -76,9 +76,9 @@ EVALUATION_FACTS = facts_about(
 DEPLOYMENT_FACTS = facts_about(
     DEPLOYMENT,
     Fact(
-        "refitted_embeddings_are_of_all_cold_users",
-        "Models that were fitted again give every user of the cohorts cold and test one embedding a mode, without NaN "
-        "or infinity. Models that are deployed as evaluated give none: those of bridged_embeddings hold.",
+        "every_mode_is_served_or_said_why",
+        "Each mode of the run has one row: what serves it, the new model, the one that was kept, or nothing, with the "
+        "gate's reason, and on how many people and ratings it was trained.",
     ),
 )
 
@@ -134,12 +134,9 @@ def target_norm(home: Home, pair: str, mode: Mode) -> float:
     import numpy as np
 
     from ptupcdr_core.data.pair_data import load_pair
-    from ptupcdr_core.modes.checkpoints import load_bridge_task
-    from ptupcdr_core.modes.ranking.checkpoints import load_target
+    from ptupcdr_core.modes.registry import MODES
 
-    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
-    ranking = mode == "ranking"
-    own = load_target(home, data).user_embedding if ranking else load_bridge_task(home, data).target_user_vectors
+    own = MODES[mode].target_users(home, load_pair(Warehouse.from_environment(home.warehouse), pair))
     norms = np.linalg.norm(own[1:].astype(float), axis=1)
     return float(np.median(norms[norms > 0]))
 
@@ -149,14 +146,19 @@ def _modes(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
 
 
 def _modes_and_norm(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
-    ranking, rating = target_norm(home, pair, settings.modes[-1]), target_norm(home, pair, "rating")
-    return {
-        **_modes(home, pair, settings),
-        "target_norm": f"case mode when 'ranking' then {ranking} else {rating} end",
-    }
+    norms = " ".join(f"when '{mode}' then {target_norm(home, pair, mode)}" for mode in settings.modes)
+    return {**_modes(home, pair, settings), "target_norm": f"case mode {norms} end"}
+
+
+def _deployment(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
+    """Whether anything is deployed, and whether that was fitted again on everybody."""
+    with Warehouse(home.warehouse).read(DEPLOYMENT, pair) as connection:
+        query = "select coalesce(bool_or(serves <> 'nothing'), false), coalesce(bool_or(refitted), false) from "
+        [(deployed, refitted)] = connection.execute(query + DEPLOYMENT).fetchall()
+    return {"deployed": deployed, "refitted": refitted}
 
 
 bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against_split=True, parameters=_modes_and_norm)
 cold_start_evaluation_checks = table_checks(EVALUATION, EVALUATION_FACTS)
 deployed_model_checks = table_checks(DEPLOYMENT, DEPLOYMENT_FACTS, against_split=True, parameters=_modes)
-recommendations_checks = table_checks(RECOMMENDATIONS, RECOMMENDATION_FACTS, against_split=True)
+recommendations_checks = table_checks(RECOMMENDATIONS, RECOMMENDATION_FACTS, against_split=True, parameters=_deployment)

@@ -15,8 +15,8 @@ import dagster as dg
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.serving.deployment import ASSET as DEPLOYED
-from ptupcdr_core.serving.deployment import Deployment
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
+from ptupcdr_core.serving.deployed import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_core.store.artifacts import read_manifest
 from ptupcdr_core.store.home import Home
@@ -26,6 +26,7 @@ from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.running.private import all_checks_passed
 
 FINGERPRINT = "fingerprint"
+DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
@@ -87,13 +88,18 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
         if asset in MODELS:
             manifest = read_manifest(home.models / asset, partition)
             stands = (home.models / asset / str(manifest.get("weights"))).is_file()
-            return manifest if stands else None
+            bundled = asset != "meta_network" or bundle_file(home, CANDIDATE, partition).is_file()
+            return manifest if stands and bundled else None
         if asset == REPORT:
             return read_provenance(home, partition)
-        if asset == DEPLOYED:
-            Deployment.of(home, partition)  # its checkpoints stand beside the tables
         with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
             [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
+            if asset == DEPLOYED and not bundle_file(home, DEPLOYED_BUNDLE, partition).is_file():
+                [(served,)] = connection.execute(
+                    "select count(*) from deployed_model where serves <> 'nothing'"
+                ).fetchall()
+                if served:
+                    return None
     except (ArtifactError, WarehouseError):
         return None
     return {FINGERPRINT: stored, "settings": json.loads(settings)}

@@ -21,11 +21,11 @@ TENSORS = {
 
 
 def save(folder: Path, tensors: artifacts.Tensors = TENSORS, name: str = "books__movies") -> list[Path]:
-    return artifacts.save(folder, name, tensors, vocabulary="v", manifest={"settings": {"seed": 3}})
+    return artifacts.save(folder, name, tensors, split="v", manifest={"settings": {"seed": 3}})
 
 
-def load(folder: Path, vocabulary: str = "v") -> artifacts.Checkpoint:
-    return artifacts.load(folder, "books__movies", vocabulary=vocabulary)
+def load(folder: Path, split: str = "v") -> artifacts.Checkpoint:
+    return artifacts.load(folder, "books__movies", split=split)
 
 
 def test_what_was_saved_comes_back_with_shapes_and_types(tmp_path: Path) -> None:
@@ -40,10 +40,10 @@ def test_what_was_saved_comes_back_with_shapes_and_types(tmp_path: Path) -> None
     assert sorted(tmp_path.joinpath("model").iterdir()) == sorted([manifest, weights])
 
 
-def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_split_is_refused(tmp_path: Path) -> None:
     save(tmp_path)
-    with pytest.raises(ArtifactError, match="another vocabulary than the present split; materialize"):
-        load(tmp_path, vocabulary="another")
+    with pytest.raises(ArtifactError, match="another split than the present one; materialize"):
+        load(tmp_path, split="another")
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

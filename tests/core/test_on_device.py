@@ -34,10 +34,11 @@ from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.models.base import initialize
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
-from ptupcdr_core.modes.checkpoints import load_bridge_task
+from ptupcdr_core.modes.rating.checkpoints import load_bridge_task
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages import stages
-from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.stages.bridges import train_bridges
+from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.als import als
@@ -181,16 +182,14 @@ def test_whole_stages(recipe, request, tmp_path, monkeypatch):
     home = Home(tmp_path)
     for asset in ("raw_ratings", "domain_splits"):
         shutil.copytree(made.home.warehouse / asset, home.warehouse / asset)
-    monkeypatch.setattr(stages, "training_device", lambda: CPU)
+    monkeypatch.setattr("ptupcdr_core.modes.rating.mode.training_device", lambda: CPU)
     _stop_compiled_loops(monkeypatch)
-    reports = {
-        f"{side}_model": stages.pretrain(home, PAIR, side, made.settings, silent) for side in ("source", "target")
-    }
+    reports = {f"{side}_model": pretrain(home, PAIR, side, made.settings, silent) for side in ("source", "target")}
     vectors = [_source_vectors(where) for where in (home, made.home)]
     np.testing.assert_allclose(*vectors, atol=1e-5)
     if recipe == "published":
         shutil.copytree(made.home.models, home.models, dirs_exist_ok=True)
-    reports["meta_network"] = stages.train_bridges(home, PAIR, made.settings, silent)
+    reports["meta_network"] = train_bridges(home, PAIR, made.settings, silent)
     for asset, report in reports.items():
         compiled = made.reports[asset]
         assert _tensors(report) == _tensors(compiled)
@@ -376,8 +375,8 @@ def test_a_missing_gpu_is_named_with_the_remedy(lineage, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("PTUPCDR_DEVICE", "cuda")
     stage = (
-        lambda: stages.pretrain(lineage.home, PAIR, "source", lineage.settings, silent),
-        lambda: stages.train_bridges(lineage.home, PAIR, lineage.settings, silent),
+        lambda: pretrain(lineage.home, PAIR, "source", lineage.settings, silent),
+        lambda: train_bridges(lineage.home, PAIR, lineage.settings, silent),
         training_device,
     )
     for ask in stage:

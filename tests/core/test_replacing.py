@@ -61,13 +61,13 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> No
     with small_disk(tmp_path / "disk", 512) as disk:
 
         def save(size: int) -> None:
-            artifacts.save(disk / "models", "a__b", {"x": np.ones(size)}, vocabulary="v", manifest={})
+            artifacts.save(disk / "models", "a__b", {"x": np.ones(size)}, split="v", manifest={})
 
         save(10_000)
         before = files(disk)
         with pytest.raises(StorageError, match=r"\.safetensors cannot be written: no space left in .*models"):
             save(100_000)
-        assert artifacts.load(disk / "models", "a__b", vocabulary="v").tensors["x"].shape == (10_000,)
+        assert artifacts.load(disk / "models", "a__b", split="v").tensors["x"].shape == (10_000,)
         assert files(disk) == before
 
 

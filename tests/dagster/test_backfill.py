@@ -277,7 +277,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
 
     settings = SETTINGS.model_copy(update={"beta": 0.3})
     with monkeypatch.context() as patch:
-        patch.setattr("ptupcdr_core.stages.stages.bridge_cold_users", fail)
+        patch.setattr("ptupcdr_core.stages.embeddings.bridge_cold_users", fail)
         report = mine.run(settings)
     [finding] = report.failures
     assert (finding.partition, finding.asset) == (PAIR, "bridged_embeddings")

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
-
-from ptupcdr_core.gate.decision import held_out_ratings
 from ptupcdr_core.serving.inference import recommend
 from ptupcdr_core.serving.snapshot import Snapshot
+
+from ptupcdr_core.gate.decision import held_out_ratings
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse

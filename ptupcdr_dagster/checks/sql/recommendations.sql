@@ -1,8 +1,9 @@
--- Violations of the facts about recommendations. domain_splits is the pair's split.
+-- Violations of the facts about recommendations. domain_splits is the pair's split; $deployed says whether anything is
+-- deployed, $refitted whether it was fitted again on everybody.
 
 -- name: every_cold_user_has_recommendations
 select cold.*
-from (select user_id, cohort from domain_splits.split_users where cohort in ('cold', 'test')) as cold
+from (select user_id, cohort from domain_splits.split_users where cohort in ('cold', 'test') and $deployed) as cold
 anti join recommendations using (user_id)
 anti join (
     -- Who has rated every target item has no item left to be recommended.
@@ -36,7 +37,7 @@ join domain_splits.split_users using (user_id)
 join domain_splits.split_target_items using (item_id)
 semi join (
     from domain_splits.split_target_ratings
-    where part = 'train' or (select coalesce((settings ->> 'refit')::boolean, false) from provenance)
+    where part = 'train' or $refitted
 ) as rated using (user_index, item_index);
 
 -- name: reasons_are_from_the_history
@@ -53,4 +54,4 @@ select user_id, reason
 from (select user_id, unnest(reasons) as reason from recommendations) as named
 left join domain_splits.split_users using (user_id)
 left join domain_splits.split_source_items on item_id = reason
-anti join domain_splits.split_histories using (user_index, item_index);
+anti join domain_splits.split_source_ratings using (user_index, item_index);
