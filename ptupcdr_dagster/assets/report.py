@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
+from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.results import cold_start_evaluation
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.assets.warm_start import warm_start_evaluation
@@ -11,7 +11,7 @@ from ptupcdr_dagster.metadata import picture
 
 @stage_asset(
     # Not the benchmark: it is optional, and the page is out of date when a newer one stands (report.store).
-    deps=[meta_network, bridged_embeddings, cold_start_evaluation, warm_start_evaluation],
+    deps=[meta_network, cold_start_evaluation, warm_start_evaluation],
     group="report",
     kinds={"matplotlib"},
     code_version="2",

@@ -111,7 +111,11 @@ def stage_asset(
     code_version: str,
     partitions: dg.PartitionsDefinition = PAIRS,
 ) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
-    """An asset, named and described as the function that makes one partition of it in an open stage."""
+    """An asset, named and described as the function that makes one partition of it in an open stage.
+
+    It depends on what it reads. Of models and what they were trained on, that is the last model alone: a checkpoint is
+    refused beside another split, or other models, than those that it was trained on.
+    """
 
     def decorate(make: Callable[[Stage], Materialized]) -> dg.AssetsDefinition:
         @dg.asset(

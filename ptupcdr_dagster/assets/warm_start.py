@@ -1,13 +1,11 @@
 """Warm start: bridged embeddings fine-tuned on the first target ratings, and what that is worth."""
 
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
-from ptupcdr_dagster.assets.pretraining import source_model, target_model
-from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 
 
 @stage_asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
+    deps=[meta_network, bridged_embeddings],
     group="warm_start",
     kinds={"numpy", "duckdb"},
     code_version="1",
@@ -20,7 +18,7 @@ def fine_tuned_embeddings(stage: Stage) -> Materialized:
 
 
 @stage_asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, fine_tuned_embeddings],
+    deps=[meta_network, fine_tuned_embeddings],
     group="warm_start",
     kinds={"duckdb", "mlflow"},
     code_version="1",
