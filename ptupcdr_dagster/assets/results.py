@@ -3,8 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
-from ptupcdr_dagster.assets.pretraining import source_model, target_model
+from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.partitions import PAIRS
@@ -12,7 +11,7 @@ from ptupcdr_dagster.resources import SettingsResource
 
 
 @dg.asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
+    deps=[meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb", "mlflow"},
@@ -30,8 +29,8 @@ def cold_start_evaluation(
 
 
 @dg.asset(
-    # The models are read where they are fitted again.
-    deps=["champion", domain_splits, source_model, target_model, meta_network],
+    # The split is read where models are fitted again.
+    deps=["champion", domain_splits, meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"numba", "duckdb"},
