@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ptupcdr_core.data.pair_data import SPLIT, PairData, load_pair, user_ids
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.modes.checkpoints import base_weights, load_bridge_task, load_bridges, save_model
 from ptupcdr_core.modes.ranking.bridging import refit_ranking_bridges
 from ptupcdr_core.modes.ranking.checkpoints import SOURCE, load_ranking_bridges, load_ranking_task, save_bridges
@@ -79,7 +79,7 @@ def _refit(
         )
     files = pretrain_on(new, everybody, "target", settings, on_epoch, fingerprint).files
     task = load_bridge_task(new, everybody)
-    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, on_epoch, training_device())
+    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, on_epoch, choose_engine())
     entries: dict[str, object] = {"chosen": bridges.chosen, "between": base_weights(new, data.pair)}
     files += save_model(new, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     tables = [bridged_rows(data, ids, "rating", task, bridges.personal)]

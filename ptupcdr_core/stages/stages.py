@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Side, load_outline, load_pair, user_ids
 from ptupcdr_core.data.people import People, people_of
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.kernels.approximate_search import approximate_top_items, recall
@@ -84,7 +84,7 @@ def pretrain_on(
     home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
 ) -> StageReport:
     """Train one side's base model on its training ratings in the data, and save its checkpoint."""
-    device = training_device()
+    engine = choose_engine()
     ratings, items, batch_size = {
         "source": (data.source, data.source_item_count, settings.source_batch_size),
         "target": (data.target_train, data.target_item_count, settings.target_batch_size),
@@ -98,11 +98,11 @@ def pretrain_on(
         batch_size=batch_size,
         stream=("source", "target").index(side),
         on_epoch=curves,
-        device=device,
+        engine=engine,
     )
     files = save_model(home, f"{side}_model", data, model.tensors(), settings, fingerprint, curves.entries())
     if settings.ranks:
-        factors = train_side(data, side, settings, curves, device)
+        factors = train_side(data, side, settings, curves, engine)
         files += save_side(home, side, data, factors, settings, fingerprint)
     metrics = {"ratings": float(len(ratings)), "items": float(items), **curves.last()}
     return StageReport(metrics, curves.values, files)
@@ -114,10 +114,10 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     Raises:
         DeviceError: the environment asks for a GPU that is not there.
     """
-    device, data = training_device(), _data(home, pair)
+    engine, data = choose_engine(), _data(home, pair)
     task = load_bridge_task(home, data)
     curves = _Curves(on_epoch)
-    bridges = fit_bridges(task, settings, curves, device)
+    bridges = fit_bridges(task, settings, curves, engine)
     entries = {"chosen": bridges.chosen, "between": base_weights(home, pair), **curves.entries()}
     files = save_model(home, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
     validation = _errors_table(data, bridges.methods(task), settings)
