@@ -93,17 +93,25 @@ def test_inlined_functions_become_a_part_of_the_loop():
     with held("the option forceinline no longer inlines"):
         from ptupcdr_core.kernels.vectors import OPTIONS
 
-        @numba.njit(forceinline=True, **OPTIONS)
-        def looked_for(rows, k):
-            for _ in range(3):
-                rows[k, 0] = np.cos(rows[k, 0]) + np.sin(rows[k, 1]) + np.exp(rows[k, 2])
+        def long(rows, k):  # too long for LLVM to copy it several times without being told to
+            for n in range(30):
+                for place in range(7):
+                    rows[k, place] = np.sin(rows[k, place]) * rows[k, place + 1] % 7 + n
+                    rows[k, place] = np.cos(rows[k, place]) ** 2.5 % 7 - rows[k, place - 1] % 9
 
-        def twice(rows):
-            looked_for(rows, 0)
-            looked_for(rows, 1)
+        def calls(**options):
+            part = numba.njit(**options, **OPTIONS)(long)
 
-        _, code = llvm(twice, ROWS.copy())
-        assert not [line for line in code.splitlines() if "call" in line and "looked_for" in line]
+            def whole(rows):
+                for k in range(3):
+                    part(rows, k)
+                for k in range(3):
+                    part(rows, 2 - k)
+
+            return [line for line in llvm(whole, ROWS.copy())[1].splitlines() if "call" in line and "4long" in line]
+
+        assert calls()
+        assert not calls(forceinline=True)
 
 
 def test_rows_are_vectors():
