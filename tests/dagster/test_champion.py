@@ -119,6 +119,8 @@ def gate(trained: Gate, home: Home, tmp_path: Path) -> Iterator[Gate]:
 
 def test_worse_models_are_registered_and_only_better_ones_are_put_in_use(gate: Gate) -> None:
     """First a broken one, then a weak one, the good one, and the weak one again."""
+    gate = replace(gate, settings=HALF.model_copy(update={"mode": "rating"}))
+    gate.train()
     gate.spoil(-1.0)
     check = gate.judge()
     assert (check.passed, check.severity, check.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
