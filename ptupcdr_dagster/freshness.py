@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import duckdb
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
 
-from ptupcdr_core.artifacts import read_manifest
+from ptupcdr_core.artifacts import read_manifest, read_whole
 from ptupcdr_core.deployment import ASSET as DEPLOYED
 from ptupcdr_core.deployment import Deployment
 from ptupcdr_core.errors import ArtifactError, WarehouseError
@@ -32,6 +33,7 @@ from ptupcdr_dagster.partitions import CATALOG
 FINGERPRINT = "fingerprint"
 RAW = "raw_ratings"
 REPORT = "pair_report"
+UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
 
 _SPLIT_SETTINGS = frozenset({"beta", "seed", "validation_fraction", "history_length", "positive_above"})
@@ -94,13 +96,36 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             return manifest if stands else None
         if asset == REPORT:
             return read_provenance(home, partition)
+        stored, settings = Warehouse.from_environment(home.warehouse).provenance(asset, partition)
         if asset == DEPLOYED:
             Deployment.of(home, partition)  # its checkpoints stand beside the tables
-        with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
-            [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
-    except (ArtifactError, WarehouseError):
+    except UNREADABLE:
         return None
-    return {FINGERPRINT: stored, "settings": json.loads(settings)}
+    return {FINGERPRINT: stored, "settings": settings}
+
+
+def damage(home: Home, asset: str, partition: str) -> str | None:
+    """Why the stored content cannot be read, with its file; None where it can, or where there is none."""
+    warehouse = Warehouse.from_environment(home.warehouse)
+    try:
+        if asset == REPORT:
+            read_provenance(home, partition)
+        elif asset in MODELS:
+            _read_model(home, asset, partition)
+        elif warehouse.exists(asset, partition):
+            warehouse.provenance(asset, partition)
+            warehouse.read_whole(asset, partition)
+            if asset == DEPLOYED and (deployed := Deployment.of(home, partition).home).refitted:
+                for model in sorted(MODELS):
+                    _read_model(deployed, model, partition)
+    except UNREADABLE as error:
+        return str(error)
+    return None
+
+
+def _read_model(home: Home, asset: str, partition: str) -> None:
+    if (home.models / asset / f"{partition}.json").exists():
+        read_whole(home.models / asset, partition)
 
 
 def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings) -> str:
@@ -156,7 +181,9 @@ class Freshness:
         return self._expected[key]
 
     def is_fresh(self, asset: str, partition: str) -> bool:
-        """The latest materialization and the stored content carry the expected fingerprint, and its checks passed."""
+        """The latest materialization and the stored content carry the expected fingerprint, its checks passed, and all
+        of it can be read.
+        """
         expected = self.expected(asset, partition)
         stored = stored_provenance(self.home, asset, partition)
         if stored is None or stored.get(FINGERPRINT) != expected:
@@ -167,7 +194,9 @@ class Freshness:
         if not records or records[0].asset_materialization is None:
             return False
         noted = records[0].asset_materialization.metadata.get(FINGERPRINT)
-        return noted is not None and noted.value == expected and self._checks_passed(asset, partition, records[0])
+        if noted is None or noted.value != expected or not self._checks_passed(asset, partition, records[0]):
+            return False
+        return damage(self.home, asset, partition) is None
 
     def _checks_passed(self, asset: str, partition: str, materialization: dg.EventLogRecord) -> bool:
         """Every blocking check passed on this very materialization; one that was interrupted counts as not passed."""
