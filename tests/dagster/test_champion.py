@@ -253,7 +253,8 @@ given = model.predict(history, params={{"k": 3}})
 wanted = lists[["user_id", "item_id"]].rename(columns={{"item_id": "target_item_id"}})
 stars = model.predict(wanted)
 import ptupcdr_core
-print(json.dumps([table.to_dict("records") for table in (lists, given, stars)] + [ptupcdr_core.__file__], default=lambda value: value.tolist()))
+tables = [table.to_dict("records") for table in (lists, given, stars)]
+print(json.dumps([*tables, ptupcdr_core.__file__], default=lambda value: value.tolist()))
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
