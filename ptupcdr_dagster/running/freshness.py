@@ -16,10 +16,10 @@ import duckdb
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
-from ptupcdr_core.serving.deployed import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
 from ptupcdr_core.store.artifacts import read_manifest, read_whole
+from ptupcdr_core.store.bundles import CANDIDATE, bundle_file
+from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.options import VARIED_BY_BENCHMARK
