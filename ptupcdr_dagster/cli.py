@@ -19,7 +19,7 @@ from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.home import Home, catalog_path_from_environment
 from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
 from ptupcdr_dagster.options import SpreadCommand, settings_options, training_options
-from ptupcdr_dagster.tables import print_frame
+from ptupcdr_dagster.printing import print_frame, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,7 +194,7 @@ def recommend(
             frame, title = recommended_to_user(home, chosen, str(user), k), f"{chosen.key}: for {user}"
         else:
             frame, note = recommended_to_new(home, chosen, history, k)
-            print(note, file=sys.stderr)
+            say(Console(stderr=True), note)
             title = f"{chosen.key}: for the people of {history}"
         if as_json:
             _print_json(frame)
@@ -241,7 +241,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except PtupcdrError as error:
-        print(f"ptupcdr: {error}", file=sys.stderr)
+        say(Console(stderr=True), f"ptupcdr: {error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interrupt:
         print("ptupcdr: interrupted", file=sys.stderr)
@@ -253,7 +253,7 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
     try:
         return [catalog.pair(key) for key in dict.fromkeys(keys)] or list(catalog.pairs)
     except CatalogError as error:
-        print(f"ptupcdr: {error}", file=sys.stderr)
+        say(Console(stderr=True), f"ptupcdr: {error}")
         raise typer.Exit(2) from error
 
 

@@ -24,6 +24,7 @@ from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.backfill import Backfill
 from ptupcdr_dagster.instance import open_instance
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
+from ptupcdr_dagster.printing import say
 from ptupcdr_dagster.progress import WorkBar, expected_seconds, open_progress
 from ptupcdr_dagster.running import INTERRUPTED, Finding, Report
 
@@ -76,7 +77,7 @@ def _print_trial(console: Console, told: "TrialProgress") -> None:
     chosen = " ".join(f"{name}={_short(value)}" for name, value in trial.chosen.items())
     parts = [f"{told.done} of {told.total}: {result}", f"best is trial {best.number}" if best else "none is best yet"]
     parts += [f"{timedelta(seconds=round(left))} left"] if left is not None else ["from an earlier search"]
-    console.print(f"{', '.join(parts)}; {chosen}", highlight=False, soft_wrap=not console.is_terminal)
+    say(console, f"{', '.join(parts)}; {chosen}")
 
 
 def _short(value: object) -> str:
@@ -130,7 +131,7 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         report = Report()
         for partition, report in replace(backfill, listener=bar.hear).run(pairs, plan):
             bar.end(partition)
-            console.print(_line(partition, report), soft_wrap=not console.is_terminal)
+            say(console, _line(partition, report), markup=True)
         _print_findings(console, "look at", "yellow", report.warnings)
         if report.failures:
             _print_failures(console, report, log)
@@ -152,18 +153,16 @@ def _line(partition: str, report: Report) -> str:
 
 def _print_failures(console: Console, report: Report, log: Path) -> None:
     if report.interrupted:
-        console.print(f"ptupcdr: {INTERRUPTED}", highlight=False, soft_wrap=not console.is_terminal)
+        say(console, f"ptupcdr: {INTERRUPTED}")
     else:
         _print_findings(console, "failed", "red", report.failures)
-    # Never broken over lines by us: it is there to be copied.
-    console.print(f"The whole log: {log}", highlight=False, soft_wrap=True)
+    say(console, f"The whole log: {log}")
 
 
 def _print_findings(console: Console, title: str, colour: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
         message = " ".join(finding.message.split())
-        line = f"[{colour}]{title}[/] {finding.partition} {finding.asset}: {escape(message)}"
-        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+        say(console, f"[{colour}]{title}[/] {finding.partition} {finding.asset}: {escape(message)}", markup=True)
 
 
 @contextmanager

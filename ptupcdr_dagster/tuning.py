@@ -14,7 +14,7 @@ from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.settings_file import write_settings_file
 from ptupcdr_core.tuning import OnTrial, Progress, Search, Trial, tune
 from ptupcdr_dagster.partitions import CATALOG
-from ptupcdr_dagster.tables import print_columns
+from ptupcdr_dagster.printing import print_columns, say
 from ptupcdr_dagster.tracking import StageTracker, open_store, store_lock
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def comparison(found: Search) -> pd.DataFrame:
 
 def print_comparison(console: Console, frame: pd.DataFrame, title: str) -> None:
     """Print a `comparison` with a line a setting."""
-    console.print(title, style="italic", highlight=False)
+    say(console, f"[italic]{title}[/]", markup=True)
     rows = frame.set_index("settings")
     names = [str(name) for name in rows.columns]
     cells = {"": names} | {str(kind): [_shown(rows.loc[kind, name]) for name in names] for kind in rows.index}

@@ -1,9 +1,10 @@
-"""Tables that fit a terminal: numbers stay whole, long names are cut, and what has no place is named below."""
+"""What fits a terminal: lines break between words; in tables numbers stay whole, and long names are cut."""
 
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,14 +19,21 @@ NARROWEST = 12
 GAP = 2
 
 
+def say(console: Console, line: str, *, markup: bool = False) -> None:
+    """Print a message: broken between words on a terminal, one line elsewhere; a long path is never broken."""
+    console.print(
+        line, markup=markup, highlight=False, soft_wrap=not console.is_terminal, overflow="ignore", crop=False
+    )
+
+
 def print_frame(console: Console, frame: "pd.DataFrame", title: str) -> None:
     """Print a table under its title, as wide as the console at most."""
-    console.print(title, style="italic", highlight=False)
+    say(console, f"[italic]{escape(title)}[/]", markup=True)
     if len(frame) > 1:
         same = [name for name in CONDITIONS if name in frame and frame[name].nunique(dropna=False) == 1]
         if same:
             told = ", ".join(f"{name} {_cell(name, frame[name].iloc[0])}" for name in same)
-            console.print(told, highlight=False)
+            say(console, told)
         frame = frame.drop(columns=same)
     numeric = {str(name): frame[name].dtype.kind in "if" for name in frame.columns}
     cells = {str(name): [_cell(str(name), value) for value in frame[name]] for name in frame.columns}
@@ -59,7 +67,7 @@ def print_columns(console: Console, cells: dict[str, list[str]], numeric: dict[s
         table.add_row(*row)
     console.print(table, highlight=False)
     if left_out:
-        console.print(f"Left out at this width: {', '.join(left_out)}.", highlight=False)
+        say(console, f"Left out at this width: {', '.join(left_out)}.")
 
 
 def _cell(name: str, value: object) -> str:
