@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
-from ptupcdr_dagster.cli.commands.commands import app
+from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.running.partition.backfill import Backfill, lineage
 from ptupcdr_dagster.running.partition.partition import Report
 from typer.testing import CliRunner
