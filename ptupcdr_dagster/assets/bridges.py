@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
@@ -15,7 +16,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="models",
     kinds={"torch", "mlflow"},
-    code_version="5",
+    code_version=str(RESULTS["meta_network"].version),
 )
 def meta_network(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -40,7 +41,7 @@ def meta_network(
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"torch", "duckdb"},
-    code_version="2",
+    code_version=str(RESULTS["bridged_embeddings"].version),
 )
 def bridged_embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -3,13 +3,20 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
 
-@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="4")
+@dg.asset(
+    deps=[domain_splits],
+    partitions_def=PAIRS,
+    group_name="models",
+    kinds={"numba", "mlflow"},
+    code_version=str(RESULTS["source_model"].version),
+)
 def source_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
@@ -29,7 +36,13 @@ def source_model(
         )
 
 
-@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="4")
+@dg.asset(
+    deps=[domain_splits],
+    partitions_def=PAIRS,
+    group_name="models",
+    kinds={"numba", "mlflow"},
+    code_version=str(RESULTS["target_model"].version),
+)
 def target_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:

@@ -3,13 +3,16 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.metadata import counts_table
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 from ptupcdr_dagster.resources import SettingsResource
 
 
-@dg.asset(partitions_def=DOMAINS, group_name="ratings", kinds={"duckdb"}, code_version="1")
+@dg.asset(
+    partitions_def=DOMAINS, group_name="ratings", kinds={"duckdb"}, code_version=str(RESULTS["raw_ratings"].version)
+)
 def raw_ratings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.results import cold_start_evaluation
 from ptupcdr_dagster.assets.stage import stage
@@ -18,7 +19,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="report",
     kinds={"matplotlib"},
-    code_version="2",
+    code_version=str(RESULTS["pair_report"].version),
 )
 def pair_report(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

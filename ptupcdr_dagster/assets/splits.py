@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.metadata import counts_table
@@ -15,7 +16,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="splits",
     kinds={"duckdb"},
-    code_version="2",
+    code_version=str(RESULTS["domain_splits"].version),
 )
 def domain_splits(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.splits import domain_splits
@@ -16,7 +17,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="warm_start",
     kinds={"numpy", "duckdb"},
-    code_version="1",
+    code_version=str(RESULTS["fine_tuned_embeddings"].version),
 )
 def fine_tuned_embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -34,7 +35,7 @@ def fine_tuned_embeddings(
     partitions_def=PAIRS,
     group_name="warm_start",
     kinds={"duckdb", "mlflow"},
-    code_version="1",
+    code_version=str(RESULTS["warm_start_evaluation"].version),
 )
 def warm_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
