@@ -34,7 +34,11 @@ from ptupcdr_core.methods import cmf
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages import stages
+from ptupcdr_core.stages.bridges import train_bridges
+from ptupcdr_core.stages.embeddings import bridge_cold_users
+from ptupcdr_core.stages.evaluation import evaluate_cold_start
+from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -161,13 +165,13 @@ def _stages(work: Path, options: argparse.Namespace) -> tuple[list[Stage], Outco
     for side, ratings in (("source", done[0].ratings), ("target", done[1].ratings)):
         stage(
             f"{side} model",
-            lambda s=side: stages.pretrain(home, pair.key, s, settings, silent),
+            lambda s=side: pretrain(home, pair.key, s, settings, silent),
             lambda n=ratings: n,
         )
-    stage("bridges", lambda: stages.train_bridges(home, pair.key, settings, silent), lambda: both)
-    stage("embeddings", lambda: stages.bridge_cold_users(home, pair.key, settings), lambda: both)
-    stage("evaluation", lambda: stages.evaluate_cold_start(home, pair.key, settings), lambda: both)
-    stage("recommendations", lambda: stages.recommend_cold_users(home, pair.key, settings), lambda: both)
+    stage("bridges", lambda: train_bridges(home, pair.key, settings, silent), lambda: both)
+    stage("embeddings", lambda: bridge_cold_users(home, pair.key, settings), lambda: both)
+    stage("evaluation", lambda: evaluate_cold_start(home, pair.key, settings), lambda: both)
+    stage("recommendations", lambda: recommend_cold_users(home, pair.key, settings), lambda: both)
     if settings.recipe == "published":
         stage(CMF, lambda: _cmf(warehouse, pair.key, settings), lambda: both)
     return done, reports.get(CMF)

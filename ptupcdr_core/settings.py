@@ -138,6 +138,10 @@ class Settings(BaseModel):
         description="once the evaluation is done, fit again on all overlapping users, test users too, and recommend "
         "from that; nothing is chosen again and no measured number changes (calibrated alone)",
     )
+    no_gate: Annotated[bool, Decides(("deployment",))] = Field(
+        default=False,
+        description="deploy the new model even if the gate refuses it; the decision is made and recorded all the same",
+    )
 
     @field_validator("mode")
     @classmethod
@@ -197,14 +201,10 @@ class Settings(BaseModel):
         return self.model_dump(mode="json", include=set(self.names_that_decide(*parts)))
 
     @property
-    def ranks(self) -> bool:
-        """Whether ranked lists are learned beside the ratings."""
-        return self.recipe == "calibrated" and self.mode != "rating"
-
-    @property
     def modes(self) -> tuple[Mode, ...]:
-        """What cold-start users have embeddings for."""
-        return ("rating", "ranking") if self.ranks else ("rating",)
+        """What bridges are trained for; recommendations come from the last."""
+        ranks = self.recipe == "calibrated" and self.mode != "rating"
+        return ("rating", "ranking") if ranks else ("rating",)
 
     @property
     def clipped(self) -> bool:

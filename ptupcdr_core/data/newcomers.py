@@ -1,4 +1,4 @@
-"""People who arrive after training: their source ratings, from a file or a table, against a pair's vocabulary."""
+"""People by their source ratings, from a file or a table, against the source items that a model knows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core.data.pair_data import SPLIT, Outline
+from ptupcdr_core.data.pair_data import Reading
 from ptupcdr_core.data.people import People, people
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sql import file_literal, statement
-from ptupcdr_core.store.warehouse import Warehouse
 
 NEEDED, OPTIONAL = ("user_id", "item_id", "rating"), "timestamp"
 _SCANS = {
@@ -66,15 +65,15 @@ def read_history_file(path: Path) -> pa.Table:
 
 
 def newcomers(
-    warehouse: Warehouse, outline: Outline, ratings: pa.Table, *, users: Iterable[str] = (), origin: str = "ratings"
+    ratings: pa.Table, items: pa.Array, reading: Reading, *, users: Iterable[str] = (), origin: str = "ratings"
 ) -> Newcomers:
-    """Match ratings of new people with the vocabulary and lay them out, as cleaning and splitting did for training.
+    """Match people's ratings with known source items and lay them out, as cleaning and splitting do for training.
 
     Args:
-        warehouse: has the pair's split.
-        outline: the pair's.
         ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO dates);
             where it is missing, the table's order counts.
+        items: (S+1,) ids of the source items by index, entry 0 the padding.
+        reading: how the ratings are read.
         users: ids of people to be served who may have no row.
         origin: what messages call the ratings.
 
@@ -84,18 +83,21 @@ def newcomers(
     given = _with_columns(ratings, origin)
     given = given.append_column("place", pa.array(np.arange(len(given))))
     variables = {
-        "low": outline.source_scale.low,
-        "high": outline.source_scale.high,
-        "positive_above": outline.positive_above,
-        "history_length": outline.history_length,
+        "low": reading.scale.low,
+        "high": reading.scale.high,
+        "positive_above": reading.positive_above,
+        "history_length": reading.history_length,
     }
-    with warehouse.read(SPLIT, outline.pair) as connection:
+    known = pa.table({"item_id": items, "item_index": np.arange(len(items), dtype=np.int32)})
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         for name, value in variables.items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.register("given", given)
+        connection.register("known_source_items", known.slice(1))
         connection.register("asked", pa.table({"user_id": pa.array(list(users), pa.string())}))
         connection.execute(statement("newcomers"))
-        _refuse(connection, outline, origin)
+        _refuse(connection, reading, origin)
         found = connection.sql("select * from newcomers order by person").to_arrow_table()
         columns = "person, item_index, rating, moment"
         rated = connection.execute(f"select {columns} from newcomer_ratings order by all").fetchnumpy()
@@ -104,7 +106,7 @@ def newcomers(
         raise SourceError(f"{origin}: no rows, so there is nobody to recommend to")
     return Newcomers(
         found["user_id"].combine_chunks(),
-        people(len(found), outline.history_length, rated, entries),
+        people(len(found), reading.history_length, rated, entries),
         found["known_items"].to_numpy(),
         found["unknown_items"].to_numpy(),
     )
@@ -123,8 +125,8 @@ def _with_columns(table: pa.Table, origin: str) -> pa.Table:
     return pa.table({name: table[name].cast(pa.string()) for name in (*NEEDED, OPTIONAL)})
 
 
-def _refuse(connection: duckdb.DuckDBPyConnection, outline: Outline, origin: str) -> None:
+def _refuse(connection: duckdb.DuckDBPyConnection, reading: Reading, origin: str) -> None:
     for place, column, found in connection.execute("select place, fault, found from faulty").fetchall():
-        low, high = outline.source_scale.low, outline.source_scale.high
+        low, high = reading.scale.low, reading.scale.high
         expected = _EXPECTED.get(column, f"a number from {low:g} to {high:g}, the scale of the source domain")
         raise SourceError(f"{origin}: column {column}, row {place + 1}: expected {expected}, got {found!r}")

@@ -6,7 +6,7 @@ Index 0 is padding in every vocabulary; users and items count from 1.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import duckdb
 import numpy as np
@@ -17,6 +17,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 SPLIT = "domain_splits"
 Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,29 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How source ratings are read.
+
+    Args:
+        scale: of the source domain.
+        positive_above: a rating above this is positive.
+        history_length: L, so many last positive items are a user's history.
+    """
+
+    scale: Scale
+    positive_above: float
+    history_length: int
+
+
+@dataclass(frozen=True)
 class Outline:
     """What is known of a pair's split without its ratings."""
 
     pair: str
-    source_scale: Scale
+    reading: Reading
     target_scale: Scale
-    history_length: int
-    """L."""
-    positive_above: float
-    """A source rating above this is positive."""
-    vocabulary: str
-    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+    split: str
+    """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +112,8 @@ class PairData:
     """(U + 1, L): the ratings of those items; 0 where padded."""
     source_scale: Scale
     target_scale: Scale
-    vocabulary: str
-    """Hash of the three vocabularies; a checkpoint fits only the one it was trained on."""
+    split: str
+    """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
 
     @property
     def bridge_ratings(self) -> Ratings:
@@ -112,6 +124,12 @@ class PairData:
     def cold_users(self) -> Index:
         """Users to be given a bridged embedding: real cold-start users and held-out test users, ascending."""
         return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
+
+    def trained_on(self, side: Side) -> tuple[Ratings, int]:
+        """The training ratings of one side's domain, and how many items it has."""
+        if side == "source":
+            return self.source, self.source_item_count
+        return self.target_train, self.target_item_count
 
     def with_nobody_held_out(self) -> "PairData":
         """The same pair with test and validation users among the bridge users, and their target ratings trained on.
@@ -176,7 +194,7 @@ def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tu
             history_stars=history_stars,
             source_scale=Scale(float(summary["source_low"]), float(summary["source_high"])),
             target_scale=Scale(float(summary["target_low"]), float(summary["target_high"])),
-            vocabulary=str(summary["vocabulary"]),
+            split=_identity(connection),
         )
 
 
@@ -188,11 +206,10 @@ def load_outline(warehouse: Warehouse, pair: str) -> Outline:
     """
     with warehouse.read(SPLIT, pair) as connection:
         query = (
-            "select source_low, source_high, target_low, target_high, history_length, positive_above, vocabulary "
-            "from split_summary"
+            "select source_low, source_high, target_low, target_high, history_length, positive_above from split_summary"
         )
-        *ends, length, above, vocabulary = connection.execute(query).fetchall()[0]
-    return Outline(pair, Scale(*ends[:2]), Scale(*ends[2:]), length, above, vocabulary)
+        *ends, length, above = connection.execute(query).fetchall()[0]
+        return Outline(pair, Reading(Scale(*ends[:2]), above, length), Scale(*ends[2:]), _identity(connection))
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
@@ -217,6 +234,15 @@ _VOCABULARIES = (
 )
 _PARTS = ("train", "validation", "test")
 _COHORTS = ("test", "validation", "bridge", "cold", "target_only")
+
+
+def _identity(connection: duckdb.DuckDBPyConnection) -> str:
+    # The summary has what it was split by and the hash of all ids, the fingerprint what it was split from.
+    row = connection.execute(
+        "select sha256(to_json(split_summary)::varchar || fingerprint) from split_summary, provenance"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:

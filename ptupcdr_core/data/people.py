@@ -3,7 +3,7 @@
 Shapes: R people, counted from 1 (row 0 is padding), N ratings, M history entries, L history length.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,20 @@ class People:
             *(np.concatenate([table[:1], table[1:][first:last]]) for table in (self.histories, self.history_stars)),
         )
 
+    def renumbered(self, indices: Index) -> "People":
+        """The same people by other item indices; what has none is left out of ratings and histories.
+
+        Args:
+            indices: (S+1,) the new index of each item, rising where it is not 0, which is none.
+        """
+        items, histories = indices[self.ratings.items], indices[self.histories]
+        kept = np.argsort(histories == 0, axis=1, kind="stable")  # moves the padding to the end
+        return People(
+            replace(self.ratings, items=items).where(items > 0),
+            np.take_along_axis(histories, kept, axis=1),
+            np.take_along_axis(np.where(histories > 0, self.history_stars, 0), kept, axis=1),
+        )
+
     @cached_property
     def rating_counts(self) -> NDArray[np.int64]:
         """(R+1,) source ratings of each."""
@@ -60,16 +74,20 @@ class People:
         return people, positions, places
 
 
-def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int) -> People:
+def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int, positive_above: float) -> People:
     """These users of a pair's split, in this order.
 
     Args:
         warehouse: has the split.
         pair: its key.
         users: (R,) user indices, each once.
-        history_length: L of the split.
+        history_length: L. If the split's histories are of another length or liking, they are made anew; of a source
+            without times by item then, for the split does not keep the file's order.
+        positive_above: a rating above this is positive.
     """
     with warehouse.read(SPLIT, pair) as connection:
+        [split] = connection.execute("select history_length, positive_above from split_summary").fetchall()
+        as_split = split == (history_length, positive_above)
         wanted = pa.table({"user_index": users, "person": np.arange(1, len(users) + 1, dtype=np.int32)})
         connection.register("wanted", wanted)
         bounds = [int(users.min(initial=0)), int(users.max(initial=0))]  # read but the blocks of rows that hold them
@@ -79,10 +97,22 @@ def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int
             + read.format("split_source_ratings", "item_index"),
             bounds,
         ).fetchnumpy()
-        entries = connection.execute(
-            "select person, position, item_index, rating " + read.format("split_histories", "position"), bounds
-        ).fetchnumpy()
+        made = ("select person, position, item_index, rating " + read.format("split_histories", "position"), bounds)
+        anew = (_HISTORIES, [positive_above, history_length])
+        entries = connection.execute(*(made if as_split else anew)).fetchnumpy()
     return people(len(users), history_length, ratings, entries)
+
+
+_HISTORIES = """
+with positive as (
+    select person, item_index, rating,
+        row_number() over (partition by person order by "timestamp" desc nulls last, item_index desc) as age
+    from split_source_ratings join wanted using (user_index)
+    where rating > ?
+)
+select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
+from positive where age <= ?"""
+"""As the split makes them (``sql/split.sql``)."""
 
 
 def people(

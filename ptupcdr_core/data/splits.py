@@ -3,6 +3,7 @@
 Everything happens in ``sql/split.sql``, from file to file; no rating passes through Python.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import duckdb
@@ -81,6 +82,12 @@ def build_split(
         report = _report(connection, pair)
         _require_all_parts(report, settings)
     return report
+
+
+def is_test_user(user_id: str, seed: int, beta: float) -> bool:
+    """Whether an overlapping user is held out by these settings, as ``build_split`` decides it."""
+    digits = hashlib.md5(f"{seed}:{user_id}".encode(), usedforsecurity=False).hexdigest()[:13]
+    return int(digits, 16) / 16**13 < beta
 
 
 def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float]:

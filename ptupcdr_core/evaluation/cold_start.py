@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
@@ -35,12 +36,12 @@ def evaluate(
     for method in methods:
         scale = data.target_scale if settings.clipped else None
         errors = rating_errors(method.score(data.target_test), data.target_test, scale)
-        labels = _labels(data.pair, method.name, settings)
-        summaries.append({**labels, **_summary(errors)})
+        about = labels(data.pair, method.name, "rating", settings)
+        summaries.append({**about, **_summary(errors)})
         details.append(
             pd.DataFrame(
                 {
-                    **labels,
+                    **about,
                     "user_id": ids[errors.users],
                     "ratings": errors.counts,
                     "absolute_error": errors.absolute,
@@ -57,22 +58,10 @@ def evaluate_slices(data: PairData, methods: Sequence[FittedMethod], settings: S
     for method in methods:
         scores = method.score(data.target_test)
         scores = data.target_scale.clip(scores) if settings.clipped else scores
-        labels = _labels(data.pair, method.name, settings)
+        about = labels(data.pair, method.name, "rating", settings)
         slices = slice_errors(data, scores, scores)
-        tables.append(slices.assign(**labels)[[*labels, *slices.columns]])
+        tables.append(slices.assign(**about)[[*about, *slices.columns]])
     return pd.concat(tables, ignore_index=True)
-
-
-def _labels(pair: str, method: str, settings: Settings) -> dict[str, object]:
-    return {
-        "pair": pair,
-        "method": method,
-        "recipe": settings.recipe,
-        "mode": "rating",
-        "beta": settings.beta,
-        "seed": settings.seed,
-        "base_model": settings.base_model,
-    }
 
 
 def _summary(errors: RatingErrors) -> dict[str, object]:

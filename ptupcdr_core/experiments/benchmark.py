@@ -19,10 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ptupcdr_core.catalog import Domain, Pair
-from ptupcdr_core.data.pair_data import PairData, load_pair, user_ids
+from ptupcdr_core.data.pair_data import load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
+from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.experiments.cells import TABLES, CellStore, ratings_fingerprint
 from ptupcdr_core.experiments.grid import Cell, Grid, Unit, units_of
@@ -144,7 +145,7 @@ def _work(
             if missing:
                 own = splits.of(settings)
                 data, ids = load_pair(own, splits.pair.key), user_ids(own, splits.pair.key)
-                experiment = Experiment(data, settings, source_model, training_device())
+                experiment = Experiment(data, settings, source_model, choose_engine())
                 for cell in missing:
                     if stop.is_set():
                         return
@@ -173,12 +174,12 @@ def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> di
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for name, chooser in choosers.items():
         outcome = chooser.outcome()
-        labels = _labels(data, cell, name)
-        tables["benchmark"].append(pd.DataFrame([{**labels, **_summary(outcome), "seconds": seconds}]))
+        about = labels(data.pair, cell.method.name, "rating", _named(cell.settings, name), cell.base_model)
+        tables["benchmark"].append(pd.DataFrame([{**about, **_summary(outcome), "seconds": seconds}]))
         tables["benchmark_errors"].append(
             pd.DataFrame(
                 {
-                    **labels,
+                    **about,
                     "user_id": ids[outcome.errors.users].astype(str),
                     "ratings": outcome.errors.counts,
                     "absolute_error": outcome.errors.absolute,
@@ -187,20 +188,8 @@ def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> di
             )
         )
         slices = slice_errors(data, outcome.mae_scores, outcome.rmse_scores)
-        tables["benchmark_slices"].append(slices.assign(**labels)[[*labels, *slices.columns]])
+        tables["benchmark_slices"].append(slices.assign(**about)[[*about, *slices.columns]])
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-
-
-def _labels(data: PairData, cell: Cell, recipe: Recipe) -> dict[str, object]:
-    return {
-        "pair": data.pair,
-        "method": cell.method.name,
-        "recipe": recipe,
-        "mode": "rating",
-        "beta": cell.settings.beta,
-        "seed": cell.settings.seed,
-        "base_model": cell.base_model,
-    }
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:

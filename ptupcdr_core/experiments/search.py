@@ -152,8 +152,11 @@ def tune(
     """
     if settings.recipe == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
-    if objective == "ranking" and not settings.ranks:
-        raise SettingsError("these settings rank nothing: a search by ranked lists needs calibrated and the mode both")
+    if objective not in settings.modes:
+        raise SettingsError(
+            f"these settings have no {OBJECTIVES[objective].what}: a search by them needs the recipe calibrated and "
+            "the mode both"
+        )
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
     goal = OBJECTIVES[objective]
     with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:

@@ -10,6 +10,9 @@ It is asked twice in each mode: against the strongest simple baseline, and again
 measured again, on the present test ratings of users whom neither model was trained on and of items that both know, so a
 split that has changed since is no matter; unless that leaves fewer than ``LEAST_USERS``, and then the baseline alone
 decides. So it does in a mode that the champion was not trained for; one that only the champion has cannot be judged.
+
+Each mode is let through or refused on its own: lists that are better are served although ratings are not, which then
+go on coming from the champion.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,9 +20,14 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.evaluation.significance import compare
-from ptupcdr_core.gate.criteria import CRITERIA, Criterion
-from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.gate.judged import Judged, judged
+from ptupcdr_core.modes.criterion import Criterion
+from ptupcdr_core.modes.registry import MODES
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -29,10 +37,9 @@ CONFIDENCE = 0.95
 LEAST_USERS = 30
 ROUNDING = 1e-6
 """Stars, or NDCG; two models that differ by less are the same model in float32."""
-CANDIDATE, CHAMPION = "candidate", "champion"
 
-Models = Mapping[Mode, Snapshot]
-"""A trained model, in each of its modes."""
+Models = Mapping[Mode, Judged]
+"""A bundle as it is measured, in each of its modes."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Comparison:
     @property
     def criterion(self) -> Criterion:
         """What they were compared by."""
-        return CRITERIA[self.mode]
+        return MODES[self.mode].criterion
 
     @property
     def as_good(self) -> bool:
@@ -98,8 +105,26 @@ class Decision:
 
     @property
     def promoted(self) -> bool:
-        """Whether the candidate may be deployed."""
-        return all(comparison.as_good for comparison in self.comparisons)
+        """Whether the candidate may serve, in any of its modes."""
+        return any(self.let_through(comparison.mode) for comparison in self.comparisons)
+
+    def let_through(self, mode: str) -> bool:
+        """Whether the candidate may serve in this mode."""
+        return all(comparison.as_good for comparison in self.comparisons if comparison.mode == mode)
+
+    def serving(self, candidate: Bundle, champion: Bundle | None) -> Bundle | None:
+        """What may serve from now on: the candidate's modes that were let through, for others the champion's.
+
+        None where no mode was let through: then the champion stays as it is, if there is one.
+        """
+        before = champion.modes if champion else {}
+        modes: dict[Mode, BundledMode] = {}
+        for mode, new in candidate.modes.items():
+            if self.let_through(mode):
+                modes[mode] = new
+            elif mode in before:
+                modes[mode] = before[mode]
+        return Bundle(candidate.pair, modes) if self.promoted else None
 
     @property
     def reason(self) -> str:
@@ -118,6 +143,43 @@ class Decision:
         return {c.criterion.metric: c.candidate for c in self.comparisons if c.against != CHAMPION}
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of the bundle that was just trained.
+
+    Args:
+        decision: with its comparisons.
+        candidate: the bundle.
+        serving: what may serve from now on; None where nothing of the candidate may.
+    """
+
+    decision: Decision
+    candidate: Bundle
+    serving: Bundle | None
+
+
+def judge(home: Home, pair: str) -> Verdict:
+    """Measure a pair's new bundle and its champion on the present test users, and decide.
+
+    The champion is the bundle that last passed. One that cannot be read is no obstacle, and is said.
+
+    Raises:
+        WarehouseError: the pair was not split or not evaluated.
+        ArtifactError: the new bundle is missing or damaged.
+    """
+    candidate, champion, note = Bundle.load(bundle_file(home, CANDIDATE, pair)), None, ""
+    place = bundle_file(home, CHAMPION, pair)
+    try:
+        champion = Bundle.load(place) if place.is_file() else None
+    except ArtifactError as error:
+        note = f"the champion cannot be compared: {error}"
+    if champion and champion.digest == candidate.digest:  # the same training judged again
+        return Verdict(decide(home, pair, judged(home, pair, candidate), {}), candidate, candidate)
+    before = judged(home, pair, champion) if champion else {}
+    decision = decide(home, pair, judged(home, pair, candidate), before, note)
+    return Verdict(decision, candidate, decision.serving(candidate, champion))
+
+
 def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str = "") -> Decision:
     """Compare a model that was just evaluated with the strongest simple baseline and with the champion.
 
@@ -134,8 +196,10 @@ def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str
     ratings = held_out_ratings(home, pair)
     comparisons, notes = [], [note] if note else []
     for mode, model in candidate.items():
-        baseline = CRITERIA[mode].strongest_baseline(home, pair, mode)
-        comparisons.append(_compare(mode, baseline["method"].iloc[0], CRITERIA[mode].measure(model, ratings), baseline))
+        baseline = MODES[mode].criterion.strongest_baseline(home, pair, mode)
+        comparisons.append(
+            _compare(mode, baseline["method"].iloc[0], MODES[mode].criterion.measure(model, ratings), baseline)
+        )
         if mode in champion:
             shared = ratings[champion[mode].knows(ratings, held_out=True)]
             users = shared["user_id"].nunique()
@@ -150,10 +214,10 @@ def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str
     return Decision(tuple(comparisons), tuple(dict.fromkeys(notes)))
 
 
-def write_decision(
+def keep_verdict(
     home: Home,
     pair: str,
-    decision: Decision,
+    verdict: Verdict,
     settings: Settings,
     *,
     model: str,
@@ -161,26 +225,35 @@ def write_decision(
     champion: str | None,
     fingerprint: str = "",
 ) -> None:
-    """Write the tables ``champion`` (one row a judged mode) and ``champion_comparisons`` (asset ``champion``).
+    """Keep what may serve as the champion, and write the tables ``champion`` (one row a judged mode) and
+    ``champion_comparisons`` (asset ``champion``).
 
     Args:
         home: takes them.
         pair: its key.
-        decision: to be written.
+        verdict: to be kept.
         settings: of the candidate.
         model: registered name of the pair's models.
         version: the candidate's.
         champion: the version in use after the decision; None where there is none.
         fingerprint: kept in ``provenance``.
     """
+    decision = verdict.decision
+    if verdict.serving:
+        verdict.serving.save(bundle_file(home, CHAMPION, pair))
     labels = {"pair": pair, "model": model, "version": version}
-    outcome = {"promoted": decision.promoted, "champion": champion or "", "reason": decision.reason}
+    outcome = {"champion": champion or "", "reason": decision.reason}
     comparisons = decision.table().assign(**labels)
     by_mode = comparisons.groupby("mode", sort=False)
-    judged = by_mode.agg(metric=("metric", "first"), value=("candidate", "first"), as_good=("as_good", "all"))
+    judged = by_mode.agg(
+        metric=("metric", "first"),
+        value=("candidate", "first"),
+        as_good=("as_good", "all"),
+        promoted=("as_good", "all"),
+    )
     tables = {
-        "champion": judged.reset_index().assign(**labels, **outcome)[
-            ["pair", "mode", "model", "version", *outcome, *judged.columns]
+        "champion": judged.reset_index().assign(**labels, **outcome, promoted=lambda rows: rows["as_good"])[
+            ["pair", "mode", "model", "version", "promoted", *outcome, *judged.columns]
         ],
         "champion_comparisons": comparisons[[*labels, *comparisons.columns.drop([*labels])]],
     }
@@ -191,6 +264,17 @@ def write_decision(
             connection.register("frame", table)
             connection.execute(f"create table {name} as select * from frame")
             connection.unregister("frame")
+
+
+def read_decision(home: Home, pair: str) -> str:
+    """What was decided of the last training, in words.
+
+    Raises:
+        WarehouseError: it was not judged.
+    """
+    with Warehouse.from_environment(home.warehouse).read(ASSET, pair) as connection:
+        [(reason,)] = connection.execute(f"select distinct reason from {ASSET}").fetchall()
+    return str(reason)
 
 
 def held_out_ratings(home: Home, pair: str) -> pd.DataFrame:
@@ -208,22 +292,22 @@ def held_out_ratings(home: Home, pair: str) -> pd.DataFrame:
 
 def _in_one_only(candidate: Models, champion: Models) -> Iterator[str]:
     """What cannot be compared because one of the two was not trained for it."""
-    for mode, criterion in CRITERIA.items():
-        if champion and mode in candidate and mode not in champion:
-            yield f"the champion has no {criterion.what} to compare with"
-        if mode in champion and mode not in candidate:
-            yield f"the champion's {criterion.what} were not compared: this model has none"
+    for name, mode in MODES.items():
+        if champion and name in candidate and name not in champion:
+            yield f"the champion has no {mode.criterion.what} to compare with"
+        if name in champion and name not in candidate:
+            yield f"the champion's {mode.criterion.what} were not compared: this model has none"
 
 
-def _compare_models(mode: Mode, candidate: Snapshot, champion: Snapshot, ratings: pd.DataFrame) -> Comparison:
+def _compare_models(mode: Mode, candidate: Judged, champion: Judged, ratings: pd.DataFrame) -> Comparison:
     """Both on ratings that both know, out of the items that both know."""
-    measure = CRITERIA[mode].measure
+    measure = MODES[mode].criterion.measure
     own, other = (a.among(b.items) for a, b in ((candidate, champion), (champion, candidate)))
     return _compare(mode, CHAMPION, measure(own, ratings), measure(other, ratings))
 
 
 def _compare(mode: Mode, against: str, candidate: pd.DataFrame, other: pd.DataFrame) -> Comparison:
-    criterion = CRITERIA[mode]
+    criterion = MODES[mode].criterion
     rows = pd.concat([candidate.assign(method=CANDIDATE), other.assign(method=against)])
     paired, values = criterion.pair(rows), criterion.values(rows)
     table = compare(paired, [(CANDIDATE, against)], confidence=CONFIDENCE).set_index("metric")

@@ -1,4 +1,4 @@
-"""The compiled loops of ``ptupcdr_core.training.adam``, whose docstring has the mathematics and the row layout."""
+"""The compiled loops of ``engines.compiled_adam``, whose docstring has the mathematics and the row layout."""
 
 from typing import Any, NamedTuple
 
@@ -38,6 +38,26 @@ class SkippedSteps(NamedTuple):
     decay: NDArray[np.float64]
 
 
+class Table(NamedTuple):
+    """One side's rows, twice: as numbers, and as the integers that stand behind the numbers of a row.
+
+    Args:
+        rows: (R, ...) float32, laid out as ``RowAdam`` says.
+        marks: the same memory as int32: the step that a row is at, and its slot among the gradients of a batch.
+    """
+
+    rows: Floats
+    marks: Integers
+
+
+class Tables(NamedTuple):
+    """A base model in training: its users, its items, and the rows of its linear layer."""
+
+    users: Table
+    items: Table
+    layer: Floats
+
+
 class Workspace(NamedTuple):
     """What an epoch writes into; the gradients are zero between batches.
 
@@ -64,6 +84,12 @@ class Reordered(NamedTuple):
     users: Integers
     items: Integers
     ratings: Floats
+
+
+def tables(user_rows: Floats, item_rows: Floats, layer: Floats) -> Tables:
+    """Both views of the rows."""
+    users, items = (Table(rows, rows.view(np.int32)) for rows in (user_rows, item_rows))
+    return Tables(users, items, layer)
 
 
 def workspace(batch_size: int, size: int, layer_rows: int) -> Workspace:
@@ -101,10 +127,9 @@ def _accumulate_moves(correction: NDArray[np.float64], q: float, moves: NDArray[
 
 
 @inlined(fastmath=FAST)
-def _catch_up(
-    rows: Floats, index: int, coordinates: Constant, then: int, now: int, rate: float, skipped: SkippedSteps
-) -> None:
-    """Apply to one row the steps then+1..now, in which it had no gradient."""
+def _catch_up(table: Table, index: int, coordinates: Constant, now: int, rate: float, skipped: SkippedSteps) -> None:
+    """Apply to one row the steps until now, in which it had no gradient."""
+    rows, then = table.rows, table.marks[index, LAST_STEP]
     D, k = len(coordinates), now - then
     if k == 0:
         return
@@ -138,12 +163,14 @@ def _add(gradients: Floats, slot: int, coordinates: Constant, slope: Any) -> Non
 
 @inlined(fastmath=FAST)
 def _accumulate(
-    kind: int, coordinates: Constant, rating: np.float32, scale: np.float32, hidden: Floats,
-    layer: Floats, layer_gradient: Floats,
-    users: Floats, user: int, user_gradients: Floats, user_slot: int,
-    items: Floats, item: int, item_gradients: Floats, item_slot: int,
+    kind: int, coordinates: Constant, model: Tables, user: int, item: int, rating: np.float32, scale: np.float32,
+    work: Workspace,
 ) -> Any:  # fmt: skip
     """Add one rating's gradients of scale/2 · (score - rating)²; return the error."""
+    users, items, layer = model.users.rows, model.items.rows, model.layer
+    user_slot, item_slot = model.users.marks[user, SLOT], model.items.marks[item, SLOT]
+    user_gradients, item_gradients = work.user_gradients, work.item_gradients
+    layer_gradient, hidden = work.layer_gradient, work.hidden
     D = len(coordinates)
     u, v = load(users, user, 0, coordinates), load(items, item, 0, coordinates)
     if kind == MF:
@@ -175,29 +202,19 @@ def _accumulate(
 
 @loop()
 def train(
-    kind: int,
-    coordinates: Constant,
-    user_rows: Floats,
-    user_marks: Integers,
-    item_rows: Floats,
-    item_marks: Integers,
-    layer: Floats,
-    users: Integers,
-    items: Integers,
-    ratings: Floats,
-    batch_size: int,
-    learning_rate: float,
-    skipped: SkippedSteps,
-    work: Workspace,
-) -> float:
+    kind: int, coordinates: Constant, model: Tables, ratings: Reordered, batch_size: int, learning_rate: float,
+    skipped: SkippedSteps, work: Workspace,
+) -> float:  # fmt: skip
     """One epoch; return the sum of squared errors. Compiled once for every D, the length of ``coordinates``."""
-    touched_users, touched_items, user_gradients, item_gradients, layer_gradient, hidden = work
+    users, items = ratings.users, ratings.items
+    user_rows, user_marks = model.users
+    item_rows, item_marks = model.items
     user_marks[:, LAST_STEP] = 0
     item_marks[:, LAST_STEP] = 0
     squared_error = 0.0
     steps = len(skipped.moves) - 1
     for step in range(1, steps + 1):
-        begin, end = (step - 1) * batch_size, min(step * batch_size, len(ratings))
+        begin, end = (step - 1) * batch_size, min(step * batch_size, len(users))
         scale = np.float32(2 / (end - begin))
         user_count = item_count = 0
         for k in range(begin, end):
@@ -207,33 +224,29 @@ def train(
                     prefetch(user_rows, users[k + AHEAD], column)
                     prefetch(item_rows, items[k + AHEAD], column)
             if user_marks[user, LAST_STEP] != step:
-                _catch_up(user_rows, user, coordinates, user_marks[user, LAST_STEP], step - 1, learning_rate, skipped)
+                _catch_up(model.users, user, coordinates, step - 1, learning_rate, skipped)
                 user_marks[user, LAST_STEP], user_marks[user, SLOT] = step, user_count
-                touched_users[user_count] = user
+                work.touched_users[user_count] = user
                 user_count += 1
             if item_marks[item, LAST_STEP] != step:
-                _catch_up(item_rows, item, coordinates, item_marks[item, LAST_STEP], step - 1, learning_rate, skipped)
+                _catch_up(model.items, item, coordinates, step - 1, learning_rate, skipped)
                 item_marks[item, LAST_STEP], item_marks[item, SLOT] = step, item_count
-                touched_items[item_count] = item
+                work.touched_items[item_count] = item
                 item_count += 1
-            error = _accumulate(
-                kind, coordinates, ratings[k], scale, hidden, layer, layer_gradient,
-                user_rows, user, user_gradients, user_marks[user, SLOT],
-                item_rows, item, item_gradients, item_marks[item, SLOT],
-            )  # fmt: skip
+            error = _accumulate(kind, coordinates, model, user, item, ratings.ratings[k], scale, work)
             squared_error += np.float64(error) ** 2
         rate = np.float32(learning_rate * skipped.correction[step])
         epsilon = np.float32(skipped.epsilon[step])
         for slot in range(user_count):
-            _step(user_rows, touched_users[slot], coordinates, user_gradients, slot, rate, epsilon)
+            _step(user_rows, work.touched_users[slot], coordinates, work.user_gradients, slot, rate, epsilon)
         for slot in range(item_count):
-            _step(item_rows, touched_items[slot], coordinates, item_gradients, slot, rate, epsilon)
-        for index in range(len(layer)):
-            _step(layer, index, coordinates, layer_gradient, index, rate, epsilon)
+            _step(item_rows, work.touched_items[slot], coordinates, work.item_gradients, slot, rate, epsilon)
+        for index in range(len(model.layer)):
+            _step(model.layer, index, coordinates, work.layer_gradient, index, rate, epsilon)
     for index in range(len(user_rows)):
-        _catch_up(user_rows, index, coordinates, user_marks[index, LAST_STEP], steps, learning_rate, skipped)
+        _catch_up(model.users, index, coordinates, steps, learning_rate, skipped)
     for index in range(len(item_rows)):
-        _catch_up(item_rows, index, coordinates, item_marks[index, LAST_STEP], steps, learning_rate, skipped)
+        _catch_up(model.items, index, coordinates, steps, learning_rate, skipped)
     return squared_error
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.kernels.csr import Csr, for_row_chunks
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.kernels.vectors import (
     FAST,
     LINE,
@@ -34,6 +36,41 @@ LANES = 8
 EIGHT = constant(LANES)
 GATHERED = 64  # ratings whose vectors are side by side at a time: with 64 coordinates they fill the first-level cache
 AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
+GRAM_BLOCK = 65_536  # vectors that are doubled in precision at a time
+
+
+class Ridge(NamedTuple):
+    """How one side's vectors are kept small.
+
+    Args:
+        regularization: λ, > 0.
+        weighted: whether a row's penalty is λ times the number of its ratings (ALS-WR, Zhou et al. 2008), or λ itself.
+        unobserved_weight: α ≥ 0 of every pair of a row and a column, whether rated or not.
+    """
+
+    regularization: float
+    weighted: bool = True
+    unobserved_weight: float = 0.0
+
+
+class Problem(NamedTuple):
+    """One ridge regression a row: its ratings' values, by the vectors of their columns.
+
+    Args:
+        rows: the ratings by row.
+        vectors: (columns, E) float32, padded.
+        base: (E+1, E) float64, the system that every row starts from; see ``unobserved``.
+        size: D, the coordinates that are no padding.
+        regularization: λ.
+        weighted: as in ``Ridge``.
+    """
+
+    rows: Csr
+    vectors: Floats
+    base: Doubles
+    size: int
+    regularization: float
+    weighted: bool
 
 
 class Workspace(NamedTuple):
@@ -106,16 +143,46 @@ def _add_tile(
     store(system, row + 7, column, t7)
 
 
+def problem(rows: Csr, vectors: Floats, size: int, ridge: Ridge) -> Problem:
+    """Lay out the rows' regressions on the other side's padded vectors, of D = ``size`` coordinates."""
+    base = unobserved(vectors, ridge.unobserved_weight)
+    return Problem(rows, vectors, base, size, float(ridge.regularization), bool(ridge.weighted))
+
+
+def unobserved(vectors: Floats, weight: float) -> Doubles:
+    """(E+1, E) what every row's system starts from: α Σ q qᵀ over all rows of the other side, (rows, E) and padded."""
+    width = vectors.shape[1]
+    base = np.zeros((width + 1, width))
+    if weight:
+        with one_thread():  # the sum's order must not depend on the number of threads
+            for start in range(0, len(vectors), GRAM_BLOCK):
+                block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
+                base[:width] += weight * (block.T @ block)
+    return base
+
+
+def solve_side(rows: Csr, vectors: Floats, solved: Floats, size: int, ridge: Ridge) -> None:
+    """Fill ``solved`` with every row's ridge solution, zeros without ratings; the same for any number of threads.
+
+    Args:
+        rows: the ratings by row.
+        vectors: (columns, E) float32 of the other side, padded.
+        solved: (R+1, E) float32, padded; written.
+        size: D.
+        ridge: of the rows.
+    """
+    side = problem(rows, vectors, size, ridge)
+    for_row_chunks(rows, lambda first, last: solve_rows(first, last, side, solved, workspace(vectors.shape[1])))
+
+
 @inlined(fastmath=FAST)
-def _normal_equations(
-    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, ridge: float,
-    work: Workspace,
-) -> None:  # fmt: skip
+def _normal_equations(begin: int, end: int, side: Problem, ridge: float, work: Workspace) -> None:
     """system = base + [Σ x xᵀ + ridge I, Σ value x (last row)] over the ratings begin..end; see ``solve``."""
+    columns, values, vectors = side.rows.columns, side.rows.values, side.vectors
     system, gathered, width = work.system, work.gathered, work.system.shape[1]
     for start in range(0, width, LANES):
-        store(system, width, start, load(base, width, start, EIGHT))
-    before = base
+        store(system, width, start, load(side.base, width, start, EIGHT))
+    before = side.base
     for first in range(begin, end, GATHERED):
         count = min(GATHERED, end - first)
         for k in range(count):
@@ -176,82 +243,40 @@ def substitute(system: Doubles, size: int, b: Doubles, row: int) -> None:
 
 
 @inlined()
-def solve(
-    begin: int, end: int, columns: Integers, values: Floats, vectors: Floats, base: Doubles, size: int, ridge: float,
-    work: Workspace,
-) -> None:  # fmt: skip
-    """Fit the ratings begin..end, at least one: (Σ x xᵀ + base + ridge I)⁻¹ Σ value x, into the system's last row.
-
-    Args:
-        begin: the first rating.
-        end: the one after the last.
-        columns: whose vector x is.
-        values: of the ratings.
-        vectors: (columns, E) float32.
-        base: a system.
-        size: D, the coordinates that are no padding.
-        ridge: the penalty, > 0.
-        work: written.
-    """
-    _normal_equations(begin, end, columns, values, vectors, base, ridge, work)
-    _factorize(size, work)
-    substitute(work.system, size, work.system, work.system.shape[1])
+def solve(begin: int, end: int, side: Problem, ridge: float, work: Workspace) -> None:
+    """Fit the ratings begin..end, at least one: (Σ x xᵀ + base + ridge I)⁻¹ Σ value x, into the system's last row."""
+    _normal_equations(begin, end, side, ridge, work)
+    _factorize(side.size, work)
+    substitute(work.system, side.size, work.system, work.system.shape[1])
 
 
 @loop()
-def solve_rows(
-    first: int,
-    last: int,
-    offsets: NDArray[np.int64],
-    columns: Integers,
-    values: Floats,
-    vectors: Floats,
-    base: Doubles,
-    size: int,
-    regularization: float,
-    weighted: bool,
-    solved: Floats,
-    work: Workspace,
-) -> None:
-    """Fill the rows first..last of ``solved`` with their ridge solutions of D = ``size``, zeros without ratings."""
-    width = base.shape[1]
+def solve_rows(first: int, last: int, side: Problem, solved: Floats, work: Workspace) -> None:
+    """Fill the rows first..last of ``solved`` with their ridge solutions, zeros without ratings."""
+    width = side.base.shape[1]
     for row in range(first, last):
-        begin, end = offsets[row], offsets[row + 1]
+        begin, end = side.rows.offsets[row], side.rows.offsets[row + 1]
         if begin == end:
             for i in range(width):
                 solved[row, i] = 0
             continue
-        ridge = regularization * (end - begin if weighted else 1)
-        solve(begin, end, columns, values, vectors, base, size, ridge, work)
+        solve(begin, end, side, side.regularization * (end - begin if side.weighted else 1), work)
         for i in range(width):
             solved[row, i] = work.system[width, i]
 
 
 @loop()
-def leave_one_out(
-    first: int,
-    last: int,
-    offsets: NDArray[np.int64],
-    columns: Integers,
-    values: Floats,
-    order: Integers,
-    vectors: Floats,
-    regularization: float,
-    weighted: bool,
-    left_out: Floats,
-    nothing: Doubles,
-    work: Workspace,
-) -> None:
+def leave_one_out(first: int, last: int, side: Problem, left_out: Floats, work: Workspace) -> None:
     """Fill ``left_out``, at every rating's place, with its row's solution without it; leave it where it is the only
-    one. ``nothing`` is a system of zeros."""
-    size, width = left_out.shape[1], vectors.shape[1]
+    one."""
+    size, width, vectors = side.size, side.vectors.shape[1], side.vectors
+    offsets, columns, values, order = side.rows
     system, z = work.system, work.sides
     for row in range(first, last):
         begin, end = offsets[row], offsets[row + 1]
         if end - begin < 2:
             continue
-        ridge = regularization * (end - begin - 1 if weighted else 1)
-        solve(begin, end, columns, values, vectors, nothing, size, ridge, work)
+        solve(begin, end, side, side.regularization * (end - begin - 1 if side.weighted else 1), work)
         for k in range(begin, end):
             user, place = columns[k], order[k]
             for i in range(width):

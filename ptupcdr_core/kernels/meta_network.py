@@ -42,10 +42,44 @@ class Weights(NamedTuple):
     signal: Floats
 
 
+class State(NamedTuple):
+    """A network in training.
+
+    Args:
+        weights: changed by every step.
+        gradients: zeros between steps.
+        first: Adam's first moments.
+        second: Adam's second moments.
+    """
+
+    weights: Weights
+    gradients: Weights
+    first: Weights
+    second: Weights
+
+
+class Plan(NamedTuple):
+    """How an epoch trains.
+
+    Args:
+        batch_size: B.
+        learning_rate: Adam's.
+        penalty: of each row's squared bridge, in the mean of a batch.
+        form: FULL, LOW_RANK or DIAGONAL.
+        rank: r, of a low rank.
+    """
+
+    batch_size: int
+    learning_rate: float
+    penalty: float
+    form: int
+    rank: int
+
+
 class Rows(NamedTuple):
     """The task-oriented rows and what they point into; see ``training.task.BridgeTask``.
 
-    ``signals`` (U+1, L) is what ``MetaNetwork.signal`` says of each position, (0, 0) where nothing.
+    ``stars`` (U+1, L) is how users rated their histories.
     """
 
     users: Index
@@ -55,7 +89,7 @@ class Rows(NamedTuple):
     history_vectors: Floats
     source_vectors: Floats
     item_vectors: Floats
-    signals: Floats
+    stars: Floats
 
 
 class Workspace(NamedTuple):
@@ -301,31 +335,28 @@ def _squares(form: int, rank: int, written: Floats, X: int, Y: int) -> np.float3
 
 @loop(fastmath=FAST)
 def train(
-    weights: Weights, gradients: Weights, first: Weights, second: Weights, steps: int, rows: Rows,
-    order: NDArray[np.int64], batch_size: int, learning_rate: float, penalty: float, form: int, rank: int,
-    work: Workspace,
-) -> float:  # fmt: skip
+    state: State, steps: int, rows: Rows, signals: Floats, order: NDArray[np.int64], plan: Plan, work: Workspace
+) -> float:
     """Pass once over the rows in ``order``; return the sum over rows of squared error plus penalty · |W|².
 
     Args:
-        weights: changed in place.
-        gradients: zeros, left as zeros.
-        first: Adam's first moments, changed in place.
-        second: Adam's second moments, changed in place.
+        state: changed in place.
         steps: made before this epoch.
         rows: every user has at least one history item.
+        signals: (U+1, L) what ``MetaNetwork.signal`` says of each position, (0, 0) where nothing.
         order: (N,) the rows in their order.
-        batch_size: B.
-        learning_rate: Adam's.
-        penalty: of each row's squared bridge, in the mean of a batch.
-        form: FULL, LOW_RANK or DIAGONAL.
-        rank: r, of a low rank.
+        plan: how.
         work: written over.
     """
+    weights, gradients, first, second = state
+    batch_size, learning_rate, penalty, form, rank = plan
     D, H = weights.attention.shape[0], weights.hidden.shape[1]
     X, Y = rows.source_vectors.shape[1], rows.item_vectors.shape[1]
-    position, attended, attention, signal, starts, users, counts, slots, slot_of = work[:9]
-    profile, units, written, written_slope, inner, bridged, bridged_slope, profile_slope = work[9:]
+    position, attended, attention, signal = work.position, work.attended, work.attention, work.signal
+    starts, users, counts, slots, slot_of = work.starts, work.users, work.counts, work.slots, work.slot_of
+    profile, units, inner, bridged = work.profile, work.units, work.inner, work.bridged
+    written, written_slope = work.written, work.written_slope
+    bridged_slope, profile_slope = work.bridged_slope, work.profile_slope
     signalled = weights.signal.shape[1] > 0
     loss = 0.0
     for begin in range(0, len(order), batch_size):
@@ -344,7 +375,7 @@ def train(
                     for d in range(D):
                         position[d, P] = rows.history_vectors[item, d]
                     if signalled:
-                        signal[P] = rows.signals[user, place]
+                        signal[P] = signals[user, place]
                     P += 1
                 R += 1
             slots[k - begin] = slot_of[user]
@@ -404,13 +435,6 @@ def train(
             gradients.signal[0, 0] += _dot(attention[:P], signal[:P])
         _attend_backward(weights, gradients, position, attended, attention, P)
         steps += 1
-        _adam(weights.attention, gradients.attention, first.attention, second.attention, steps, learning_rate)
-        _adam(weights.attention_bias, gradients.attention_bias, first.attention_bias, second.attention_bias, steps,
-              learning_rate)  # fmt: skip
-        _adam(weights.importance, gradients.importance, first.importance, second.importance, steps, learning_rate)
-        _adam(weights.hidden, gradients.hidden, first.hidden, second.hidden, steps, learning_rate)
-        _adam(weights.hidden_bias, gradients.hidden_bias, first.hidden_bias, second.hidden_bias, steps, learning_rate)
-        _adam(weights.out, gradients.out, first.out, second.out, steps, learning_rate)
-        _adam(weights.out_bias, gradients.out_bias, first.out_bias, second.out_bias, steps, learning_rate)
-        _adam(weights.signal, gradients.signal, first.signal, second.signal, steps, learning_rate)
+        for k in range(len(weights)):
+            _adam(weights[k], gradients[k], first[k], second[k], steps, learning_rate)
     return loss

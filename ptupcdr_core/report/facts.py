@@ -10,7 +10,7 @@ import pandas as pd
 from ptupcdr_core.data.pair_data import PairData, load_pair
 from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.evaluation.significance import METRICS, PairedErrors, bootstrap, pair_errors
-from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges
+from ptupcdr_core.modes.rating.checkpoints import load_task_and_bridges
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.artifacts import read_manifest
 from ptupcdr_core.store.home import Home
@@ -68,12 +68,12 @@ def gather(home: Home, pair: str) -> Facts:
     details = _table(warehouse, pair, "cold_start_evaluation", "cold_start_errors")
     assert evaluation is not None
     assert details is not None
-    errors = pair_errors(details)
+    errors, (task, bridges) = pair_errors(details), load_task_and_bridges(home, data)
     return Facts(
         pair=pair,
         data=data,
-        task=load_bridge_task(home, data),
-        bridges=load_bridges(home, data),
+        task=task,
+        bridges=bridges,
         scores=score_intervals(errors),
         errors=errors,
         labels=evaluation.iloc[0].to_dict(),

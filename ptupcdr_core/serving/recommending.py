@@ -4,7 +4,6 @@ Shapes: R users, K items of a list, L history length, S source items, T target i
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import source_item_ids, target_item_ids
 from ptupcdr_core.data.people import People
 from ptupcdr_core.kernels.exact_search import Block
 from ptupcdr_core.kernels.threads import worked_ahead
 from ptupcdr_core.models.bridges import BRIDGE
-from ptupcdr_core.serving.serving import Serving
-from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.serving.bundled_mode import BundledMode
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
@@ -26,23 +23,8 @@ ROWS = 1 << 15
 """Recommendations that a thread explains at a time: its people's embeddings, once without each item, are in memory."""
 
 
-@dataclass(frozen=True)
-class Ids:
-    """Item ids of a pair by index, entry 0 the padding."""
-
-    source: pa.Array
-    target: pa.Array
-
-    @classmethod
-    def of(cls, warehouse: Warehouse, pair: str) -> "Ids":
-        """Read them from the pair's split."""
-        read = (source_item_ids, target_item_ids)
-        source, target = (pa.array(ids(warehouse, pair), pa.string()) for ids in read)
-        return cls(source, target)
-
-
 def explained(
-    found: Iterable[Block], users: pa.Table, people: Callable[[slice], People], serving: Serving, ids: Ids
+    found: Iterable[Block], users: pa.Table, people: Callable[[slice], People], served: BundledMode
 ) -> Iterator[pa.Table]:
     """All lists of a search as rows of the table ``recommendations``, a part of the users at a time.
 
@@ -50,8 +32,7 @@ def explained(
         found: the search's blocks.
         users: (R, ...) the users who were searched for, in their order; columns as for ``recommendation_rows``.
         people: gives a block's people.
-        serving: the mode's models.
-        ids: of both domains' items.
+        served: the mode that serves them.
     """
 
     def parts() -> Iterator[tuple[pa.Table, People, NDArray[np.int64], Floats]]:
@@ -59,43 +40,41 @@ def explained(
             block, size = slice(start, start + len(items)), max(1, ROWS // max(1, items.shape[1]))
             listed, theirs = users[block], people(block)
             for first in range(0, len(items), size):
-                part = slice(first, first + size)
-                yield listed[part], theirs[part], items[part], scores[part]
+                few = slice(first, first + size)
+                yield listed[few], theirs[few], items[few], scores[few]
 
-    def rows(part: tuple[pa.Table, People, NDArray[np.int64], Floats]) -> pa.Table:
-        listed, theirs, items, scores = part
-        return recommendation_rows(listed, theirs, serving, items, scores, ids)
+    def rows(block: tuple[pa.Table, People, NDArray[np.int64], Floats]) -> pa.Table:
+        return recommendation_rows(*block, served)
 
     return worked_ahead(rows, parts())
 
 
 def recommendation_rows(
-    users: pa.Table, people: People, serving: Serving, items: NDArray[np.int64], scores: Floats, ids: Ids
+    users: pa.Table, people: People, items: NDArray[np.int64], scores: Floats, served: BundledMode
 ) -> pa.Table:
     """The rows of the table ``recommendations`` for R users.
 
     Args:
         users: columns pair, user_id, cohort, mode, made_by.
         people: the same users.
-        serving: the mode's models.
         items: (R, K) target item indices, best first; 0 where a list is shorter.
         scores: (R, K).
-        ids: of both domains' items.
+        served: the mode that serves them.
 
     Returns:
         pair, user_id, cohort, mode, rank, item_id, score, made_by; bridged (whether by the personal bridge); reasons,
         at most ``REASONS`` source items that raise the score, most first, and reason_weights, by how much (see
-        ``Serving.weights``). An item that lowers the score is no reason to recommend.
+        ``Part.weights``). An item that lowers the score is no reason to recommend.
     """
     users_at, ranks_at = np.nonzero(items)
     chosen = items[users_at, ranks_at]
     repeated = users.take(pa.array(users_at))
-    reasons, weights = _reasons(people, serving.weights(people, items), users_at, ranks_at, ids)
+    reasons, weights = _reasons(people, served.part.weights(people, items), users_at, ranks_at, served.source_ids)
     columns = {
         **{name: repeated[name] for name in ("pair", "user_id", "cohort", "mode")},
         "rank": pa.array((ranks_at + 1).astype(np.int32)),
-        "item_id": ids.target.take(pa.array(chosen)),
-        "score": pa.array(serving.shown(scores[users_at, ranks_at])),
+        "item_id": served.target_ids.take(pa.array(chosen)),
+        "score": pa.array(served.part.shown(scores[users_at, ranks_at])),
         "made_by": repeated["made_by"],
         "bridged": pc.equal(repeated["made_by"], BRIDGE),
         "reasons": reasons,
@@ -105,7 +84,7 @@ def recommendation_rows(
 
 
 def _reasons(
-    people: People, weights: Floats, users_at: NDArray[np.int64], ranks_at: NDArray[np.int64], ids: Ids
+    people: People, weights: Floats, users_at: NDArray[np.int64], ranks_at: NDArray[np.int64], source_ids: pa.Array
 ) -> tuple[pa.Array, pa.Array]:
     """Lists of source item ids and of their weights, one for each row."""
     weights = weights[users_at, ranks_at]
@@ -115,6 +94,6 @@ def _reasons(
     kept = weights > 0
     ends = pa.array(np.concatenate([[0], kept.sum(1).cumsum()]).astype(np.int32))
     return (
-        pa.ListArray.from_arrays(ends, ids.source.take(pa.array(items[kept]))),
+        pa.ListArray.from_arrays(ends, source_ids.take(pa.array(items[kept]))),
         pa.ListArray.from_arrays(ends, pa.array(weights[kept])),
     )

@@ -1,4 +1,4 @@
--- given(user_id, item_id, rating, "timestamp": texts; place), split_source_items
+-- given(user_id, item_id, rating, "timestamp": texts; place), known_source_items
 --   ->  faulty (rows that cannot be used), newcomers, newcomer_ratings, newcomer_histories.
 create temp table judged as
 with typed as (
@@ -27,7 +27,7 @@ from judged where fault is not null order by place limit 1;
 -- As cleaning does it: of a repeated (user, item) the latest by time, among equals the last.
 create temp table once as
 select user_id, item_id, score, moment, place, item_index
-from judged left join split_source_items using (item_id)
+from judged left join known_source_items using (item_id)
 qualify row_number() over (partition by user_id, item_id order by moment desc nulls last, place desc) = 1;
 
 create temp table newcomers as

@@ -1,96 +1,83 @@
-"""The stage between evaluation and recommendations: which models of a pair are deployed. See ``stages``."""
+"""The stage between the gate and recommendations: which bundle of a pair is deployed."""
 
-from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
-from ptupcdr_core.data.pair_data import SPLIT, PairData, load_pair, user_ids
-from ptupcdr_core.engines.device import training_device
-from ptupcdr_core.modes.checkpoints import base_weights, load_bridge_task, load_bridges, save_model
-from ptupcdr_core.modes.ranking.bridging import refit_ranking_bridges
-from ptupcdr_core.modes.ranking.checkpoints import SOURCE, load_ranking_bridges, load_ranking_task, save_bridges
-from ptupcdr_core.serving.deployment import ASSET, EMBEDDINGS
-from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import StageReport, bridged_rows, joined, pretrain_on
-from ptupcdr_core.store import artifacts
+from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.gate.decision import read_decision
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.candidate import refitted_mode
+from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, DEPLOYED, bundle_file
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import write_tables
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.bridging import refit_bridges
 from ptupcdr_core.training.epochs import OnEpoch
 
-DEPLOYED = """
-select pair, $refitted as refitted, vocabulary,
-    (select count(*) from split_users
-     where cohort = 'bridge' or ($refitted and cohort in ('validation', 'test'))) as bridge_users,
-    (select count(*) from split_target_ratings where part = 'train' or $refitted) as target_ratings
-from split_summary"""
-"""The row of ``deployed_model``: whether the models were fitted again, for which split, and on how much."""
+ASSET = "deployed_model"
+NEW, KEPT, NOTHING = "new", "kept", "nothing"
 
 
 def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
-    """Deploy the evaluated models as they are, or, with ``refit``, fit them again first (asset ``deployed_model``).
+    """Deploy what the gate let through, fitted again first with ``refit`` (asset ``deployed_model``).
 
-    Fitted again are the target's models and the bridges, on the target ratings of all overlapping users, test and
-    validation users too. What was chosen on held-out users stays as it is: nobody is held out any more.
+    A mode that the gate refused goes on being served as before; so does the whole pair if it refused all. Without a
+    model that ever passed, nothing is deployed. ``no_gate`` deploys the new bundle whatever the gate said.
 
     Raises:
+        WarehouseError: the pair was not split, or not judged.
+        ArtifactError: the new bundle is missing or damaged.
         DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
-    files: list[Path] = []
-    if settings.refit:
-        embeddings, files = _refit(home, load_pair(warehouse, pair), settings, on_epoch, fingerprint)
-    else:
-        with warehouse.read("bridged_embeddings", pair) as connection:
-            embeddings = connection.sql("select * from bridged_embeddings limit 0").to_arrow_table()
-    with warehouse.read(SPLIT, pair) as connection:
-        deployed = connection.sql(DEPLOYED, params={"refitted": settings.refit}).to_arrow_table()
-    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
-        for name, table in {ASSET: deployed, EMBEDDINGS: embeddings}.items():
-            connection.register("arrow_table", table)
-            connection.execute(f"create table {name} as select * from arrow_table")
-            connection.unregister("arrow_table")
-    numbers = deployed.select(["refitted", "bridge_users", "target_ratings"]).to_pylist()[0]
-    return StageReport({name: float(number) for name, number in numbers.items()}, files=files)
+    candidate = Bundle.load(bundle_file(home, CANDIDATE, pair))
+    before = _bundle(home, DEPLOYED, pair)
+    wanted = candidate if settings.no_gate else (_bundle(home, CHAMPION, pair) or before)
+    served: dict[Mode, BundledMode] = {}
+    rows = []
+    for mode, judged in (wanted.modes if wanted else {}).items():
+        fresh = _same_training(candidate.modes.get(mode), judged)
+        if fresh and settings.refit:
+            data = load_pair(warehouse, pair)
+            served[mode] = refitted_mode(home, data, mode, settings, judged, on_epoch)
+        elif not fresh and before and _same_training(before.modes.get(mode), judged):
+            served[mode] = before.modes[mode]
+        else:
+            served[mode] = judged
+        rows.append(_row(pair, mode, NEW if fresh else KEPT, served[mode]))
+    if served:
+        Bundle(pair, served).save(bundle_file(home, DEPLOYED, pair))
+    rows += [_row(pair, mode, NOTHING, None) for mode in candidate.modes if mode not in served]
+    decision = read_decision(home, pair)
+    table = pd.DataFrame(rows).assign(gate="off" if settings.no_gate else "on", reason=decision)
+    write_tables(warehouse, ASSET, pair, {ASSET: pa.Table.from_pandas(table)}, settings, fingerprint)
+    metrics = {f"{name}_{row['mode']}": float(row[name]) for row in rows for name in ("bridge_users", "target_ratings")}
+    return StageReport(metrics, files=[bundle_file(home, DEPLOYED, pair)] if served else [], tables={ASSET: table})
 
 
-def _refit(
-    home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str
-) -> tuple[pa.Table, list[Path]]:
-    """Fit a pair's models again, and save them where nothing that measures looks.
+def _bundle(home: Home, kind: str, pair: str) -> Bundle | None:
+    path = bundle_file(home, kind, pair)
+    return Bundle.load(path) if path.is_file() else None
 
-    Args:
-        home: has the evaluated models.
-        data: the pair's split.
-        settings: of the evaluated models.
-        on_epoch: told every epoch's metrics.
-        fingerprint: kept in the checkpoints.
 
-    Returns:
-        The new embeddings of all cold-start users, and the checkpoints' files.
-    """
-    new, everybody = home.with_refitted_models(), data.with_nobody_held_out()
-    ids = user_ids(Warehouse.from_environment(home.warehouse), data.pair)
-    for folder in ("source_model", SOURCE) if settings.ranks else ("source_model",):
-        # The source has no held-out ratings, but its next training would leave these bridges without their side.
-        source = artifacts.load(home.models / folder, data.pair, vocabulary=data.vocabulary)
-        artifacts.save(
-            new.models / folder, data.pair, source.tensors, vocabulary=data.vocabulary, manifest=source.manifest
-        )
-    files = pretrain_on(new, everybody, "target", settings, on_epoch, fingerprint).files
-    task = load_bridge_task(new, everybody)
-    bridges = refit_bridges(task, settings, load_bridges(home, data).chosen, on_epoch, training_device())
-    entries: dict[str, object] = {"chosen": bridges.chosen, "between": base_weights(new, data.pair)}
-    files += save_model(new, "meta_network", data, bridges.tensors(), settings, fingerprint, entries)
-    tables = [bridged_rows(data, ids, "rating", task, bridges.personal)]
-    if settings.ranks:
-        ranking_task = load_ranking_task(new, everybody)
-        ranking = refit_ranking_bridges(
-            ranking_task,
-            load_ranking_bridges(home, data).chosen,
-            hidden_size=settings.meta_hidden_size,
-            seed=settings.seed,
-        )
-        files += save_bridges(new, data, ranking, settings, fingerprint)
-        tables.append(bridged_rows(data, ids, "ranking", ranking_task, ranking.personal))
-    return joined(tables), files
+def _same_training(one: BundledMode | None, other: BundledMode) -> bool:
+    return one is not None and one.origin.training == other.origin.training
+
+
+def _row(pair: str, mode: Mode, serves: str, served: BundledMode | None) -> dict[str, Any]:
+    """What serves a mode: trained now, kept from before, or nothing."""
+    origin = served.origin if served else None
+    return {
+        "pair": pair,
+        "mode": mode,
+        "serves": serves,
+        "recipe": str(origin.settings["recipe"]) if origin else "",
+        "refitted": bool(origin and origin.refitted),
+        "bridge_users": origin.bridge_users if origin else 0,
+        "target_ratings": origin.target_ratings if origin else 0,
+        "fingerprint": origin.fingerprint if origin else "",
+    }

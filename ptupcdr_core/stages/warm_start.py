@@ -1,4 +1,4 @@
-"""The warm-start stages of a pair: fine-tuned embeddings, and what they are worth. See ``stages``."""
+"""The warm-start stages of a pair: fine-tuned embeddings, and what they are worth."""
 
 import numpy as np
 import pandas as pd
@@ -6,71 +6,69 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import load_pair, user_ids
-from ptupcdr_core.data.warm_split import KNOWN, Known, load_warm_split
+from ptupcdr_core.data.pair_data import PairData, load_pair, user_ids
+from ptupcdr_core.data.warm_split import KNOWN, Known, WarmSplit, load_warm_split
 from ptupcdr_core.errors import WarehouseError
-from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges, load_model
-from ptupcdr_core.modes.rating.warm_start import evaluate_warm, stored_method, warm_methods
-from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.modes.base import WarmStart
+from ptupcdr_core.modes.registry import modes_of
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import embedding_column, embeddings_of, repeated, write_tables
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.fine_tuning import choose_tuning, tunings
+
+TUNED, EVALUATION = "fine_tuned_embeddings", "warm_start_evaluation"
 
 
 def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Tune the test users' bridged embeddings on their first target ratings (asset ``fine_tuned_embeddings``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
-    data = load_pair(warehouse, pair)
-    task = load_bridge_task(home, data)
-    test, validation = (load_warm_split(warehouse, pair, part) for part in ("test", "validation"))
-    start = load_bridges(home, data).personal.embed(task, validation.users)
-    chosen = choose_tuning(tunings(task, settings), start, task.target, validation, data.target_scale)
+    data, test, validation = _load(warehouse, pair)
     ids = user_ids(warehouse, pair)[test.users]
-    bridged, made_by = _bridged(warehouse, pair, ids)
-    tables = []
-    for amount, tuning in chosen.items():
-        known = test.known(amount)
-        embeddings = tuning(bridged, task.target, test.rows(known), known)
-        columns = {
-            "pair": _constant(pair, len(ids)),
-            "user_id": pa.array(ids, pa.string()),
-            "mode": _constant("rating", len(ids)),
-            "known_ratings": _constant(amount, len(ids)),
-            "known_count": pa.array(test.counts(amount), pa.int32()),
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
-            "started_from": pa.array(made_by, pa.string()),
-        }
-        tables.append(pa.table(columns))
-    _write(warehouse, "fine_tuned_embeddings", pair, pa.concat_tables(tables), settings, fingerprint)
-    numbers = {
-        f"{name}_{amount}": value for amount, tuning in chosen.items() for name, value in tuning.numbers().items()
-    }
-    return StageReport({"users": float(len(ids)), **numbers})
+    tables, report = [], StageReport({"users": float(len(ids))})
+    for mode, warm in _warm(settings):
+        bridged, made_by = _bridged(warehouse, pair, mode, ids)
+        tuned = warm.fine_tune(home, data, settings, validation, test, bridged)
+        report.metrics.update(tuned.metrics)
+        for amount, embeddings in tuned.embeddings.items():
+            columns = {
+                "pair": repeated(pair, len(ids)),
+                "user_id": pa.array(ids, pa.string()),
+                "mode": repeated(mode, len(ids)),
+                "known_ratings": repeated(amount, len(ids)),
+                "known_count": pa.array(test.counts(amount), pa.int32()),
+                "embedding": embedding_column(embeddings),
+                "started_from": pa.array(made_by, pa.string()),
+            }
+            tables.append(pa.table(columns))
+    write_tables(warehouse, TUNED, pair, {TUNED: pa.concat_tables(tables)}, settings, fingerprint)
+    return report
 
 
 def evaluate_warm_start(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Measure the fine-tuned embeddings beside other ways to start (asset ``warm_start_evaluation``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
-    data = load_pair(warehouse, pair)
-    task = load_bridge_task(home, data)
-    test, validation = (load_warm_split(warehouse, pair, part) for part in ("test", "validation"))
-    bridges = [method for method in load_bridges(home, data).methods(task) if method.name != "ptupcdr"]
-    model = load_model(home, pair, "target", data.vocabulary)
-    ids = user_ids(warehouse, pair)
-    stored = stored_method("ptupcdr", task.target, _fine_tuned(warehouse, pair, ids[test.users]))
-    methods = [*warm_methods(data, task, bridges, model, validation, settings), stored]
-    summary, details = evaluate_warm(data, methods, test, settings, ids)
-    tables = {"warm_start_evaluation": summary, "warm_start_errors": details}
-    with warehouse.write(
-        "warm_start_evaluation", pair, fingerprint=fingerprint, settings=settings.model_dump()
-    ) as connection:
-        for name, frame in tables.items():
-            connection.register("frame", pa.Table.from_pandas(frame))
-            connection.execute(f"create table {name} as select * from frame")
-            connection.unregister("frame")
+    data, test, validation = _load(warehouse, pair)
+    ids, found = user_ids(warehouse, pair), []
+    for mode, warm in _warm(settings):
+        tuned = _fine_tuned(warehouse, pair, mode, ids[test.users])
+        found.append(warm.evaluate(home, data, settings, validation, test, tuned, ids))
+    summary, details = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    tables = {EVALUATION: summary, "warm_start_errors": details}
+    write_tables(warehouse, EVALUATION, pair, tables, settings, fingerprint)
     metrics = {f"rmse_{row.method}_{row.known_ratings}": float(row.rmse) for row in summary.itertuples()}
     return StageReport(metrics, tables={"mae": _curves(summary, "mae"), "rmse": _curves(summary, "rmse")})
+
+
+def _load(warehouse: Warehouse, pair: str) -> tuple[PairData, WarmSplit, WarmSplit]:
+    """The split, and its test and validation users' ratings in halves."""
+    test, validation = (load_warm_split(warehouse, pair, part) for part in ("test", "validation"))
+    return load_pair(warehouse, pair), test, validation
+
+
+def _warm(settings: Settings) -> list[tuple[Mode, WarmStart]]:
+    """The modes of a run that follow first target ratings, and how."""
+    return [(mode.name, mode.warm_start) for mode in modes_of(settings) if mode.warm_start is not None]
 
 
 def _curves(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -79,27 +77,30 @@ def _curves(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
     return wide.sort_values("half").round(4).reset_index()
 
 
-def _bridged(warehouse: Warehouse, pair: str, ids: NDArray[np.object_]) -> tuple[Floats, NDArray[np.object_]]:
+def _bridged(
+    warehouse: Warehouse, pair: str, mode: Mode, ids: NDArray[np.object_]
+) -> tuple[Floats, NDArray[np.object_]]:
     """(R, Y) the stored bridged embeddings of test users, and what made each."""
     with warehouse.read("bridged_embeddings", pair) as connection:
         table: pa.Table = connection.sql(
-            "select user_id, embedding, made_by from bridged_embeddings where cohort = 'test' and mode = 'rating' "
-            "order by user_id"
+            "select user_id, embedding, made_by from bridged_embeddings where cohort = 'test' and mode = ? "
+            "order by user_id",
+            params=[mode],
         ).to_arrow_table()
     return _embeddings(table, ids, "bridged_embeddings", pair), np.asarray(table["made_by"].to_pylist(), dtype=object)
 
 
-def _fine_tuned(warehouse: Warehouse, pair: str, ids: NDArray[np.object_]) -> dict[Known, Floats]:
+def _fine_tuned(warehouse: Warehouse, pair: str, mode: Mode, ids: NDArray[np.object_]) -> dict[Known, Floats]:
     """The stored embeddings (R, Y) of test users, by number of known ratings; with none it is the bridged one."""
-    found: dict[Known, Floats] = {"0": _bridged(warehouse, pair, ids)[0]}
-    with warehouse.read("fine_tuned_embeddings", pair) as connection:
+    found: dict[Known, Floats] = {"0": _bridged(warehouse, pair, mode, ids)[0]}
+    with warehouse.read(TUNED, pair) as connection:
         for amount in KNOWN[1:]:
             table: pa.Table = connection.sql(
-                "select user_id, embedding from fine_tuned_embeddings where mode = 'rating' and known_ratings = ? "
+                "select user_id, embedding from fine_tuned_embeddings where mode = ? and known_ratings = ? "
                 "order by user_id",
-                params=[amount],
+                params=[mode, amount],
             ).to_arrow_table()
-            found[amount] = _embeddings(table, ids, "fine_tuned_embeddings", pair)
+            found[amount] = _embeddings(table, ids, TUNED, pair)
     return found
 
 
@@ -111,15 +112,4 @@ def _embeddings(table: pa.Table, ids: NDArray[np.object_], asset: str, pair: str
     """
     if table["user_id"].to_pylist() != ids.tolist():
         raise WarehouseError(f"{asset} of {pair} has other test users than the present split: materialize it again")
-    flat = table["embedding"].combine_chunks().flatten().to_numpy()
-    return np.asarray(flat.reshape(len(table), -1), dtype=np.float32)
-
-
-def _write(warehouse: Warehouse, asset: str, pair: str, table: pa.Table, settings: Settings, fingerprint: str) -> None:
-    with warehouse.write(asset, pair, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
-        connection.register("arrow_table", table)
-        connection.execute(f"create table {asset} as select * from arrow_table")
-
-
-def _constant(value: str, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value), count)
+    return embeddings_of(table)

@@ -6,7 +6,6 @@ manifest is replaced last and atomically, so a reader sees the old checkpoint or
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.store.replacing import replaced
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -28,24 +28,31 @@ class Checkpoint:
     tensors: Tensors
     manifest: dict[str, Any]
 
+    @property
+    def checksum(self) -> str:
+        """Of the tensors."""
+        return str(self.manifest["sha256"])
 
-def save(folder: Path, name: str, tensors: Tensors, *, vocabulary: str, manifest: dict[str, Any]) -> list[Path]:
+
+def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dict[str, Any]) -> list[Path]:
     """Write a checkpoint and return its files: the manifest and the weights.
 
     Args:
         folder: Where it goes; made if absent.
         name: Base name of the files, such as the pair's key.
         tensors: The weights.
-        vocabulary: Hash of the vocabulary that the weights' rows stand for.
+        split: What tells the split that they were trained on from any other.
         manifest: Further JSON values to keep, such as the settings.
+
+    Raises:
+        StorageError: it cannot be written; the old one stands.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     # Not ascontiguousarray: it would give a number an axis.
     payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
     weights = folder / f"{name}-{digest[:12]}.safetensors"
     _replace(weights, payload)
-    entries = {**manifest, "vocabulary": vocabulary, "weights": weights.name, "sha256": digest}
+    entries = {**manifest, "split": split, "weights": weights.name, "sha256": digest}
     _replace(folder / f"{name}.json", json.dumps(entries, indent=2, sort_keys=True).encode())
     for stale in folder.glob(f"{name}-????????????.safetensors"):
         if stale != weights:
@@ -72,16 +79,16 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     return entries
 
 
-def load(folder: Path, name: str, *, vocabulary: str) -> Checkpoint:
-    """Read a checkpoint that was trained on this vocabulary.
+def load(folder: Path, name: str, *, split: str) -> Checkpoint:
+    """Read a checkpoint that was trained on this split.
 
     Raises:
-        ArtifactError: it is missing, damaged, or belongs to another vocabulary.
+        ArtifactError: it is missing, damaged, or belongs to another split.
     """
     entries = read_manifest(folder, name)
     remedy = f"materialize {folder.name} for {name} again"
-    if entries.get("vocabulary") != vocabulary:
-        raise ArtifactError(f"{folder / name}.json: trained on another vocabulary than the present split; {remedy}")
+    if entries.get("split") != split:
+        raise ArtifactError(f"{folder / name}.json: trained on another split than the present one; {remedy}")
     path = folder / str(entries.get("weights"))
     try:
         payload = path.read_bytes()
@@ -93,9 +100,5 @@ def load(folder: Path, name: str, *, vocabulary: str) -> Checkpoint:
 
 
 def _replace(path: Path, payload: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         temporary.write_bytes(payload)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -25,11 +25,9 @@ class Home:
 
     Args:
         root: the folder.
-        refitted: whether ``models`` are those that were fitted again for deployment, not those that are evaluated.
     """
 
     root: Path
-    refitted: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Home":
@@ -44,11 +42,12 @@ class Home:
     @property
     def models(self) -> Path:
         """Checkpoints: a JSON manifest and safetensors an (asset, partition)."""
-        return self.root / ("refitted_models" if self.refitted else "models")
+        return self.root / "models"
 
-    def with_refitted_models(self) -> "Home":
-        """The same home, its models those of users who were held out too; nothing may be measured by them."""
-        return replace(self, refitted=True)
+    @property
+    def bundles(self) -> Path:
+        """What serves each pair: as it was trained, as it passed the gate, as it is deployed."""
+        return self.root / "bundles"
 
     @property
     def benchmark(self) -> Path:

@@ -1,4 +1,4 @@
-"""Alternating least squares: exact ridge solutions, row by row, in compiled code.
+"""Alternating least squares: exact ridge solutions, row by row.
 
 Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Row 0 of every table is padding.
 """
@@ -6,14 +6,20 @@ Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Ro
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
-from ptupcdr_core.engines.torch_least_squares import als_on_device
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.kernels.csr import Csr, Floats, compress, for_row_chunks, require_rows
-from ptupcdr_core.kernels.least_squares import Doubles, Integers, leave_one_out, padded, solve_rows, workspace
-from ptupcdr_core.kernels.threads import one_thread
+from ptupcdr_core.kernels.least_squares import (
+    Integers,
+    Ridge,
+    leave_one_out,
+    padded,
+    problem,
+    solve_side,
+    workspace,
+)
 
-GRAM_BLOCK = 65_536
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
 
@@ -31,8 +37,9 @@ def als(
     seed: int,
     weighted: bool = True,
     unobserved_weight: float = 0.0,
+    users_last: bool = False,
     on_iteration: Callable[[int, Floats, Floats], None] | None = None,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> tuple[Floats, Floats]:
     """Factorize residuals: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
 
@@ -54,7 +61,8 @@ def als(
         weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
             else λ itself.
         unobserved_weight: α ≥ 0.
-        device: where torch solves; None for the compiled loops.
+        users_last: solve all users once more at the end, for the final items: then ``fold_in`` gives them exactly.
+        engine: solves.
 
     Returns:
         User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
@@ -63,30 +71,23 @@ def als(
     Raises:
         ValueError: when a user or item is outside 1..U or 1..I.
     """
-    by_user = compress(users, items, residuals, user_count)
-    by_item = compress(items, users, residuals, item_count)
     initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
-    if device is not None:
-        return als_on_device(
-            by_user,
-            by_item,
-            INITIAL_SCALE * initial,
-            user_regularization=user_regularization,
-            item_regularization=item_regularization,
-            iterations=iterations,
-            weighted=weighted,
-            unobserved_weight=unobserved_weight,
-            on_iteration=on_iteration,
-            device=device,
-        )
-    item_vectors = padded(INITIAL_SCALE * initial)
-    user_vectors = padded(np.zeros((user_count + 1, size), np.float32))
+    factors = engine.least_squares(
+        compress(users, items, residuals, user_count),
+        compress(items, users, residuals, item_count),
+        INITIAL_SCALE * initial,
+        Ridge(user_regularization, weighted, unobserved_weight),
+        Ridge(item_regularization, weighted, unobserved_weight),
+    )
     for iteration in range(1, iterations + 1):
-        _solve(by_user, item_vectors, user_vectors, size, user_regularization, weighted, unobserved_weight)
-        _solve(by_item, user_vectors, item_vectors, size, item_regularization, weighted, unobserved_weight)
+        factors.solve_users()
+        factors.solve_items()
         if on_iteration:
-            on_iteration(iteration, user_vectors[:, :size], item_vectors[:, :size])
-    return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
+            on_iteration(iteration, *factors.vectors())
+    if users_last:
+        factors.solve_users()
+    user_vectors, item_vectors = factors.vectors()
+    return user_vectors.copy(), item_vectors.copy()
 
 
 def fold_in(
@@ -109,7 +110,7 @@ def fold_in(
     """
     require_rows("columns", rows.columns, len(vectors))
     solved = padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
-    _solve(rows, padded(vectors), solved, vectors.shape[1], regularization, weighted, unobserved_weight)
+    solve_side(rows, padded(vectors), solved, vectors.shape[1], Ridge(regularization, weighted, unobserved_weight))
     return solved[:, : vectors.shape[1]].copy()
 
 
@@ -145,45 +146,8 @@ def leave_one_out_item_vectors(
         ValueError: when a user or item is outside its table.
     """
     require_rows("users", users, len(user_vectors))
-    by_item = compress(items, users, residuals, item_count)
-    vectors = padded(user_vectors)
+    by_item, vectors = compress(items, users, residuals, item_count), padded(user_vectors)
     left_out = np.zeros((len(users), user_vectors.shape[1]), np.float32)
-    width, nothing = vectors.shape[1], unobserved(vectors, 0.0)
-
-    def solve_chunk(first: int, last: int) -> None:
-        work = workspace(width)
-        leave_one_out(first, last, *by_item, vectors, regularization, weighted, left_out, nothing, work)
-
-    for_row_chunks(by_item, solve_chunk)
+    side = problem(by_item, vectors, left_out.shape[1], Ridge(regularization, weighted))
+    for_row_chunks(by_item, lambda first, last: leave_one_out(first, last, side, left_out, workspace(vectors.shape[1])))
     return left_out
-
-
-def _solve(
-    rows: Csr,
-    vectors: Floats,
-    solved: Floats,
-    size: int,
-    regularization: float,
-    weighted: bool,
-    unobserved_weight: float = 0.0,
-) -> None:
-    """Fill ``solved`` with every row's ridge solution; both tables padded."""
-    base, width = unobserved(vectors, unobserved_weight), vectors.shape[1]
-
-    def solve_chunk(first: int, last: int) -> None:
-        work = workspace(width)
-        solve_rows(first, last, *rows[:3], vectors, base, size, regularization, weighted, solved, work)
-
-    for_row_chunks(rows, solve_chunk)
-
-
-def unobserved(vectors: Floats, weight: float) -> Doubles:
-    """(E+1, E) what every row's system starts from: α Σ q qᵀ over all rows of the other side, (rows, E) and padded."""
-    width = vectors.shape[1]
-    base = np.zeros((width + 1, width))
-    if weight:
-        with one_thread():  # the sum's order must not depend on the number of threads
-            for start in range(0, len(vectors), GRAM_BLOCK):  # in blocks, so that doubles never need much memory
-                block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
-                base[:width] += weight * (block.T @ block)
-    return base

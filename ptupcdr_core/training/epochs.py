@@ -54,3 +54,28 @@ class BestEpoch(Generic[T]):
         if self._candidate is None:
             raise ValueError("no epoch was offered")
         return self._candidate
+
+
+class Curves:
+    """Collects every epoch's metrics on their way to the listener."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        """Pass every epoch on to this listener."""
+        self.on_epoch = on_epoch
+        self.values: dict[str, list[float]] = {}
+        self.epochs: dict[str, list[int]] = {}
+
+    def __call__(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Keep an epoch's metrics and pass them on."""
+        for name, value in metrics.items():
+            self.values.setdefault(name, []).append(value)
+            self.epochs.setdefault(name, []).append(epoch)
+        self.on_epoch(epoch, metrics)
+
+    def last(self) -> dict[str, float]:
+        """The last value of each metric."""
+        return {name: values[-1] for name, values in self.values.items()}
+
+    def by_epoch(self) -> dict[str, list[tuple[int, float]]]:
+        """(epoch, value) by name, as a checkpoint's manifest keeps them."""
+        return {name: list(zip(self.epochs[name], self.values[name], strict=True)) for name in self.values}

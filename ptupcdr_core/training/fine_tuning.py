@@ -9,7 +9,7 @@ Shapes: R users, Y coordinates of an embedding, N known ratings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,10 +104,9 @@ class StepTuning:
         if len(known) and self.steps:
             counts = np.bincount(rows, minlength=len(start))
             steps = self.steps * (counts if self.each_rating else (counts > 0).astype(np.int64))
-            wanted = known.stars - target.offset[known.items]
-            ends = np.cumsum(counts)
+            rated = _Rated(np.cumsum(counts), steps, known.items, known.stars - target.offset[known.items])
             gradient, moments = np.empty(tuned.shape[1], np.float32), np.empty((2, tuned.shape[1]))
-            _take_steps(tuned, target.vectors, known.items, wanted, ends, steps, self.learning_rate, gradient, moments)
+            _take_steps(tuned, target.vectors, rated, self.learning_rate, gradient, moments)
         return tuned
 
     def numbers(self) -> dict[str, float]:
@@ -115,23 +114,25 @@ class StepTuning:
         return {"steps": float(self.steps)}
 
 
+class _Rated(NamedTuple):
+    """What R users rated: (R,) where each one's ratings end, and steps to take; (N,) items, and wanted products."""
+
+    ends: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    items: Index
+    wanted: Floats
+
+
 @loop(fastmath=FAST)
 def _take_steps(
-    tuned: Floats,
-    vectors: Floats,
-    items: Index,
-    wanted: Floats,
-    ends: NDArray[np.int64],
-    steps: NDArray[np.int64],
-    learning_rate: float,
-    gradient: Floats,
-    moments: NDArray[np.float64],
+    tuned: Floats, vectors: Floats, rated: _Rated, learning_rate: float, gradient: Floats, moments: NDArray[np.float64]
 ) -> None:
-    """Adam (Kingma and Ba, ICLR 2015) on each row of ``tuned`` (R, Y), whose ratings end at ``ends`` (R,).
+    """Adam (Kingma and Ba, ICLR 2015) on each row of ``tuned`` (R, Y).
 
     One user after the other, so that the user's few item vectors stay in the cache from step to step. ``gradient`` (Y,)
     and ``moments`` (2, Y) are written over.
     """
+    ends, steps, items, wanted = rated
     size = tuned.shape[1]
     first, second = moments[0], moments[1]
     begin = 0

@@ -9,9 +9,10 @@ Shapes: R users, N ratings, M ratings that are left out, S source items, D embed
 vector.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.csr import compress
-from ptupcdr_core.kernels.least_squares import Workspace, padded, solve, substitute, workspace
+from ptupcdr_core.kernels.least_squares import Problem, Ridge, Workspace, padded, problem, solve, substitute, workspace
 from ptupcdr_core.kernels.vectors import loop
 from ptupcdr_core.models.base import BaseModel
-from ptupcdr_core.training.als import fold_in, unobserved
+from ptupcdr_core.store.artifacts import Tensors
+from ptupcdr_core.training.als import fold_in
 from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
 
@@ -34,6 +36,15 @@ PRIOR_PENALTY = 1.0
 
 class SourceSpace(Protocol):
     """Where source users live, and how people find their place in it by their ratings."""
+
+    kind: ClassVar[str]
+
+    def tensors(self) -> Tensors:
+        """All that folding in needs, by name; no user's vector is among it."""
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """Make the space that ``tensors()`` described."""
 
     @property
     def history_vectors(self) -> Floats:
@@ -54,24 +65,40 @@ class SourceSpace(Protocol):
 
 def source_space(source: Model) -> SourceSpace:
     """The space of a trained source model, of either recipe."""
-    return CalibratedSpace(source) if isinstance(source, CalibratedModel) else ReferenceSpace(source)
+    if isinstance(source, CalibratedModel):
+        return CalibratedSpace(source, SourceCoordinates.of(source))
+    return ReferenceSpace(source)
 
 
 @dataclass(frozen=True)
 class CalibratedSpace:
-    """The calibrated source model's space."""
+    """The calibrated source model's space.
 
+    Args:
+        model: its items; its users are not read.
+        coordinates: as training laid out the model's users.
+    """
+
+    kind: ClassVar[str] = "calibrated"
     model: CalibratedModel
+    coordinates: SourceCoordinates
+
+    def tensors(self) -> Tensors:
+        """See ``SourceSpace``."""
+        coordinates = {"mean_known": np.array(self.coordinates.mean_known), "scale": self.coordinates.scale}
+        return without_users(self.model.tensors()) | coordinates
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """See ``SourceSpace``."""
+        model = {name: tensor for name, tensor in tensors.items() if name not in ("mean_known", "scale")}
+        coordinates = SourceCoordinates(float(tensors["mean_known"]), tensors["scale"])
+        return cls(CalibratedModel.from_tensors(model), coordinates)
 
     @cached_property
     def history_vectors(self) -> Floats:
         """(S+1, D)."""
         return history_vectors(self.model)
-
-    @cached_property
-    def coordinates(self) -> SourceCoordinates:
-        """As training laid out its users."""
-        return SourceCoordinates.of(self.model)
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, D+6), see ``SourceSpace``."""
@@ -113,7 +140,19 @@ class CalibratedSpace:
 class ReferenceSpace:
     """A published base model's space: X = D."""
 
+    kind: ClassVar[str] = "reference"
     model: BaseModel
+
+    def tensors(self) -> Tensors:
+        """See ``SourceSpace``."""
+        return without_users(self.model.tensors()) | {"base_model": np.frombuffer(self.model.kind.encode(), np.uint8)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """See ``SourceSpace``."""
+        model = {name: tensor for name, tensor in tensors.items() if name != "base_model"}
+        kind: Any = bytes(tensors["base_model"]).decode()
+        return cls(BaseModel.from_tensors(kind, model))
 
     @cached_property
     def history_vectors(self) -> Floats:
@@ -149,8 +188,12 @@ class ReferenceSpace:
         return replace(self.model, user_embedding=embeddings).user_vectors()
 
 
-@dataclass(frozen=True)
-class LeftOut:
+def without_users(tensors: Tensors) -> Tensors:
+    """A model's tensors, of its users the padding alone."""
+    return {name: tensor[:1] if name.startswith("user_") else tensor for name, tensor in tensors.items()}
+
+
+class LeftOut(NamedTuple):
     """Of each rating's user without it: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
 
     embeddings: Floats
@@ -181,33 +224,19 @@ def solve_without(
         raise ValueError("ratings must be ordered by user")
     rows = compress(ratings.users, ratings.items, values, user_count)
     users = ratings.users[places]
-    embeddings = np.empty((len(places), vectors.shape[1]), np.float32)
-    sums = np.empty((2, len(places)), np.float32)
-    aligned = padded(vectors)
-    base = unobserved(aligned, unobserved_weight)
-    _solve_each(
-        places, users, *rows[:3], aligned, base, regularization, damping, embeddings, sums, workspace(aligned.shape[1])
-    )
+    offsets, deviations = np.empty((2, len(places)), np.float32)
     counts = (np.diff(rows.offsets)[users] - 1).astype(np.float32)
-    return LeftOut(embeddings, sums[0], sums[1], counts)
+    left = LeftOut(np.empty((len(places), vectors.shape[1]), np.float32), offsets, deviations, counts)
+    side = problem(rows, padded(vectors), vectors.shape[1], Ridge(regularization, False, unobserved_weight))
+    _solve_each(places, users, side, damping, left, workspace(side.vectors.shape[1]))
+    return left
 
 
 @loop()
-def _solve_each(
-    places: Places,
-    users: Index,
-    offsets: Places,
-    columns: Index,
-    values: Floats,
-    vectors: Floats,
-    base: NDArray[np.float64],
-    regularization: float,
-    damping: float,
-    embeddings: Floats,
-    sums: Floats,
-    work: Workspace,
-) -> None:
-    size, width = embeddings.shape[1], vectors.shape[1]
+def _solve_each(places: Places, users: Index, side: Problem, damping: float, left: LeftOut, work: Workspace) -> None:
+    """Fill embeddings, offsets and deviations of ``left``; users are factorized once, where their places begin."""
+    size, width, vectors = side.size, side.vectors.shape[1], side.vectors
+    offsets, columns, values = side.rows.offsets, side.rows.columns, side.rows.values
     system, sides = work.system, work.sides  # of all the items, and of the one left out
     total, solved = 0.0, -1
     for m in range(len(places)):
@@ -221,7 +250,7 @@ def _solve_each(
                 total += values[k]
                 for i in range(size):
                     sides[0, i] += vectors[columns[k], i]
-            solve(begin, end, columns, values, vectors, base, size, regularization, work)
+            solve(begin, end, side, side.regularization, work)
             substitute(system, size, sides, 0)
             solved = user
         offset = (total - values[place]) / (end - begin - 1 + damping)
@@ -231,12 +260,12 @@ def _solve_each(
         predicted, leverage = 0.0, 0.0
         for i in range(size):
             without = system[width, i] - offset * sides[0, i] - (values[place] - offset) * sides[1, i]
-            embeddings[m, i] = without
+            left.embeddings[m, i] = without
             predicted += vectors[columns[place], i] * without
             leverage += vectors[columns[place], i] * sides[1, i]
         for i in range(size):
-            embeddings[m, i] += predicted / (1 - leverage) * sides[1, i]
+            left.embeddings[m, i] += predicted / (1 - leverage) * sides[1, i]
         deviation = -abs(values[place] - offset)
         for k in range(begin, end):
             deviation += abs(values[k] - offset)
-        sums[0, m], sums[1, m] = offset, deviation
+        left.offsets[m], left.deviations[m] = offset, deviation

@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-import torch
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import PairData, Ratings, Side
+from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import als
 from ptupcdr_core.training.epochs import OnEpoch
@@ -51,16 +52,20 @@ class ImplicitFactors:
 
 
 def train_side(
-    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, engine: Engine = COMPILED
 ) -> ImplicitFactors:
     """Factorize one side of a pair as a run's settings say; see ``train_factors``."""
-    ratings, items = {
-        "source": (data.source, data.source_item_count),
-        "target": (data.target_train, data.target_item_count),
-    }[side]
-    seed = settings.seed * 2 + ("source", "target").index(side)
+    ratings, items = data.trained_on(side)
+    seed = settings.seed * 2 + SIDES.index(side)
     return train_factors(
-        ratings, data.user_count, items, size=settings.ranking_size, seed=seed, on_epoch=on_epoch, device=device
+        ratings,
+        data.user_count,
+        items,
+        size=settings.ranking_size,
+        seed=seed,
+        on_epoch=on_epoch,
+        users_last=side == "source",
+        engine=engine,
     )
 
 
@@ -72,7 +77,8 @@ def train_factors(
     size: int,
     seed: int,
     on_epoch: OnEpoch,
-    device: torch.device | None = None,
+    users_last: bool = False,
+    engine: Engine = COMPILED,
 ) -> ImplicitFactors:
     """Factorize who took what.
 
@@ -83,7 +89,8 @@ def train_factors(
         size: D.
         seed: fixes the initial item vectors.
         on_epoch: told after every iteration the mean of p · q over a sample of the observed pairs.
-        device: where torch solves; None for the compiled loops.
+        users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
+        engine: solves.
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
     users, items = ratings.users[sample], ratings.items[sample]
@@ -104,8 +111,9 @@ def train_factors(
         seed=seed,
         weighted=False,
         unobserved_weight=UNOBSERVED_WEIGHT,
+        users_last=users_last,
         on_iteration=tell,
-        device=device,
+        engine=engine,
     )
     counts = np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32)
     return ImplicitFactors(user_embedding, item_embedding, counts)

@@ -4,8 +4,7 @@ import dagster as dg
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.versions import RESULTS
-from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
-from ptupcdr_dagster.assets.pretraining import source_model, target_model
+from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.results import cold_start_evaluation
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
@@ -15,7 +14,7 @@ from ptupcdr_dagster.resources import SettingsResource
 
 
 @dg.asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, cold_start_evaluation],
+    deps=[domain_splits, meta_network, cold_start_evaluation],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"mlflow", "duckdb"},
@@ -24,29 +23,21 @@ from ptupcdr_dagster.resources import SettingsResource
 def champion(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
-    """The model in MLflow's registry that is in use: the new one, if its ratings and lists are as good as others'."""
-    from ptupcdr_core.errors import ArtifactError
-    from ptupcdr_core.gate.decision import Models, decide, write_decision
-    from ptupcdr_core.serving.snapshot import Snapshot
+    """The bundle that may serve: the new one in every mode in which it is as good as others, else the one before."""
+    from ptupcdr_core.gate.decision import judge, keep_verdict
+    from ptupcdr_core.serving.deployed import CHAMPION, cold_start_ratings
     from ptupcdr_dagster.tracking.registry import Registry
 
     with stage(context, settings, home) as current:
         pair, chosen, tracker = current.partition, current.settings, current.tracker
-        registry = Registry(tracker.client, home, pair)
-        candidate, before = {mode: Snapshot.take(home, pair, mode) for mode in chosen.modes}, registry.champion()
+        verdict = judge(home, pair)
+        decision, registry = verdict.decision, Registry(tracker.client, home, pair)
+        people = cold_start_ratings(current.warehouse, pair)
         described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
-        version = registry.register(candidate, current.fingerprint, tracker, described)
-        other: Models = {}
-        note = ""
-        if before is not None and before != version:
-            try:
-                other = registry.load(before)
-            except ArtifactError as error:
-                note = f"the champion cannot be compared: {error}"
-        decision = decide(home, pair, candidate, other, note)
-        if decision.promoted:
-            registry.promote(version)
-        now = registry.champion()
+        version = registry.register(verdict.candidate, people, tracker, described)
+        if verdict.serving:
+            registry.promote(registry.register(verdict.serving, people, tracker, described))
+        now = registry.version_of(CHAMPION)
         tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
         tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
         registry.tag(version, tags)
@@ -54,10 +45,10 @@ def champion(
         current.log_split()
         others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
         tracker.log_metrics({**decision.own, **others, "promoted": decision.promoted})
-        write_decision(
+        keep_verdict(
             home,
             pair,
-            decision,
+            verdict,
             chosen,
             model=registry.name,
             version=version,

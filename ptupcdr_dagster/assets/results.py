@@ -4,8 +4,7 @@ import dagster as dg
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.versions import RESULTS
-from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
-from ptupcdr_dagster.assets.pretraining import source_model, target_model
+from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.partitions import PAIRS
@@ -13,7 +12,7 @@ from ptupcdr_dagster.resources import SettingsResource
 
 
 @dg.asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
+    deps=[meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb", "mlflow"},
@@ -23,7 +22,7 @@ def cold_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """MAE and RMSE of every method and simple baseline on the same held-out users, and the errors of each user."""
-    from ptupcdr_core.stages.stages import evaluate_cold_start
+    from ptupcdr_core.stages.evaluation import evaluate_cold_start
 
     with stage(context, settings, home) as current:
         report = evaluate_cold_start(home, current.partition, current.settings, fingerprint=current.fingerprint)
@@ -31,8 +30,8 @@ def cold_start_evaluation(
 
 
 @dg.asset(
-    # After the evaluation: what is fitted again knows the answers of the people whom it asks.
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, cold_start_evaluation],
+    # The split is read where models are fitted again.
+    deps=["champion", domain_splits, meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"numba", "duckdb"},
@@ -41,8 +40,10 @@ def cold_start_evaluation(
 def deployed_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
-    """What recommendations come from: the evaluated models, or, with refit, the same ones fitted again on all users."""
+    """The bundle that recommends: what passed the gate, with refit fitted again on all users, else what did before."""
+    from ptupcdr_core.serving.deployed import cold_start_ratings, deployed_bundle
     from ptupcdr_core.stages.deployment import deploy
+    from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
 
     with stage(context, settings, home) as current:
         report = deploy(
@@ -52,11 +53,16 @@ def deployed_model(
             on_epoch=current.tracker.on_epoch,
             fingerprint=current.fingerprint,
         )
+        if report.files:
+            registry = Registry(current.tracker.client, home, current.partition)
+            people = cold_start_ratings(current.warehouse, current.partition)
+            bundle = deployed_bundle(home, current.partition)
+            registry.promote(registry.register(bundle, people, current.tracker, {}), DEPLOYED)
         return current.report(report, table="deployed_model")
 
 
 @dg.asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings, deployed_model],
+    deps=[domain_splits, deployed_model],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb"},
@@ -66,7 +72,7 @@ def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
 ) -> dg.MaterializeResult:
     """The best target items for every cold-start user, in order, and the source items that each rests on."""
-    from ptupcdr_core.stages.stages import recommend_cold_users
+    from ptupcdr_core.stages.recommendations import recommend_cold_users
 
     with stage(context, settings, home) as current:
         report = recommend_cold_users(home, current.partition, current.settings, fingerprint=current.fingerprint)

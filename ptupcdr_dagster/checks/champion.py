@@ -6,18 +6,18 @@ import dagster as dg
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.checks.facts import Fact, no_rows, specs
+from ptupcdr_dagster.checks.facts import Fact, facts_about, specs
 from ptupcdr_dagster.partitions import PAIRS
 
 ASSET = "champion"
 
-FACTS = (
+FACTS = facts_about(
+    ASSET,
     Fact(
         "new_model_is_in_use",
         "The newly trained model was at least as good as the strongest simple baseline and as the champion so far, in "
         "predicted ratings and, where it has them, in ranked lists, and took its place. Where it was not, what was in "
         "use before stays in use.",
-        (no_rows("select distinct version, champion, reason from champion where not promoted or version <> champion"),),
         warning=True,
     ),
 )

@@ -1,20 +1,32 @@
 """A fact: one named statement about an asset, made of expectations, that becomes one Dagster asset check.
 
-Facts are plain data, so that defining the checks costs no import of Great Expectations, which takes seconds.
+Facts are plain data, so that defining the checks costs no import of Great Expectations, which takes seconds. The
+queries that look for violations stand in ``sql/``, one file an asset, under the names of their facts.
 """
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from string import Template
 from typing import Any
 
 import dagster as dg
+
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.partitions import PAIRS
+from ptupcdr_dagster.resources import SettingsResource
 
 Expectation = tuple[str, dict[str, Any]]
 """Class name in ``great_expectations.expectations``, or ``QUERY``, and its arguments."""
 
 QUERY = "NoRows"
-"""The project's own expectation; see ``validation``."""
+"""The project's own expectation; see ``duckdb_expectations``."""
+
+SPLIT = "domain_splits"
+"""The asset that the results of a pair are checked against; queries read its tables as ``domain_splits.…``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Fact:
 
     name: str
     description: str
-    expectations: tuple[Expectation, ...]
+    expectations: tuple[Expectation, ...] = ()
     warning: bool = False
 
     def spec(self, asset: str, partitions: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
@@ -59,6 +71,70 @@ def specs(asset: str, facts: Sequence[Fact], partitions: dg.PartitionsDefinition
     return [fact.spec(asset, partitions) for fact in facts]
 
 
+def facts_about(asset: str, *facts: Fact) -> tuple[Fact, ...]:
+    """The facts, each with the queries that ``sql/<asset>.sql`` has under its name.
+
+    Raises:
+        ValueError: A query has no fact, or a fact neither queries nor other expectations.
+    """
+    queries = _queries(asset)
+    complete = tuple(
+        replace(fact, expectations=(*fact.expectations, *map(no_rows, queries.pop(fact.name, ())))) for fact in facts
+    )
+    empty = [fact.name for fact in complete if not fact.expectations]
+    if queries or empty:
+        raise ValueError(f"sql/{asset}.sql: no fact for {sorted(queries)}, no query for {empty}")
+    return complete
+
+
+def _queries(file: str) -> dict[str, list[str]]:
+    """The queries of a file, by the name in the line ``-- name: …`` above them."""
+    _, *blocks = files(__package__).joinpath("sql", f"{file}.sql").read_text(encoding="utf-8").split("-- name: ")
+    named = (block.partition("\n") for block in blocks)
+    return {name: [q.strip() for q in text.split(";") if q.strip()] for name, _, text in named}
+
+
+def table_checks(
+    asset: str,
+    facts: Sequence[Fact],
+    *,
+    against_split: bool = False,
+    parameters: Callable[[Home, str, Settings], Mapping[str, Any]] = lambda home, partition, settings: {},
+    table: str | None = None,
+    partitions: dg.PartitionsDefinition = PAIRS,
+) -> dg.AssetChecksDefinition:
+    """The asset checks of facts about one asset's file in the warehouse.
+
+    Args:
+        asset: Key of the asset.
+        facts: What is validated, all in one pass.
+        against_split: Queries read the tables of the pair's split.
+        parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, of a partition under some settings.
+        table: The table that column expectations are about; by default it is called as the asset.
+        partitions: Those of the asset.
+    """
+
+    @dg.multi_asset_check(
+        specs=specs(asset, facts, partitions), name=f"{asset}_checks", description=f"Validate one partition of {asset}."
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+    ) -> Iterator[dg.AssetCheckResult]:
+        from ptupcdr_dagster.checks.validation import validate_table
+
+        warehouse, partition = Warehouse(home.warehouse), context.partition_key
+        yield from validate_table(
+            warehouse.file(asset, partition),
+            table or asset,
+            asset,
+            facts,
+            parameters(home, partition, settings.to_settings()),
+            {SPLIT: warehouse.file(SPLIT, partition)} if against_split else {},
+        )
+
+    return checks
+
+
 def no_rows(query: str) -> Expectation:
     """The query, which looks for violations anywhere in the partition's file, finds none."""
     return QUERY, {"unexpected_rows_query": query}
@@ -76,17 +152,15 @@ def between(column: str, low: Any, high: Any) -> Expectation:
 
 def unique(*columns: str) -> Expectation:
     """No two rows of the asset's own table agree in all of these columns."""
-    # The library's own expectations of this count in a window over all rows, twice: that takes three times as long.
-    names = ", ".join(columns)
-    return no_rows(f"select {names}, count(*) as times from {{batch}} group by all having times > 1")
+    return _in_any_table("unique", columns=", ".join(columns))
 
 
 def has_columns(table: str, **types: str) -> Expectation:
     """The table has at least these columns, with these DuckDB types (``FLOAT[%]`` for an array of any size)."""
-    wanted = ", ".join(f"('{column}', '{kind}')" for column, kind in types.items())
-    return no_rows(
-        f"select w.column_name, w.data_type as expected, found.data_type as found "
-        f"from (values {wanted}) as w(column_name, data_type) left join duckdb_columns() as found "
-        f"on found.table_name = '{table}' and found.column_name = w.column_name "
-        f"where found.data_type is null or found.data_type not like w.data_type"
-    )
+    columns = ", ".join(f"('{column}', '{kind}')" for column, kind in types.items())
+    return _in_any_table("declared_columns", table=table, columns=columns)
+
+
+def _in_any_table(name: str, **filled_in: str) -> Expectation:
+    [query] = _queries("any_table")[name]
+    return no_rows(Template(query).substitute(filled_in))

@@ -37,10 +37,11 @@ FACTS = {
 
 
 def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
-    """The checkpoint of one pair, refused when it belongs to another vocabulary than the present split."""
-    with Warehouse.from_environment(home.warehouse).read("domain_splits", pair) as connection:
-        [(vocabulary,)] = connection.execute("select vocabulary from split_summary").fetchall()
-    return load(home.models / asset, pair, vocabulary=vocabulary)
+    """The checkpoint of one pair, refused when it belongs to another split than the present one."""
+    from ptupcdr_core.data.pair_data import load_outline
+
+    split = load_outline(Warehouse.from_environment(home.warehouse), pair).split
+    return load(home.models / asset, pair, split=split)
 
 
 def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":

@@ -3,73 +3,38 @@
 Imports Great Expectations, which takes seconds: import this module inside a function.
 """
 
-import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Literal
 
-# Read when the library is imported.
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-
 import dagster as dg
 import great_expectations as gx
 import great_expectations.expectations as gxe
-from great_expectations.constants import MAX_RESULT_RECORDS
-from great_expectations.core.expectation_validation_result import ExpectationValidationResult
-from great_expectations.datasource.fluent import SQLDatasource
-from great_expectations.execution_engine import ExecutionEngine, SqlAlchemyExecutionEngine
+from great_expectations.expectations.metadata_types import FailureSeverity
 
-from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.checks.duckdb_expectations import (
+    MAX_RESULT_RECORDS,
+    Batch,
+    ExpectationValidationResult,
+    NoRows,
+    exception_message,
+    frame_batch,
+    table_batch,
+)
 from ptupcdr_dagster.checks.facts import QUERY, Fact, Parameter
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations.datasource.fluent.interfaces import Batch
-
-
-class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
-    """Reads a result before its connection closes; DuckDB's results do not outlive the connection."""
-
-    def execute_query(self, query: Any) -> Any:
-        """Run the query and hold its rows in memory: they are aggregates and samples, never whole tables."""
-        with self.get_connection() as connection:
-            return self._execute_query_with_recovery(connection, query).freeze()()
-
-
-class NoRows(gxe.UnexpectedRowsExpectation):
-    """The query finds no row. The library's own would run it a second time, to count what it found."""
-
-    metric_dependencies = ("unexpected_rows_query.table",)
-
-    def _validate(
-        self,
-        metrics: dict[str, Any],
-        runtime_configuration: dict[str, Any] | None = None,
-        execution_engine: ExecutionEngine | None = None,
-    ) -> dict[str, Any]:
-        rows = metrics["unexpected_rows_query.table"]
-        return {"success": not rows, "result": {"observed_value": len(rows), "details": {"unexpected_rows": rows}}}
-
-
-# In the class below, "type" is a field.
-EngineType = type[SqlAlchemyExecutionEngine]
-
-
-class DuckDBDatasource(SQLDatasource):
-    """Defining it registers ``add_duckdb`` with Great Expectations."""
-
-    type: Literal["duckdb"] = "duckdb"  # type: ignore[assignment]
-
-    @property
-    def execution_engine_type(self) -> EngineType:
-        """The engine that suits DuckDB."""
-        return DuckDBExecutionEngine
 
 
 def validate_table(
-    file: Path, table: str, asset: str, facts: Sequence[Fact], parameters: Mapping[str, Any] | None = None
+    file: Path,
+    table: str,
+    asset: str,
+    facts: Sequence[Fact],
+    parameters: Mapping[str, Any] | None = None,
+    attached: Mapping[str, Path] | None = None,
 ) -> Iterator[dg.AssetCheckResult]:
     """Validate facts about one DuckDB file, reading it without locking anybody out.
 
@@ -79,46 +44,21 @@ def validate_table(
         asset: Key of the asset that the facts are about.
         facts: What to validate, all in one pass.
         parameters: Values for ``Parameter(name)`` and for ``$name`` in queries.
+        attached: Further files that queries may read, by the name under which they do.
     """
-    context = _context()
-    source = context.data_sources.add_duckdb(  # type: ignore[attr-defined]
-        "warehouse",
-        connection_string=f"duckdb:///{file}",
-        kwargs={"connect_args": {"read_only": True, "config": Warehouse.from_environment(file.parent).limits}},
-        create_temp_table=False,
-    )
-    batch = source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("all").get_batch()
-    try:
+    with table_batch(file, table, attached or {}) as batch:
         yield from _validate(batch, asset, facts, parameters or {})
-    finally:
-        # Both have connections. One left open would show a later check in this process the file as it was: DuckDB gives
-        # whoever opens the same path the database that is open, though the file has been replaced.
-        batch.data.execution_engine.close()
-        source.get_engine().dispose()
 
 
 def validate_frame(frame: "pd.DataFrame", asset: str, facts: Sequence[Fact]) -> Iterator[dg.AssetCheckResult]:
     """Validate facts about a small summary, one row a thing summarized."""
-    source = _context().data_sources.add_pandas("summary")
-    batch = (
-        source.add_dataframe_asset("summary")
-        .add_batch_definition_whole_dataframe("all")
-        .get_batch(batch_parameters={"dataframe": frame})
-    )
-    yield from _validate(batch, asset, facts, {})
-
-
-def _context() -> Any:
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
-    return context
+    yield from _validate(frame_batch(frame), asset, facts, {})
 
 
 def _validate(
-    batch: "Batch", asset: str, facts: Sequence[Fact], parameters: Mapping[str, Any]
+    batch: Batch, asset: str, facts: Sequence[Fact], parameters: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
-    suites: dict[str, list[Any]] = {"SUMMARY": [], "COMPLETE": []}
+    suites: dict[Literal["SUMMARY", "COMPLETE"], list[Any]] = {"SUMMARY": [], "COMPLETE": []}
     for fact in facts:
         # The position keeps apart two expectations that differ in nothing else.
         for position, (kind, arguments) in enumerate(fact.expectations):
@@ -151,8 +91,8 @@ def _fill(value: Any, parameters: Mapping[str, Any]) -> Any:
     return Template(value).substitute(parameters) if isinstance(value, str) else value
 
 
-def _severity(fact: Fact) -> str:
-    return "warning" if fact.warning else "critical"
+def _severity(fact: Fact) -> FailureSeverity:
+    return FailureSeverity.WARNING if fact.warning else FailureSeverity.CRITICAL
 
 
 def _meta(result: ExpectationValidationResult) -> dict[str, Any]:
@@ -197,7 +137,7 @@ def _finding(result: ExpectationValidationResult) -> str:
 
 
 def _found(result: ExpectationValidationResult) -> str:
-    error = _exception(result)
+    error = exception_message(result)
     if error:
         return error
     found = result.result
@@ -216,12 +156,3 @@ def _count(amount: int, what: str, sample: Sequence[Any], *, more: bool = False)
 
 def _show(entry: Any) -> str:
     return ", ".join(f"{k}={v}" for k, v in entry.items()) if isinstance(entry, Mapping) else str(entry)
-
-
-def _exception(result: ExpectationValidationResult) -> str:
-    """The first exception's message: one flat record, or one record a metric, as the library chooses."""
-    info = result.exception_info or {}
-    records = (
-        [info] if "exception_message" in info else [record for record in info.values() if isinstance(record, dict)]
-    )
-    return next((str(record["exception_message"]) for record in records if record.get("exception_message")), "")

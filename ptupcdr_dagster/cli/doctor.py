@@ -71,17 +71,12 @@ def _environment(home: Home) -> Iterator[Finding]:
 
 
 def _device() -> Finding:
-    import torch
-
-    from ptupcdr_core.engines.device import training_device
+    from ptupcdr_core.engines.choice import choose_engine
 
     try:
-        device = training_device()
+        return Finding("training device", choose_engine().where)
     except PtupcdrError as error:
         return Finding("training device", str(error), ok=False)
-    if device is None:
-        return Finding("training device", "cpu, compiled loops")
-    return Finding("training device", f"cuda, {torch.cuda.get_device_name(device)}")
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.data.newcomers import read_history_file
-from ptupcdr_core.serving.inference import recommend, recommend_new
+from ptupcdr_core.serving.deployed import recommend, recommend_new
 from ptupcdr_core.store.home import Home
 
 COLUMNS = ["rank", "item_id", "score", "made_by", "reasons"]

@@ -15,6 +15,7 @@ from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running.freshness import RAW, Freshness
 from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, run_partition
+from ptupcdr_dagster.running.private import assets_of_job
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
 
 
@@ -122,7 +123,7 @@ class Backfill:
 
 def lineage(job: str) -> list[str]:
     """The assets of a job, upstream first."""
-    selected = defs.resolve_job_def(job).asset_layer.selected_asset_keys
+    selected = assets_of_job(defs, job)
     return [asset for asset in _definitions() if dg.AssetKey(asset) in selected]
 
 

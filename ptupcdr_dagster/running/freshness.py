@@ -12,24 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.serving.deployment import ASSET as DEPLOYED
-from ptupcdr_core.serving.deployment import Deployment
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
+from ptupcdr_core.serving.deployed import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.artifacts import read_manifest
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.partitions import CATALOG
+from ptupcdr_dagster.running.private import all_checks_passed
 
 FINGERPRINT = "fingerprint"
+DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
@@ -75,13 +72,18 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
         if asset in MODELS:
             manifest = read_manifest(home.models / asset, partition)
             stands = (home.models / asset / str(manifest.get("weights"))).is_file()
-            return manifest if stands else None
+            bundled = asset != "meta_network" or bundle_file(home, CANDIDATE, partition).is_file()
+            return manifest if stands and bundled else None
         if asset == REPORT:
             return read_provenance(home, partition)
-        if asset == DEPLOYED:
-            Deployment.of(home, partition)  # its checkpoints stand beside the tables
         with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
             [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
+            if asset == DEPLOYED and not bundle_file(home, DEPLOYED_BUNDLE, partition).is_file():
+                [(served,)] = connection.execute(
+                    "select count(*) from deployed_model where serves <> 'nothing'"
+                ).fetchall()
+                if served:
+                    return None
     except (ArtifactError, WarehouseError):
         return None
     return {FINGERPRINT: stored, "settings": json.loads(settings)}
@@ -151,20 +153,6 @@ class Freshness:
         if not records or records[0].asset_materialization is None:
             return False
         noted = records[0].asset_materialization.metadata.get(FINGERPRINT)
-        return noted is not None and noted.value == expected and self._checks_passed(asset, partition, records[0])
-
-    def _checks_passed(self, asset: str, partition: str, materialization: dg.EventLogRecord) -> bool:
-        """Every blocking check passed on this very materialization; one that was interrupted counts as not passed."""
-        keys = self.checks.get(asset, [])
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            keys, partition_filter=PartitionKeyFilter(key=partition)
-        )
-        return all(key in latest and _passed_on(latest[key], materialization) for key in keys)
-
-
-def _passed_on(check: AssetCheckExecutionRecord, materialization: dg.EventLogRecord) -> bool:
-    # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
-    if check.status != AssetCheckExecutionRecordStatus.SUCCEEDED or check.evaluation is None:
-        return False
-    target = check.evaluation.target_materialization_data
-    return target is not None and target.storage_id == materialization.storage_id
+        if noted is None or noted.value != expected:
+            return False
+        return all_checks_passed(self.instance, self.checks.get(asset, []), partition, records[0])

@@ -7,6 +7,8 @@ import dagster as dg
 from filelock import FileLock
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import replaced
+from ptupcdr_dagster.running.private import open_storages
 
 LOCATION = "ptupcdr"
 
@@ -33,7 +35,9 @@ def dagster_home(home: Home) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "dagster.yaml"
     if not configuration.exists():
-        configuration.write_text(DAGSTER_YAML)
+        # An empty one, left by a full disk, would be taken for what somebody wants.
+        with replaced(configuration) as temporary:
+            temporary.write_text(DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
@@ -45,8 +49,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     """
     with FileLock(dagster_home(home) / ".ptupcdr.lock"):
         instance = dg.DagsterInstance.get()
-        # These are opened, and made, only when they are first used.
-        _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+        open_storages(instance)
         return instance
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._utils.error import SerializableErrorInfo
 
 from ptupcdr_dagster.definitions import defs
+from ptupcdr_dagster.running.private import SerializableErrorInfo, listen
 
 INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
 Listener = Callable[[str, str, str], None]
@@ -108,7 +108,7 @@ def _listen(instance: dg.DagsterInstance, run_id: str, listener: Callable[[str, 
         if event is not None and event.event_type in states and event.step_key is not None:
             listener(event.step_key, states[event.event_type])
 
-    instance.add_event_listener(run_id, hear)
+    listen(instance, run_id, hear)
 
 
 def _failures(partition: str, result: dg.ExecuteInProcessResult) -> list[Finding]:

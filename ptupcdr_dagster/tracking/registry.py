@@ -1,4 +1,4 @@
-"""MLflow's model registry: one registered model a pair, a version a training, the alias for the one in use."""
+"""MLflow's model registry: one registered model a pair, a version a bundle, aliases for those in use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ptupcdr_core.errors import ArtifactError
-from ptupcdr_core.gate.decision import Models
-from ptupcdr_core.serving.snapshot import Snapshot
-from ptupcdr_core.settings import Mode
-from ptupcdr_core.store.home import Home
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.store.home import PACKAGE, Home
 from ptupcdr_dagster.tracking.runs import StageTracker, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION = "champion"
-"""The alias of the version in use: ``models:/ptupcdr-books__movies@champion``."""
-FINGERPRINT = "ptupcdr.fingerprint"
+CHAMPION, DEPLOYED = "champion", "deployed"
+"""Aliases: the version that last passed the gate, and the one that recommends, which may be fitted again or kept."""
+BUNDLE = "ptupcdr.bundle"
+"""The tag with the digest of a version's bundle."""
 SERVED = Path(__file__).with_name("served_model.py")
-NEEDED = ("mlflow", "numpy", "pandas", "safetensors")
-"""What ``served_model`` imports."""
-FOLDERS: dict[Mode, str] = {"rating": "snapshot", "ranking": "ranking_snapshot"}
-"""Where a version keeps its snapshots; only those that rank have the second."""
+NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "pyarrow", "duckdb", "numba", "torch", "scipy", "pydantic",
+          "filelock", "threadpoolctl")  # fmt: skip
+"""What the served model imports; ``ptupcdr_core`` itself travels with every version."""
 
 
 @dataclass(frozen=True)
@@ -46,83 +46,76 @@ class Registry:
         """What the registered model is called."""
         return f"ptupcdr-{self.pair}"
 
-    def champion(self) -> str | None:
-        """The version in use; None before the first promotion."""
+    def version_of(self, alias: str) -> str | None:
+        """The version with this alias; None where there is none."""
         for model in self.client.search_registered_models(f"name = '{self.name}'"):
-            number = model.aliases.get(CHAMPION)
+            number = model.aliases.get(alias)
             return None if number is None else str(number)
         return None
 
-    def load(self, version: str) -> Models:
-        """Read a version's snapshots; none of its code is run.
-
-        Raises:
-            ArtifactError: The files are not there, or damaged.
-        """
-        import mlflow
-        from mlflow.exceptions import MlflowException
-
-        source, store = self.client.get_model_version_download_uri(self.name, version), str(self.client.tracking_uri)
-        with TemporaryDirectory(prefix="ptupcdr-") as folder:
-            try:
-                place = mlflow.artifacts.download_artifacts(f"{source}/artifacts", dst_path=folder, tracking_uri=store)
-            except (MlflowException, OSError) as error:
-                raise ArtifactError(f"{self.name} version {version}: {source} cannot be read ({error})") from error
-            found = {mode: Path(place) / name for mode, name in FOLDERS.items()}
-            return {mode: Snapshot.load(at) for mode, at in found.items() if mode == "rating" or at.exists()}
-
-    def register(self, models: Models, fingerprint: str, tracker: StageTracker, tags: Mapping[str, str]) -> str:
-        """The version of what has this fingerprint, registered now if it was not before.
+    def register(self, bundle: Bundle, people: pa.Table, tracker: StageTracker, tags: Mapping[str, str]) -> str:
+        """The version of this bundle, registered now if it was not before.
 
         Args:
-            models: The model, in each of its modes.
-            fingerprint: What it was made from.
+            bundle: What serves.
+            people: Source ratings of the people whom the version serves by their id alone.
             tracker: The MLflow run that keeps its files.
             tags: Put on a new version.
         """
+        digest = bundle.digest
         with store_lock(self.home):
             if not self.client.search_registered_models(f"name = '{self.name}'"):
                 description = f"Serves cold-start users of {self.pair}: predicted ratings and recommendations."
                 self.client.create_registered_model(self.name, description=description)
             for known in self.client.search_model_versions(f"name = '{self.name}'"):
-                if known.tags.get(FINGERPRINT) == fingerprint:
+                if known.tags.get(BUNDLE) == digest:
                     return str(known.version)
-            source = f"{self._upload(models, tracker)}/model"
+            source = self._upload(bundle, people, tracker, digest)
+            kinds = {mode: "refitted" if own.origin.refitted else "evaluated" for mode, own in bundle.modes.items()}
             made = self.client.create_model_version(
-                self.name, source, tracker.run_id, tags={FINGERPRINT: fingerprint, **tags}
+                self.name,
+                source,
+                tracker.run_id,
+                tags={BUNDLE: digest, **{f"ptupcdr.{mode}": kind for mode, kind in kinds.items()}, **tags},
             )
             return str(made.version)
 
-    def promote(self, version: str) -> None:
-        """Put a version in use."""
-        self.client.set_registered_model_alias(self.name, CHAMPION, version)
+    def promote(self, version: str, alias: str = CHAMPION) -> None:
+        """Give a version an alias."""
+        self.client.set_registered_model_alias(self.name, alias, version)
 
     def tag(self, version: str, tags: Mapping[str, str]) -> None:
         """Put tags on a version."""
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version, key, value)
 
-    def _upload(self, models: Models, tracker: StageTracker) -> str:
-        """Keep the model's files with the run; returns the place of the run's artifacts."""
+    def _upload(self, bundle: Bundle, people: pa.Table, tracker: StageTracker, digest: str) -> str:
+        """Keep the model's files with the run; returns their place."""
         from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model
-        from mlflow.types import ColSpec, Schema
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
         columns = [
             ColSpec("string", "user_id"),
             ColSpec("string", "item_id", required=False),
-            ColSpec("long", "k", required=False),
+            ColSpec("double", "rating", required=False),
+            ColSpec("string", "timestamp", required=False),
+            ColSpec("string", "target_item_id", required=False),
         ]
+        parameters = ParamSchema([ParamSpec("k", "long", 10)])
+        folder_name = f"model-{digest[:12]}"
         with TemporaryDirectory(prefix="ptupcdr-") as folder:
-            files, model = {FOLDERS[mode]: Path(folder) / FOLDERS[mode] for mode in models}, Path(folder) / "model"
-            for mode, snapshot in models.items():
-                snapshot.save(files[FOLDERS[mode]])
+            files = {"bundle": Path(folder) / "bundle.safetensors", "people": Path(folder) / "people.parquet"}
+            model = Path(folder) / "model"
+            bundle.save(files["bundle"])
+            pq.write_table(people, files["people"])
             save_model(
                 model,
                 python_model=str(SERVED),
                 artifacts={name: str(place) for name, place in files.items()},
-                signature=ModelSignature(Schema(columns)),
+                code_paths=[str(PACKAGE)],
+                signature=ModelSignature(Schema(columns), params=parameters),
                 pip_requirements=[f"{package}=={installed(package)}" for package in NEEDED],
             )
-            self.client.log_artifacts(tracker.run_id, str(model), "model")
-        return str(self.client.get_run(tracker.run_id).info.artifact_uri)
+            self.client.log_artifacts(tracker.run_id, str(model), folder_name)
+        return f"{self.client.get_run(tracker.run_id).info.artifact_uri}/{folder_name}"

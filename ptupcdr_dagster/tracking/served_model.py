@@ -1,97 +1,73 @@
 """The model that MLflow serves: this file is copied into every registered version, and read from there.
 
-So it stands on its own: it needs numpy, pandas and safetensors, and nothing of this project. It reads the files that
-``ptupcdr_core.serving.snapshot`` writes.
+The version brings the bundle, the code of ``ptupcdr_core`` that reads it, and the source ratings of the people who are
+cold-start, so that they can be asked for by their id.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
-from safetensors.numpy import load_file
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-DEFAULT_K = 10
-
-
-class Snapshot:
-    """One mode's users, items and numbers."""
-
-    def __init__(self, folder: Path) -> None:
-        """Read both files of a folder."""
-        tensors = load_file(folder / "snapshot.safetensors")
-        ids = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
-        self.users, self.items = pd.Index(ids["users"]), pd.Index(ids["items"])
-        self.made_by = np.array(ids["made_by"], dtype=object)
-        self.embeddings, self.vectors, self.offsets = (tensors[n] for n in ("embeddings", "vectors", "offsets"))
-        self.scale = tensors["scale"]
-
-    def rate(self, users: Any, items: Any) -> Any:
-        """Scores of users and items as people are shown them."""
-        users, items = _places(self.users, users, "cold-start users"), _places(self.items, items, "target items")
-        return self._shown(np.einsum("ne,ne->n", self.embeddings[users], self.vectors[items]) + self.offsets[items])
-
-    def recommend(self, user: int, k: int) -> pd.DataFrame:
-        """The items with the highest scores for the user in this place."""
-        scores = self.vectors @ self.embeddings[user] + self.offsets
-        best = np.argsort(-scores, kind="stable")[:k]
-        return pd.DataFrame(
-            {
-                "user_id": self.users[user],
-                "rank": np.arange(1, len(best) + 1),
-                "item_id": self.items[best],
-                "score": self._shown(scores[best]),
-                "made_by": self.made_by[user],
-            }
-        )
-
-    def _shown(self, scores: Any) -> Any:
-        return np.clip(scores, *self.scale.astype(np.float32)) if len(self.scale) else scores
+HISTORY = ("user_id", "item_id", "rating", "timestamp")
+ANSWER = ["user_id", "status", "rank", "item_id", "score", "made_by", "reasons", "reason_weights"]
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Predicted ratings and recommendations for the cold-start users of one pair."""
+    """Predicted ratings and recommendations for people of one pair."""
 
     def load_context(self, context: Any) -> None:
-        """Read the snapshots beside this file; recommendations come from the one made for lists, where there is one."""
-        self.ratings = Snapshot(Path(context.artifacts["snapshot"]))
-        lists = context.artifacts.get("ranking_snapshot")
-        self.lists = Snapshot(Path(lists)) if lists else self.ratings
+        """Read what lies beside this file."""
+        from ptupcdr_core.serving.bundle import Bundle
+
+        self.bundle = Bundle.load(context.artifacts["bundle"])
+        self.people = pq.read_table(context.artifacts["people"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict.
+        """Recommend to everybody in the input, or predict ratings.
 
         Args:
             context: Not used.
-            model_input: Column user_id, and either item_id, for predicted ratings, or k, for that many recommendations
-                (10 where it is left out).
-            params: Not used.
+            model_input: Rows of user_id alone ask for people who were cold-start when this version was registered. Rows
+                of user_id, item_id, rating and, if known, timestamp are a person's source ratings, which count instead.
+                With target_item_id, the person's rating of that target item is predicted.
+            params: k, how many items are recommended.
 
         Returns:
-            The input's user_id and item_id with rating; or user_id, rank, item_id, score, made_by. Scores are stars
-            only where the model was not trained for lists.
-
-        Raises:
-            ValueError: A user is not a cold-start user of the pair, or an item not one of its target domain.
+            A row a recommended item: user_id; status, ``given`` (by the ratings of the input), ``known`` (by those of
+            this version) or ``unknown``, who get what the average user gets; rank, item_id, score, made_by, reasons and
+            reason_weights. Or, with target_item_id, the input's user_id and target_item_id with status and rating,
+            which is empty for items that are not of the target domain.
         """
-        users = model_input["user_id"]
-        if "item_id" in model_input:
-            rating = self.ratings.rate(users, model_input["item_id"])
-            return model_input[["user_id", "item_id"]].assign(rating=rating)
-        places = _places(self.lists.users, users, "cold-start users")
-        wanted = model_input["k"] if "k" in model_input else [DEFAULT_K] * len(users)
-        lists = [self.lists.recommend(int(user), int(k)) for user, k in zip(places, wanted, strict=True)]
-        empty = pd.DataFrame(columns=["user_id", "rank", "item_id", "score", "made_by"])
-        return pd.concat(lists, ignore_index=True) if lists else empty
+        asked = pa.Table.from_pandas(model_input, preserve_index=False)
+        users = pc.unique(asked["user_id"].cast(pa.string()))
+        ratings, status = self._ratings(asked, users)
+        if "target_item_id" in model_input:
+            wanted = model_input.loc[model_input["target_item_id"].notna(), ["user_id", "target_item_id"]]
+            couples = pa.Table.from_pandas(wanted, preserve_index=False).rename_columns(["user_id", "item_id"])
+            rating = self.bundle.rate(ratings, couples)
+            return wanted.assign(status=wanted["user_id"].map(status), rating=rating).reset_index(drop=True)
+        k = int((params or {}).get("k", 10))
+        found = self.bundle.recommend(ratings, k, users=users.to_pylist(), origin="the input").recommendations
+        return found.to_pandas().assign(status=lambda rows: rows["user_id"].map(status))[ANSWER]
 
-
-def _places(known: pd.Index, wanted: pd.Series, what: str) -> Any:
-    places = known.get_indexer(wanted)
-    if (places < 0).any():
-        raise ValueError(f"not among the {what} of this model: {', '.join(map(str, wanted[places < 0].unique()[:5]))}")
-    return places
+    def _ratings(self, asked: pa.Table, users: pa.Array) -> tuple[pa.Table, dict[str, str]]:
+        """The source ratings to serve people by, and where each person's come from."""
+        given = pa.table({name: pa.array([], pa.string()) for name in HISTORY})
+        if "item_id" in asked.column_names:
+            rated = asked.filter(pc.is_valid(asked["item_id"]))
+            columns = [name for name in HISTORY if name in asked.column_names]
+            given = rated.select(columns).cast(pa.schema([(name, pa.string()) for name in columns]))
+        others = pc.invert(pc.is_in(self.people["user_id"], value_set=pc.unique(given["user_id"].combine_chunks())))
+        known = self.people.filter(pc.and_(others, pc.is_in(self.people["user_id"], value_set=users)))
+        status = dict.fromkeys(users.to_pylist(), "unknown")
+        status |= dict.fromkeys(known["user_id"].to_pylist(), "known")
+        status |= dict.fromkeys(given["user_id"].to_pylist(), "given")
+        texts = pa.schema([(name, pa.string()) for name in HISTORY])
+        return pa.concat_tables([given, known.cast(texts)], promote_options="default"), status
 
 
 mlflow.models.set_model(ServedModel())

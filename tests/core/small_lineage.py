@@ -17,13 +17,18 @@ import torch
 
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages import deployment as stages_deployment
-from ptupcdr_core.stages import stages
-from ptupcdr_core.stages import warm_start as stages_warm_start
-from ptupcdr_core.stages.stages import StageReport
+from ptupcdr_core.stages.bridges import train_bridges
+from ptupcdr_core.stages.deployment import deploy
+from ptupcdr_core.stages.embeddings import bridge_cold_users
+from ptupcdr_core.stages.evaluation import evaluate_cold_start
+from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.recommendations import recommend_cold_users
+from ptupcdr_core.stages.report import StageReport
+from ptupcdr_core.stages.warm_start import evaluate_warm_start, fine_tune
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -37,7 +42,7 @@ TABLES = {
     "cold_start_evaluation": ("cold_start_evaluation", "cold_start_errors"),
     "fine_tuned_embeddings": ("fine_tuned_embeddings",),
     "warm_start_evaluation": ("warm_start_evaluation", "warm_start_errors"),
-    "deployed_model": ("deployed_model", "deployed_embeddings"),
+    "deployed_model": ("deployed_model",),
     "recommendations": ("recommendations",),
 }
 
@@ -71,16 +76,19 @@ def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[st
     for side in sides:
         ingest_domain(side, warehouse)
     build_split(Pair(source=sides[0].name, target=sides[1].name), *sides, warehouse, settings)
-    return {
-        "source_model": stages.pretrain(home, PAIR, "source", settings, _silent),
-        "target_model": stages.pretrain(home, PAIR, "target", settings, _silent),
-        "meta_network": stages.train_bridges(home, PAIR, settings, _silent),
-        "bridged_embeddings": stages.bridge_cold_users(home, PAIR, settings),
-        "cold_start_evaluation": stages.evaluate_cold_start(home, PAIR, settings),
-        "fine_tuned_embeddings": stages_warm_start.fine_tune(home, PAIR, settings),
-        "warm_start_evaluation": stages_warm_start.evaluate_warm_start(home, PAIR, settings),
-        "deployed_model": stages_deployment.deploy(home, PAIR, settings, _silent),
-        "recommendations": stages.recommend_cold_users(home, PAIR, settings),
+    reports = {
+        "source_model": pretrain(home, PAIR, "source", settings, _silent),
+        "target_model": pretrain(home, PAIR, "target", settings, _silent),
+        "meta_network": train_bridges(home, PAIR, settings, _silent),
+        "bridged_embeddings": bridge_cold_users(home, PAIR, settings),
+        "cold_start_evaluation": evaluate_cold_start(home, PAIR, settings),
+        "fine_tuned_embeddings": fine_tune(home, PAIR, settings),
+        "warm_start_evaluation": evaluate_warm_start(home, PAIR, settings),
+    }
+    keep_verdict(home, PAIR, judge(home, PAIR), settings, model="", version="1", champion=None)
+    return reports | {
+        "deployed_model": deploy(home, PAIR, settings, _silent),
+        "recommendations": recommend_cold_users(home, PAIR, settings),
     }
 
 
@@ -113,5 +121,5 @@ if __name__ == "__main__":
     numba.set_num_threads(threads)
     for recipe in ("calibrated", "published"):
         home = Home(root / recipe)
-        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe}))
+        run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe, "no_gate": recipe == "published"}))
         print("\n".join(hashes(home)))

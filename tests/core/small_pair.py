@@ -45,7 +45,7 @@ def small_pair(seed: int = 0) -> PairData:
         history_stars=history_stars,
         source_scale=Scale(1, 5),
         target_scale=Scale(1, 5),
-        vocabulary="miniature",
+        split="miniature",
     )
 
 

@@ -12,7 +12,7 @@ from small_lineage import PAIR
 from ptupcdr_core.kernels.approximate_search import approximate_top_items, recall
 from ptupcdr_core.kernels.exact_search import Block, top_items
 from ptupcdr_core.kernels.target_items import TargetItems
-from ptupcdr_core.stages.stages import recommend_cold_users
+from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.store.home import Home
 
 E, K = 8, 10

@@ -1,5 +1,6 @@
 """Checkpoints come back as they were written, and are refused when they are not what the manifest says."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.errors import ArtifactError, StorageError
 from ptupcdr_core.store import artifacts
 
 TENSORS = {
@@ -20,11 +21,11 @@ TENSORS = {
 
 
 def save(folder: Path, tensors: artifacts.Tensors = TENSORS, name: str = "books__movies") -> list[Path]:
-    return artifacts.save(folder, name, tensors, vocabulary="v", manifest={"settings": {"seed": 3}})
+    return artifacts.save(folder, name, tensors, split="v", manifest={"settings": {"seed": 3}})
 
 
-def load(folder: Path, vocabulary: str = "v") -> artifacts.Checkpoint:
-    return artifacts.load(folder, "books__movies", vocabulary=vocabulary)
+def load(folder: Path, split: str = "v") -> artifacts.Checkpoint:
+    return artifacts.load(folder, "books__movies", split=split)
 
 
 def test_what_was_saved_comes_back_with_shapes_and_types(tmp_path: Path) -> None:
@@ -39,10 +40,10 @@ def test_what_was_saved_comes_back_with_shapes_and_types(tmp_path: Path) -> None
     assert sorted(tmp_path.joinpath("model").iterdir()) == sorted([manifest, weights])
 
 
-def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_split_is_refused(tmp_path: Path) -> None:
     save(tmp_path)
-    with pytest.raises(ArtifactError, match="another vocabulary than the present split; materialize"):
-        load(tmp_path, vocabulary="another")
+    with pytest.raises(ArtifactError, match="another split than the present one; materialize"):
+        load(tmp_path, split="another")
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
@@ -94,13 +95,13 @@ def test_when_writing_fails_midway_the_old_checkpoint_stands(
 
     def fail(*paths: Path) -> None:
         if len(done) == survived:
-            raise OSError("no space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         done.append(paths)
         rename(*paths)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(StorageError, match="no space left in"):
             save(tmp_path, TENSORS | {"mean": np.asarray(np.float32(2))})
     assert load(tmp_path).tensors["mean"] == 3.5
     assert not list(tmp_path.glob(".*")), "no half-written file is left"

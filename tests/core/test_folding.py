@@ -8,7 +8,7 @@ from small_pair import SIZE, calibrated_models, small_pair
 
 from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.models.base import initialize
-from ptupcdr_core.modes.checkpoints import load_bridge_task, load_model
+from ptupcdr_core.modes.rating.checkpoints import load_bridge_task, load_sides
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.folding import SourceSpace, source_space
 
@@ -32,9 +32,7 @@ SPACES = spaces()
 def test_who_was_in_training_is_folded_in_where_training_put_them(lineage: Lineage) -> None:
     data = load_pair(Warehouse(lineage.home.warehouse), PAIR)
     trained = load_bridge_task(lineage.home, data).source_vectors
-    folded = source_space(load_model(lineage.home, PAIR, "source", data.vocabulary)).fold_in(
-        data.source, data.user_count
-    )
+    folded = source_space(load_sides(lineage.home, data).source).fold_in(data.source, data.user_count)
     enough = np.flatnonzero(np.bincount(data.source.users) >= ENOUGH)
     cosines = np.einsum("rx,rx->r", trained, folded)[enough] / (
         np.linalg.norm(trained[enough], axis=1) * np.linalg.norm(folded[enough], axis=1)

@@ -15,7 +15,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.calibrated import CalibratedModel
-from ptupcdr_core.training.folding import CalibratedSpace
+from ptupcdr_core.training.folding import source_space
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no released data in {DATA}")
 
@@ -31,7 +31,7 @@ def test_who_was_in_training_is_folded_in_where_training_put_them(source: str, t
     data = load_pair(warehouse, pair.key)
     model = Experiment(data, settings).source_model
     assert isinstance(model, CalibratedModel)
-    space = CalibratedSpace(model)
+    space = source_space(model)
     enough = np.flatnonzero(model.user_counts >= ENOUGH)
     own, folded = space.coordinates(model)[enough], space.fold_in(data.source, data.user_count)[enough]
     for coordinates in (slice(None), slice(settings.embedding_size)):

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_lineage import PAIR, read
 
-from ptupcdr_core.errors import UnknownUserError, WarehouseError
+from ptupcdr_core.errors import ArtifactError, UnknownUserError
 from ptupcdr_core.kernels import exact_search as search
 from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.kernels.target_items import TargetItems
-from ptupcdr_core.serving.inference import recommend
+from ptupcdr_core.serving.deployed import recommend
 from ptupcdr_core.store.home import Home
 
 E = 3
@@ -146,8 +146,8 @@ def test_a_user_nobody_heard_of_is_unknown(lineage: Lineage) -> None:
         recommend(lineage.home, PAIR, "O'Neil; drop table bridged_embeddings")
 
 
-def test_a_pair_without_embeddings_says_how_to_make_them(
+def test_a_pair_without_a_bundle_says_how_to_make_them(
     lineage: Lineage, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with pytest.raises(WarehouseError, match="bridged_embeddings of books__movies is not in the warehouse"):
+    with pytest.raises(ArtifactError, match="nothing is deployed for books__movies; make it with `ptupcdr backfill"):
         recommend(Home(tmp_path_factory.mktemp("empty")), PAIR, "untold")

@@ -22,7 +22,8 @@ from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ra
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.demo import clusters
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages.stages import pretrain, train_bridges
+from ptupcdr_core.stages.bridges import train_bridges
+from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

@@ -6,64 +6,43 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Lineage
-from small_lineage import PAIR, domains, read, run
+from small_lineage import PAIR, domains, run
 
-from ptupcdr_core.data.pair_data import Scale
-from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.experiments.readout import read_evaluation
-from ptupcdr_core.gate.criteria import CRITERIA
 from ptupcdr_core.gate.decision import LEAST_USERS, Comparison, decide, held_out_ratings
+from ptupcdr_core.gate.judged import Judged
 from ptupcdr_core.kernels.target_items import TargetItems
-from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.modes.registry import MODES
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")
-def model(lineage: Lineage) -> Snapshot:
-    return Snapshot.take(lineage.home, PAIR, "rating")
+def model(lineage: Lineage) -> Judged:
+    return Judged.of(lineage.home, PAIR, trained(lineage.home))
 
 
-def scaled(model: Snapshot, factor: float) -> Snapshot:
+def trained(home: Home) -> BundledMode:
+    """The bundle's mode for ratings as it was trained."""
+    return Bundle.load(bundle_file(home, CANDIDATE, PAIR)).modes["rating"]
+
+
+def scaled(model: Judged, factor: float) -> Judged:
     """A model that says factor times what sets a user apart from the item mean; -1: the opposite."""
     return replace(model, embeddings=np.float32(factor) * model.embeddings)
 
 
-def test_what_is_deployed_is_what_was_evaluated(lineage: Lineage, model: Snapshot) -> None:
+def test_what_is_deployed_is_what_was_evaluated(lineage: Lineage, model: Judged) -> None:
     ratings = held_out_ratings(lineage.home, PAIR)
     errors = model.scores(ratings) - ratings["rating"]
     expected = read_evaluation(lineage.home, PAIR).set_index("method").loc["ptupcdr"]
     assert len(ratings) == expected["ratings"]
     assert np.abs(errors).mean() == pytest.approx(expected["mae"], abs=1e-6)
     assert np.sqrt(np.square(errors).mean()) == pytest.approx(expected["rmse"], abs=1e-6)
-
-
-def test_a_snapshot_has_all_cold_users_and_items_and_comes_back_as_it_was(
-    lineage: Lineage, model: Snapshot, tmp_path: Path
-) -> None:
-    users = read(lineage.home, "domain_splits", "select user_id, cohort = 'test' from split_users where cohort in "
-                 "('cold', 'test') order by user_id")  # fmt: skip
-    assert list(zip(model.users, model.held_out, strict=True)) == users
-    items = read(lineage.home, "domain_splits", "select item_id from split_target_items order by item_index")
-    assert [(item,) for item in model.items] == items
-    model.save(tmp_path / "files")
-    assert {file.suffix for file in (tmp_path / "files").iterdir()} == {".safetensors", ".json"}
-    again = Snapshot.load(tmp_path / "files")
-    ratings = held_out_ratings(lineage.home, PAIR)
-    np.testing.assert_array_equal(again.scores(ratings), model.scores(ratings))
-    np.testing.assert_array_equal(again.made_by, model.made_by)
-    assert again.knows(ratings, held_out=True).all()
-    assert again.scale == model.scale == Scale(1, 5)
-
-
-def test_a_snapshot_that_is_damaged_or_missing_is_refused(model: Snapshot, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="not a snapshot of a pair"):
-        Snapshot.load(tmp_path)
-    model.save(tmp_path)
-    (tmp_path / "snapshot.safetensors").write_bytes(b"half")
-    with pytest.raises(ArtifactError, match="not a snapshot of a pair"):
-        Snapshot.load(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["rating", "ranking"])
@@ -82,14 +61,14 @@ def test_at_least_as_good_is_neither_much_worse_nor_certainly_worse(
     mode: Mode, worse_by: float, p: float, as_good: bool
 ) -> None:
     """Worse by how many times the tolerance: of errors more is worse, of NDCG less."""
-    worse = {"rating": 1, "ranking": -1}[mode] * worse_by * CRITERIA[mode].tolerance
+    worse = {"rating": 1, "ranking": -1}[mode] * worse_by * MODES[mode].criterion.tolerance
     assert Comparison(mode, "other", 100, 1000, 1.0 + worse, 1.0, 0.0, 0.0, p).as_good is as_good
 
 
-def test_the_first_model_needs_to_beat_the_strongest_baseline_only(lineage: Lineage, model: Snapshot) -> None:
+def test_the_first_model_needs_to_beat_the_strongest_baseline_only(lineage: Lineage, model: Judged) -> None:
     decision = decide(lineage.home, PAIR, {"rating": model}, {})
     evaluation = read_evaluation(lineage.home, PAIR).set_index("method")["rmse"]
-    strongest = evaluation[list(CRITERIA["rating"].baselines)].idxmin()
+    strongest = evaluation[list(MODES["rating"].criterion.baselines)].idxmin()
     [comparison] = decision.comparisons
     assert comparison.against == strongest
     assert comparison.other == pytest.approx(evaluation[strongest])
@@ -98,13 +77,13 @@ def test_the_first_model_needs_to_beat_the_strongest_baseline_only(lineage: Line
     assert f"at least as good as {strongest}" in decision.reason
 
 
-def test_a_broken_model_is_not_promoted_though_nothing_is_in_use(lineage: Lineage, model: Snapshot) -> None:
+def test_a_broken_model_is_not_promoted_though_nothing_is_in_use(lineage: Lineage, model: Judged) -> None:
     decision = decide(lineage.home, PAIR, {"rating": scaled(model, -1)}, {})
     assert not decision.promoted
     assert "worse than" in decision.reason
 
 
-def test_a_worse_model_does_not_replace_the_champion_and_a_better_one_does(lineage: Lineage, model: Snapshot) -> None:
+def test_a_worse_model_does_not_replace_the_champion_and_a_better_one_does(lineage: Lineage, model: Judged) -> None:
     weaker = scaled(model, 0.6)
     worse, better = (
         decide(lineage.home, PAIR, {"rating": candidate}, {"rating": champion})
@@ -118,26 +97,26 @@ def test_a_worse_model_does_not_replace_the_champion_and_a_better_one_does(linea
     assert worse.comparisons[1].candidate == better.comparisons[1].other
 
 
-def test_a_model_is_as_good_as_itself(lineage: Lineage, model: Snapshot) -> None:
+def test_a_model_is_as_good_as_itself(lineage: Lineage, model: Judged) -> None:
     decision = decide(lineage.home, PAIR, {"rating": model}, {"rating": model})
     assert decision.comparisons[1].p == 1
     assert decision.promoted
 
 
 def test_after_the_split_changed_only_users_whom_neither_was_trained_on_count(
-    lineage: Lineage, model: Snapshot, tmp_path: Path
+    lineage: Lineage, model: Judged, tmp_path: Path
 ) -> None:
     """A larger β holds out more users; the old model was trained on some of them, which would flatter it."""
     home, settings = Home(tmp_path), lineage.settings.model_copy(update={"beta": 0.4})
     run(home, domains(lineage.files), settings)
-    decision = decide(home, PAIR, {"rating": Snapshot.take(home, PAIR, "rating")}, {"rating": model})
+    decision = decide(home, PAIR, {"rating": Judged.of(home, PAIR, trained(home))}, {"rating": model})
     assert decision.comparisons[0].users > decision.comparisons[1].users == int(model.held_out.sum())
     expected = read_evaluation(lineage.home, PAIR).set_index("method").loc["ptupcdr"]
     assert decision.comparisons[1].ratings == expected["ratings"]
     assert decision.comparisons[1].other == pytest.approx(expected["rmse"], abs=1e-6)
 
 
-def test_a_champion_that_shares_too_few_held_out_users_is_not_compared(lineage: Lineage, model: Snapshot) -> None:
+def test_a_champion_that_shares_too_few_held_out_users_is_not_compared(lineage: Lineage, model: Judged) -> None:
     few = np.flatnonzero(model.held_out)[: LEAST_USERS - 1]
     held_out = np.zeros_like(model.held_out)
     held_out[few] = True
@@ -147,7 +126,7 @@ def test_a_champion_that_shares_too_few_held_out_users_is_not_compared(lineage: 
     assert decision.promoted
 
 
-def test_a_champion_that_does_not_know_some_items_is_compared_on_the_others(lineage: Lineage, model: Snapshot) -> None:
+def test_a_champion_that_does_not_know_some_items_is_compared_on_the_others(lineage: Lineage, model: Judged) -> None:
     known = len(model.items) * 3 // 4
     smaller = replace(
         model,
@@ -188,11 +167,10 @@ def by_hand(tmp_path: Path) -> Home:
     return home
 
 
-def made(embeddings: np.ndarray, vectors: np.ndarray, offset: float) -> Snapshot:
-    return Snapshot(
+def made(embeddings: np.ndarray, vectors: np.ndarray, offset: float) -> Judged:
+    return Judged(
         users=np.array([f"u{user}" for user in range(USERS)], dtype=object),
         held_out=np.ones(USERS, bool),
-        made_by=np.full(USERS, "bridge", dtype=object),
         embeddings=embeddings.astype(np.float32),
         items=np.array([f"i{item}" for item in range(ITEMS)], dtype=object),
         target=TargetItems(vectors.astype(np.float32), np.full(ITEMS, offset, np.float32)),
@@ -200,12 +178,12 @@ def made(embeddings: np.ndarray, vectors: np.ndarray, offset: float) -> Snapshot
     )
 
 
-def rates(error: float) -> Snapshot:
+def rates(error: float) -> Judged:
     """Wrong by so many stars about everybody."""
     return made(np.zeros((USERS, 1)), np.zeros((ITEMS, 1)), 4 + error)
 
 
-def ranks(*places: int) -> Snapshot:
+def ranks(*places: int) -> Judged:
     """The item that a user took stands in these places of the lists, turn by turn; i11 is the first of the others."""
     scores = np.zeros((USERS, ITEMS))
     for user in range(USERS):
@@ -228,7 +206,7 @@ def test_lists_are_judged_by_their_ndcg_against_popularity(by_hand: Home) -> Non
     assert [c.other for c in better.comparisons] == [1.0, 0.5]
     assert better.promoted
     assert "NDCG@10 0.7500, at least as good as popularity (0.5000; p =" in better.reason
-    assert not worse.promoted
+    assert (worse.let_through("rating"), worse.let_through("ranking")) == (True, False)
     assert "RMSE 0.1000, at least as good as source_offset" in worse.reason
     assert "NDCG@10 0.4167, worse than popularity (0.5000; p =" in worse.reason
 
@@ -239,10 +217,11 @@ def test_better_ratings_do_not_make_up_for_worse_lists(by_hand: Home) -> None:
     assert [(c.mode, c.as_good) for c in decision.comparisons] == [
         ("rating", True), ("rating", True), ("ranking", True), ("ranking", False)
     ]  # fmt: skip
-    assert not decision.promoted
+    assert (decision.let_through("rating"), decision.let_through("ranking")) == (True, False)
     assert "RMSE 0.1000, at least as good as champion (0.5000" in decision.reason
     assert "NDCG@10 0.8750, worse than champion (1.0000" in decision.reason
-    assert not decide(by_hand, PAIR, champion, {"rating": rates(0.1), "ranking": ranks(1, 3)}).promoted, "nor lists"
+    nor = decide(by_hand, PAIR, champion, {"rating": rates(0.1), "ranking": ranks(1, 3)})
+    assert (nor.let_through("rating"), nor.let_through("ranking")) == (False, True), "nor lists"
 
 
 def test_lists_that_are_worse_by_chance_are_as_good(by_hand: Home) -> None:

@@ -5,17 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from conftest import Lineage
 from small_lineage import PAIR, SETTINGS, domains, read, run
 
 from ptupcdr_core.data.pair_data import Ratings, load_pair
-from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.evaluation.rankings import best_of_rows, measure, rank_by_vectors
 from ptupcdr_core.experiments.readout import read_evaluation
 from ptupcdr_core.gate.decision import held_out_ratings
+from ptupcdr_core.gate.judged import Judged
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.modes.ranking.bridging import (
@@ -27,11 +28,9 @@ from ptupcdr_core.modes.ranking.bridging import (
 from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_ranking_task
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
-from ptupcdr_core.serving.inference import recommend
-from ptupcdr_core.serving.serving import load_serving, served_mode
-from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.serving.deployed import SplitPeople, deployed_bundle, recommend
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages import stages
+from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.als import als, fold_in
@@ -192,7 +191,8 @@ def test_the_table_adds_up_to_the_users_measures(ranked: Home) -> None:
 
 
 def test_lists_that_are_deployed_are_those_that_were_evaluated(ranked: Home) -> None:
-    deployed = Snapshot.take(ranked, PAIR, "ranking").rankings(held_out_ratings(ranked, PAIR))
+    served = deployed_bundle(ranked, PAIR).modes["ranking"]
+    deployed = Judged.of(ranked, PAIR, served).rankings(held_out_ratings(ranked, PAIR))
     query = "select user_id, ratings, ndcg_at_10 from cold_start_rankings where method = 'ptupcdr' order by user_id"
     evaluated = read(ranked, "cold_start_evaluation", query)
     assert list(deployed[["user_id", "ratings", "ndcg_at_10"]].itertuples(index=False, name=None)) == evaluated
@@ -202,7 +202,6 @@ def test_every_cold_user_has_an_embedding_a_mode_and_lists_come_from_the_ranking
     counts = dict(read(ranked, "bridged_embeddings", "select mode, count(*) from bridged_embeddings group by mode"))
     assert counts["rating"] == counts["ranking"] > 0
     assert read(ranked, "recommendations", "select distinct mode from recommendations") == [("ranking",)]
-    assert served_mode(ranked, PAIR) == "ranking"
 
 
 def test_the_report_tells_of_the_lists(ranked: Home, lineage: Lineage) -> None:
@@ -230,11 +229,11 @@ def test_people_folded_in_come_out_where_training_put_them(ranked: Home) -> None
     data = load_pair(warehouse, PAIR)
     told = np.bincount(data.source.users, minlength=data.user_count + 1)
     users = np.flatnonzero(told >= 10)[:100].astype(np.int32)
-    serving, task = load_serving(ranked, PAIR, "ranking"), load_ranking_task(ranked, data)
-    folded, _ = serving.embed(people_of(warehouse, PAIR, users, RANKS.history_length))
+    served, task = deployed_bundle(ranked, PAIR).modes["ranking"], load_ranking_task(ranked, data)
+    people = SplitPeople.of(warehouse, PAIR, served)(users)
+    folded, _ = served.part.embed(people, pa.array([""] * len(users)))
     trained = load_ranking_bridges(ranked, data).personal.embed(task, users)
-    cosines = (folded * trained).sum(1) / np.linalg.norm(folded, axis=1) / np.linalg.norm(trained, axis=1)
-    assert cosines.min() >= 0.98
+    np.testing.assert_allclose(folded, trained, atol=1e-5)
 
 
 @pytest.mark.parametrize("people", [1, 2, 5])
@@ -267,7 +266,7 @@ def test_the_references_recipes_rank_nothing() -> None:
 def test_bridges_between_other_factors_are_refused(ranked: Home, tmp_path: Path) -> None:
     copy = Home(tmp_path / "copy")
     shutil.copytree(ranked.root, copy.root)
-    stages.pretrain(copy, PAIR, "source", RANKS.model_copy(update={"ranking_size": 8}), silent)
+    pretrain(copy, PAIR, "source", RANKS.model_copy(update={"ranking_size": 8}), silent)
     with pytest.raises(ArtifactError, match="between other base models"):
         load_ranking_bridges(copy, load_pair(Warehouse(copy.warehouse), PAIR))
 

@@ -16,23 +16,22 @@ from conftest import Lineage
 from small_lineage import PAIR, contents, domains, hashes, read, run
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.data.pair_data import PairData, load_pair
+from ptupcdr_core.data.pair_data import SIDES, PairData, load_pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import ArtifactError, SettingsError, WarehouseError
 from ptupcdr_core.experiments.readout import read_evaluation
 from ptupcdr_core.kernels import exact_search as top_items
-from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges
-from ptupcdr_core.serving.serving import recommending
+from ptupcdr_core.modes.rating.checkpoints import load_bridge_task, load_bridges
+from ptupcdr_core.serving import recommending
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.stages.stages import (
-    bridge_cold_users,
-    evaluate_cold_start,
-    pretrain,
-    recommend_cold_users,
-    stages,
-    train_bridges,
-)
+from ptupcdr_core.stages import recommendations
+from ptupcdr_core.stages.bridges import train_bridges
+from ptupcdr_core.stages.embeddings import bridge_cold_users
+from ptupcdr_core.stages.evaluation import evaluate_cold_start
+from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.stages.recommendations import recommend_cold_users
+from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.validation import validation_errors
@@ -156,7 +155,7 @@ def test_recommendations_in_many_blocks_parts_and_transactions_are_those_in_one(
     length = either.settings.top_k
     monkeypatch.setattr(top_items, "RESULTS", 30 * length)
     monkeypatch.setattr(recommending, "ROWS", 7 * length)
-    monkeypatch.setattr(stages, "COMMITTED", 20 * length)
+    monkeypatch.setattr(recommendations, "COMMITTED", 20 * length)
     report = recommend_cold_users(home, PAIR, either.settings)
     found = read(home, "recommendations", query)
     assert report.metrics["recommendations"] == len(found) > 60 * length
@@ -213,8 +212,8 @@ def test_models_of_another_split_are_refused(lineage: Lineage, own_copy: Home, t
     warehouse = Warehouse(own_copy.warehouse)
     ingest_domain(books.model_copy(update={"path": str(fewer)}), warehouse)
     build_split(Pair(source="books", target="movies"), books, movies, warehouse, lineage.settings)
-    for stage in (bridge_cold_users, evaluate_cold_start, recommend_cold_users):
-        with pytest.raises(ArtifactError, match="trained on another vocabulary than the present split"):
+    for stage in (bridge_cold_users, evaluate_cold_start):
+        with pytest.raises(ArtifactError, match="trained on another split than the present one"):
             stage(own_copy, PAIR, lineage.settings)
 
 
@@ -233,6 +232,31 @@ def test_bridges_between_other_base_models_are_refused(lineage: Lineage, own_cop
     for stage in (bridge_cold_users, evaluate_cold_start):
         with pytest.raises(ArtifactError, match="between other base models"):
             stage(own_copy, PAIR, lineage.settings)
+
+
+@pytest.mark.parametrize("meanwhile", ["another split", "other base models"])
+def test_what_changes_while_bridges_are_trained_leaves_no_mixture(
+    published_lineage: Lineage, tmp_path: Path, meanwhile: str
+) -> None:
+    """A run with another seed, in the middle of this one, replaces the split and the models that it trains between."""
+    shutil.copytree(published_lineage.home.root, tmp_path / "copy")
+    home, settings = Home(tmp_path / "copy"), published_lineage.settings.model_copy(update={"epochs": 1})
+    other = settings.model_copy(update={"seed": settings.seed + 1})
+    written: list[StageReport] = []
+
+    def interrupt(epoch: int, metrics: dict[str, float]) -> None:
+        if written:
+            return
+        if meanwhile == "another split":
+            sides = domains(published_lineage.files)
+            build_split(Pair(source="books", target="movies"), *sides, Warehouse(home.warehouse), other)
+        written.extend(pretrain(home, PAIR, side, other, lambda *_: None) for side in SIDES)
+
+    train_bridges(home, PAIR, settings, interrupt)
+    assert len(written) == 2
+    for stage in (bridge_cold_users, evaluate_cold_start):
+        with pytest.raises(ArtifactError, match=f"meta_network/{PAIR}.json: trained (on|between) {meanwhile}"):
+            stage(home, PAIR, settings)
 
 
 def test_what_is_missing_is_named(lineage: Lineage, tmp_path: Path) -> None:

@@ -321,5 +321,5 @@ def test_what_a_ranking_search_leaves_alone_changes_no_list(lineage: Lineage) ->
 def test_a_search_by_lists_that_are_not_made_is_refused(
     lineage: Lineage, tmp_path: Path, change: dict[str, str]
 ) -> None:
-    with pytest.raises(SettingsError, match="rank nothing"):
+    with pytest.raises(SettingsError, match="no ranked lists"):
         search(Home(tmp_path), lineage, 1, objective="ranking", settings=RANKS.model_copy(update=change))

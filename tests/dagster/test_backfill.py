@@ -22,8 +22,9 @@ from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
+from ptupcdr_dagster.running import freshness
 from ptupcdr_dagster.running.backfill import Backfill, lineage
-from ptupcdr_dagster.running.partition import Report, freshness
+from ptupcdr_dagster.running.partition import Report
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
@@ -276,7 +277,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
 
     settings = SETTINGS.model_copy(update={"beta": 0.3})
     with monkeypatch.context() as patch:
-        patch.setattr("ptupcdr_core.stages.stages.bridge_cold_users", fail)
+        patch.setattr("ptupcdr_core.stages.embeddings.bridge_cold_users", fail)
         report = mine.run(settings)
     [finding] = report.failures
     assert (finding.partition, finding.asset) == (PAIR, "bridged_embeddings")

@@ -54,7 +54,8 @@ def test_each_model_asset_is_checked() -> None:
 
 def test_a_checkpoint_of_another_split_is_refused(tensors: dict[str, np.ndarray], home: Home) -> None:
     with Warehouse(home.warehouse).write("domain_splits", PAIR) as connection:
-        connection.execute("create table split_summary as select 'today' as vocabulary")
-    artifacts.save(home.models / "source_model", PAIR, tensors, vocabulary="yesterday", manifest={})
-    with pytest.raises(ArtifactError, match="another vocabulary"):
+        ends = "1.0 as source_low, 5.0 as source_high, 1.0 as target_low, 5.0 as target_high"
+        connection.execute(f"create table split_summary as select {ends}, 20 as history_length, 3.0 as positive_above")
+    artifacts.save(home.models / "source_model", PAIR, tensors, split="yesterday's", manifest={})
+    with pytest.raises(ArtifactError, match="another split"):
         read_checkpoint(home, "source_model", PAIR)

@@ -18,7 +18,7 @@ from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
-from ptupcdr_dagster.checks.facts import Fact
+from ptupcdr_dagster.checks.facts import Fact, facts_about
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 
@@ -29,7 +29,9 @@ def failing(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) ->
 def results(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> list[dg.AssetCheckResult]:
     from ptupcdr_dagster.checks.validation import validate_table
 
-    return list(validate_table(file, table, "asset", facts, parameters))
+    split = file.parents[1] / "domain_splits" / f"{PAIR}.duckdb"
+    attached = {} if file == split else {"domain_splits": split}
+    return list(validate_table(file, table, "asset", facts, parameters, attached))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +79,8 @@ def _results(warehouse: Warehouse) -> None:
         )
     with warehouse.write("deployed_model", PAIR) as connection:
         connection.execute(
-            f"create table deployed_embeddings as from read_duckdb('{warehouse.file('bridged_embeddings', PAIR)}', "
-            "table_name = 'bridged_embeddings'); create table deployed_model as select true as refitted"
+            "create table deployed_model as select 'rating' as mode, 'new' as serves, false as refitted, "
+            "30 as bridge_users, 100 as target_ratings, 'as good as item_mean' as reason"
         )
     with warehouse.write("recommendations", PAIR) as connection:
         items, source_items, histories = (
@@ -200,10 +202,7 @@ EMBEDDINGS = [
 def test_bridged_embeddings(broken: Warehouse, statements: str, expected: set[str]) -> None:
     file = broken.file("bridged_embeddings", PAIR)
     tamper(file, statements or "select 1")
-    split = str(broken.file("domain_splits", PAIR))
-    found = failing(
-        file, "bridged_embeddings", cold_start.EMBEDDING_FACTS, split_file=split, modes="['rating']", target_norm=1.0
-    )
+    found = failing(file, "bridged_embeddings", cold_start.EMBEDDING_FACTS, modes="['rating']", target_norm=1.0)
     assert (
         found >= expected if statements.startswith(("alter", "delete from bridged_embeddings")) else found == expected
     )
@@ -211,12 +210,10 @@ def test_bridged_embeddings(broken: Warehouse, statements: str, expected: set[st
 
 @pytest.mark.parametrize(("norm", "expected"), [(0.6025602257115802, False), (60.25602257115802, True)])
 def test_a_norm_of_many_digits_is_no_decimal_that_overflows(broken: Warehouse, norm: float, expected: bool) -> None:
-    split = str(broken.file("domain_splits", PAIR))
     found = failing(
         broken.file("bridged_embeddings", PAIR),
         "bridged_embeddings",
         cold_start.EMBEDDING_FACTS,
-        split_file=split,
         modes="['rating']",
         target_norm=norm,
     )
@@ -256,19 +253,17 @@ def test_evaluation(broken: Warehouse, statements: str, expected: set[str]) -> N
     assert failing(file, "cold_start_evaluation", cold_start.EVALUATION_FACTS) == expected
 
 
-COMPLETE = "refitted_embeddings_are_of_all_cold_users"
+SAID = "every_mode_is_served_or_said_why"
 DEPLOYMENTS = [
     ("", set()),
-    ("delete from deployed_embeddings; update deployed_model set refitted = false", set()),
-    ("update deployed_model set refitted = false", {COMPLETE}),
-    ("insert into deployed_model from deployed_model", {COMPLETE}),
-    ("delete from deployed_model", {COMPLETE}),
-    ("delete from deployed_embeddings where rowid = 0", {COMPLETE}),
-    ("delete from deployed_embeddings", {COMPLETE}),
-    ("insert into deployed_embeddings from deployed_embeddings limit 1", {COMPLETE}),
-    ("update deployed_embeddings set mode = 'other'", {COMPLETE}),
-    ("update deployed_embeddings set embedding = [1, 'nan'::float, 1, 1]::float[4] where rowid = 0", {COMPLETE}),
-    ("update deployed_embeddings set embedding = null where rowid = 0", {COMPLETE}),
+    ("update deployed_model set serves = 'kept'", set()),
+    ("update deployed_model set serves = 'nothing', bridge_users = 0, target_ratings = 0", set()),
+    ("update deployed_model set serves = 'perhaps'", {SAID}),
+    ("update deployed_model set bridge_users = 0", {SAID}),
+    ("update deployed_model set reason = ''", {SAID}),
+    ("insert into deployed_model from deployed_model", {SAID}),
+    ("delete from deployed_model", {SAID}),
+    ("update deployed_model set mode = 'other'", {SAID}),
 ]
 
 
@@ -276,11 +271,11 @@ DEPLOYMENTS = [
 def test_deployed_model(broken: Warehouse, statements: str, expected: set[str]) -> None:
     file = broken.file("deployed_model", PAIR)
     tamper(file, statements or "select 1")
-    split = str(broken.file("domain_splits", PAIR))
-    found = failing(file, "deployed_model", cold_start.DEPLOYMENT_FACTS, split_file=split, modes="['rating']")
+    found = failing(file, "deployed_model", cold_start.DEPLOYMENT_FACTS, modes="['rating']")
     assert found == expected
 
 
+SERVED = {"deployed": True, "refitted": False}
 RECOMMENDATIONS = [
     ("", set()),
     (
@@ -311,23 +306,30 @@ RECOMMENDATIONS = [
 def test_recommendations(broken: Warehouse, statements: str, expected: set[str]) -> None:
     file = broken.file("recommendations", PAIR)
     tamper(file, statements or "select 1")
-    split = str(broken.file("domain_splits", PAIR))
-    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=split) == expected
+    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED) == expected
 
 
 def test_a_rating_that_was_trained_on_is_not_recommended(broken: Warehouse) -> None:
     split = broken.file("domain_splits", PAIR)
     tamper(split, "update split_target_ratings set part = 'train' where part = 'test' and item_index = 1")
     file = broken.file("recommendations", PAIR)
-    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=str(split))
+    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
     assert found == {"recommended_items_are_unseen"}
 
 
 def test_what_a_test_user_has_rated_may_be_found_until_the_models_know_it(broken: Warehouse) -> None:
-    split, file = broken.file("domain_splits", PAIR), broken.file("recommendations", PAIR)
-    for refit, expected in ((False, set()), (True, {"recommended_items_are_unseen"})):
-        tamper(file, f"update provenance set settings = '{{\"refit\": {str(refit).lower()}}}'::json")
-        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, split_file=str(split)) == expected
+    file = broken.file("recommendations", PAIR)
+    for refitted, expected in ((False, set()), (True, {"recommended_items_are_unseen"})):
+        served = SERVED | {"refitted": refitted}
+        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **served) == expected
+
+
+def test_where_nothing_is_deployed_nobody_needs_a_list(broken: Warehouse) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "delete from recommendations")
+    for deployed, expected in ((False, set()), (True, {"every_cold_user_has_recommendations"})):
+        served = SERVED | {"deployed": deployed}
+        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **served) == expected
 
 
 def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
@@ -338,14 +340,14 @@ def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
         ).fetchall()
     tamper(file, f"delete from recommendations where user_id = '{user}'")
     facts = cold_start.RECOMMENDATION_FACTS
-    assert failing(file, "recommendations", facts, split_file=str(split)) == {"every_cold_user_has_recommendations"}
+    assert failing(file, "recommendations", facts, **SERVED) == {"every_cold_user_has_recommendations"}
     tamper(
         split,
         f"""delete from split_target_ratings where user_index = {index};
            insert into split_target_ratings by name select pair, {index} as user_index, item_index, 3 as rating,
            'test' as part from split_target_items""",
     )
-    assert failing(file, "recommendations", facts, split_file=str(split)) == set()
+    assert failing(file, "recommendations", facts, **SERVED) == set()
 
 
 BENCHMARK = [
@@ -393,6 +395,13 @@ def test_every_fact_is_broken_by_some_test() -> None:
     cases = [*RATINGS, *SPLITS, *EMBEDDINGS, *EVALUATION, *DEPLOYMENTS, *RECOMMENDATIONS, *BENCHMARK]
     broken = set().union(*(expected for _, expected in cases))
     assert facts == broken | {"recommended_items_are_unseen"}, "the last one has a test of its own"
+
+
+def test_a_query_without_its_fact_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"sql/champion.sql: no fact for \['new_model_is_in_use'\], no query for \['fine'\]"
+    ):
+        facts_about("champion", Fact("fine", "All is well."))
 
 
 def test_a_failed_check_says_what_it_found(broken: Warehouse) -> None:

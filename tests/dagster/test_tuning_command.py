@@ -114,7 +114,7 @@ def test_searches_by_lists_are_runs_of_their_own(
 def test_lists_that_are_not_made_cannot_be_searched_by(project: Project) -> None:
     done = project.run("tune", PAIR, "--objective", "ranking", "--recipe", "honest")
     assert done.returncode == 1
-    assert "these settings rank nothing" in done.stderr
+    assert "these settings have no ranked lists" in done.stderr
 
 
 def test_ratings_that_cannot_be_read_are_told(tmp_path: Path) -> None:

@@ -1,70 +1,74 @@
 """The checkpoints of a pair's ranking models, beside those for ratings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ptupcdr_core.data.pair_data import Outline, PairData, Side
-from ptupcdr_core.modes.checkpoints import checksums, load_between, save_model
+from ptupcdr_core.data.pair_data import SIDES, Outline, PairData, Side
+from ptupcdr_core.modes import checkpoints
+from ptupcdr_core.modes.checkpoints import Sides, load_between, present_checksums
 from ptupcdr_core.modes.ranking.bridging import RankingBridges, RankingTask
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.implicit import ImplicitFactors
 
-SOURCE, TARGET, BRIDGES = "source_model_ranking", "target_model_ranking", "meta_network_ranking"
-FOLDERS: dict[Side, str] = {"source": SOURCE, "target": TARGET}
+FOLDERS: dict[Side, str] = {"source": "source_model_ranking", "target": "target_model_ranking"}
+BRIDGES = "meta_network_ranking"
 
 
 def save_side(
     home: Home, side: Side, data: PairData, factors: ImplicitFactors, settings: Settings, fingerprint: str
 ) -> list[Path]:
     """Write one side's factors; the source's with the space that users are laid out in."""
-    tensors = RankingSpace.of(factors, data.source).tensors() if side == "source" else factors.tensors()
-    return save_model(home, FOLDERS[side], data, tensors, settings, fingerprint, {})
+    tensors = RankingSpace.of(factors, data.source).checkpoint() if side == "source" else factors.tensors()
+    return checkpoints.save(home, FOLDERS[side], data, tensors, settings, fingerprint)
 
 
 def save_bridges(
-    home: Home, data: PairData, bridges: RankingBridges, settings: Settings, fingerprint: str
+    home: Home, data: PairData, bridges: RankingBridges, between: Sequence[str], settings: Settings, fingerprint: str
 ) -> list[Path]:
-    """Write the bridges, and which factors they stand between."""
-    entries: dict[str, object] = {"chosen": bridges.chosen, "between": checksums(home, [SOURCE, TARGET], data.pair)}
-    return save_model(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, entries)
+    """Write the bridges, and the checksums of the factors that they stand between."""
+    entries = {"chosen": bridges.chosen, "between": [*between]}
+    return checkpoints.save(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, **entries)
 
 
-def load_space(home: Home, outline: PairData | Outline) -> RankingSpace:
-    """Read the source side.
-
-    Raises:
-        ArtifactError: it is missing or belongs to another split.
-    """
-    tensors = artifacts.load(home.models / SOURCE, outline.pair, vocabulary=outline.vocabulary).tensors
-    return RankingSpace.from_tensors(tensors)
-
-
-def load_target(home: Home, outline: PairData | Outline) -> ImplicitFactors:
-    """Read the target side.
+def load_sides(home: Home, outline: PairData | Outline) -> Sides[RankingSpace, ImplicitFactors]:
+    """Read both sides of a split.
 
     Raises:
-        ArtifactError: it is missing or belongs to another split.
+        ArtifactError: one of them is missing or belongs to another split.
     """
-    tensors = artifacts.load(home.models / TARGET, outline.pair, vocabulary=outline.vocabulary).tensors
-    return ImplicitFactors.from_tensors(tensors)
+    source, target = (checkpoints.load(home, FOLDERS[side], outline) for side in SIDES)
+    return Sides(
+        RankingSpace.from_tensors(source.tensors),
+        ImplicitFactors.from_tensors(target.tensors),
+        (source.checksum, target.checksum),
+    )
+
+
+def load_ranking_bridges(
+    home: Home, outline: PairData | Outline, between: Sequence[str] | None = None
+) -> RankingBridges:
+    """Read the bridges of a split.
+
+    Args:
+        home: has them.
+        outline: of the split.
+        between: the checksums of the factors that they are to be used with; None: of those that stand.
+
+    Raises:
+        ArtifactError: there are none, or they belong to another split or to other factors.
+    """
+    checksums = present_checksums(home, [*FOLDERS.values()], outline.pair) if between is None else between
+    checkpoint = load_between(home, BRIDGES, outline, checksums)
+    return RankingBridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
 
 
 def load_ranking_task(home: Home, data: PairData) -> RankingTask:
     """Lay out bridge training from the pair's split and its two sides.
 
     Raises:
-        ArtifactError: one of them is missing or belongs to another split.
+        ArtifactError: as for ``load_sides``.
     """
-    return RankingTask.of(data, load_space(home, data), load_target(home, data))
-
-
-def load_ranking_bridges(home: Home, outline: PairData | Outline) -> RankingBridges:
-    """Read the bridges between the pair's present factors.
-
-    Raises:
-        ArtifactError: there are none, or they belong to another split or to other factors.
-    """
-    checkpoint = load_between(home, BRIDGES, outline, checksums(home, [SOURCE, TARGET], outline.pair))
-    return RankingBridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+    sides = load_sides(home, data)
+    return RankingTask.of(data, sides.source, sides.target)

@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.rankings import MEASURES, Rankings, rank_by_vectors
 from ptupcdr_core.methods.lists import Rank, ranking_baselines
 from ptupcdr_core.modes.ranking.bridging import RankingBridges, RankingTask
@@ -39,18 +40,10 @@ def evaluate_rankings(
     summaries, details = [], []
     for name, rank in methods.items():
         found = rank(users, data.target_test)
-        labels = {
-            "pair": data.pair,
-            "method": name,
-            "recipe": settings.recipe,
-            "mode": "ranking",
-            "beta": settings.beta,
-            "seed": settings.seed,
-            "base_model": "ials",
-        }
-        summaries.append({**labels, **_summary(found, data.target_item_count)})
+        about = labels(data.pair, name, "ranking", settings, "ials")
+        summaries.append({**about, **_summary(found, data.target_item_count)})
         own = {"user_id": ids[users], "ratings": found.counts, **found.values}
-        details.append(pd.DataFrame({**labels, **own}))
+        details.append(pd.DataFrame({**about, **own}))
     return pd.DataFrame(summaries), pd.concat(details, ignore_index=True)
 
 

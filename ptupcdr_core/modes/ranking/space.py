@@ -6,9 +6,10 @@ So the shares of a user's source ratings that fall into each of the source domai
 Shapes: R users, N ratings, M ratings that are left out, S source items, D embedding size, T periods, X = D + T + 2.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.training.als import fold_in
-from ptupcdr_core.training.folding import Places, solve_without
+from ptupcdr_core.training.folding import Places, solve_without, without_users
 from ptupcdr_core.training.implicit import REGULARIZATION, UNOBSERVED_WEIGHT, ImplicitFactors
 
 PERIODS = 12
@@ -37,6 +38,7 @@ class RankingSpace:
         scales: (X,) float32 what it is then multiplied by; the last coordinate is the constant 1.
     """
 
+    kind: ClassVar[str] = "ranking"
     factors: ImplicitFactors
     period_ends: Floats
     centers: Floats
@@ -64,12 +66,16 @@ class RankingSpace:
         return cls(factors, ends, centers.astype(np.float32), scales.astype(np.float32))
 
     def tensors(self) -> dict[str, Floats]:
+        """All that folding in needs, by name; no user's vector is among it."""
+        return without_users(self.checkpoint())
+
+    def checkpoint(self) -> dict[str, Floats]:
         """Return everything by name, as a checkpoint stores it."""
         own = {"period_ends": self.period_ends, "centers": self.centers, "scales": self.scales}
         return self.factors.tensors() | own
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Floats]) -> Self:
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
         """Make the space that ``tensors()`` described."""
         factors = ImplicitFactors.from_tensors(tensors)
         return cls(factors, tensors["period_ends"], tensors["centers"], tensors["scales"])

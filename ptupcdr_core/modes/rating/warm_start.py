@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.data.warm_split import KNOWN, Known, WarmSplit
+from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.rating_errors import rating_errors
+from ptupcdr_core.modes.base import FineTuned
+from ptupcdr_core.modes.rating.checkpoints import load_bridges, load_sides, load_task_and_bridges
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.als import INITIAL_SCALE
 from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel
 from ptupcdr_core.training.fine_tuning import RidgeTuning, StepTuning, Tuning, choose_tuning, tunings
-from ptupcdr_core.training.task import BridgeTask, Model
+from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 
 OFFSET_DAMPINGS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 """How many ratings the source offset may count as."""
@@ -161,12 +165,12 @@ def evaluate_warm(
     for method in methods:
         for amount in KNOWN:
             errors = rating_errors(method.score(test, amount), test.second, scale)
-            labels = _labels(data.pair, method.name, amount, settings)
+            about = {**labels(data.pair, method.name, "rating", settings), "known_ratings": amount}
             sums = {"users": len(errors.users), "ratings": int(errors.counts.sum())}
-            summaries.append({**labels, **sums, "mae": errors.mae, "rmse": errors.rmse})
+            summaries.append({**about, **sums, "mae": errors.mae, "rmse": errors.rmse})
             by_user = {"user_id": ids[errors.users], "known_count": test.counts(amount), "ratings": errors.counts}
             both = {"absolute_error": errors.absolute, "squared_error": errors.squared}
-            details.append(pd.DataFrame({**labels, **by_user, **both}))
+            details.append(pd.DataFrame({**about, **by_user, **both}))
     return pd.DataFrame(summaries), pd.concat(details, ignore_index=True)
 
 
@@ -174,14 +178,38 @@ def _second(items: TargetItems, vectors: Floats, split: WarmSplit) -> Floats:
     return items.score(vectors, split.rows(split.second), split.second.items)
 
 
-def _labels(pair: str, method: str, amount: Known, settings: Settings) -> dict[str, object]:
-    return {
-        "pair": pair,
-        "method": method,
-        "recipe": settings.recipe,
-        "mode": "rating",
-        "beta": settings.beta,
-        "seed": settings.seed,
-        "base_model": settings.base_model,
-        "known_ratings": amount,
-    }
+class FineTuning:
+    """Warm start by fine-tuning what the bridge gives; see ``modes.base.WarmStart``."""
+
+    def fine_tune(
+        self, home: Home, data: PairData, settings: Settings, validation: WarmSplit, test: WarmSplit, bridged: Floats
+    ) -> FineTuned:
+        """Tune the test users' embeddings, as far as validation users are best served with."""
+        task, bridges = load_task_and_bridges(home, data)
+        start = bridges.personal.embed(task, validation.users)
+        chosen = choose_tuning(tunings(task, settings), start, task.target, validation, data.target_scale)
+        embeddings = {}
+        for amount, tuning in chosen.items():
+            known = test.known(amount)
+            embeddings[amount] = tuning(bridged, task.target, test.rows(known), known)
+        numbers = {amount: tuning.numbers() for amount, tuning in chosen.items()}
+        return FineTuned(
+            embeddings, {f"{name}_{amount}": value for amount, own in numbers.items() for name, value in own.items()}
+        )
+
+    def evaluate(
+        self,
+        home: Home,
+        data: PairData,
+        settings: Settings,
+        validation: WarmSplit,
+        test: WarmSplit,
+        tuned: Mapping[Known, Floats],
+        ids: NDArray[np.object_],
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Errors on the second halves of the test users' ratings; see ``evaluate_warm``."""
+        sides = load_sides(home, data)
+        task, bridges = bridge_task(data, sides.source, sides.target), load_bridges(home, data, sides.checksums)
+        others = [method for method in bridges.methods(task) if method.name != "ptupcdr"]
+        methods = warm_methods(data, task, others, sides.target, validation, settings)
+        return evaluate_warm(data, [*methods, stored_method("ptupcdr", task.target, tuned)], test, settings, ids)

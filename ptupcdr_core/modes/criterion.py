@@ -1,17 +1,27 @@
-"""What two models are compared by: predicted ratings by their RMSE, ranked lists by their NDCG@10."""
+"""By what one model of a mode is told to be better than another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from ptupcdr_core.evaluation.significance import Paired, pair_errors, pair_lists
-from ptupcdr_core.methods.simple import METHODS
-from ptupcdr_core.serving.snapshot import Snapshot
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.evaluation.significance import Paired
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+
+
+class Measured(Protocol):
+    """A model whose users and items go by id, so that it can be measured on a later split too."""
+
+    def scores(self, ratings: pd.DataFrame) -> Floats:
+        """(N,) predictions for ratings (user_id, item_id) that it knows, as people are shown them."""
+
+    def rankings(self, ratings: pd.DataFrame) -> pd.DataFrame:
+        """How well lists find what users took: user_id, ratings and the measures of ``evaluation.rankings``."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Criterion:
     baselines: tuple[str, ...]
     table: str
     columns: tuple[str, ...]
-    measure: Callable[[Snapshot, pd.DataFrame], pd.DataFrame]
+    measure: Callable[[Measured, pd.DataFrame], pd.DataFrame]
     pair: Callable[[pd.DataFrame], Paired]
 
     def values(self, rows: pd.DataFrame) -> "pd.Series[float]":
@@ -61,40 +71,3 @@ class Criterion:
             rows = connection.execute(query, [mode, list(self.baselines)]).fetchdf()
         values = self.values(rows)
         return rows[rows["method"] == (values.idxmax() if self.more_is_better else values.idxmin())]
-
-
-def _errors(model: Snapshot, ratings: pd.DataFrame) -> pd.DataFrame:
-    errors = model.scores(ratings).astype(np.float64) - ratings["rating"]
-    columns = {"ratings": 1, "absolute_error": np.abs(errors), "squared_error": errors**2}
-    return ratings[["user_id"]].assign(**columns).groupby("user_id", as_index=False).sum()
-
-
-CRITERIA: dict[Mode, Criterion] = {
-    "rating": Criterion(
-        what="predicted ratings",
-        metric="rmse",
-        label="RMSE",
-        more_is_better=False,
-        # About half of what the bridge gains over the strongest baseline on real pairs (0.36 %).
-        tolerance=0.002,
-        baselines=tuple(method.name for method in METHODS),
-        table="cold_start_errors",
-        columns=("absolute_error", "squared_error"),
-        measure=_errors,
-        pair=pair_errors,
-    ),
-    "ranking": Criterion(
-        what="ranked lists",
-        metric="ndcg_at_10",
-        label="NDCG@10",
-        more_is_better=True,
-        # Two trainings that differ in their random start alone are up to 5 % apart on Epinions 3→4; what the bridge
-        # gains over popularity on real pairs is 9 to 39 %.
-        tolerance=0.05,
-        baselines=("popularity",),
-        table="cold_start_rankings",
-        columns=("ndcg_at_10",),
-        measure=Snapshot.rankings,
-        pair=pair_lists,
-    ),
-}

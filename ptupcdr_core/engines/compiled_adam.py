@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.kernels.adam import DNN, GMF, MF, Reordered, reorder, skipped_steps, train, workspace
+from ptupcdr_core.kernels.adam import DNN, GMF, MF, Reordered, reorder, skipped_steps, tables, train, workspace
 from ptupcdr_core.kernels.csr import require_rows
 from ptupcdr_core.kernels.vectors import LINE, aligned_zeros, constant
 from ptupcdr_core.models.base import BaseModel, BaseModelKind
@@ -94,14 +94,8 @@ def train_epoch(
     squared_error: float = train(
         KINDS[state.kind],
         constant(state.size),
-        state.user_rows,
-        state.user_rows.view(np.int32),
-        state.item_rows,
-        state.item_rows.view(np.int32),
-        state.layer,
-        users,
-        items,
-        ratings,
+        tables(state.user_rows, state.item_rows, state.layer),
+        Reordered(users, items, ratings),
         batch_size,
         learning_rate,
         skipped_steps(state.steps, steps),

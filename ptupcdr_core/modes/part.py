@@ -1,0 +1,120 @@
+"""What a mode serves people with: folded in by their source ratings, bridged, scored, and with reasons.
+
+Shapes: R people, K recommended items, L history length, Y coordinates of a bridged embedding.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import Scale
+from ptupcdr_core.data.people import People
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.kernels.threads import one_thread
+from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
+from ptupcdr_core.training.folding import SourceSpace
+
+MEAN = "mean"
+"""Made from nothing: the embedding of people of whom no source rating is known."""
+
+
+@dataclass(frozen=True)
+class KnownUsers:
+    """Source vectors that folding in would not give: the reference's users are trained by gradient steps.
+
+    Args:
+        ids: (U,) text.
+        vectors: (U, X) float32.
+    """
+
+    ids: pa.Array
+    vectors: Floats
+
+    def over(self, side: SourceSide, ids: pa.Array) -> SourceSide:
+        """The side of R people with these (R,) ids, known vectors in place of those that were folded in."""
+        places = pc.fill_null(pc.index_in(ids, value_set=self.ids), -1).to_numpy(zero_copy_only=False)
+        known, vectors = np.flatnonzero(places >= 0), side.source_vectors.copy()
+        vectors[known + 1] = self.vectors[places[known]]
+        return replace(side, source_vectors=vectors)
+
+
+@dataclass(frozen=True)
+class Part:
+    """All that serves people in one mode.
+
+    Args:
+        source: where people are folded in.
+        personal: the bridge.
+        target: the target items' side of the score.
+        mean: (Y,) float32, the fallback's embedding: the mean of the target model's own users.
+        scale: the stars that scores are clipped to when shown; None where scores are no stars.
+        known: people whose source vectors are not those of folding in; None where all are.
+    """
+
+    source: SourceSpace
+    personal: PersonalBridge
+    target: TargetItems
+    mean: Floats
+    scale: Scale | None
+    known: KnownUsers | None = None
+
+    def shown(self, scores: Floats) -> Floats:
+        """Scores as people see them."""
+        return scores if self.scale is None else self.scale.clip(scores)
+
+    def embed(self, people: People, ids: pa.Array | None = None) -> tuple[Floats, NDArray[np.object_]]:
+        """Fold people into the source space and bridge them.
+
+        Args:
+            people: R of them.
+            ids: (R,) theirs, if known users are to stand where training put them, whatever these ratings say.
+
+        Returns:
+            (R, Y) float32 embeddings, and (R,) what made each: ``bridge``; ``common_bridge`` without a positive item;
+            ``mean`` without any rating.
+        """
+        side = self._side(people)
+        return self._bridge(
+            side if self.known is None or ids is None else self.known.over(side, ids), people.rating_counts[1:]
+        )
+
+    def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
+        """How much each history item counts for each recommended one: by how much its score falls without it.
+
+        A score without an item is that of the same person who never rated it: folded in, with a history without it,
+        and bridged again; all of it exact. So the definition is the same for every recipe, mode and bridge, whether
+        its personal part has strength or not.
+
+        Args:
+            people: R of them.
+            items: (R, K) target item indices.
+
+        Returns:
+            (R, K, L) float32, in the unit of scores before clipping; 0 where the history is padded.
+        """
+        at, positions, places = people.entries()
+        side, counts = self._side(people), people.rating_counts
+        vectors = self.source.leave_out(people.ratings, len(people), places)
+        without = self.personal.embed_without(side, at, positions, vectors)
+        without[counts[at] == 1] = self.mean
+        changes = np.zeros((len(people), people.histories.shape[1], len(self.mean)), np.float32)
+        changes[at - 1, positions] = self._bridge(side, counts[1:])[0][at - 1] - without
+        with one_thread():
+            weights: Floats = self.target.vectors[items] @ changes.transpose(0, 2, 1)
+        return weights
+
+    def _side(self, people: People) -> SourceSide:
+        """People folded in."""
+        vectors = self.source.fold_in(people.ratings, len(people))
+        return SourceSide(vectors, self.source.history_vectors, people.histories, people.history_stars)
+
+    def _bridge(self, side: SourceSide, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.object_]]:
+        """Bridge everybody of a side but those with no (R,) rating, who get the mean."""
+        users = np.arange(1, len(side.source_vectors), dtype=np.int32)
+        embeddings, made_by = self.personal.embed(side, users), self.personal.made_by(side, users)
+        embeddings[counts == 0], made_by[counts == 0] = self.mean, MEAN
+        return embeddings, made_by

@@ -1,0 +1,227 @@
+"""The bundle: everything that serves one pair's people, by ids, in one file.
+
+It needs no warehouse, no orchestration and nobody's split: source ratings go in, recommendations with reasons come out.
+What is trained is kept as a bundle, measured as one, judged by the gate as one, deployed, registered and recommended
+from as one.
+
+Shapes: R people, K recommended items, S source items, T target items, X coordinates of a source vector, Y coordinates
+of a bridged embedding.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as encode
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.newcomers import newcomers
+from ptupcdr_core.errors import ArtifactError, SettingsError
+from ptupcdr_core.kernels.exact_search import top_items
+from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
+from ptupcdr_core.serving.recommending import explained
+from ptupcdr_core.serving.unseen import unseen_items
+from ptupcdr_core.settings import Mode
+from ptupcdr_core.store.artifacts import Tensors
+from ptupcdr_core.store.replacing import replaced
+
+FORMAT = 1
+"""Of the file; another one is refused."""
+NEW = "new"
+"""The cohort of people who are served by their ratings alone."""
+
+
+@dataclass(frozen=True)
+class NewPeople:
+    """R people who were served by their ratings alone, by user id.
+
+    Args:
+        user_ids: (R,) text.
+        embeddings: (R, Y) float32 in the target domain.
+        made_by: (R,) bridge; common_bridge where no known source item was rated above the middle; mean, the average
+            target user, where no known source item was rated at all.
+        known_items: (R,) rated source items that the bundle knows.
+        unknown_items: (R,) others, which were ignored.
+        recommendations: columns of the warehouse's table ``recommendations``, with the cohort ``new``.
+    """
+
+    user_ids: NDArray[np.object_]
+    embeddings: Floats
+    made_by: NDArray[np.object_]
+    known_items: NDArray[np.int64]
+    unknown_items: NDArray[np.int64]
+    recommendations: pa.Table
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that serves one pair.
+
+    Args:
+        pair: its key, source first.
+        modes: by name; recommendations come from the last one.
+    """
+
+    pair: str
+    modes: Mapping[Mode, BundledMode]
+
+    def mode(self, name: Mode | None = None) -> tuple[Mode, BundledMode]:
+        """A mode by its name; None: the one that recommends, and its name.
+
+        Raises:
+            SettingsError: the bundle has no such mode.
+        """
+        name = name or [*self.modes][-1]
+        if name not in self.modes:
+            raise SettingsError(f"{self.pair} is not served in the mode {name!r}; there are: {', '.join(self.modes)}")
+        return name, self.modes[name]
+
+    @property
+    def digest(self) -> str:
+        """Of all it says: two bundles with one digest serve alike."""
+        heads = json.dumps(self._heads(), sort_keys=True).encode()
+        return digest_of(self._tensors() | {"heads": np.frombuffer(heads, np.uint8)})
+
+    def recommend(
+        self,
+        ratings: pa.Table,
+        k: int = 10,
+        *,
+        users: Iterable[str] = (),
+        seen: pa.Table | None = None,
+        mode: Mode | None = None,
+        origin: str = "ratings",
+    ) -> NewPeople:
+        """Fold people in by their source ratings, bridge them, and find their best k target items.
+
+        Nothing is trained or stored. Whoever was in training comes out as training put them; but of the reference's
+        recipes, whose users are no solutions of anything.
+
+        Args:
+            ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO
+                dates).
+            k: how many items, at least 1.
+            users: ids of people to be served who may have no rating.
+            seen: columns user_id, item_id: target items that are not to be recommended to these people.
+            mode: which models; None: those that recommend.
+            origin: what messages call the ratings, such as the name of their file.
+
+        Raises:
+            SourceError: a column is missing, or a value is not what it should be.
+            SettingsError: the bundle has no such mode.
+        """
+        name, served = self.mode(mode)
+        new = newcomers(ratings, served.source_ids, served.reading, users=users, origin=origin)
+        embeddings, made_by = served.part.embed(new.people)
+        people = served_people(self.pair, name, NEW, new.user_ids, made_by)
+        found = top_items(served.part.target, embeddings, k)
+        found = unseen_items(found, served.part.target, embeddings, seen_keys(seen, new.user_ids, served.target_ids))
+        rows = explained(found, people, new.people.__getitem__, served)
+        return NewPeople(
+            new.user_ids.to_numpy(zero_copy_only=False),
+            embeddings,
+            made_by,
+            new.known_items,
+            new.unknown_items,
+            pa.concat_tables(rows),
+        )
+
+    def rate(self, ratings: pa.Table, couples: pa.Table, *, mode: Mode = "rating") -> NDArray[np.float32]:
+        """(N,) float32 scores, as people see them, of N couples of a person and a target item.
+
+        Args:
+            ratings: the people's source ratings, as for ``recommend``.
+            couples: N rows with user_id and item_id; NaN is returned for a target item that the bundle does not know.
+            mode: which models.
+
+        Raises:
+            SourceError: a column is missing, or a value is not what it should be.
+            SettingsError: the bundle has no such mode.
+        """
+        served = self.mode(mode)[1]
+        users = couples["user_id"].cast(pa.string()).combine_chunks()
+        new = newcomers(ratings, served.source_ids, served.reading, users=users.to_pylist())
+        embeddings, _ = served.part.embed(new.people)
+        rows = pc.index_in(users, value_set=new.user_ids).to_numpy(zero_copy_only=False)
+        items = pc.index_in(couples["item_id"].cast(pa.string()).combine_chunks(), value_set=served.target_ids)
+        places = pc.fill_null(items, 0).to_numpy(zero_copy_only=False)
+        scores = served.part.shown(served.part.target.score(embeddings, rows, places))
+        return np.where(places > 0, scores, np.float32(np.nan))
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        head = {"format": FORMAT, "pair": self.pair, "modes": self._heads()}
+        tensors = {name: np.asarray(tensor, order="C") for name, tensor in self._tensors().items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as temporary:
+            temporary.write_bytes(encode(tensors, {"bundle": json.dumps(head)}))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtifactError: there is no such file, it is damaged, or of another format.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                head = json.loads((file.metadata() or {})["bundle"])
+                if head["format"] != FORMAT:
+                    raise ArtifactError(
+                        f"{path}: a bundle of format {head['format']}, and this version reads format {FORMAT}; "
+                        "deploy the pair again with this version, or read it with the version that wrote it"
+                    )
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
+            return cls(head["pair"], modes)
+        except (OSError, KeyError, ValueError, SafetensorError, pa.ArrowInvalid) as error:
+            raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
+
+    def _heads(self) -> dict[str, Any]:
+        return {name: mode.head() for name, mode in self.modes.items()}
+
+    def _tensors(self) -> Tensors:
+        return {f"{mode}/{name}": tensor for mode, own in self.modes.items() for name, tensor in own.tensors().items()}
+
+
+def served_people(
+    pair: str, mode: str, cohort: str | pa.Array, ids: pa.Array, made_by: NDArray[np.object_]
+) -> pa.Table:
+    """(R, ...) people as ``recommendation_rows`` wants them."""
+    count = len(ids)
+    return pa.table(
+        {
+            "pair": pa.repeat(pair, count),
+            "user_id": ids,
+            "cohort": pa.repeat(cohort, count) if isinstance(cohort, str) else cohort,
+            "mode": pa.repeat(mode, count),
+            "made_by": pa.array(made_by, pa.string()),
+        }
+    )
+
+
+def seen_keys(seen: pa.Table | None, people: pa.Array, items: pa.Array) -> NDArray[np.int64]:
+    """(N,) what people have seen, as ``unseen_items`` takes it: place · (T+1) + item index.
+
+    Args:
+        seen: columns user_id and item_id; others' and unknown ones do not count. None: nothing.
+        people: (R,) user ids.
+        items: (T+1,) target item ids.
+    """
+    if seen is None:
+        return np.zeros(0, np.int64)
+    person = pc.index_in(seen["user_id"].cast(pa.string()), value_set=people)
+    item = pc.index_in(seen["item_id"].cast(pa.string()), value_set=items)
+    keys = pc.add(pc.multiply(person.cast(pa.int64()), len(items)), item.cast(pa.int64()))
+    return np.asarray(pc.unique(keys.drop_null()).to_numpy())

@@ -1,0 +1,149 @@
+"""One mode of a bundle: its models by the ids of their rows, and how both are written as arrays."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ptupcdr_core.data.pair_data import Reading, Scale
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.models.bridges import PersonalBridge
+from ptupcdr_core.modes.part import KnownUsers, Part
+from ptupcdr_core.modes.ranking.space import RankingSpace
+from ptupcdr_core.store.artifacts import Tensors
+from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
+from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
+
+SPACES: dict[str, type[SourceSpace]] = {space.kind: space for space in (CalibratedSpace, ReferenceSpace, RankingSpace)}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a part was made from.
+
+    Args:
+        settings: of its training, by name.
+        fingerprint: of the stage that trained it.
+        training: digest of the numbers that were evaluated; one that was fitted again keeps those of what it is of.
+        refitted: whether it was fitted again on everybody, so that nobody is left to measure it by.
+        bridge_users: how many people its bridge was trained on.
+        target_ratings: how many ratings its target model was trained on.
+    """
+
+    settings: Mapping[str, Any]
+    fingerprint: str
+    training: str
+    refitted: bool
+    bridge_users: int
+    target_ratings: int
+
+
+@dataclass(frozen=True)
+class BundledMode:
+    """One mode of a bundle: its models, and the ids of their rows.
+
+    Args:
+        part: the models.
+        source_ids: (S+1,) text by source item index; entry 0, the padding, is empty.
+        target_ids: (T+1,) text by target item index, likewise.
+        reading: how source ratings are read.
+        origin: what it was made from.
+    """
+
+    part: Part
+    source_ids: pa.Array
+    target_ids: pa.Array
+    reading: Reading
+    origin: Origin
+
+    def among(self, items: pa.Array) -> Self:
+        """The same mode where there are no other target items than those with these ids."""
+        kept = pc.is_in(self.target_ids, value_set=items).to_numpy(zero_copy_only=False)
+        kept[0] = True  # the padding
+        if kept.all():
+            return self
+        target = TargetItems(self.part.target.vectors[kept], self.part.target.offset[kept])
+        return replace(self, part=replace(self.part, target=target), target_ids=self.target_ids.filter(kept))
+
+    def tensors(self) -> Tensors:
+        """All arrays by name."""
+        personal, known = self.part.personal, self.part.known
+        users = {} if known is None else {"known.vectors": known.vectors} | _texts("known.ids", known.ids)
+        return {
+            **_texts("source_ids", self.source_ids),
+            **_texts("target_ids", self.target_ids),
+            **{f"space.{name}": tensor for name, tensor in self.part.source.tensors().items()},
+            **{f"personal.{name}": tensor for name, tensor in network_tensors(personal.network).items()},
+            "personal.common": personal.common,
+            "personal.fallback": personal.fallback,
+            "personal.strength": np.array(personal.strength),
+            "target.vectors": self.part.target.vectors,
+            "target.offset": self.part.target.offset,
+            "mean": self.part.mean,
+            **users,
+        }
+
+    def head(self) -> dict[str, Any]:
+        """All else, as JSON has it."""
+        scale = self.part.scale
+        return {
+            "space": self.part.source.kind,
+            "scale": None if scale is None else asdict(scale),
+            "reading": asdict(self.reading),
+            "origin": asdict(self.origin),
+        }
+
+    @classmethod
+    def of(cls, head: Mapping[str, Any], tensors: Mapping[str, Any]) -> Self:
+        """Make the mode that ``head()`` and ``tensors()`` described."""
+        common = tensors["personal.common"]
+        network = network_from_tensors(under(tensors, "personal."), common.shape)
+        personal = PersonalBridge(network, common, float(tensors["personal.strength"]), tensors["personal.fallback"])
+        known = "known.vectors" in tensors
+        return cls(
+            part=Part(
+                source=SPACES[head["space"]].from_tensors(under(tensors, "space.")),
+                personal=personal,
+                target=TargetItems(tensors["target.vectors"], tensors["target.offset"]),
+                mean=tensors["mean"],
+                scale=None if head["scale"] is None else Scale(**head["scale"]),
+                known=KnownUsers(_from_texts("known.ids", tensors), tensors["known.vectors"]) if known else None,
+            ),
+            source_ids=_from_texts("source_ids", tensors),
+            target_ids=_from_texts("target_ids", tensors),
+            reading=Reading(**head["reading"] | {"scale": Scale(**head["reading"]["scale"])}),
+            origin=Origin(**head["origin"]),
+        )
+
+
+def digest_of(tensors: Mapping[str, Any]) -> str:
+    """Of all names, types, shapes and numbers."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        content.update(np.asarray(tensor, order="C").tobytes())
+    return content.hexdigest()
+
+
+def under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _texts(name: str, texts: pa.Array) -> Tensors:
+    """A column of text as two arrays: its bytes, and where each text ends."""
+    _, ends, content = texts.cast(pa.large_string()).buffers()
+    offsets = np.frombuffer(ends, np.int64, len(texts) + 1, 8 * texts.offset)
+    return {f"{name}.bytes": np.frombuffer(content or b"", np.uint8), f"{name}.ends": offsets}
+
+
+def _from_texts(name: str, tensors: Mapping[str, Any]) -> pa.Array:
+    ends, content = tensors[f"{name}.ends"], tensors[f"{name}.bytes"]
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(content)]
+    texts = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)
+    texts.validate(full=True)
+    return texts.cast(pa.string())

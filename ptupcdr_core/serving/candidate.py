@@ -1,0 +1,68 @@
+"""The bundle of a home's models: as they were trained, or fitted again on everybody."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from ptupcdr_core.data.pair_data import PairData, load_outline, source_item_ids, target_item_ids
+from ptupcdr_core.modes.part import Part
+from ptupcdr_core.modes.registry import MODES, modes_of
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode, Origin, digest_of
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.epochs import OnEpoch
+
+
+def trained_bundle(home: Home, data: PairData, settings: Settings, fingerprint: str) -> Bundle:
+    """What serves with the models as they stand, to be measured and judged.
+
+    Args:
+        home: has the models.
+        data: the split that they were trained on.
+        settings: of the training.
+        fingerprint: of the stage that trained the bridges.
+
+    Raises:
+        ArtifactError: a model is missing, or belongs to another split.
+    """
+    modes: dict[Mode, BundledMode] = {}
+    for mode in modes_of(settings):
+        served = _by_ids(home, data, mode.serve(home, data), settings, fingerprint)
+        origin = replace(served.origin, training=digest_of(served.tensors()))
+        modes[mode.name] = replace(served, origin=origin)
+    return Bundle(data.pair, modes)
+
+
+def refitted_mode(
+    home: Home, data: PairData, mode: Mode, settings: Settings, evaluated: BundledMode, on_epoch: OnEpoch
+) -> BundledMode:
+    """An evaluated mode fitted again on the target ratings of all overlapping users, test and validation users too.
+
+    What was chosen on held-out users stays as it is. Nobody is left to measure it by.
+
+    Raises:
+        ArtifactError: a model is missing, or belongs to another split.
+        DeviceError: the environment asks for a GPU that is not there.
+    """
+    everybody = data.with_nobody_held_out()
+    part = MODES[mode].refit(home, everybody, settings, on_epoch)
+    served = _by_ids(home, everybody, part, settings, evaluated.origin.fingerprint)
+    return replace(served, origin=replace(served.origin, training=evaluated.origin.training, refitted=True))
+
+
+def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerprint: str) -> BundledMode:
+    warehouse = Warehouse.from_environment(home.warehouse)
+    source_ids, target_ids = (
+        pa.array(ids(warehouse, data.pair), pa.string()) for ids in (source_item_ids, target_item_ids)
+    )
+    origin = Origin(
+        settings=settings.model_dump(mode="json"),
+        fingerprint=fingerprint,
+        training="",
+        refitted=False,
+        bridge_users=len(data.cohorts["bridge"]),
+        target_ratings=len(data.target_train),
+    )
+    return BundledMode(part, source_ids, target_ids, load_outline(warehouse, data.pair).reading, origin)

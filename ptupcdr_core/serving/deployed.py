@@ -1,0 +1,230 @@
+"""A home's bundles: the one that was just trained, the one that passed the gate, and the one that is deployed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Index
+from ptupcdr_core.data.pair_data import SPLIT, source_item_ids, target_item_ids
+from ptupcdr_core.data.people import People, people_of
+from ptupcdr_core.errors import ArtifactError, UnknownUserError
+from ptupcdr_core.kernels.exact_search import top_items
+from ptupcdr_core.serving.bundle import Bundle, NewPeople, seen_keys, served_people
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.recommending import recommendation_rows
+from ptupcdr_core.serving.unseen import unseen_items
+from ptupcdr_core.settings import Mode
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+CANDIDATE, CHAMPION, DEPLOYED = "candidate", "champion", "deployed"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A source item that a recommendation rests on.
+
+    Args:
+        item_id: the source item.
+        weight: by how much the score would fall had the user not rated it (see ``Part.weights``).
+    """
+
+    item_id: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Args:
+        rank: from 1.
+        item_id: the target item.
+        score: predicted stars, within the scale; from the mode ranking a number without a unit, higher is better.
+        made_by: what made the user's embedding: bridge, common_bridge or mean.
+        reasons: source items of the user's history that raise the score most, most first.
+    """
+
+    rank: int
+    item_id: str
+    score: float
+    made_by: str
+    reasons: tuple[Reason, ...]
+
+
+def bundle_file(home: Home, kind: str, pair: str) -> Path:
+    """Where a bundle stands: ``candidate``, ``champion`` or ``deployed``."""
+    return home.bundles / kind / f"{pair}.safetensors"
+
+
+def deployed_bundle(home: Home, pair: str) -> Bundle:
+    """What serves a pair's people.
+
+    Raises:
+        ArtifactError: nothing is deployed, or its file is damaged.
+    """
+    path = bundle_file(home, DEPLOYED, pair)
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: no such bundle, nothing is deployed for {pair}; make it with `ptupcdr backfill {pair}`. If the "
+            "gate refused the only model there is, the table champion says why, and --no-gate deploys it anyway"
+        )
+    return Bundle.load(path)
+
+
+def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | None = None) -> list[Recommendation]:
+    """The best k target items for one cold-start user of a pair, from the deployed bundle.
+
+    Args:
+        home: where the bundle and the pair's split are.
+        pair: the pair's key.
+        user_id: a user with source ratings, and without target ratings but for held-out ones.
+        k: how many items, at least 1.
+        mode: of the bundle; None: the one that recommends.
+
+    Raises:
+        UnknownUserError: the user is not a cold-start user of the pair.
+        WarehouseError: the pair has not been split.
+        ArtifactError: nothing is deployed.
+    """
+    warehouse, bundle = Warehouse.from_environment(home.warehouse), deployed_bundle(home, pair)
+    users = cold_start_users(warehouse, pair, user_id)
+    if not len(users):
+        raise UnknownUserError(
+            f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "
+            f"or were held out for testing; `select user_id, cohort from bridged_embeddings where pair = '{pair}'` "
+            f"lists them"
+        )
+    name, served = bundle.mode(mode)
+    served = served.among(pa.array(target_item_ids(warehouse, pair), pa.string()))
+    people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
+    vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
+    target = served.part.target
+    found = unseen_items(top_items(target, vectors, k), target, vectors, known_keys(warehouse, pair, users, served))
+    _, items, scores = next(found)
+    rows = recommendation_rows(listed(pair, name, users, made_by), people, items, scores, served)
+    return [
+        Recommendation(
+            row["rank"],
+            row["item_id"],
+            row["score"],
+            row["made_by"],
+            tuple(map(Reason, row["reasons"], row["reason_weights"])),
+        )
+        for row in rows.to_pylist()
+    ]
+
+
+def recommend_new(
+    home: Home,
+    pair: str,
+    ratings: pa.Table,
+    k: int = 10,
+    *,
+    users: Iterable[str] = (),
+    seen: pa.Table | None = None,
+    mode: Mode | None = None,
+    origin: str = "ratings",
+) -> NewPeople:
+    """Serve people by their source ratings alone from a pair's deployed bundle: see ``Bundle.recommend``.
+
+    Raises:
+        SourceError: a column is missing, or a value is not what it should be.
+        ArtifactError: nothing is deployed.
+    """
+    return deployed_bundle(home, pair).recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
+
+
+def cold_start_users(warehouse: Warehouse, pair: str, user_id: str | None = None) -> pa.Table:
+    """(R, 3) user_index, user_id and cohort of everybody who is cold-start in the present split, by index.
+
+    Args:
+        warehouse: has the split.
+        pair: its key.
+        user_id: this user alone; None: everybody.
+
+    Raises:
+        WarehouseError: the pair has not been split.
+    """
+    query = (
+        "select user_index, user_id, cohort from split_users where cohort in ('cold', 'test') "
+        "and coalesce(user_id = ?, true) order by user_index"
+    )
+    with warehouse.read(SPLIT, pair) as connection:
+        users: pa.Table = connection.sql(query, params=[user_id]).to_arrow_table()
+    return users
+
+
+def cold_start_ratings(warehouse: Warehouse, pair: str) -> pa.Table:
+    """What everybody who is cold-start in the present split rated in the source, as ``Bundle.recommend`` wants it.
+
+    Raises:
+        WarehouseError: the pair has not been split.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        ratings: pa.Table = connection.sql(
+            'select user_id, item_id, rating, "timestamp" from split_source_ratings join split_users '
+            "using (user_index) join split_source_items using (item_index) where cohort in ('cold', 'test') "
+            "order by user_index, item_index"
+        ).to_arrow_table()
+    return ratings
+
+
+@dataclass(frozen=True)
+class SplitPeople:
+    """Reads people of the present split as a bundle's mode knows them, whatever split it was trained on.
+
+    Args:
+        warehouse: has the split.
+        pair: its key.
+        history_length: as the mode reads histories, and
+        positive_above: what is positive to it.
+        indices: (S+1,) the mode's index of each source item of the split, 0 where it knows none.
+    """
+
+    warehouse: Warehouse
+    pair: str
+    history_length: int
+    positive_above: float
+    indices: Index
+
+    @classmethod
+    def of(cls, warehouse: Warehouse, pair: str, served: BundledMode) -> "SplitPeople":
+        """Match the split's source items with the mode's."""
+        items = pa.array(source_item_ids(warehouse, pair), pa.string())
+        indices = pc.fill_null(pc.index_in(items, value_set=served.source_ids), 0).to_numpy(zero_copy_only=False)
+        reading = served.reading
+        return cls(warehouse, pair, reading.history_length, reading.positive_above, indices.astype(np.int32))
+
+    def __call__(self, users: Index) -> People:
+        """These (R,) users of the split."""
+        people = people_of(self.warehouse, self.pair, users, self.history_length, self.positive_above)
+        same = np.array_equal(self.indices, np.arange(len(self.indices)))
+        return people if same else people.renumbered(self.indices)
+
+
+def known_keys(warehouse: Warehouse, pair: str, users: pa.Table, served: BundledMode) -> NDArray[np.int64]:
+    """What these users have rated in the target, if the mode was trained on it, as ``unseen_items`` takes it.
+
+    Evaluated models leave nothing out: what a cold-start user has rated in the target are, at most, a test user's
+    held-out ratings, which the lists must be free to find. Models that were fitted again on everybody know them.
+    """
+    if not served.origin.refitted:
+        return seen_keys(None, users["user_id"], served.target_ids)
+    with warehouse.read(SPLIT, pair) as connection:
+        connection.register("asked", users)
+        seen: pa.Table = connection.sql(
+            "select user_id, item_id from split_target_ratings join asked using (user_index) "
+            "join split_target_items using (item_index)"
+        ).to_arrow_table()
+    return seen_keys(seen, users["user_id"], served.target_ids)
+
+
+def listed(pair: str, mode: Mode, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:
+    """Users of ``cold_start_users`` as ``recommendation_rows`` wants them."""
+    return served_people(pair, mode, users["cohort"], users["user_id"], made_by)

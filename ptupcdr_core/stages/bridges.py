@@ -1,0 +1,30 @@
+"""The stage of the bridges of a pair."""
+
+from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.modes.registry import modes_of
+from ptupcdr_core.serving.candidate import trained_bundle
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.stages.report import StageReport
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.epochs import Curves, OnEpoch
+
+
+def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
+    """Train the personal bridge and the common ones beside it (asset ``meta_network``).
+
+    Raises:
+        DeviceError: the environment asks for a GPU that is not there.
+    """
+    data, curves, report = load_pair(Warehouse.from_environment(home.warehouse), pair), Curves(on_epoch), StageReport()
+    for mode in modes_of(settings):
+        trained = mode.train(home, data, settings, curves, fingerprint)
+        report.metrics.update(trained.metrics)
+        report.files.extend(trained.files)
+        report.tables.update(trained.shown)
+    bundle = bundle_file(home, CANDIDATE, pair)
+    trained_bundle(home, data, settings, fingerprint).save(bundle)
+    report.files.append(bundle)
+    report.curves.update(curves.values)
+    return report

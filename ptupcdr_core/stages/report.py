@@ -1,0 +1,23 @@
+"""What a stage tells whoever runs it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a stage tells of itself.
+
+    Args:
+        metrics: numbers by name.
+        curves: a metric's value after each epoch, by name.
+        files: the checkpoint's files.
+        tables: small tables to show.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)

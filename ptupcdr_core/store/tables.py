@@ -1,0 +1,74 @@
+"""Tables of results: how a stage writes them, and how embeddings stand in a column."""
+
+from collections.abc import Mapping
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.sql import identifier
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+def write_tables(
+    warehouse: Warehouse,
+    asset: str,
+    partition: str,
+    tables: Mapping[str, pa.Table | pd.DataFrame],
+    settings: Settings,
+    fingerprint: str,
+) -> None:
+    """Put an asset partition's tables in place, all at once.
+
+    Args:
+        warehouse: takes them.
+        asset: the asset's name.
+        partition: a domain's name or a pair's key.
+        tables: by name.
+        settings: what they were made with.
+        fingerprint: what they were made from.
+
+    Raises:
+        WarehouseError: they cannot be written.
+    """
+    with warehouse.write(asset, partition, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
+        for name, rows in tables.items():
+            create_table(connection, name, rows)
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | pd.DataFrame) -> None:
+    """Make a table of these rows, a frame's NaN as null."""
+    connection.register("created_rows", rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows))
+    connection.execute(f"create table {identifier(name)} as select * from created_rows")
+    connection.unregister("created_rows")
+
+
+def repeated(value: str, count: int) -> pa.Array:
+    """A column of one text."""
+    return pa.repeat(pa.scalar(value), count)
+
+
+def embedding_column(vectors: Floats) -> pa.Array:
+    """(R, E) float32 vectors as a column of ``FLOAT[E]``."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+
+
+def embeddings_of(rows: pa.Table) -> Floats:
+    """(R, E) float32 the column ``embedding`` of R rows, whose vectors are of one size."""
+    flat = rows["embedding"].combine_chunks().flatten().to_numpy()
+    return np.asarray(flat.reshape(len(rows), -1), np.float32)
+
+
+def joined(tables: list[pa.Table]) -> pa.Table:
+    """The rows of tables whose embeddings may be of different sizes, as lists of any length where they are several."""
+    if len(tables) > 1:
+        tables = [table.cast(_with_lists(table.schema)) for table in tables]
+    return pa.concat_tables(tables)
+
+
+def _with_lists(schema: pa.Schema) -> pa.Schema:
+    place = schema.get_field_index("embedding")
+    return schema.set(place, pa.field("embedding", pa.list_(pa.float32())))

@@ -1,0 +1,60 @@
+"""What is used of dagster that dagster does not promise to keep. When a new release breaks something, look here first.
+
+Nothing else in the project imports from ``dagster._…`` or ``dagster_shared``. pyproject.toml holds dagster to the
+release that this was written for, and ``tests/dagster/test_private.py`` says what another one has changed.
+"""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+try:
+    from dagster._core.event_api import PartitionKeyFilter
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    # What went wrong in a step: no public name for the type of `DagsterEvent.step_failure_data.error`.
+    from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
+except ImportError as error:
+    raise ImportError(
+        f"dagster {dg.__version__} has moved a name that is not public ({error}): find its new place and mend "
+        f"{__name__}, or install the release that pyproject.toml names"
+    ) from error
+
+
+def open_storages(instance: dg.DagsterInstance) -> None:
+    """Open an instance's stores, which are else opened, and made, when they are first used."""
+    _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+
+
+def listen(instance: dg.DagsterInstance, run_id: str, hear: Callable[[dg.EventLogEntry], None]) -> None:
+    """Call ``hear`` with every event of a run in this process; the public ways ask the store again and again."""
+    instance.add_event_listener(run_id, hear)
+
+
+def all_checks_passed(
+    instance: dg.DagsterInstance,
+    checks: Sequence[dg.AssetCheckKey],
+    partition: str,
+    materialization: dg.EventLogRecord,
+) -> bool:
+    """Whether each check passed on this very materialization; the public ways know no partitions of a check.
+
+    A check that was interrupted has not passed.
+    """
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        checks, partition_filter=PartitionKeyFilter(key=partition)
+    )
+    for key in checks:
+        record = latest.get(key)
+        # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
+        if record is None or record.status != AssetCheckExecutionRecordStatus.SUCCEEDED or record.evaluation is None:
+            return False
+        target = record.evaluation.target_materialization_data
+        if target is None or target.storage_id != materialization.storage_id:
+            return False
+    return True
+
+
+def assets_of_job(definitions: dg.Definitions, job: str) -> set[dg.AssetKey]:
+    """The assets that a job selects; the public definition of a job keeps the selection to itself."""
+    return set(definitions.resolve_job_def(job).asset_layer.selected_asset_keys)
