@@ -15,10 +15,10 @@ import dagster as dg
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
-from ptupcdr_core.serving.deployed import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.artifacts import read_manifest
+from ptupcdr_core.store.bundles import CANDIDATE, bundle_file
+from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
