@@ -97,7 +97,7 @@ def run_benchmark(
         DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
-    store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source.name, target.name))
+    store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source, target))
     units = units_of(grid, settings)
     with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, one_thread():  # the workers are the parallelism
         splits = ScratchSplits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))

@@ -197,8 +197,20 @@ def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):
     for settings in (SETTINGS, SETTINGS, SETTINGS.model_copy(update={"history_length": 7})):
         run(domains, tmp_path, seen.append, grid=few, settings=settings)
     assert [progress.restored for progress in seen] == [False, True, False]
-    warehouse = Warehouse(domains[0].warehouse)
-    assert ratings_fingerprint(warehouse, "books", "movies") != ratings_fingerprint(warehouse, "movies", "books")
+    warehouse, books, movies = Warehouse(domains[0].warehouse), *domains[1:]
+    assert ratings_fingerprint(warehouse, books, movies) != ratings_fingerprint(warehouse, movies, books)
+
+
+@pytest.mark.parametrize("widened", [0, 1])
+def test_a_wider_scale_makes_other_cells(domains, tmp_path, widened):
+    """Clipping and the middle of the scale go by it, though no rating changes."""
+    few = Grid(betas=(0.3,), seeds=(1,), base_models=("mf",), methods=("global_mean",), recipes=("honest",))
+    sides = list(domains[1:])
+    run(domains, tmp_path, grid=few)
+    sides[widened] = sides[widened].model_copy(update={"scale": (0, 10)})
+    seen: list[Progress] = []
+    run((domains[0], *sides), tmp_path, seen.append, grid=few)
+    assert [progress.restored for progress in seen] == [False]
 
 
 def test_a_missing_gpu_stops_a_benchmark(domains, tmp_path, monkeypatch):
