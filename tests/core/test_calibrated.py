@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from small_pair import calibrated_models, small_pair
 
-from ptupcdr_core.methods.simple import simple_baselines, source_offsets
+from ptupcdr_core.methods.simple import simple_baselines, source_offset_fixed, source_offsets
 from ptupcdr_core.models.calibrated import DAMPING, CalibratedModel, carry_over, damped_means, fit_calibrated
 from ptupcdr_core.pair_data import Ratings
+from ptupcdr_core.training.variance_components import VarianceComponents
 
 
 def ratings(*rows: tuple[int, int, float]) -> Ratings:
@@ -111,13 +112,15 @@ def test_the_simple_baselines_are_their_formulas() -> None:
     bridge = data.bridge_ratings
     known = offset[bridge.users]
     share = known @ (bridge.stars - mean - bias[bridge.items]) / (known @ known)
+    damping = VarianceComponents.of(train.items, train.stars - mean, data.target_item_count).damping
+    estimated = np.array([residuals.sum() / (len(residuals) + damping) for residuals in of_item])
     expected = {
         "global_mean": np.full(len(test), mean),
-        "item_mean": mean + bias[test.items],
-        "source_offset": mean + bias[test.items] + share * offset[test.users],
+        "item_mean": mean + estimated[test.items],
+        "source_offset_fixed": mean + bias[test.items] + share * offset[test.users],
     }
-    found = {method.name: method.score(test) for method in simple_baselines(data)}
-    assert found.keys() == expected.keys()
+    found = {method.name: method.score(test) for method in (*simple_baselines(data), source_offset_fixed(data))}
+    assert found.keys() == expected.keys() | {"source_offset"}
     for name, scores in expected.items():
         np.testing.assert_allclose(found[name], scores, rtol=1e-5, err_msg=name)
     assert share > 0.3, "harshness was planted in both domains"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_pair import SIZE, SOURCE_ITEMS, TARGET_ITEMS, USERS, calibrated_models, calibrated_task, small_pair
 
-from ptupcdr_core.methods.simple import simple_baselines
+from ptupcdr_core.methods.simple import simple_baselines, source_offset_fixed
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel
 from ptupcdr_core.pair_data import PairData
@@ -90,8 +90,7 @@ def test_the_target_models_own_users_score_as_the_target_model(data: PairData, t
 
 
 def test_the_prior_is_the_baseline_item_mean_and_source_offset(data: PairData, task: BridgeTask) -> None:
-    baseline = simple_baselines(data)[2]
-    assert baseline.name == "source_offset"
+    baseline = source_offset_fixed(data)
     scores = task.target.score(task.source_vectors @ task.prior, data.target_test.users, data.target_test.items)
     np.testing.assert_allclose(scores, baseline.score(data.target_test), atol=2e-6)
     assert scores.std() > simple_baselines(data)[1].score(data.target_test).std(), "the offset makes a difference"
