@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.evaluation.metrics import rating_errors
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.models.calibrated import DAMPING, REGULARIZATION, CalibratedModel
+from ptupcdr_core.models.calibrated import REGULARIZATION, CalibratedModel
 from ptupcdr_core.models.scorer import TargetItems
 from ptupcdr_core.pair_data import Floats, PairData, Ratings
 from ptupcdr_core.settings import Settings
@@ -126,7 +126,7 @@ def folded_in(model: CalibratedModel, split: WarmSplit, amount: Known) -> Floats
     items = model.mean + model.item_bias
     ones = np.ones((len(items), 1), np.float32)
     rows, wanted = split.rows(known), split.rows(split.second)
-    offsets = RidgeTuning(DAMPING, ones[0])(users, TargetItems(ones, items), rows, known)
+    offsets = RidgeTuning(model.offset_damping, ones[0])(users, TargetItems(ones, items), rows, known)
     offset = offsets[:, 0]
     centered = Ratings(known.users, known.items, np.asarray(known.stars - offset[rows], np.float32))
     factors = TargetItems(model.item_embedding, items)
