@@ -4,7 +4,7 @@ An orchestrator calls one function an asset. Tables go to the warehouse, models 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from ptupcdr_core.approximate import approximate_top_items, recall
 from ptupcdr_core.checkpoints import Side, base_weights, load_bridge_task, load_bridges, save_model
 from ptupcdr_core.deployment import Deployment
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
+from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, evaluate_slices, score
+from ptupcdr_core.evaluation.metrics import rating_errors
 from ptupcdr_core.home import Home
 from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
@@ -196,12 +197,17 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
     methods = [*simple_baselines(data), tgt, *load_bridges(home, data).methods(task)]
     ids = user_ids(_warehouse(home), pair)
-    summary, details = evaluate(data, methods, settings, ids)
-    slices = evaluate_slices(data, methods, settings)
-    shown = summary.sort_values("rmse")[["method", "users", "ratings", "mae", "rmse"]].round(4)
+    scored = score(data, methods, settings)
+    summary, details = evaluate(data, scored, settings, ids)
+    slices = evaluate_slices(data, scored, settings)
+    shown = summary.sort_values("rmse")[["method", "users", "ratings", "mae", "rmse", "mae_of_mean", "log_loss"]].round(
+        4
+    )
     metrics = {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")}
     report = StageReport(metrics, tables={"evaluation": shown})  # filled further below
     tables = {"cold_start_errors": pa.Table.from_pandas(details), "cold_start_slices": pa.Table.from_pandas(slices)}
+    if settings.clipped:
+        tables["cold_start_reliability"] = pa.Table.from_pandas(evaluate_reliability(data, scored, settings))
     if settings.ranks:
         rankings, by_user = evaluate_rankings(
             data, load_ranking_task(home, data), load_ranking_bridges(home, data), settings, ids
@@ -331,10 +337,11 @@ def _write(
 
 
 def _errors_table(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
-    """The methods on the validation users, in the evaluation's form."""
-    validation = replace(data, target_test=data.target_validation)
-    ids = np.arange(data.user_count + 1).astype(object)
-    return evaluate(validation, methods, settings, ids)[0][["method", "users", "ratings", "mae", "rmse"]]
+    """The methods' own predictions for the validation users, by whom they are calibrated only later."""
+    validation, scale = data.target_validation, data.target_scale if settings.clipped else None
+    errors = {method.name: rating_errors(method.score(validation), validation, scale) for method in methods}
+    rows = [(name, len(e.users), len(validation), e.mae, e.rmse) for name, e in errors.items()]
+    return pd.DataFrame(rows, columns=["method", "users", "ratings", "mae", "rmse"])
 
 
 def _mae_by_slice(slices: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def _quiet_teardown() -> None:
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
-MEASURES = ("mae", "rmse", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
+MEASURES = ("mae", "rmse", "_of_mean", "log_loss", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
 """Endings of the names of numbers that are no counts."""
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."

@@ -56,7 +56,7 @@ def _fit(data: PairData, passes: int) -> tuple[float, SourceOffset]:
     rows = np.isin(train.users, data.cohorts["bridge"])
     without_own = shrunk_means_without_own(train.items, beyond_users, count, target.item_damping)[rows]
     wanted = train.stars[rows] - target.mean - without_own
-    slope, intercept, error = _line(offsets[train.users[rows]], wanted)
+    slope, intercept, error = _line(offsets[train.users[rows]], wanted.astype(np.float64))
     items = target.mean + shrunk_means(train.items, beyond_users, count, target.item_damping) + intercept
     return error, SourceOffset(items.astype(np.float32), (slope * offsets).astype(np.float32), slope, passes)
 
