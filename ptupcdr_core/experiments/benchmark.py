@@ -199,6 +199,8 @@ def _summary(outcome: Outcome) -> dict[str, object]:
         "ratings": int(errors.counts.sum()),
         "mae": errors.mae,
         "rmse": errors.rmse,
+        "mae_of_mean": outcome.mae_of_mean,
+        "log_loss": outcome.log_loss,
         "mae_epoch": outcome.mae_epoch,
         "rmse_epoch": outcome.rmse_epoch,
     }

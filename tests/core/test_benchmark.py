@@ -13,7 +13,7 @@ from small_pair import small_pair
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.errors import DeviceError, SettingsError, SplitError
 from ptupcdr_core.evaluation.choosing import Chooser, watch
-from ptupcdr_core.evaluation.cold_start import evaluate_slices
+from ptupcdr_core.evaluation.cold_start import evaluate_slices, score
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.experiments.benchmark import Progress, run_benchmark
 from ptupcdr_core.experiments.cells import ratings_fingerprint
@@ -109,7 +109,7 @@ def test_who_chooses_which_epoch():
     chosen = {name: (chooser.outcome().mae_epoch, chooser.outcome().rmse_epoch) for name, chooser in named.items()}
     # Clipped to 5 for the validation users, 7 is nearest to their 4.
     assert chosen == {"honest": (4, 4), "published": (4, 4), "published_test_best": (2, 3)}
-    assert named["honest"].outcome().errors.mae == pytest.approx((4 + 4 + 1) / 3)
+    assert named["honest"].outcome().mae_of_mean == pytest.approx((4 + 4 + 1) / 3)
     assert named["published"].outcome().errors.mae == pytest.approx((6 + 6 + 3) / 3)
     best = named["published_test_best"].outcome().errors
     assert best.mae == pytest.approx(1)
@@ -137,7 +137,7 @@ def test_slices_by_hand():
     assert popular.loc[[k for k in popular.index if k >= 20], "rmse"].eq(2).all()
     everybody = table[table["slice"] == "target_ratings"]
     assert everybody[["at_least", "at_most", "users"]].to_numpy().tolist() == [[6, 10, len(data.cohorts["test"])]]
-    stages = evaluate_slices(data, simple_baselines(data), Settings())
+    stages = evaluate_slices(data, score(data, simple_baselines(data), Settings()), Settings())
     assert set(stages["method"]) == {"global_mean", "item_mean", "source_offset"}
 
 
