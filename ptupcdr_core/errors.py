@@ -14,7 +14,11 @@ class SourceError(PtupcdrError):
 
 
 class WarehouseError(PtupcdrError):
-    """A table that is needed is not in the warehouse, or cannot be written."""
+    """A table that is needed is not in the warehouse, or cannot be made there."""
+
+
+class StorageError(PtupcdrError):
+    """A file cannot be written: no space is left, or it is forbidden there."""
 
 
 class SettingsError(PtupcdrError):

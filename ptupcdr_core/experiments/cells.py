@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ptupcdr_core.errors import StorageError
 from ptupcdr_core.experiments.grid import Cell
 from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS
 from ptupcdr_core.store.home import PACKAGE
+from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse
 
 TABLES = ("benchmark", "benchmark_errors", "benchmark_slices")
@@ -55,20 +54,19 @@ class CellStore:
         return self.folder / hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:24]
 
     def save(self, cell: Cell, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Write a cell's tables at once: a run that is killed meanwhile leaves nothing that looks finished."""
-        temporary = self.folder / f".{uuid.uuid4().hex}"
-        temporary.mkdir(parents=True)
+        """Write a cell's tables at once: a run that is killed meanwhile leaves nothing that looks finished.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
         try:
-            for name, table in tables.items():
-                pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary / f"{name}.parquet")
-            os.rename(temporary, self.place(cell))
-        except FileExistsError:
-            pass  # another process has finished the same cell in the meantime
-        except OSError:
-            if not self.has(cell):
+            with replaced(self.place(cell)) as temporary:
+                temporary.mkdir()
+                for name, table in tables.items():
+                    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary / f"{name}.parquet")
+        except StorageError:
+            if not self.has(cell):  # another process may have finished the same cell in the meantime
                 raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def rows(self, cell: Cell) -> pd.DataFrame:
         """A finished cell's rows of the table ``benchmark``."""

@@ -2,14 +2,12 @@
 
 import html
 import json
-import os
 import re
-import uuid
 from pathlib import Path
 from typing import Any
 
-from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import replaced
 
 OPTIONAL = ("benchmark", "warm_start_evaluation")
 """Tables that a page shows where they are; it is out of date when one of them was written after it."""
@@ -27,17 +25,10 @@ def write_report(path: Path, page: str) -> Path:
     """Put a page in place at once, so that nobody reads half of one.
 
     Raises:
-        WarehouseError: the folder cannot be written.
+        StorageError: it cannot be written; the old page stands.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WarehouseError(f"{path} cannot be written ({error.strerror}): check PTUPCDR_HOME and the disk") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -2,17 +2,16 @@
 
 import hashlib
 import http.client
-import os
 import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from pathlib import Path
 
 from filelock import FileLock
 
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.store.replacing import replaced
 
 TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
@@ -32,6 +31,7 @@ def fetch(address: str, folder: Path) -> Path:
 
     Raises:
         SourceError: the file cannot be fetched whole, or is not the one that was meant.
+        StorageError: it cannot be kept.
     """
     plain, _, fragment = address.partition("#")
     # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart.
@@ -49,15 +49,11 @@ def fetch(address: str, folder: Path) -> Path:
 
 
 def _download(address: str, fragment: str, target: Path) -> None:
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with replaced(target) as temporary:
         with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer, temporary.open("wb") as file:
             shutil.copyfileobj(answer, file, CHUNK)
             announced = answer.headers.get("Content-Length")
         _check(address, fragment, temporary, announced)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check(address: str, fragment: str, file: Path, announced: str | None) -> None:

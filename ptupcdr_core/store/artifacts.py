@@ -6,7 +6,6 @@ manifest is replaced last and atomically, so a reader sees the old checkpoint or
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.store.replacing import replaced
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -38,8 +38,10 @@ def save(folder: Path, name: str, tensors: Tensors, *, vocabulary: str, manifest
         tensors: The weights.
         vocabulary: Hash of the vocabulary that the weights' rows stand for.
         manifest: Further JSON values to keep, such as the settings.
+
+    Raises:
+        StorageError: it cannot be written; the old one stands.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     # Not ascontiguousarray: it would give a number an axis.
     payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
@@ -93,9 +95,5 @@ def load(folder: Path, name: str, *, vocabulary: str) -> Checkpoint:
 
 
 def _replace(path: Path, payload: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         temporary.write_bytes(payload)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """Settings as a TOML file: ``embedding_size = 16``, one line a setting; those left out keep their defaults."""
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.store.replacing import replaced
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
@@ -31,16 +31,15 @@ def write_settings_file(path: Path, settings: Settings, comment: str) -> None:
     """Write settings, whole or not at all; None, which TOML does not know, is left out and is the default anyway.
 
     Args:
-        path: the file; its folder must be there.
+        path: the file; folders above it are made.
         settings: all are written but those for the stored lists, which are nobody's business but the reader's.
         comment: one or more lines for its head.
+
+    Raises:
+        StorageError: it cannot be written; the old file stands.
     """
     lines = [f"# {line}" for line in comment.splitlines()]
     for name, value in settings.model_dump(mode="json", exclude=set(FOR_RECOMMENDATIONS), exclude_none=True).items():
         lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """The catalog file: for each table name a view over the partition files that hold it."""
 
 import logging
-import os
-import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import duckdb
 from filelock import FileLock
 
 from ptupcdr_core.sql import identifier, literal
+from ptupcdr_core.store.database import replaced_database
+from ptupcdr_core.store.replacing import writing
 
 # Names and types of a table's columns, in order.
 Columns = tuple[tuple[str, str], ...]
@@ -21,18 +23,29 @@ def rebuild(root: Path, catalog: Path, storage: str) -> None:
     """Write the catalog of views anew and put it in place at once.
 
     One process at a time; somebody who holds the old catalog open keeps it, and stands in nobody's way.
+
+    Raises:
+        StorageError: it cannot be written; the old one stands.
     """
-    with FileLock(root / ".catalog.lock"):
-        temporary = root / f".catalog.{uuid.uuid4().hex}.tmp"
+
+    def connect(path: Path) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {"storage_compatibility_version": storage, "threads": 1}
-        try:
-            with duckdb.connect(str(temporary), config=config) as connection:
-                for table, body in _bodies(root).items():
-                    connection.execute(f"create view {identifier(table)} as {body}")
-            os.replace(temporary, catalog)
-        finally:
-            temporary.unlink(missing_ok=True)
-            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+        return duckdb.connect(str(path), config=config)
+
+    with _lock(root, catalog), replaced_database(catalog, connect) as connection:
+        for table, body in _bodies(root).items():
+            connection.execute(f"create view {identifier(table)} as {body}")
+
+
+@contextmanager
+def _lock(root: Path, catalog: Path) -> Iterator[None]:
+    lock = FileLock(root / ".catalog.lock")
+    with writing(catalog):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _bodies(root: Path) -> dict[str, str]:

@@ -17,9 +17,11 @@ from typing import Any
 
 import duckdb
 
-from ptupcdr_core.errors import WarehouseError
+from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store import views
+from ptupcdr_core.store.database import replaced_database, says_full
+from ptupcdr_core.store.replacing import no_space
 
 # A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
 STORAGE = "v1.4.0"
@@ -99,26 +101,16 @@ class Warehouse:
             settings: what they were made with; kept there too.
 
         Raises:
-            WarehouseError: the folder cannot be written, or the memory limit is too low.
+            StorageError: the file cannot be written whole; the old one stands.
+            WarehouseError: the memory limit is too low.
         """
-        path = self.file(asset, partition)
-        # The name neither matches the views' pattern nor another writer's.
-        temporary = path.with_name(f".{partition}.{uuid.uuid4().hex}.tmp")
-        with _telling(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._connection(temporary) as connection:
+            with replaced_database(self.file(asset, partition), self._connection) as connection:
                 yield connection
                 _note_provenance(connection, asset, partition, fingerprint, settings or {})
-            with _telling(path):
-                os.replace(temporary, path)
         except duckdb.OutOfMemoryException as error:
             raise WarehouseError(f"{asset} of {partition}: raise PTUPCDR_MEMORY_LIMIT ({error})") from error
-        finally:
-            temporary.unlink(missing_ok=True)
-            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
-        with _telling(self.catalog):
-            views.rebuild(self.root, self.catalog, STORAGE)
+        views.rebuild(self.root, self.catalog, STORAGE)
 
     @contextmanager
     def read(self, asset: str, partition: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -170,17 +162,11 @@ def _open(path: Path | None, config: dict[str, Any]) -> duckdb.DuckDBPyConnectio
     try:
         return duckdb.connect(str(path or ":memory:"), config=config)
     except duckdb.IOException as error:
-        raise WarehouseError(f"{path} cannot be written: {error}") from error
+        if path is not None and says_full(error):
+            raise no_space(path) from error
+        raise StorageError(f"{path or 'a database in memory'} cannot be opened: {error}") from error
     except duckdb.Error as error:
         raise WarehouseError(f"DuckDB refuses PTUPCDR_MEMORY_LIMIT or PTUPCDR_THREADS: {error}") from error
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WarehouseError(f"{path} cannot be written ({error.strerror}): check PTUPCDR_HOME and the disk") from error
 
 
 def _note_provenance(

@@ -16,6 +16,7 @@ from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.options import separated, validated
+from ptupcdr_dagster.cli.tables import print_columns
 from ptupcdr_dagster.partitions import CATALOG
 
 
@@ -54,9 +55,10 @@ def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
         seeds = int(cells["seeds"].max())
         title = f"{pair.key}: {setting}, β = {beta:g}, {base_model}; mean ± standard deviation of {_seeds(seeds)}"
         console.print(title, highlight=False, style="italic")
-        table = Table("method", box=None, header_style="")
+        table = Table(box=None, header_style="", pad_edge=False)
+        table.add_column("method", overflow="ellipsis")
         for metric in METRICS:
-            table.add_column(metric, justify="right")
+            table.add_column(metric, justify="right", no_wrap=True)
         for cell in cells.itertuples():
             table.add_row(str(cell.method), *[_measure(cell, metric, bold) for metric in METRICS])
         console.print(table)
@@ -70,13 +72,12 @@ def _print_published(console: Console, home: Home, pair: Pair) -> None:
     frame = beside_published(source, target, over_seeds(read_benchmark(home, pair.key)))
     if frame.empty:
         return
-    table = Table(title=f"{pair.key}: published numbers and ours (mf)", title_justify="left", box=None, header_style="")
-    for name in frame.columns:
-        table.add_column(str(name), justify="right" if frame[name].dtype.kind == "f" else "left")
-    for row in frame.itertuples(index=False):
-        cells = zip(frame.columns, row, strict=True)
-        table.add_row(*["" if pd.isna(v) else f"{v:g}" if n == "beta" else _plain(v) for n, v in cells])
-    console.print(table)
+    console.print(f"{pair.key}: published numbers and ours (mf)", highlight=False, style="italic")
+    cells = {
+        name: ["" if pd.isna(value) else f"{value:g}" if name == "beta" else _plain(value) for value in frame[name]]
+        for name in frame.columns
+    }
+    print_columns(console, cells, {name: frame[name].dtype.kind == "f" for name in frame.columns})
 
 
 def _measure(cell: object, metric: str, bold: str) -> str:

@@ -19,6 +19,7 @@ from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.options import SpreadCommand, settings_options, training_options
+from ptupcdr_dagster.cli.tables import print_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,6 @@ def _quiet_teardown() -> None:
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
-MEASURES = ("mae", "rmse", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
-"""Endings of the names of numbers that are no counts."""
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."
 JSON_HELP = "Print JSON instead of a table."
@@ -134,7 +133,7 @@ def tune(
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
         from ptupcdr_dagster.cli.printing import run_search
-        from ptupcdr_dagster.cli.tuning import comparison, settings_file
+        from ptupcdr_dagster.cli.tuning import comparison, print_comparison, settings_file
 
         home = Home.from_environment()
         search = run_search(home, chosen, settings, objective=objective, trials=trials, timeout=timeout)
@@ -144,7 +143,7 @@ def tune(
             _print_json(comparison(search))
             return
         title = f"{chosen.key}: {search.objective.what} on validation users, best of {len(search.trials)} trials"
-        _print_frame(comparison(search), title)
+        print_comparison(_console(), comparison(search), title)
         print(f"ptupcdr backfill {chosen.key} --settings-file {settings_file(home, chosen.key, objective)}")
 
 
@@ -200,21 +199,22 @@ def recommend(
         if as_json:
             _print_json(frame)
         else:
-            _print_frame(frame.assign(reasons=frame["reasons"].map(_told)), title)
+            print_frame(_console(), frame.assign(reasons=frame["reasons"].map(_told)), title)
 
 
 @app.command()
 def doctor() -> None:
     """Check the environment and say what is missing; exit 1 when something is wrong."""
-    from ptupcdr_dagster.cli.doctor import examine
+    with _clear_errors():
+        from ptupcdr_dagster.cli.doctor import examine
 
-    findings = list(examine())
-    table = Table("", "what", "found", box=None)
-    for finding in findings:
-        table.add_row("[green]ok[/]" if finding.ok else "[red]wrong[/]", finding.what, finding.found)
-    _console().print(table)
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
+        findings = list(examine())
+        table = Table("", "what", "found", box=None)
+        for finding in findings:
+            table.add_row("[green]ok[/]" if finding.ok else "[red]wrong[/]", finding.what, finding.found)
+        _console().print(table)
+        if not all(finding.ok for finding in findings):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -226,19 +226,26 @@ def up(
     """Start the Dagster UI, its daemon and the MLflow UI; Ctrl-C stops them all."""
     with _clear_errors():
         load_catalog(catalog_path_from_environment())
+        from ptupcdr_dagster.cli.printing import everything_else_to, log_file
         from ptupcdr_dagster.cli.services import serve
 
-        raise typer.Exit(serve(Home.from_environment(), host, port, mlflow_port))
+        home = Home.from_environment()
+        log = log_file(home, "up")
+        with everything_else_to(log) as console:
+            raise typer.Exit(serve(home, host, port, mlflow_port, console, log))
 
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Turn an error that the user can act on into its message."""
+    """Turn an error that the user can act on, or Ctrl-C, into its message."""
     try:
         yield
     except PtupcdrError as error:
         print(f"ptupcdr: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt as interrupt:
+        print("ptupcdr: interrupted", file=sys.stderr)
+        raise typer.Exit(130) from interrupt
 
 
 def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
@@ -256,22 +263,12 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
 
     for pair in pairs:
         frame = read_evaluation(home, pair).drop(columns="pair")
-        ratings = frame[frame["mode"] == "rating"].drop(columns=list(RANKING_COLUMNS)).sort_values("rmse")
-        _print_frame(ratings, f"{pair}: errors on held-out users, best first")
+        ratings = frame[frame["mode"] == "rating"].drop(columns=["mode", *RANKING_COLUMNS]).sort_values("rmse")
+        print_frame(_console(), ratings, f"{pair}: errors on held-out users, best first")
         rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
         if len(rankings):
             title = f"{pair}: lists for the same users out of all target items, best first"
-            _print_frame(rankings[["method", "users", *RANKING_COLUMNS]], title)
-
-
-def _print_frame(frame: "pd.DataFrame", title: str) -> None:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    for name in frame.columns:
-        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "if" else "left")
-    for row in frame.itertuples(index=False):
-        cells = zip(frame.columns, row, strict=True)
-        table.add_row(*[f"{value:.4f}" if name.endswith(MEASURES) else str(value) for name, value in cells])
-    _console().print(table)
+            print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
 
 
 def _told(reasons: list[dict[str, Any]]) -> str:

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.benchmark import ON_CELL
+from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.instance import open_instance
-from ptupcdr_dagster.running.partition import Finding, Report
+from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Report
 
 if TYPE_CHECKING:
     from ptupcdr_core.experiments.benchmark import Progress as CellProgress
@@ -59,10 +60,11 @@ def run_search(
     """Run a search for settings with a line a trial; None where the ratings that it needs could not be made."""
     from ptupcdr_dagster.cli.tuning import search
 
-    with open_instance(home) as instance, _everything_else_to(_log_file(home, "tune")) as console:
+    log = log_file(home, "tune")
+    with everything_else_to(log) as console, open_instance(home) as instance:
         report = Backfill(instance, home, settings).ingest(pair)
-        _print_findings(console, "failed", "red", report.failures)
         if report.failures:
+            _print_failures(console, report, log)
             return None
         tell = functools.partial(_print_trial, console)
         return search(home, pair, settings, tell, objective=objective, trials=trials, timeout=timeout)
@@ -74,7 +76,7 @@ def _print_trial(console: Console, told: "TrialProgress") -> None:
     chosen = " ".join(f"{name}={_short(value)}" for name, value in trial.chosen.items())
     parts = [f"{told.done} of {told.total}: {result}", f"best is trial {best.number}" if best else "none is best yet"]
     parts += [f"{timedelta(seconds=round(left))} left"] if left is not None else ["from an earlier search"]
-    console.print(f"{', '.join(parts)}; {chosen}", highlight=False, soft_wrap=True)
+    console.print(f"{', '.join(parts)}; {chosen}", highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _short(value: object) -> str:
@@ -90,11 +92,17 @@ class _Cells:
 
     def __call__(self, cells: "CellProgress") -> None:
         if self.bar is None:
-            self.bar = self.progress.add_task("cells", total=cells.total)
-        left = "" if cells.seconds_left is None else f", {timedelta(seconds=round(cells.seconds_left))} left"
+            self.bar = self.progress.add_task("", total=cells.total, count="")
         row = cells.rows.iloc[0]
-        done = f"β {row['beta']:g} seed {row['seed']} {row['base_model']} {row['method']}"
-        self.progress.update(self.bar, completed=cells.done, description=f"cells{left}; last: {done}")
+        [elapsed] = [task.elapsed or 0.0 for task in self.progress.tasks if task.id == self.bar]
+        self.progress.update(
+            self.bar,
+            completed=cells.done,
+            count=f"{cells.done}/{cells.total}",
+            left=cells.seconds_left,
+            at=elapsed,
+            description=f"β {row['beta']:g} seed {row['seed']} {row['base_model']} {row['method']}",
+        )
         if cells.done == cells.total:
             self.progress.remove_task(self.bar)
             self.bar = None
@@ -107,29 +115,30 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
     # The libraries make a million objects that live to the end. Looking through them again and again for what can be
     # freed, as by default, takes a tenth of a small backfill's processor time.
     gc.set_threshold(100_000, 20, 50)
-    log = _log_file(home, name)
-    with open_instance(home) as instance, _everything_else_to(log) as console, _progress(console) as progress:
-        bar = progress.add_task("looking for what is not up to date", total=None)
-
-        def listen(partition: str, asset: str, state: str) -> None:
-            progress.update(bar, description=f"{partition} {asset}", advance=state == "done" and asset in assets)
-
-        backfill = replace(make(instance, progress), listener=listen)
+    log = log_file(home, name)
+    with everything_else_to(log) as console, open_instance(home) as instance, open_progress(console) as progress:
+        task = progress.add_task("looking for what is not up to date", total=None, count="")
+        backfill = make(instance, progress)
         plan = backfill.plan(pairs)
-        assets = {asset for planned in plan.values() for asset in planned}
-        progress.update(bar, total=sum(len(planned) for planned in plan.values()))
+        expected = {
+            (partition, asset): expected_seconds(instance, asset, partition)
+            for (_, partition), assets in plan.items()
+            for asset in assets
+        }
+        # A benchmark tells the time left of its cells; how many are finished already is not known before.
+        bar = WorkBar(progress, task, expected, timed=backfill.job != BENCHMARK_PAIR)
         report = Report()
-        for partition, report in backfill.run(pairs, plan):
-            console.print(_line(partition, report), soft_wrap=True)
-        progress.update(bar, description="done")
+        for partition, report in replace(backfill, listener=bar.hear).run(pairs, plan):
+            bar.end(partition)
+            console.print(_line(partition, report), soft_wrap=not console.is_terminal)
         _print_findings(console, "look at", "yellow", report.warnings)
-        _print_findings(console, "failed", "red", report.failures)
         if report.failures:
-            console.print(f"The whole log: {log}", highlight=False, soft_wrap=True)
+            _print_failures(console, report, log)
     return report
 
 
-def _log_file(home: Home, name: str) -> Path:
+def log_file(home: Home, name: str) -> Path:
+    """Where a command that starts now leaves its log."""
     return home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
 
 
@@ -141,20 +150,24 @@ def _line(partition: str, report: Report) -> str:
     return f"[green]made[/]       {partition}: {', '.join(report.made[partition])} in {report.seconds[partition]:.0f} s"
 
 
+def _print_failures(console: Console, report: Report, log: Path) -> None:
+    if report.interrupted:
+        console.print(f"ptupcdr: {INTERRUPTED}", highlight=False, soft_wrap=not console.is_terminal)
+    else:
+        _print_findings(console, "failed", "red", report.failures)
+    # Never broken over lines by us: it is there to be copied.
+    console.print(f"The whole log: {log}", highlight=False, soft_wrap=True)
+
+
 def _print_findings(console: Console, title: str, colour: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
         message = " ".join(finding.message.split())
         line = f"[{colour}]{title}[/] {finding.partition} {finding.asset}: {escape(message)}"
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
 
 
 @contextmanager
-def _everything_else_to(log: Path) -> Iterator[Console]:
+def everything_else_to(log: Path) -> Iterator[Console]:
     """A console on standard error as it is now, while all other output of this process goes to the log file.
 
     The descriptors themselves are turned round: Dagster, MLflow's migrations and its own children write to them.

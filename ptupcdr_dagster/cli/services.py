@@ -8,7 +8,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
+
+from rich.console import Console
 
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
@@ -18,8 +21,11 @@ from ptupcdr_dagster.tracking.runs import open_store, tracking_uri
 GRACE_SECONDS = 20.0
 
 
-def serve(home: Home, host: str, port: int, mlflow_port: int) -> int:
+def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, log: Path) -> int:
     """Run all services until Ctrl-C, or until one of them ends, and stop the others.
+
+    The services write where this process's own output goes, which is the log, and to the console goes what is to be
+    told.
 
     Returns:
         0 after Ctrl-C, 1 when a service ended by itself.
@@ -36,15 +42,21 @@ def serve(home: Home, host: str, port: int, mlflow_port: int) -> int:
     os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
     os.environ["PTUPCDR_MLFLOW_UI"] = f"http://{shown}:{mlflow_port}"
     commands = {"Dagster": _dagster_command(home, host, port)}
-    print(f"Dagster UI  http://{shown}:{port}", flush=True)
+    _tell(console, f"Dagster UI  http://{shown}:{port}")
     if remote_mlflow:
-        print(f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)", flush=True)
+        _tell(console, f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)")
     else:
         open_store(home)
         commands["MLflow"] = _mlflow_command(home, host, mlflow_port)
-        print(f"MLflow UI   http://{shown}:{mlflow_port}", flush=True)
-    print("Ctrl-C stops everything.", flush=True)
-    return _supervise(commands)
+        _tell(console, f"MLflow UI   http://{shown}:{mlflow_port}")
+    _tell(console, f"The log     {log}")
+    _tell(console, "Ctrl-C stops everything.")
+    return _supervise(commands, console)
+
+
+def _tell(console: Console, line: str) -> None:
+    # Addresses are there to be copied: not broken over lines by us.
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _dagster_command(home: Home, host: str, port: int) -> list[str]:
@@ -82,7 +94,7 @@ def _refuse_taken(host: str, port: int, option: str) -> None:
             ) from error
 
 
-def _supervise(commands: Mapping[str, list[str]]) -> int:
+def _supervise(commands: Mapping[str, list[str]], console: Console) -> int:
     with _terminable():
         services: dict[str, subprocess.Popen[bytes]] = {}
         try:
@@ -92,9 +104,10 @@ def _supervise(commands: Mapping[str, list[str]]) -> int:
             while all(service.poll() is None for service in services.values()):
                 time.sleep(0.3)
             ended = [name for name, service in services.items() if service.poll() is not None]
-            print(f"{' and '.join(ended)} ended; stopping the rest", file=sys.stderr)
+            _tell(console, f"{' and '.join(ended)} ended, and the log says why; stopping the rest")
             return 1
         except KeyboardInterrupt:
+            _tell(console, "stopping")
             return 0
         finally:
             _stop(services.values())

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from rich.console import Console
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.experiments.search import OnTrial, Progress, Search, Trial, tune
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.settings_file import write_settings_file
+from ptupcdr_dagster.cli.tables import print_columns
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.tracking.runs import StageTracker, open_store, store_lock
 
@@ -67,6 +69,15 @@ def comparison(found: Search) -> pd.DataFrame:
             for name, trial in rows
         ]
     )
+
+
+def print_comparison(console: Console, frame: pd.DataFrame, title: str) -> None:
+    """Print a `comparison` with a line a setting."""
+    console.print(title, style="italic", highlight=False)
+    rows = frame.set_index("settings")
+    names = [str(name) for name in rows.columns]
+    cells = {"": names} | {str(kind): [_shown(rows.loc[kind, name]) for name in names] for kind in rows.index}
+    print_columns(console, cells, {name: name != "" for name in cells})
 
 
 @dataclass

@@ -7,6 +7,7 @@ import dagster as dg
 from filelock import FileLock
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import replaced
 
 LOCATION = "ptupcdr"
 
@@ -33,7 +34,9 @@ def dagster_home(home: Home) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "dagster.yaml"
     if not configuration.exists():
-        configuration.write_text(DAGSTER_YAML)
+        # An empty one, left by a full disk, would be taken for what somebody wants.
+        with replaced(configuration) as temporary:
+            temporary.write_text(DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

@@ -1,5 +1,6 @@
 """Checkpoints come back as they were written, and are refused when they are not what the manifest says."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.errors import ArtifactError, StorageError
 from ptupcdr_core.store import artifacts
 
 TENSORS = {
@@ -94,13 +95,13 @@ def test_when_writing_fails_midway_the_old_checkpoint_stands(
 
     def fail(*paths: Path) -> None:
         if len(done) == survived:
-            raise OSError("no space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         done.append(paths)
         rename(*paths)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(StorageError, match="no space left in"):
             save(tmp_path, TENSORS | {"mean": np.asarray(np.float32(2))})
     assert load(tmp_path).tensors["mean"] == 3.5
     assert not list(tmp_path.glob(".*")), "no half-written file is left"

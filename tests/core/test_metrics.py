@@ -9,9 +9,9 @@ from small_pair import small_pair
 from ptupcdr_core.data.pair_data import Ratings, Scale
 from ptupcdr_core.errors import EvaluationError
 from ptupcdr_core.evaluation.cold_start import evaluate
+from ptupcdr_core.kernels import target_items as scorer
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.simple import simple_baselines
-from ptupcdr_core.models import scorer
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.settings import Settings

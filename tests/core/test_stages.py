@@ -22,15 +22,15 @@ from ptupcdr_core.errors import ArtifactError, SettingsError, WarehouseError
 from ptupcdr_core.experiments.readout import read_evaluation
 from ptupcdr_core.kernels import exact_search as top_items
 from ptupcdr_core.modes.checkpoints import load_bridge_task, load_bridges
-from ptupcdr_core.serving.serving import recommending
+from ptupcdr_core.serving import recommending
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.stages import stages
 from ptupcdr_core.stages.stages import (
     bridge_cold_users,
     evaluate_cold_start,
     pretrain,
     recommend_cold_users,
-    stages,
     train_bridges,
 )
 from ptupcdr_core.store.home import Home

@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from ptupcdr_core.errors import WarehouseError
+from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.store.warehouse import Warehouse
 
 
@@ -163,7 +163,7 @@ def test_a_memory_limit_that_duckdb_does_not_understand_is_refused(tmp_path: Pat
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     warehouse = Warehouse(tmp_path / "file")
-    with pytest.raises(WarehouseError, match="cannot be written"), warehouse.write("numbers", "a__b"):
+    with pytest.raises(StorageError, match="cannot be written"), warehouse.write("numbers", "a__b"):
         pass
 
 

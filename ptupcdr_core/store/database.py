@@ -1,0 +1,89 @@
+"""DuckDB files that are replaced at once, and only by one that holds all that was written.
+
+DuckDB may close without an error where the disk is full: the rows then stand in the log beside the file, not in it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import duckdb
+
+from ptupcdr_core.errors import StorageError
+from ptupcdr_core.sql import identifier, literal
+from ptupcdr_core.store.replacing import no_space, replaced
+
+REMEDY = "the old one stands: free some space or check the disk, and run again"
+Connect = Callable[[Path], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
+@contextmanager
+def replaced_database(path: Path, connect: Connect) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An open connection to a new file that takes the place of ``path`` when the block ends without an error.
+
+    Args:
+        path: the file; folders above it are made.
+        connect: opens the new one.
+
+    Raises:
+        StorageError: it cannot be written whole; the old one stands.
+    """
+    try:
+        with replaced(path) as temporary:
+            with connect(temporary) as connection:
+                yield connection
+                written = _content(connection)
+                # Closing would do this too, but keep silent when it fails.
+                connection.execute("checkpoint")
+            # Nothing but the file itself is put in place.
+            if any(temporary.parent.glob(f"{temporary.name}.*")):
+                raise StorageError(
+                    f"{path} was not written whole (DuckDB left a log beside it, as on a full disk); {REMEDY}"
+                )
+            _require(written, temporary, path)
+    except duckdb.Error as error:
+        if says_full(error):
+            raise no_space(path) from error
+        raise
+
+
+def says_full(error: duckdb.Error) -> bool:
+    """Whether DuckDB failed because a disk is full: its errors carry no number."""
+    return "No space left on device" in str(error) or "max_temp_directory_size" in str(error)
+
+
+def read_all(connection: duckdb.DuckDBPyConnection) -> None:
+    """Read every row of the database in use, so that DuckDB compares the checksum of every block.
+
+    Raises:
+        duckdb.Error: something cannot be read.
+    """
+    for table in _tables(connection):
+        connection.execute(f"select bit_xor(hash(row_read)) from {identifier(table)} as row_read").fetchall()
+
+
+def _content(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows by table, and the views, of the database in use."""
+    counts = {}
+    for table in _tables(connection):
+        [(counts[table],)] = connection.execute(f"select count(*) from {identifier(table)}").fetchall()
+    # A view is not counted, since it reads other files.
+    views = "select view_name from duckdb_views() where database_name = current_database() and not internal"
+    return counts | {name: 0 for (name,) in connection.execute(views).fetchall()}
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    query = "select table_name from duckdb_tables() where database_name = current_database()"
+    return [name for (name,) in connection.execute(query).fetchall()]
+
+
+def _require(written: dict[str, int], temporary: Path, path: Path) -> None:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        try:
+            connection.execute(f"attach {literal(temporary)} as written (read_only)")
+            connection.execute("use written")
+            found = _content(connection)
+        except duckdb.Error as error:
+            raise StorageError(f"{path} cannot be read after it was written ({error}); {REMEDY}") from error
+    if found != written:
+        raise StorageError(f"{path} holds {found} after {written} was written; {REMEDY}")

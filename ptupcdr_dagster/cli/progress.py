@@ -1,0 +1,119 @@
+"""The bar of a backfill: it counts assets, weighs them by the seconds that they take, and tells the time left."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+TYPICAL_SECONDS = {
+    "raw_ratings": 5,
+    "domain_splits": 4,
+    "source_model": 10,
+    "target_model": 3,
+    "meta_network": 10,
+    "bridged_embeddings": 2,
+    "cold_start_evaluation": 2,
+    "fine_tuned_embeddings": 3,
+    "champion": 3,
+    "deployed_model": 2,
+    "warm_start_evaluation": 4,
+    "recommendations": 10,
+    "pair_report": 5,
+}
+"""What an asset takes with some millions of ratings, for one that was never made."""
+TRUST = 10.0
+"""Seconds of work after which the measured pace counts as much as the expected one."""
+
+
+def expected_seconds(instance: dg.DagsterInstance, asset: str, partition: str) -> float:
+    """What an asset partition took when it was last made, else what it typically takes."""
+    newest = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition])
+    for record in instance.fetch_materializations(newest, limit=1).records:
+        for step in instance.get_run_step_stats(record.run_id, [asset]):
+            if step.start_time and step.end_time:
+                return step.end_time - step.start_time
+    return float(TYPICAL_SECONDS.get(asset, 1))
+
+
+def open_progress(console: Console) -> Progress:
+    """Bars that show on a terminal only; a task's fields are ``count`` and, for `TimeLeft`, ``left`` and ``at``."""
+    columns = (
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TimeLeft(),
+        TextColumn("{task.description}"),
+    )
+    return Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        # Rich would catch what is written to sys.stdout and sys.stderr, which goes to the log, and show it here.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+class TimeLeft(ProgressColumn):
+    """Counts down from ``left`` seconds, which were estimated when ``at`` seconds had passed; empty where None."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """The time left in hours, minutes and seconds."""
+        left = task.fields.get("left")
+        if left is None:
+            return Text("")
+        passed = (task.elapsed or 0.0) - task.fields.get("at", 0.0)
+        return Text(f"{timedelta(seconds=max(0, round(left - passed)))} left")
+
+
+@dataclass
+class WorkBar:
+    """The bar of all assets that are to be made; checks do not advance it.
+
+    Attributes:
+        progress: Where it shows.
+        bar: Its task.
+        waiting: Expected seconds of what is not yet made, by partition and asset.
+        timed: Whether the expected seconds say how long it will take.
+        total: Expected seconds of everything.
+        assets: How many there are.
+    """
+
+    progress: Progress
+    bar: TaskID
+    waiting: dict[tuple[str, str], float]
+    timed: bool
+    total: float = field(init=False)
+    assets: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.total, self.assets = sum(self.waiting.values()), len(self.waiting)
+        self.progress.reset(self.bar, total=self.total, left=self.total if self.timed else None, count=self._count())
+
+    def hear(self, partition: str, asset: str, state: str) -> None:
+        """Show what is happening to an asset or its checks, and advance by an asset that is done."""
+        self.progress.update(self.bar, description=f"{partition} {asset}")
+        if state == "done" and self.waiting.pop((partition, asset), None) is not None:
+            self._advance()
+
+    def end(self, partition: str) -> None:
+        """Drop what is left of a partition of which nothing more will be made."""
+        self.waiting = {key: seconds for key, seconds in self.waiting.items() if key[0] != partition}
+        self._advance()
+
+    def _advance(self) -> None:
+        left = sum(self.waiting.values())
+        done = self.total - left
+        elapsed = self.progress.tasks[self.progress.task_ids.index(self.bar)].elapsed or 0.0
+        timing = {"left": left * (elapsed + TRUST) / (done + TRUST), "at": elapsed} if self.timed else {}
+        self.progress.update(self.bar, completed=done, count=self._count(), **timing)
+
+    def _count(self) -> str:
+        return f"{self.assets - len(self.waiting)}/{self.assets}"

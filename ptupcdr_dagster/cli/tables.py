@@ -1,0 +1,93 @@
+"""Tables that fit a terminal: numbers stay whole, long names are cut, and what has no place is named below."""
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = ("mae", "rmse", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
+"""Endings of the names of numbers that are no counts."""
+CONDITIONS = ("setting", "mode", "beta", "seed", "base_model", "users", "ratings")
+"""Columns that stand above the table where all rows have the same."""
+NARROWEST = 12
+"""Characters that a cut name keeps."""
+GAP = 2
+
+
+def print_frame(console: Console, frame: "pd.DataFrame", title: str) -> None:
+    """Print a table under its title, as wide as the console at most."""
+    console.print(title, style="italic", highlight=False)
+    if len(frame) > 1:
+        same = [name for name in CONDITIONS if name in frame and frame[name].nunique(dropna=False) == 1]
+        if same:
+            told = ", ".join(f"{name} {_cell(name, frame[name].iloc[0])}" for name in same)
+            console.print(told, highlight=False)
+        frame = frame.drop(columns=same)
+    numeric = {str(name): frame[name].dtype.kind in "if" for name in frame.columns}
+    cells = {str(name): [_cell(str(name), value) for value in frame[name]] for name in frame.columns}
+    print_columns(console, cells, numeric)
+
+
+def print_columns(console: Console, cells: dict[str, list[str]], numeric: dict[str, bool]) -> None:
+    """Print columns of text, those of numbers to the right and never cut.
+
+    Where they are too wide, the headings of numbers are folded, then names are cut to no less than `NARROWEST`
+    characters, then the last columns of numbers are left out, and named below.
+    """
+    headers, gap, left_out = {name: name for name in cells}, GAP, list[str]()
+    natural = {name: max(map(cell_len, [name, *column])) for name, column in cells.items()}
+    if _together(natural, gap) > console.width:
+        gap = 1
+        headers = {name: _folded(name) if numeric[name] else name for name in cells}
+        natural = {name: max(map(cell_len, [*headers[name].split("\n"), *cells[name]])) for name in cells}
+    widths = dict(natural)
+    for name in reversed(list(cells)):
+        if _least(widths, numeric, gap) > console.width and numeric[name]:
+            left_out.insert(0, name)
+            del widths[name]
+    texts = [name for name in widths if not numeric[name]]
+    while _together(widths, gap) > console.width and any(widths[name] > NARROWEST for name in texts):
+        widths[max(texts, key=widths.__getitem__)] -= 1
+    table = Table(box=None, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
+    for name in widths:
+        table.add_column(headers[name], justify="right" if numeric[name] else "left", no_wrap=True, vertical="bottom")
+    for row in zip(*[[_cut(cell, widths[name]) for cell in cells[name]] for name in widths], strict=True):
+        table.add_row(*row)
+    console.print(table, highlight=False)
+    if left_out:
+        console.print(f"Left out at this width: {', '.join(left_out)}.", highlight=False)
+
+
+def _cell(name: str, value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) and name.endswith(MEASURES) else str(value)
+
+
+def _folded(name: str) -> str:
+    """``hit_rate_at_10`` over three lines."""
+    return name.replace("_at_", "\nat ").replace("_", "\n").replace("\nat\n", "\nat ")
+
+
+def _together(widths: dict[str, int], gap: int) -> int:
+    return sum(widths.values()) + gap * max(0, len(widths) - 1)
+
+
+def _least(widths: dict[str, int], numeric: dict[str, bool], gap: int) -> int:
+    return _together({n: w if numeric[n] else min(w, NARROWEST) for n, w in widths.items()}, gap)
+
+
+def _cut(text: str, width: int) -> str:
+    """As many of the parts between commas as find place; of a first one that is too long, its end stays whole."""
+    if cell_len(text) <= width:
+        return text
+    parts = text.split(", ")
+    for count in range(len(parts) - 1, 0, -1):
+        kept = f"{', '.join(parts[:count])}, …"
+        if cell_len(kept) <= width:
+            return kept
+    name, space, end = parts[0].rpartition(" ")
+    end = f"…{space}{end}" if space else "…"
+    return set_cell_size(name or parts[0], max(0, width - cell_len(end))).rstrip() + end
