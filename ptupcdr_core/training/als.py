@@ -12,6 +12,7 @@ from ptupcdr_core.training.als_kernels import Doubles, Integers, leave_one_out, 
 from ptupcdr_core.training.csr import Csr, Floats, compress, for_row_chunks, require_rows
 from ptupcdr_core.training.device_als import als_on_device
 from ptupcdr_core.training.threads import one_thread
+from ptupcdr_core.training.whitened import solve_whitened
 
 GRAM_BLOCK = 65_536
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
@@ -169,6 +170,8 @@ def _solve(
 ) -> None:
     """Fill ``solved`` with every row's ridge solution; both tables padded."""
     base, width = unobserved(vectors, unobserved_weight), vectors.shape[1]
+    if not weighted:  # then all rows share the same constant part
+        return solve_whitened(rows, vectors, base[:size, :size] + regularization * np.eye(size), solved, size)
 
     def solve_chunk(first: int, last: int) -> None:
         work = workspace(width)
