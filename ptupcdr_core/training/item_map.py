@@ -73,9 +73,20 @@ class RowRidge:
         solution: Floats = scipy.linalg.cho_solve(self._factor, right, check_finite=False)
         return solution
 
-    def weights(self, people: sp.csr_matrix) -> Floats:
-        """(M, C) how much each bridge user counts for C people with these source rows (C, S+1)."""
-        return self.solve((self.rows @ people.T).toarray())
+    def scores(self, people: sp.csr_matrix, target: sp.csr_matrix) -> Floats:
+        """(R, T+1) float32 scores of people by the whole map, which nobody needs for it: Tᵀ (S Sᵀ + λ I)⁻¹ S s.
+
+        Args:
+            people: (R, S+1) their source rows.
+            target: (M, T+1) the bridge users' rows in the target.
+        """
+        by_item = target.T.tocsr()
+        scores = np.empty((people.shape[0], target.shape[1]), np.float32)
+        size = max(1, BLOCK // (max(self.rows.shape) + target.shape[1]))
+        for start in range(0, len(scores), size):
+            similar = (self.rows @ people[start : start + size].T).toarray()
+            scores[start : start + size] = (by_item @ self.solve(similar)).T
+        return scores
 
     def _conjugate_gradients(self, right: Floats) -> Floats:
         """All right sides side by side, each with its own step."""

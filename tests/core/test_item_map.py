@@ -62,11 +62,11 @@ def test_scores_are_the_sums_of_the_rows_of_the_source_items_and_shares_are_thei
             assert found.shares(own, np.full(len(own), item)).sum() == pytest.approx(scores[person, item], abs=1e-6)
 
 
-def test_bridge_users_weights_give_the_scores_of_the_whole_map() -> None:
-    """Nobody needs the map to be judged by it: t̂ = Tᵀ (S Sᵀ + λ I)⁻¹ S s."""
+def test_people_can_be_scored_by_the_whole_map_without_making_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_map, "BLOCK", 100)  # two people at a time
     rng = np.random.default_rng(3)
     source, target, people = some_rows(rng, SHAPE[1]), some_rows(rng, SHAPE[2]), some_rows(rng, SHAPE[1], users=5)
-    scores = (target.T @ RowRidge(source, 3.0).weights(people)).T
+    scores = RowRidge(source, 3.0).scores(people, target)
     np.testing.assert_allclose(scores, people @ dense_map(source, target, 3.0), atol=1e-5)
 
 
