@@ -10,9 +10,10 @@ from ptupcdr_core.engines.base import Engine, Passes
 from ptupcdr_core.engines.compiled_adam import RowAdam, shuffled, train_epoch
 from ptupcdr_core.engines.compiled_bridges import MappingAdam, MetaAdam
 from ptupcdr_core.kernels.csr import Csr
-from ptupcdr_core.kernels.least_squares import Ridge, padded, solve_side
+from ptupcdr_core.kernels.least_squares import Ridge, padded
 from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.kernels.threads import worked_ahead
+from ptupcdr_core.kernels.whitened import solve_side
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.meta import MetaNetwork
 

@@ -16,9 +16,9 @@ from ptupcdr_core.kernels.least_squares import (
     leave_one_out,
     padded,
     problem,
-    solve_side,
     workspace,
 )
+from ptupcdr_core.kernels.whitened import solve_side
 
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
