@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.exact_search import top_items
+from ptupcdr_core.kernels.sparse_extra import ExtraScores, with_extra
 from ptupcdr_core.kernels.target_items import TargetItems
 
 LENGTH = 50
@@ -90,7 +91,9 @@ def _ndcg(hits: NDArray[np.bool_], counts: NDArray[np.int64], length: int) -> Do
     return np.asarray(hits @ discounts[: hits.shape[1]] / ideal)
 
 
-def rank_by_vectors(target: TargetItems, embeddings: Floats, users: Index, relevant: Ratings) -> Rankings:
+def rank_by_vectors(
+    target: TargetItems, embeddings: Floats, users: Index, relevant: Ratings, extra: ExtraScores | None = None
+) -> Rankings:
     """Measure the lists that vectors give, by exact search.
 
     Args:
@@ -98,8 +101,10 @@ def rank_by_vectors(target: TargetItems, embeddings: Floats, users: Index, relev
         embeddings: (R, Y) of the users.
         users: (R,) ascending.
         relevant: N pairs of these users.
+        extra: what is added to their scores, by place (see ``kernels.sparse_extra``).
     """
-    return measure(np.concatenate([items for _, items, _ in top_items(target, embeddings, LENGTH)]), users, relevant)
+    found = with_extra(top_items(target, embeddings, LENGTH), target, embeddings, extra)
+    return measure(np.concatenate([items for _, items, _ in found]), users, relevant)
 
 
 def best_of_rows(blocks: Iterator[Floats]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
@@ -34,10 +35,11 @@ class Judged:
     Args:
         users: (R,) user ids.
         held_out: (R,) bool: whom it was not trained on.
-        embeddings: (R, E) float32, folded in and bridged as they would be served.
+        embeddings: (R, E) float32, folded in and bridged as they would be served, with what else is searched for.
         items: (T,) target item ids.
         target: the items' offsets (T,) and vectors (T, E), in the order of ``items``.
         scale: what scores are clipped to; None where they are no stars.
+        extra: (R, T) what is added to their scores; None: nothing.
     """
 
     users: NDArray[np.object_]
@@ -46,6 +48,7 @@ class Judged:
     items: NDArray[np.object_]
     target: TargetItems
     scale: Scale | None
+    extra: sp.csr_matrix | None = None
 
     @classmethod
     def of(cls, home: Home, pair: str, served: BundledMode) -> Self:
@@ -65,13 +68,15 @@ class Judged:
             not served.origin.refitted and is_test_user(user, settings["seed"], settings["beta"])
             for user in ids.to_pylist()
         ]
+        sought = part.sought(people, part.embed(people, ids)[0])
         return cls(
             users=_objects(ids),
             held_out=np.array(held_out, bool),
-            embeddings=part.embed(people, ids)[0],
+            embeddings=sought.vectors,
             items=_objects(served.target_ids)[1:],
             target=TargetItems(part.target.vectors[1:], part.target.offset[1:]),
             scale=part.scale,
+            extra=None if sought.extra is None else sought.extra(np.arange(len(ids)))[:, 1:].tocsr(),
         )
 
     def knows(self, ratings: pd.DataFrame, *, held_out: bool) -> NDArray[np.bool_]:
@@ -97,7 +102,8 @@ class Judged:
         """The same model where there are no other target items than these."""
         kept = np.asarray(pd.Index(self.items).isin(items))
         target = TargetItems(self.target.vectors[kept], self.target.offset[kept])
-        return replace(self, items=self.items[kept], target=target)
+        extra = None if self.extra is None else self.extra[:, np.flatnonzero(kept)].tocsr()
+        return replace(self, items=self.items[kept], target=target, extra=extra)
 
     def rankings(self, ratings: pd.DataFrame) -> pd.DataFrame:
         """How well lists out of all its items find what users took, in the form of ``cold_start_rankings``.
@@ -112,8 +118,12 @@ class Judged:
         items = pd.Index(self.items).get_indexer(ratings["item_id"]) + 1
         taken = Ratings(rows.astype(np.int32), items.astype(np.int32), ratings["rating"].to_numpy(np.float32))
         target = TargetItems(np.pad(self.target.vectors, ((1, 0), (0, 0))), np.pad(self.target.offset, (1, 0)))
-        embeddings = self.embeddings[pd.Index(self.users).get_indexer(users)]
-        found = rank_by_vectors(target, embeddings, np.arange(len(users), dtype=np.int32), taken)
+        places = pd.Index(self.users).get_indexer(users)
+        everybody, extra = np.arange(len(users), dtype=np.int32), None
+        if self.extra is not None:
+            padded = sp.hstack([sp.csr_matrix((len(self.users), 1), dtype=np.float32), self.extra]).tocsr()[places]
+            extra = padded.__getitem__
+        found = rank_by_vectors(target, self.embeddings[places], everybody, taken, extra)
         return pd.DataFrame({"user_id": users, "ratings": found.counts, **found.values})
 
 

@@ -4,6 +4,7 @@ Shapes: R people, K recommended items, L history length, Y coordinates of a brid
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,23 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Scale
 from ptupcdr_core.data.people import People
+from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
+from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.training.folding import SourceSpace
 
-MEAN = "mean"
-"""Made from nothing: the embedding of people of whom no source rating is known."""
+MEAN, POPULARITY = "mean", "popularity"
+"""Made from nothing: the embedding of people of whom no source rating is known; and lists that are the same for all,
+but for what other parts add."""
+
+
+class Sought(NamedTuple):
+    """What is searched for: (R, E) vectors, and what is added to the scores (see ``kernels.sparse_extra``)."""
+
+    vectors: Floats
+    extra: ExtraScores | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Part:
         mean: (Y,) float32, the fallback's embedding: the mean of the target model's own users.
         scale: the stars that scores are clipped to when shown; None where scores are no stars.
         known: people whose source vectors are not those of folding in; None where all are.
+        lists: what else than the bridge lists are made from; ``target`` knows its items' side already.
     """
 
     source: SourceSpace
@@ -61,6 +73,17 @@ class Part:
     mean: Floats
     scale: Scale | None
     known: KnownUsers | None = None
+    lists: Parts | None = None
+
+    def sought(self, people: People, embeddings: Floats) -> Sought:
+        """What is searched for, for R people with these (R, Y) embeddings."""
+        if self.lists is None:
+            return Sought(embeddings, None)
+        return Sought(self.lists.vectors(embeddings, people.ratings), self.lists.extra(people.ratings, len(people)))
+
+    def lists_made_by(self, made_by: NDArray[np.object_]) -> NDArray[np.object_]:
+        """(R,) what made people's lists: what made their embeddings, unless the bridge does not serve."""
+        return made_by if self.lists is None or self.lists.bridge else np.full_like(made_by, POPULARITY)
 
     def shown(self, scores: Floats) -> Floats:
         """Scores as people see them."""
@@ -103,8 +126,16 @@ class Part:
         without[counts[at] == 1] = self.mean
         changes = np.zeros((len(people), people.histories.shape[1], len(self.mean)), np.float32)
         changes[at - 1, positions] = self._bridge(side, counts[1:])[0][at - 1] - without
+        if self.lists is not None:
+            joint = self.lists.changes(people.ratings, at, places)
+            further = np.zeros((*changes.shape[:2], joint.shape[1]), np.float32)
+            further[at - 1, positions] = joint
+            changes = np.concatenate([changes, further], axis=2)
         with one_thread():
             weights: Floats = self.target.vectors[items] @ changes.transpose(0, 2, 1)
+        if self.lists is not None and self.lists.item_map is not None:
+            histories = np.broadcast_to(people.histories[1:, None, :], weights.shape)
+            weights += self.lists.item_map.shares(histories, np.broadcast_to(items[:, :, None], weights.shape))
         return weights
 
     def _side(self, people: People) -> SourceSide:

@@ -24,10 +24,9 @@ from safetensors.numpy import save as encode
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.newcomers import newcomers
 from ptupcdr_core.errors import ArtifactError, SettingsError
-from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
+from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
-from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.store.replacing import replaced
@@ -120,9 +119,9 @@ class Bundle:
         name, served = self.mode(mode)
         new = newcomers(ratings, served.source_ids, served.reading, users=users, origin=origin)
         embeddings, made_by = served.part.embed(new.people)
-        people = served_people(self.pair, name, NEW, new.user_ids, made_by)
-        found = top_items(served.part.target, embeddings, k)
-        found = unseen_items(found, served.part.target, embeddings, seen_keys(seen, new.user_ids, served.target_ids))
+        people = served_people(self.pair, name, NEW, new.user_ids, served.part.lists_made_by(made_by))
+        hidden = seen_keys(seen, new.user_ids, served.target_ids)
+        found = best_lists(served.part, new.people, embeddings, k, hidden)
         rows = explained(found, people, new.people.__getitem__, served)
         return NewPeople(
             new.user_ids.to_numpy(zero_copy_only=False),
@@ -152,7 +151,9 @@ class Bundle:
         rows = pc.index_in(users, value_set=new.user_ids).to_numpy(zero_copy_only=False)
         items = pc.index_in(couples["item_id"].cast(pa.string()).combine_chunks(), value_set=served.target_ids)
         places = pc.fill_null(items, 0).to_numpy(zero_copy_only=False)
-        scores = served.part.shown(served.part.target.score(embeddings, rows, places))
+        scores = served.part.shown(
+            served.part.target.score(served.part.sought(new.people, embeddings).vectors, rows, places)
+        )
         return np.where(places > 0, scores, np.float32(np.nan))
 
     def save(self, path: Path) -> None:

@@ -13,6 +13,7 @@ from ptupcdr_core.data.pair_data import Reading, Scale
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.modes.part import KnownUsers, Part
+from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
@@ -67,11 +68,14 @@ class BundledMode:
         if kept.all():
             return self
         target = TargetItems(self.part.target.vectors[kept], self.part.target.offset[kept])
-        return replace(self, part=replace(self.part, target=target), target_ids=self.target_ids.filter(kept))
+        lists = None if self.part.lists is None else self.part.lists.among(kept)
+        part = replace(self.part, target=target, lists=lists)
+        return replace(self, part=part, target_ids=self.target_ids.filter(kept))
 
     def tensors(self) -> Tensors:
         """All arrays by name."""
         personal, known = self.part.personal, self.part.known
+        lists = {} if self.part.lists is None else self.part.lists.tensors()
         users = {} if known is None else {"known.vectors": known.vectors} | _texts("known.ids", known.ids)
         return {
             **_texts("source_ids", self.source_ids),
@@ -84,6 +88,7 @@ class BundledMode:
             "target.vectors": self.part.target.vectors,
             "target.offset": self.part.target.offset,
             "mean": self.part.mean,
+            **{f"lists.{name}": tensor for name, tensor in lists.items()},
             **users,
         }
 
@@ -94,6 +99,7 @@ class BundledMode:
             "space": self.part.source.kind,
             "scale": None if scale is None else asdict(scale),
             "reading": asdict(self.reading),
+            "lists": None if self.part.lists is None else self.part.lists.chosen,
             "origin": asdict(self.origin),
         }
 
@@ -103,7 +109,7 @@ class BundledMode:
         common = tensors["personal.common"]
         network = network_from_tensors(under(tensors, "personal."), common.shape)
         personal = PersonalBridge(network, common, float(tensors["personal.strength"]), tensors["personal.fallback"])
-        known = "known.vectors" in tensors
+        known, chosen = "known.vectors" in tensors, head["lists"]
         return cls(
             part=Part(
                 source=SPACES[head["space"]].from_tensors(under(tensors, "space.")),
@@ -112,6 +118,7 @@ class BundledMode:
                 mean=tensors["mean"],
                 scale=None if head["scale"] is None else Scale(**head["scale"]),
                 known=KnownUsers(_from_texts("known.ids", tensors), tensors["known.vectors"]) if known else None,
+                lists=None if chosen is None else Parts.from_tensors(under(tensors, "lists."), chosen),
             ),
             source_ids=_from_texts("source_ids", tensors),
             target_ids=_from_texts("target_ids", tensors),

@@ -12,11 +12,10 @@ from ptupcdr_core.arrays import Index
 from ptupcdr_core.data.pair_data import SPLIT, source_item_ids, target_item_ids
 from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
-from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.serving.bundle import Bundle, NewPeople, seen_keys, served_people
 from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
-from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
 from ptupcdr_core.store.bundles import CHAMPION as CHAMPION
@@ -100,10 +99,10 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
     served = served.among(pa.array(target_item_ids(warehouse, pair), pa.string()))
     people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
     vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-    target = served.part.target
-    found = unseen_items(top_items(target, vectors, k), target, vectors, known_keys(warehouse, pair, users, served))
-    _, items, scores = next(found)
-    rows = recommendation_rows(listed(pair, name, users, made_by), people, items, scores, served)
+    _, items, scores = next(best_lists(served.part, people, vectors, k, known_keys(warehouse, pair, users, served)))
+    rows = recommendation_rows(
+        listed(pair, name, users, served.part.lists_made_by(made_by)), people, items, scores, served
+    )
     return [
         Recommendation(
             row["rank"],

@@ -4,17 +4,24 @@ Shapes: R users, B of a block, K items of a list, T target items, E coordinates,
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.exact_search import Block, top_items
+from ptupcdr_core.kernels.sparse_extra import ExtraScores, with_extra
 from ptupcdr_core.kernels.target_items import TargetItems
 
 
 def unseen_items(
-    found: Iterator[Block], target: TargetItems, user_vectors: Floats, seen: NDArray[np.int64]
+    found: Iterator[Block],
+    target: TargetItems,
+    user_vectors: Floats,
+    seen: NDArray[np.int64],
+    extra: ExtraScores | None = None,
 ) -> Iterator[Block]:
     """Pass on the blocks of a search, their lists without what was seen and filled up from further down.
 
@@ -26,6 +33,7 @@ def unseen_items(
         target: the searched items, offsets and vectors (T+1, E).
         user_vectors: (R, E) float32, the users of the search.
         seen: (N,) numbers user · (T+1) + item, users counted from 0 in their order.
+        extra: what was added to the scores of the search (see ``kernels.sparse_extra``).
 
     Yields:
         The blocks; item 0 at the end of lists for which too few are left.
@@ -38,7 +46,9 @@ def unseen_items(
             items, scores = items.copy(), scores.copy()
         while len(again):
             length, short = 2 * length, again[:0]
-            for start, longer, their_scores in top_items(target, user_vectors[again], length):
+            searching = user_vectors[again]
+            own = None if extra is None else partial(_of_some, extra, again)
+            for start, longer, their_scores in with_extra(top_items(target, searching, length), target, searching, own):
                 searched = again[start : start + len(longer)]
                 hidden = np.isin(searched[:, None] * width + longer, seen)
                 order = np.argsort(hidden, axis=1, kind="stable")[:, : items.shape[1]]
@@ -47,3 +57,8 @@ def unseen_items(
                 short = np.append(short, searched[(~hidden).sum(1) < items.shape[1]])
             again = short if length < width - 1 else short[:0]
         yield first, items, scores
+
+
+def _of_some(extra: ExtraScores, users: NDArray[np.int64], places: NDArray[np.integer]) -> sp.csr_matrix:
+    """What is added for some users, by their places among those."""
+    return extra(users[places])

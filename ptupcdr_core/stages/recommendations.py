@@ -19,8 +19,8 @@ from ptupcdr_core.serving.deployed import (
     known_keys,
     listed,
 )
+from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
-from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
@@ -74,13 +74,15 @@ def _lists(warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: di
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
         users = everybody[start : start + PEOPLE].combine_chunks()
-        people, target = split(users["user_index"].to_numpy()), served.part.target
+        people = split(users["user_index"].to_numpy())
         vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-        found = search(target, vectors, settings.top_k)
+        hidden = known_keys(warehouse, bundle.pair, users, served)
+        found = best_lists(served.part, people, vectors, settings.top_k, hidden, search)
         if settings.search == "approximate":
-            found = _with_recall(metrics, mode, target, vectors, found)
-        found = unseen_items(found, target, vectors, known_keys(warehouse, bundle.pair, users, served))
-        yield from explained(found, listed(bundle.pair, mode, users, made_by), people.__getitem__, served)
+            sought = served.part.sought(people, vectors).vectors
+            found = _with_recall(metrics, mode, served.part.target, sought, found)
+        about = listed(bundle.pair, mode, users, served.part.lists_made_by(made_by))
+        yield from explained(found, about, people.__getitem__, served)
 
 
 def _with_recall(

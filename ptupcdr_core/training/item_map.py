@@ -149,6 +149,11 @@ class ItemMap:
         """The same map, all weights times a factor."""
         return type(self)(self.offsets, self.items, np.float32(factor) * self.weights, self.target_item_count)
 
+    def among(self, kept: NDArray[np.bool_]) -> Self:
+        """The same map to the target items that are marked (T+1,), the padding among them."""
+        matrix = self.matrix[:, np.flatnonzero(kept)].tocsr()
+        return type(self)(matrix.indptr.astype(np.int64), matrix.indices, matrix.data, int(kept.sum()) - 1)
+
     def scores(self, people: sp.csr_matrix) -> sp.csr_matrix:
         """(R, T+1) sparse float32 scores of people with these source rows (R, S+1)."""
         scores = (people @ self.matrix).tocsr()

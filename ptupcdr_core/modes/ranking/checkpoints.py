@@ -7,13 +7,15 @@ from ptupcdr_core.data.pair_data import SIDES, Outline, PairData, Side
 from ptupcdr_core.modes import checkpoints
 from ptupcdr_core.modes.checkpoints import Sides, load_between, present_checksums
 from ptupcdr_core.modes.ranking.bridging import RankingBridges, RankingTask
+from ptupcdr_core.modes.ranking.joint import JointFactors
+from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.implicit import ImplicitFactors
 
 FOLDERS: dict[Side, str] = {"source": "source_model_ranking", "target": "target_model_ranking"}
-BRIDGES = "meta_network_ranking"
+BRIDGES, PARTS = "meta_network_ranking", "meta_network_lists"
 
 
 def save_side(
@@ -30,6 +32,33 @@ def save_bridges(
     """Write the bridges, and the checksums of the factors that they stand between."""
     entries = {"chosen": bridges.chosen, "between": [*between]}
     return checkpoints.save(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, **entries)
+
+
+def save_parts(
+    home: Home,
+    data: PairData,
+    parts: Parts,
+    joint: JointFactors,
+    between: Sequence[str],
+    settings: Settings,
+    fingerprint: str,
+) -> list[Path]:
+    """Write what lists are made from beside the bridge, and the joint factors, which are a baseline too."""
+    tensors = parts.tensors() | {f"all.{name}": tensor for name, tensor in joint.tensors().items()}
+    entries = {"chosen": parts.chosen, "between": [*between]}
+    return checkpoints.save(home, PARTS, data, tensors, settings, fingerprint, **entries)
+
+
+def load_parts(home: Home, outline: PairData | Outline, between: Sequence[str]) -> tuple[Parts, JointFactors]:
+    """Read what lists are made from beside the bridge, and the joint factors.
+
+    Raises:
+        ArtifactError: there are none, or they belong to another split or to other factors.
+    """
+    checkpoint = load_between(home, PARTS, outline, between)
+    joint = {name.removeprefix("all."): tensor for name, tensor in checkpoint.tensors.items() if name[:4] == "all."}
+    own = {name: tensor for name, tensor in checkpoint.tensors.items() if name[:4] != "all."}
+    return Parts.from_tensors(own, checkpoint.manifest["chosen"]), JointFactors.from_tensors(joint)
 
 
 def load_sides(home: Home, outline: PairData | Outline) -> Sides[RankingSpace, ImplicitFactors]:

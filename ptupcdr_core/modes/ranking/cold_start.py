@@ -1,14 +1,20 @@
 """The cold-start evaluation of ranked lists: every method on the same test users, in sum and by user."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.arrays import Index
+from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.rankings import MEASURES, Rankings, rank_by_vectors
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.lists import Rank, ranking_baselines
 from ptupcdr_core.modes.ranking.bridging import RankingBridges, RankingTask
+from ptupcdr_core.modes.ranking.joint import JointFactors
+from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.settings import Settings
 
 RANKING_COLUMNS = (*MEASURES, "ndcg_at_10_low", "ndcg_at_10_high", "coverage_at_10")
@@ -16,7 +22,13 @@ RANKING_COLUMNS = (*MEASURES, "ndcg_at_10_low", "ndcg_at_10_high", "coverage_at_
 
 
 def evaluate_rankings(
-    data: PairData, task: RankingTask, bridges: RankingBridges, settings: Settings, ids: NDArray[np.object_]
+    data: PairData,
+    task: RankingTask,
+    bridges: RankingBridges,
+    parts: Parts,
+    joint: JointFactors,
+    settings: Settings,
+    ids: NDArray[np.object_],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rank all target items for every test user by every method.
 
@@ -24,6 +36,8 @@ def evaluate_rankings(
         data: the pair's split.
         task: its frozen vectors.
         bridges: trained between them.
+        parts: what lists are made from beside the personal bridge: ``ptupcdr`` is all of it together.
+        joint: the baseline ``joint_als``.
         settings: stand beside each row.
         ids: (U+1,) user ids by index.
 
@@ -33,10 +47,25 @@ def evaluate_rankings(
     """
     users = np.unique(data.target_test.users)
     methods: dict[str, Rank] = ranking_baselines(data)
-    for name, bridge in {"emcdr": bridges.emcdr, "common_bridge": bridges.common, "ptupcdr": bridges.personal}.items():
+    source = data.source.of_users(users, data.user_count)
+    folded = joint.fold_in(source, data.user_count)
+    nothing = np.zeros(len(joint.target), np.float32)
+    methods["joint_als"] = lambda users, taken: rank_by_vectors(
+        TargetItems(joint.target, nothing), folded[users], users, taken
+    )
+    alone = {"emcdr": bridges.emcdr, "common_bridge": bridges.common, "personal_bridge": bridges.personal}
+    for name, bridge in alone.items():
         methods[name] = lambda users, taken, bridge=bridge: rank_by_vectors(  # type: ignore[misc]
             task.target, bridge.embed(task, users), users, taken
         )
+
+    def by_parts(users: Index, taken: Ratings) -> Rankings:
+        rows = np.searchsorted(users, source.users).astype(np.int32) + np.int32(1)
+        own = replace(source, users=rows)
+        vectors = parts.vectors(bridges.personal.embed(task, users), own)
+        return rank_by_vectors(parts.target(task.target), vectors, users, taken, parts.extra(own, len(users)))
+
+    methods["ptupcdr"] = by_parts
     summaries, details = [], []
     for name, rank in methods.items():
         found = rank(users, data.target_test)

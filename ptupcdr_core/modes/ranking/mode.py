@@ -20,8 +20,17 @@ from ptupcdr_core.modes.ranking.bridging import (
     refit_ranking_bridges,
     train_ranking_bridges,
 )
-from ptupcdr_core.modes.ranking.checkpoints import load_ranking_bridges, load_sides, save_bridges, save_side
+from ptupcdr_core.modes.ranking.checkpoints import (
+    load_parts,
+    load_ranking_bridges,
+    load_sides,
+    save_bridges,
+    save_parts,
+    save_side,
+)
 from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
+from ptupcdr_core.modes.ranking.joint import train_joint
+from ptupcdr_core.modes.ranking.parts import Parts, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
@@ -62,7 +71,11 @@ class Ranking:
         sides = load_sides(home, data)
         task = RankingTask.of(data, sides.source, sides.target)
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        return Trained(bridges.chosen, save_bridges(home, data, bridges, sides.checksums, settings, fingerprint))
+        joint = train_joint(data, seed=settings.seed)
+        parts = train_parts(data, task, bridges.personal, joint)
+        files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
+        files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
+        return Trained(bridges.chosen | parts.chosen, files)
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
@@ -75,7 +88,11 @@ class Ranking:
 
     def evaluate(self, home: Home, data: PairData, settings: Settings, ids: NDArray[np.object_]) -> Evaluation:
         """How well every method's lists find what the test users took."""
-        summary, by_user = evaluate_rankings(data, *_task_and_bridges(home, data), settings, ids)
+        sides = load_sides(home, data)
+        task = RankingTask.of(data, sides.source, sides.target)
+        bridges = load_ranking_bridges(home, data, sides.checksums)
+        parts, joint = load_parts(home, data, sides.checksums)
+        summary, by_user = evaluate_rankings(data, task, bridges, parts, joint, settings, ids)
         best_first = summary.sort_values("ndcg_at_10", ascending=False)
         return Evaluation(
             summary,
@@ -87,20 +104,23 @@ class Ranking:
     def serve(self, home: Home, data: PairData) -> Part:
         """All that serves people, from the models as they stand."""
         sides = load_sides(home, data)
-        return _part(sides.source, sides.target, load_ranking_bridges(home, data, sides.checksums))
+        bridges, (parts, _) = load_ranking_bridges(home, data, sides.checksums), load_parts(home, data, sides.checksums)
+        return _part(sides.source, sides.target, bridges, parts)
 
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
         """The same with target factors and bridges fitted again to a split that holds nobody out."""
         sides = load_sides(home, data)
         chosen = load_ranking_bridges(home, data, sides.checksums).chosen
+        chosen_parts = load_parts(home, data, sides.checksums)[0].chosen
         target = train_side(data, "target", settings, on_epoch, choose_engine())
         task = RankingTask.of(data, sides.source, target)
         bridges = refit_ranking_bridges(task, chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        return _part(sides.source, target, bridges)
+        return _part(sides.source, target, bridges, refit_parts(data, chosen_parts, seed=settings.seed))
 
 
-def _part(space: RankingSpace, target: ImplicitFactors, bridges: RankingBridges) -> Part:
-    return Part(space, bridges.personal, ranked_items(target), mean=bridges.mean[0], scale=None)
+def _part(space: RankingSpace, target: ImplicitFactors, bridges: RankingBridges, parts: Parts) -> Part:
+    items = parts.target(ranked_items(target))
+    return Part(space, bridges.personal, items, mean=bridges.mean[0], scale=None, lists=parts)
 
 
 def _task_and_bridges(home: Home, data: PairData) -> tuple[RankingTask, RankingBridges]:

@@ -12,7 +12,7 @@ Shapes: V validation users, R users, N ratings, T target items, Y coordinates of
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.evaluation.evidence import Evidence, Losses, earns_its_place
 from ptupcdr_core.evaluation.rankings import best_of_rows, measure
+from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import PersonalBridge
@@ -42,9 +43,6 @@ MAP_PENALTIES = (30.0, 300.0)
 """λ of the map, in items taken; between them it matters little."""
 SCORES = 1 << 25
 """Scores of a part held at a time: where there are many target items, every n-th validation user decides."""
-
-ExtraScores = Callable[[NDArray[np.integer]], sp.csr_matrix]
-"""Rows (R, T+1) of scores, nowhere negative, that are added for the users at these places."""
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +96,25 @@ class Parts:
             return embeddings
         return np.hstack([embeddings, self.joint.fold_in(ratings, len(embeddings))[1:]])
 
+    def changes(self, ratings: Ratings, people: NDArray[np.int64], places: NDArray[np.int64]) -> Floats:
+        """(M, D) how a user's joint factors change by each of some ratings; D is 0 without joint factors.
+
+        Args:
+            ratings: source ratings of users, ordered by user.
+            people: (M,) whose rating each place is.
+            places: (M,) among the ratings, those of a user together.
+        """
+        if self.joint is None:
+            return np.zeros((len(places), 0), np.float32)
+        count = int(people.max(initial=0))
+        return self.joint.fold_in(ratings, count)[people] - self.joint.leave_out(ratings, count, places)
+
+    def among(self, kept: NDArray[np.bool_]) -> Self:
+        """The same where there are no other target items than those marked (T+1,), the padding among them."""
+        joint = None if self.joint is None else JointFactors(self.joint.source, self.joint.target[kept])
+        item_map = None if self.item_map is None else self.item_map.among(kept)
+        return replace(self, popularity=self.popularity[kept], joint=joint, item_map=item_map)
+
     def extra(self, ratings: Ratings, user_count: int) -> ExtraScores | None:
         """What the item map adds to the scores of users 1..R, at places 0..R-1; None where there is no map."""
         if self.item_map is None:
@@ -122,16 +139,16 @@ class Offer:
     penalty: float = 0.0
 
 
-def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, *, seed: int) -> Parts:
+def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint: JointFactors) -> Parts:
     """Choose on validation users what the lists of a pair are made from.
 
     Args:
         data: the pair's split; test ratings are not read.
         task: its frozen vectors.
         bridge: trained between them.
-        seed: of the joint factors.
+        joint: factors of both domains.
     """
-    users, joint, rows = judges(data), train_joint(data, seed=seed), bridge_rows(data)
+    users, rows = judges(data), bridge_rows(data)
     relevant = data.target_validation.of_users(users, data.user_count)
     people = taken(data.source, data.user_count, data.source_item_count)[users]
 
@@ -228,7 +245,7 @@ def _judged(
 
 
 def _offers(base: Floats, scores: Floats, weights: Sequence[float], penalty: float = 0.0) -> list[Offer]:
-    """A part with each of the weights,, in units of equal spread; nothing, where its scores do not differ."""
+    """A part with each of the weights, in units of equal spread; nothing, where its scores do not differ."""
     spread = _spread(scores)
     unit = _spread(base) / spread if spread > 0 else 0.0
     return [Offer(weight * unit, scores, penalty) for weight in weights]
