@@ -1,10 +1,15 @@
 """The program ``ptupcdr``: Ctrl-C while it still loads what it is made of ends it as clearly as later."""
 
+import atexit
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line."""
+    # DuckDB's binding counts the objects that the interpreter leaves behind at its end, and lists them on standard
+    # error, after everything that we or a failing program could have to say.
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
     try:
         from ptupcdr_dagster.cli import app
 

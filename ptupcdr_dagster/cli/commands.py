@@ -1,9 +1,7 @@
 """The command line. Exit codes: 0 success, 1 a failed run or a fault that the message names, 2 bad usage."""
 
-import atexit
 import functools
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def _quiet_teardown() -> None:
-    # DuckDB's binding counts the objects that the interpreter leaves behind at its end, and lists them on standard
-    # error, after everything that we or a failing program could have to say.
-    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."

@@ -1,11 +1,14 @@
 """What fits a terminal: lines break between words; in tables numbers stay whole, and long names are cut."""
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +24,19 @@ GAP = 2
 
 def say(console: Console, line: str, *, markup: bool = False) -> None:
     """Print a message: broken between words on a terminal, one line elsewhere; a long path is never broken."""
-    console.print(
-        line, markup=markup, highlight=False, soft_wrap=not console.is_terminal, overflow="ignore", crop=False
-    )
+    text = Text.from_markup(line) if markup else Text(line)
+    for part in _between_words(text, console.width) if console.is_terminal else [text]:
+        console.print(part, highlight=False, soft_wrap=True)
+
+
+def _between_words(text: Text, width: int) -> Iterable[Text]:
+    # Rich's own wrapping either breaks a word that is too long or cuts it off.
+    start, starts = 0, []
+    for word in re.finditer(r"\S+", text.plain):
+        if word.start() > start and cell_len(text.plain[start : word.end()]) > width:
+            start = word.start()
+            starts.append(start)
+    return text.divide(starts)
 
 
 def print_frame(console: Console, frame: "pd.DataFrame", title: str) -> None:

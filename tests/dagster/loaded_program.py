@@ -3,6 +3,7 @@
 A fork has the device as its controlling terminal and its standard streams, as a program that a shell starts.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -19,12 +20,18 @@ def run(device: str, arguments: list[str]) -> None:
         os.dup2(terminal, descriptor)
     sys.stdout.reconfigure(line_buffering=True)  # it was opened on a pipe
     sys.argv = ["ptupcdr", *arguments]
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        sys.stdout.flush()
+        # Taking down all that is loaded takes seconds, and is looked at in a process of its own.
+        os._exit(int(end.code or 0))
 
 
 if __name__ == "__main__":
     for module in ("ptupcdr_dagster.cli.commands", *PRELOADED):
         importlib.import_module(module)
+    gc.freeze()  # what is loaded stays shared with the forks
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -40,9 +40,8 @@ class Project:
         return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | paths | ours | more
 
     def start(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
-        code = "from ptupcdr_dagster.cli.commands import app; app(prog_name='ptupcdr')"
         return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, "-m", "ptupcdr_dagster", *arguments],
             env=self.environment(**more),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
