@@ -34,6 +34,7 @@ _STYLES = {
     "source_offset_fixed": Style(
         "item mean + source offset, damping 5", "the same with fixed dampings, as older tables have it", "#767676", "d"
     ),
+    "joint_mf": Style("joint MF", "the item means and offsets, and factors of both domains together", "#44AA99", ">"),
     "tgt": Style("TGT", "the target model alone, which has never seen these people", "#000000", "v"),
     "random": Style("random start", "fine-tuned from a random embedding", "#767676", "x"),
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),
