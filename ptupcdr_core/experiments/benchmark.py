@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.pair_data import load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
@@ -145,7 +145,7 @@ def _work(
             if missing:
                 own = splits.of(settings)
                 data, ids = load_pair(own, splits.pair.key), user_ids(own, splits.pair.key)
-                experiment = Experiment(data, settings, source_model, training_device())
+                experiment = Experiment(data, settings, source_model, choose_engine())
                 for cell in missing:
                     if stop.is_set():
                         return

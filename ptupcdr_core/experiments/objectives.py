@@ -8,7 +8,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ptupcdr_core.data.pair_data import PairData, Scale
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.rankings import rank_by_vectors
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.modes.ranking.bridging import RankingTask, train_ranking_bridges
@@ -58,9 +58,9 @@ def measure_ratings(data: PairData, settings: Settings) -> dict[str, float]:
         EvaluationError: the training diverged, and predictions are not finite.
         DeviceError: the environment asks for a GPU that is not there.
     """
-    device = training_device()
-    task = Experiment(data, settings, device=device).task
-    personal = train_bridges(task, settings, _unheard, device).personal
+    engine = choose_engine()
+    task = Experiment(data, settings, engine=engine).task
+    personal = train_bridges(task, settings, _unheard, engine).personal
     errors = validation_errors(task, lambda users: personal.embed(task, users))
     return {"mae": errors.mae, "rmse": errors.rmse}
 
@@ -78,8 +78,8 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
     Raises:
         DeviceError: the environment asks for a GPU that is not there.
     """
-    device = training_device()
-    source, target = (train_side(data, side, settings, _unheard, device) for side in ("source", "target"))
+    engine = choose_engine()
+    source, target = (train_side(data, side, settings, _unheard, engine) for side in ("source", "target"))
     task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
     bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
     users = np.unique(task.validation.users)

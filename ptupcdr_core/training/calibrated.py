@@ -11,11 +11,12 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.training.als import als
 
 DAMPING = 5.0
@@ -99,7 +100,7 @@ def fit_calibrated(
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None],
     users_last: bool = False,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> CalibratedModel:
     """Fit mean, biases and factors to one domain's ratings.
 
@@ -111,7 +112,7 @@ def fit_calibrated(
         seed: fixes the initial item vectors.
         on_epoch: told the mean squared training error after every iteration, on a sample of the ratings.
         users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
-        device: where torch solves for the factors; None for the compiled loops.
+        engine: solves for the factors.
     """
     mean = np.float32(ratings.stars.mean(dtype=np.float64))
     item_bias = damped_means(ratings.items, ratings.stars - mean, item_count)
@@ -139,7 +140,7 @@ def fit_calibrated(
         weighted=False,
         users_last=users_last,
         on_iteration=report,
-        device=device,
+        engine=engine,
     )
     return CalibratedModel(
         mean=np.asarray(mean),

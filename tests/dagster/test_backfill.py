@@ -4,27 +4,29 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
+from ptupcdr_dagster.cli.commands import app
+from ptupcdr_dagster.running.partition.backfill import Backfill, lineage
+from ptupcdr_dagster.running.partition.partition import Report
 from typer.testing import CliRunner
 
 from ptupcdr_core.errors import PtupcdrError, WarehouseError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.cli.commands import app
+from ptupcdr_dagster.cli.doctor import examine
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running import freshness
-from ptupcdr_dagster.running.backfill import Backfill, lineage
-from ptupcdr_dagster.running.partition import Report
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
@@ -167,8 +169,7 @@ def test_content_and_event_carry_the_same_fingerprint(made: Made) -> None:
 
 def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
     from mlflow import MlflowClient
-
-    from ptupcdr_dagster.tracking.runs import own_store
+    from ptupcdr_dagster.tracking.runs.runs import own_store
 
     client = MlflowClient(own_store(made.home))
     experiment = client.get_experiment_by_name("ptupcdr")
@@ -194,8 +195,7 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
 
 def test_mlflow_keeps_every_epoch_and_the_checkpoint(made: Made) -> None:
     from mlflow import MlflowClient
-
-    from ptupcdr_dagster.tracking.runs import own_store
+    from ptupcdr_dagster.tracking.runs.runs import own_store
 
     client = MlflowClient(own_store(made.home))
     experiment = client.get_experiment_by_name("ptupcdr")
@@ -248,6 +248,69 @@ def test_a_lost_file_is_made_again(mine: Made, asset: str) -> None:
     assert mine.plan() == {PAIR: [asset]}
 
 
+def garbled(file: Path) -> None:
+    """Whole blocks of it are other bytes, as a bad disk leaves them; its head is sound."""
+    content = file.read_bytes()
+    file.write_bytes(content[:12_288] + b"\1" * (len(content) // 2 - 12_288) + content[len(content) // 2 :])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "half": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "no database": lambda file: file.write_bytes(b"garbage \xff" * 1000),
+    "garbled": garbled,
+}
+
+
+@pytest.mark.parametrize(
+    ("asset", "damage"),
+    [
+        *(("domain_splits", damage) for damage in DAMAGES),
+        ("raw_ratings", "half"),
+        ("deployed_model", "garbled"),
+        ("target_model", "empty"),
+        ("target_model", "no database"),
+        ("pair_report", "no database"),
+    ],
+)
+def test_a_damaged_file_is_named_and_planned_again(mine: Made, asset: str, damage: str) -> None:
+    partition = "books" if asset == "raw_ratings" else PAIR
+    if asset in freshness.MODELS:
+        file = mine.home.models / asset / f"{partition}.json"
+    elif asset == freshness.REPORT:
+        file = mine.home.reports / f"{partition}.html"
+    else:
+        file = Warehouse(mine.home.warehouse).file(asset, partition)
+    DAMAGES[damage](file)
+    wrong = [finding for finding in examine() if not finding.ok]
+    assert [finding.what for finding in wrong] == [asset]
+    assert str(file) in wrong[0].found
+    assert "the next `ptupcdr backfill` makes it again" in wrong[0].found
+    assert mine.plan() == {partition: [asset]}
+
+
+def test_the_next_backfill_makes_what_is_damaged_again(mine: Made) -> None:
+    """A bare file without tables is what a full disk left in place of good ones; a power cut left empty ones."""
+    file = Warehouse(mine.home.warehouse).file("domain_splits", PAIR)
+    file.unlink()
+    duckdb.connect(str(file)).close()
+    (mine.home.models / "target_model" / f"{PAIR}.json").write_bytes(b"")
+    assert not all(finding.ok for finding in examine())
+    report = mine.run()
+    assert report.failures == []
+    assert report.made == {PAIR: ["domain_splits", "target_model"]}
+    assert all(finding.ok for finding in examine())
+    assert mine.plan() == {}
+
+
+def test_damaged_weights_are_named_and_planned_again(mine: Made) -> None:
+    [file] = (mine.home.models / "target_model").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    [wrong] = [finding for finding in examine() if not finding.ok]
+    assert (wrong.what, str(file) in wrong.found) == ("target_model", True)
+    assert mine.plan() == {PAIR: ["target_model"]}
+
+
 def test_a_file_of_another_origin_is_made_again(mine: Made) -> None:
     tamper(Warehouse(mine.home.warehouse).file("recommendations", PAIR), "update provenance set fingerprint = 'other'")
     assert mine.plan() == {PAIR: ["recommendations"]}
@@ -269,8 +332,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     mine: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
-
-    from ptupcdr_dagster.tracking.runs import own_store
+    from ptupcdr_dagster.tracking.runs.runs import own_store
 
     def fail(*arguments: object, **options: object) -> None:
         raise PtupcdrError("the disk is full: make room")

@@ -81,7 +81,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         asked.append(settings)
         return Report()
 
-    monkeypatch.setattr("ptupcdr_dagster.cli.printing.run_backfill", run_backfill)
+    monkeypatch.setattr("ptupcdr_dagster.cli.terminal.run_backfill", run_backfill)
     return asked
 
 

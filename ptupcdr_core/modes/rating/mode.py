@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Side, user_ids
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.evaluation.significance import pair_errors
 from ptupcdr_core.methods.simple import METHODS, simple_baselines
@@ -71,14 +71,14 @@ class Rating:
     ) -> list[Path]:
         """Train one side's base model."""
         curves = Curves(on_epoch)
-        model = train_side(data, side, settings, curves, training_device())
+        model = train_side(data, side, settings, curves, choose_engine())
         return save_side(home, side, data, model, settings, fingerprint, curves)
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Train the personal bridge and the common ones beside it."""
-        device, sides, curves = training_device(), load_sides(home, data), Curves(on_epoch)
+        engine, sides, curves = choose_engine(), load_sides(home, data), Curves(on_epoch)
         task = bridge_task(data, sides.source, sides.target)
-        bridges = train_bridges(task, settings, curves, device)
+        bridges = train_bridges(task, settings, curves, engine)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint, curves)
         errors = _validation_errors(data, bridges.methods(task), settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
@@ -119,11 +119,11 @@ class Rating:
 
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
         """The same with target model and bridges fitted again to a split that holds nobody out."""
-        device, sides = training_device(), load_sides(home, data)
+        engine, sides = choose_engine(), load_sides(home, data)
         chosen = load_bridges(home, data, sides.checksums).chosen
-        target = train_side(data, "target", settings, on_epoch, device)
+        target = train_side(data, "target", settings, on_epoch, engine)
         task = bridge_task(data, sides.source, target)
-        return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, device))
+        return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, engine))
 
 
 def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Part:
