@@ -97,7 +97,7 @@ def run_benchmark(
         DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
-    store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source.name, target.name))
+    store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source, target))
     units = units_of(grid, settings)
     with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, one_thread():  # the workers are the parallelism
         splits = ScratchSplits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))
@@ -199,6 +199,8 @@ def _summary(outcome: Outcome) -> dict[str, object]:
         "ratings": int(errors.counts.sum()),
         "mae": errors.mae,
         "rmse": errors.rmse,
+        "mae_of_mean": outcome.mae_of_mean,
+        "log_loss": outcome.log_loss,
         "mae_epoch": outcome.mae_epoch,
         "rmse_epoch": outcome.rmse_epoch,
     }

@@ -4,7 +4,7 @@ from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 
 
-@stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"}, code_version="4")
+@stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"})
 def source_model(stage: Stage) -> Materialized:
     """User and item embeddings of the source domain, from all its ratings."""
     from ptupcdr_core.stages.pretraining import pretrain
@@ -12,7 +12,7 @@ def source_model(stage: Stage) -> Materialized:
     return stage.run(pretrain, side="source", on_epoch=stage.tracker.on_epoch)
 
 
-@stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"}, code_version="4")
+@stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"})
 def target_model(stage: Stage) -> Materialized:
     """User and item embeddings of the target domain, without any rating of test or validation users."""
     from ptupcdr_core.stages.pretraining import pretrain

@@ -14,7 +14,6 @@ from ptupcdr_dagster.metadata import picture
     deps=[meta_network, cold_start_evaluation, warm_start_evaluation],
     group="report",
     kinds={"matplotlib"},
-    code_version="2",
 )
 def pair_report(stage: Stage) -> Materialized:
     """Which method is best and whether that is real, with pictures, as one self-contained HTML page."""

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
@@ -15,7 +16,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb", "mlflow"},
-    code_version="3",
+    code_version=str(RESULTS["cold_start_evaluation"].version),
 )
 def cold_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -34,7 +35,7 @@ def cold_start_evaluation(
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"numba", "duckdb"},
-    code_version="1",
+    code_version=str(RESULTS["deployed_model"].version),
 )
 def deployed_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -65,7 +66,7 @@ def deployed_model(
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb"},
-    code_version="4",
+    code_version=str(RESULTS["recommendations"].version),
 )
 def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -12,7 +12,6 @@ from ptupcdr_dagster.partitions import CATALOG, DOMAIN_TO_PAIRS
     deps=[dg.AssetDep(raw_ratings, partition_mapping=DOMAIN_TO_PAIRS)],
     group="splits",
     kinds={"duckdb"},
-    code_version="2",
 )
 def domain_splits(stage: Stage) -> Materialized:
     """Vocabularies, cohorts (test, validation, bridge, cold, target_only), what may be trained on, and histories."""

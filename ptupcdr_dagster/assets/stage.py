@@ -11,6 +11,7 @@ import dagster as dg
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
@@ -108,7 +109,6 @@ def stage_asset(
     deps: Iterable[dg.AssetsDefinition | dg.AssetDep],
     group: str,
     kinds: set[str],
-    code_version: str,
     partitions: dg.PartitionsDefinition = PAIRS,
 ) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
     """An asset, named and described as the function that makes one partition of it in an open stage.
@@ -125,7 +125,7 @@ def stage_asset(
             partitions_def=partitions,
             group_name=group,
             kinds=kinds,
-            code_version=code_version,
+            code_version=str(RESULTS[make.__name__].version),
         )
         def asset(
             context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

@@ -8,7 +8,6 @@ from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
     deps=[meta_network, bridged_embeddings],
     group="warm_start",
     kinds={"numpy", "duckdb"},
-    code_version="1",
 )
 def fine_tuned_embeddings(stage: Stage) -> Materialized:
     """The bridged embedding of every test user, fine-tuned on the first 1, 2, 4, 8 or half of the target ratings."""
@@ -21,7 +20,6 @@ def fine_tuned_embeddings(stage: Stage) -> Materialized:
     deps=[meta_network, fine_tuned_embeddings],
     group="warm_start",
     kinds={"duckdb", "mlflow"},
-    code_version="1",
 )
 def warm_start_evaluation(stage: Stage) -> Materialized:
     """MAE and RMSE on the second half of test users' target ratings, by where fine-tuning starts and what is known."""

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
-from ptupcdr_dagster.cli.options import SpreadCommand, settings_options, training_options
+from ptupcdr_dagster.cli.options import SpreadCommand, settings_options
 from ptupcdr_dagster.cli.printing import print_frame, say
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def backfill(
 
 
 @app.command(cls=SpreadCommand)
-@training_options
+@functools.partial(settings_options, parts=("split", "rating"), left_out=Settings.names_varied())
 def benchmark(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
@@ -115,7 +115,7 @@ def benchmark(
 
 
 @app.command()
-@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS | {"mode"}, from_file=True)
+@functools.partial(settings_options, parts=("split", "rating", "ranking"), from_file=True)
 def tune(
     settings: Settings,
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],

@@ -10,7 +10,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURES = ("mae", "rmse", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
+MEASURES = ("mae", "rmse", "_of_mean", "log_loss", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
 """Endings of the names of numbers that are no counts."""
 CONDITIONS = ("recipe", "mode", "beta", "seed", "base_model", "users", "ratings")
 """Columns that stand above the table where all rows have the same."""

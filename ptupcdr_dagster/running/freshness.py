@@ -16,13 +16,13 @@ import duckdb
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.artifacts import read_manifest, read_whole
 from ptupcdr_core.store.bundles import CANDIDATE, bundle_file
 from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.cli.options import VARIED_BY_BENCHMARK
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.running.private import all_checks_passed
 
@@ -32,22 +32,6 @@ RAW = "raw_ratings"
 REPORT = "pair_report"
 UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
-
-_SPLIT_SETTINGS = frozenset({"beta", "seed", "validation_fraction", "history_length", "positive_above"})
-_ALL_SETTINGS = frozenset(Settings.model_fields)
-
-
-def relevant_settings(asset: str) -> frozenset[str]:
-    """Names of the settings that can change an asset's content; a new setting counts for everything but the split."""
-    if asset == RAW:
-        return frozenset()
-    if asset == "domain_splits":
-        return _SPLIT_SETTINGS
-    if asset == "benchmark":
-        return _ALL_SETTINGS - VARIED_BY_BENCHMARK
-    if asset == "recommendations":
-        return _ALL_SETTINGS
-    return _ALL_SETTINGS - (FOR_RECOMMENDATIONS - FOR_DEPLOYMENT if asset == DEPLOYED else FOR_RECOMMENDATIONS)
 
 
 def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
@@ -67,7 +51,7 @@ def fingerprint(
         "asset": asset,
         "partition": partition,
         "code_version": definition.code_versions_by_key.get(definition.key),
-        "settings": {name: getattr(settings, name) for name in sorted(relevant_settings(asset))},
+        "settings": RESULTS[asset].relevant(settings),
         "upstream": dict(upstream),
     }
     if asset == RAW:
@@ -147,8 +131,8 @@ def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: 
 
 
 def _refuse_other_settings(asset: str, partition: str, stored: Mapping[str, Any], settings: Settings) -> None:
-    ours = settings.model_dump(mode="json")
-    differing = sorted(name for name in relevant_settings(asset) & stored.keys() if stored[name] != ours[name])
+    ours = RESULTS[asset].relevant(settings)
+    differing = sorted(name for name in ours.keys() & stored.keys() if stored[name] != ours[name])
     if differing:
         made = ", ".join(f"{name}={stored[name]}" for name in differing)
         wanted = ", ".join(f"{name}={ours[name]}" for name in differing)

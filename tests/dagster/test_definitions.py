@@ -32,6 +32,7 @@ def lineage() -> dict[str, dict[str, object]]:
             "deps": sorted(parent.to_user_string() for parent in node.parent_keys),
             "partitions": node.partitions_def.get_partition_keys(),
             "group": node.group_name,
+            "code_version": node.code_version,
             "kinds": sorted(node.kinds),
             "checks": {
                 k.name: "blocks" if graph.get_check_spec(k).blocking else "warns" for k in sorted(node.check_keys)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Side, user_ids
 from ptupcdr_core.engines.choice import choose_engine
-from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
+from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, evaluate_slices, score
 from ptupcdr_core.evaluation.significance import pair_errors
 from ptupcdr_core.methods.simple import METHODS, simple_baselines
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.modes.base import Evaluation, Trained
 from ptupcdr_core.modes.criterion import Criterion, Measured
 from ptupcdr_core.modes.part import KnownUsers, Part
@@ -50,7 +51,7 @@ class Rating:
     """Predicted ratings, better with a lower RMSE; see ``modes.base.Mode``."""
 
     name: Mode = "rating"
-    columns = ("mae", "rmse")
+    columns = ("mae", "rmse", "mae_of_mean", "log_loss")
     warm_start = FineTuning()
     criterion = Criterion(
         what="predicted ratings",
@@ -98,13 +99,17 @@ class Rating:
         task, bridges = load_task_and_bridges(home, data)
         tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
         methods = [*simple_baselines(data), tgt, *bridges.methods(task)]
-        summary, details = evaluate(data, methods, settings, ids)
-        slices = evaluate_slices(data, methods, settings)
+        scored = score(data, methods, settings)
+        summary, details = evaluate(data, scored, settings, ids)
+        slices = evaluate_slices(data, scored, settings)
+        tables = {"cold_start_errors": details, "cold_start_slices": slices}
+        if settings.clipped:
+            tables["cold_start_reliability"] = evaluate_reliability(data, scored, settings)
         best_first = summary.sort_values("rmse")[["method", "users", "ratings", *self.columns]].round(4)
         return Evaluation(
             summary,
-            {"cold_start_errors": details, "cold_start_slices": slices},
-            {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in self.columns},
+            tables,
+            {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")},
             {"evaluation": best_first, "mae_by_slice": _mae_by_slice(slices, best_first["method"])},
         )
 
@@ -138,10 +143,11 @@ def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Par
 
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
-    """The methods on the validation users, in the evaluation's form."""
-    validation = replace(data, target_test=data.target_validation)
-    ids = np.arange(data.user_count + 1).astype(object)
-    return evaluate(validation, methods, settings, ids)[0][["method", "users", "ratings", "mae", "rmse"]]
+    """The methods' own predictions for the validation users, by whom they are calibrated only later."""
+    validation, scale = data.target_validation, data.target_scale if settings.clipped else None
+    errors = {method.name: rating_errors(method.score(validation), validation, scale) for method in methods}
+    rows = [(name, len(e.users), len(validation), e.mae, e.rmse) for name, e in errors.items()]
+    return pd.DataFrame(rows, columns=["method", "users", "ratings", "mae", "rmse"])
 
 
 def _mae_by_slice(slices: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
