@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Each folder has a conftest.py, so that mypy wants them one by one.
+helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 
 .PHONY: demo test lint same-results install clean
 
@@ -20,6 +22,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy $(call helpers,core)
+	$(BIN)/mypy $(call helpers,dagster)
+	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate -w workspace.yaml
 

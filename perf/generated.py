@@ -60,12 +60,13 @@ def write_task(folder: Path, task: int, scale: float, seed: int = 0) -> Files:
     maps = rng.normal(size=(GROUPS, TASTES, TASTES)) / np.sqrt(TASTES)
     group = rng.integers(0, GROUPS, everybody)
     carried = _People(np.einsum("uk,ukl->ul", people.tastes, maps[group]), people.kindness, people.activity)
-    paths = [folder / f"reviews_{domain}_5.json.gz" for domain in (source, target)]
-    counts = [
-        _write(paths[0], source, np.arange(users), people, scale, rng),
-        _write(paths[1], target, np.arange(users - both, everybody), carried, scale, rng),
-    ]
-    return Files(*paths, *counts)
+    first, second = (folder / f"reviews_{domain}_5.json.gz" for domain in (source, target))
+    return Files(
+        first,
+        second,
+        _write(first, source, np.arange(users), people, scale, rng),
+        _write(second, target, np.arange(users - both, everybody), carried, scale, rng),
+    )
 
 
 def _write(

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,31 +150,26 @@ def _stages(work: Path, options: argparse.Namespace) -> tuple[list[Stage], Outco
     reports: dict[str, Any] = {}
     done: list[Stage] = []
 
-    def stage(name: str, run: Callable[[], object], ratings: Callable[[], int]) -> None:
+    def stage(name: str, run: Callable[[], object], ratings: int | None = None) -> None:
         with measured() as cost:
             reports[name] = run()
-        done.append(Stage(name, cost, ratings()))
+        done.append(Stage(name, cost, reports[name].kept if ratings is None else ratings))
 
     def silent(_epoch: int, _metrics: dict[str, float]) -> None:
         pass
 
     for side, domain in (("source", source), ("target", target)):
-        name = f"read {side}"
-        stage(name, lambda d=domain: ingest_domain(d, warehouse), lambda n=name: reports[n].kept)
+        stage(f"read {side}", partial(ingest_domain, domain, warehouse))
     both = done[0].ratings + done[1].ratings
-    stage("split", lambda: build_split(pair, source, target, warehouse, settings), lambda: both)
-    for side, ratings in (("source", done[0].ratings), ("target", done[1].ratings)):
-        stage(
-            f"{side} model",
-            lambda s=side: pretrain(home, pair.key, s, settings, silent),
-            lambda n=ratings: n,
-        )
-    stage("bridges", lambda: train_bridges(home, pair.key, settings, silent), lambda: both)
-    stage("embeddings", lambda: bridge_cold_users(home, pair.key, settings), lambda: both)
-    stage("evaluation", lambda: evaluate_cold_start(home, pair.key, settings), lambda: both)
-    stage("recommendations", lambda: recommend_cold_users(home, pair.key, settings), lambda: both)
+    stage("split", lambda: build_split(pair, source, target, warehouse, settings), both)
+    stage("source model", lambda: pretrain(home, pair.key, "source", settings, silent), done[0].ratings)
+    stage("target model", lambda: pretrain(home, pair.key, "target", settings, silent), done[1].ratings)
+    stage("bridges", lambda: train_bridges(home, pair.key, settings, silent), both)
+    stage("embeddings", lambda: bridge_cold_users(home, pair.key, settings), both)
+    stage("evaluation", lambda: evaluate_cold_start(home, pair.key, settings), both)
+    stage("recommendations", lambda: recommend_cold_users(home, pair.key, settings), both)
     if settings.recipe == "published":
-        stage(CMF, lambda: _cmf(warehouse, pair.key, settings), lambda: both)
+        stage(CMF, lambda: _cmf(warehouse, pair.key, settings), both)
     return done, reports.get(CMF)
 
 

@@ -91,19 +91,19 @@ class Model(nn.Module):
 
     def on_source(self, users: Tensor, items: Tensor) -> Tensor:
         """(B,) scores of the source model."""
-        return (self.source_user(users) * self.source_item(items)).sum(1)
+        return _products(self.source_user(users), self.source_item(items))
 
     def on_target(self, users: Tensor, items: Tensor) -> Tensor:
         """(B,) scores of the target model."""
-        return (self.target_user(users) * self.target_item(items)).sum(1)
+        return _products(self.target_user(users), self.target_item(items))
 
     def on_both(self, users: Tensor, items: Tensor) -> Tensor:
         """(B,) scores of the model of both domains, CMF."""
-        return (self.shared_user(users) * self.shared_item(items)).sum(1)
+        return _products(self.shared_user(users), self.shared_item(items))
 
     def mapped(self, users: Tensor, items: Tensor) -> Tensor:
         """(B,) scores by EMCDR."""
-        return (self.mapping(self.source_user(users)) * self.target_item(items)).sum(1)
+        return _products(self.mapping(self.source_user(users)), self.target_item(items))
 
     def bridged(self, users: Tensor, items: Tensor, histories: Tensor) -> Tensor:
         """(B,) scores by PTUPCDR; histories (B, L), 0 where padded."""
@@ -112,7 +112,15 @@ class Model(nn.Module):
         bridges = self.decoder(torch.einsum("bl,bld->bd", weights, vectors))
         user_vectors = self.source_user(users)
         embeddings = torch.bmm(user_vectors[:, None], bridges.view(len(users), user_vectors.shape[1], -1))[:, 0]
-        return (embeddings * self.target_item(items)).sum(1)
+        return _products(embeddings, self.target_item(items))
+
+
+def _squares(found: Tensor, wanted: Tensor) -> Tensor:
+    return (found - wanted).square().mean()
+
+
+def _products(users: Tensor, items: Tensor) -> Tensor:
+    return (users * items).sum(1)
 
 
 class Trainer:
@@ -156,16 +164,16 @@ class Trainer:
         for batch in self.loaders[stage]:
             loss = self._loss(stage, *batch)
             self.model.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizers[stage].step()
         if stage != "source":
             self.errors("tgt" if stage == "target" else stage)
 
     def _loss(self, stage: str, users: Tensor, *rest: Tensor) -> Tensor:
         if stage == "emcdr":
-            return (self.model.mapping(self.model.source_user(users)) - self.model.target_user(users)).square().mean()
+            return _squares(self.model.mapping(self.model.source_user(users)), self.model.target_user(users))
         items, stars = rest
-        return (self._score(stage)(users, items) - stars).square().mean()
+        return _squares(self._score(stage)(users, items), stars)
 
     def _score(self, stage: str) -> Callable[[Tensor, Tensor], Tensor]:
         m = self.model

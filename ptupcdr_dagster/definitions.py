@@ -7,10 +7,11 @@ import dagster as dg
 from ptupcdr_dagster.assets.benchmark import benchmark
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.champion import champion
+from ptupcdr_dagster.assets.deployment import deployed_model, recommendations
+from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
 from ptupcdr_dagster.assets.pretraining import source_model, target_model
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.report import pair_report
-from ptupcdr_dagster.assets.results import cold_start_evaluation, deployed_model, recommendations
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
 from ptupcdr_dagster.checks.benchmark import benchmark_checks

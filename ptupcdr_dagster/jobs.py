@@ -21,5 +21,6 @@ bridge_pair_job = dg.define_asset_job(
 benchmark_pair_job = dg.define_asset_job(
     BENCHMARK_PAIR,
     selection=dg.AssetSelection.assets("benchmark"),
+    config={"ops": {"benchmark": {"config": {"measure": True}}}},
     description="The paper's grid on one pair, for hours on large data; its two domains must have been ingested.",
 )

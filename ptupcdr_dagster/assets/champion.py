@@ -1,60 +1,45 @@
 """Which model of a pair is in use: the newest one if it has earned it, else the one before."""
 
-import dagster as dg
-
-from ptupcdr_core.store.home import Home
-from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.bridges import meta_network
-from ptupcdr_dagster.assets.results import cold_start_evaluation
+from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
 from ptupcdr_dagster.assets.splits import domain_splits
-from ptupcdr_dagster.assets.stage import stage
+from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.metadata import frame_table
-from ptupcdr_dagster.partitions import PAIRS
-from ptupcdr_dagster.resources import SettingsResource
 
 
-@dg.asset(
-    deps=[domain_splits, meta_network, cold_start_evaluation],
-    partitions_def=PAIRS,
-    group_name="cold_start",
-    kinds={"mlflow", "duckdb"},
-    code_version=str(RESULTS["champion"].version),
-)
-def champion(
-    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
-) -> dg.MaterializeResult:
+@stage_asset(deps=[domain_splits, meta_network, cold_start_evaluation], group="cold_start", kinds={"mlflow", "duckdb"})
+def champion(stage: Stage) -> Materialized:
     """The bundle that may serve: the new one in every mode in which it is as good as others, else the one before."""
     from ptupcdr_core.gate.decision import judge, keep_verdict
     from ptupcdr_core.serving.deployed import CHAMPION, cold_start_ratings
     from ptupcdr_dagster.tracking.registry import Registry
 
-    with stage(context, settings, home) as current:
-        pair, chosen, tracker = current.partition, current.settings, current.tracker
-        verdict = judge(home, pair)
-        decision, registry = verdict.decision, Registry(tracker.client, home, pair)
-        people = cold_start_ratings(current.warehouse, pair)
-        described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
-        version = registry.register(verdict.candidate, people, tracker, described)
-        if verdict.serving:
-            registry.promote(registry.register(verdict.serving, people, tracker, described))
-        now = registry.version_of(CHAMPION)
-        tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
-        tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
-        registry.tag(version, tags)
-        tracker.tag(tags | {"ptupcdr.model": f"{registry.name}/{version}"})
-        current.log_split()
-        others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
-        tracker.log_metrics({**decision.own, **others, "promoted": decision.promoted})
-        keep_verdict(
-            home,
-            pair,
-            verdict,
-            chosen,
-            model=registry.name,
-            version=version,
-            champion=now,
-            fingerprint=current.fingerprint,
-        )
-        shown = {"comparisons": frame_table(decision.table()), "decision": decision.reason}
-        use = "none yet" if now is None else f"models:/{registry.name}@champion, version {now}"
-        return current.result({**shown, "version": version, "in_use": use}, table="champion")
+    home, pair, chosen, tracker = stage.home, stage.partition, stage.settings, stage.tracker
+    verdict = judge(home, pair)
+    decision, registry = verdict.decision, Registry(tracker.client, home, pair)
+    people = cold_start_ratings(stage.warehouse, pair)
+    described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
+    version = registry.register(verdict.candidate, people, tracker, described)
+    if verdict.serving:
+        registry.promote(registry.register(verdict.serving, people, tracker, described))
+    now = registry.version_of(CHAMPION)
+    tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
+    tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
+    registry.tag(version, tags)
+    tracker.tag(tags | {"ptupcdr.model": f"{registry.name}/{version}"})
+    stage.log_split()
+    others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
+    tracker.log_metrics({**decision.own, **others, "promoted": decision.promoted})
+    keep_verdict(
+        home,
+        pair,
+        verdict,
+        chosen,
+        model=registry.name,
+        version=version,
+        champion=now,
+        fingerprint=stage.fingerprint,
+    )
+    shown = {"comparisons": frame_table(decision.table()), "decision": decision.reason}
+    use = "none yet" if now is None else f"models:/{registry.name}@champion, version {now}"
+    return stage.result({**shown, "version": version, "in_use": use})

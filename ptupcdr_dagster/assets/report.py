@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ptupcdr_dagster.assets.bridges import meta_network
-from ptupcdr_dagster.assets.results import cold_start_evaluation
+from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.assets.warm_start import warm_start_evaluation
 from ptupcdr_dagster.metadata import picture

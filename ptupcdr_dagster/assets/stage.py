@@ -59,7 +59,7 @@ class Stage:
         made = function(self.home, self.partition, settings=self.settings, fingerprint=self.fingerprint, **arguments)
         return self.report(made)
 
-    def report(self, report: "StageReport", table: str | None = None) -> Materialized:
+    def report(self, report: "StageReport") -> Materialized:
         """Record a stage's report in MLflow and show it: numbers, curves, checkpoints and small tables."""
         self.log_split()
         self.tracker.log_metrics(report.metrics)
@@ -71,7 +71,7 @@ class Stage:
         metadata |= {name: number(value) for name, value in report.metrics.items()}
         if report.files:
             metadata["checkpoint"] = dg.MetadataValue.path(report.files[0])
-        return self.result(metadata, table)
+        return self.result(metadata)
 
     def result(self, metadata: dict[str, Any], table: str | None = None) -> Materialized:
         """The materialization: the given metadata, the tables, and where it all came from.

@@ -41,4 +41,4 @@ FACTS = facts_about(
     ),
 )
 
-benchmark_checks = table_checks(ASSET, FACTS)
+benchmark_checks = table_checks(ASSET, FACTS, optional=True)

@@ -102,7 +102,7 @@ def _definitions() -> Iterator[Finding]:
 
 
 def _partitions(home: Home, catalog: Catalog) -> Iterator[Finding]:
-    from ptupcdr_dagster.running.partition.freshness import stored_provenance
+    from ptupcdr_dagster.running.freshness import stored_provenance
 
     damaged = dict(_damaged(home, catalog))
     wanted = {"raw_ratings": [domain.name for domain in catalog.domains]}
@@ -131,7 +131,7 @@ def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
 
 
 def _mlflow(home: Home) -> Finding:
-    from ptupcdr_dagster.tracking.runs.runs import own_store, tracking_uri
+    from ptupcdr_dagster.tracking.runs import own_store, tracking_uri
 
     uri = tracking_uri(home)
     if uri == own_store(home) and not (home.mlflow / "mlflow.db").exists():
@@ -145,7 +145,7 @@ def _reached(uri: str) -> Finding:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from ptupcdr_dagster.tracking.runs.runs import EXPERIMENT
+    from ptupcdr_dagster.tracking.runs import EXPERIMENT
 
     try:
         experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
@@ -115,8 +116,10 @@ class WorkBar:
         left = sum(self.waiting.values())
         done = self.total - left
         elapsed = self.progress.tasks[self.progress.task_ids.index(self.bar)].elapsed or 0.0
-        timing = {"left": left * (elapsed + TRUST) / (done + TRUST), "at": elapsed} if self.timed else {}
-        self.progress.update(self.bar, completed=done, count=self._count(), **timing)
+        shown: dict[str, Any] = {"count": self._count()}
+        if self.timed:
+            shown |= {"left": left * (elapsed + TRUST) / (done + TRUST), "at": elapsed}
+        self.progress.update(self.bar, completed=done, **shown)
 
     def _count(self) -> str:
         return f"{self.made}/{self.assets}"

@@ -46,7 +46,7 @@ def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force
 
 def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "Grid", *, workers: int) -> Report:
     """Run a benchmark in the same way, with a bar a pair that counts cells and tells the time left."""
-    varied = grid.model_dump(mode="json") | {"methods": list(grid.methods or ()), "workers": workers}
+    varied = grid.model_dump(mode="json") | {"methods": list(grid.methods or ()), "workers": workers, "measure": True}
 
     def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
         ON_CELL.set(_Cells(progress))

@@ -87,7 +87,7 @@ def run_partition(work: Work, instance: dg.DagsterInstance, listener: Listener) 
         raise_on_error=False,
         tags={"ptupcdr/backfill": "command line"},
     )
-    made = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events()]
+    made = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events() if m.asset_key]
     return Report(
         made={work.partition: made},
         seconds={work.partition: time.monotonic() - started},

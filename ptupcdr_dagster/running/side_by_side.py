@@ -44,7 +44,7 @@ def run_side_by_side(
             while waiting and len(running) < workers:
                 here, there = context.Pipe(duplex=False)
                 arguments = (home, waiting[0], threads, dict(os.environ), there)
-                process = context.Process(target=_run, args=arguments, daemon=True)
+                process: BaseProcess = context.Process(target=_run, args=arguments, daemon=True)
                 process.start()
                 there.close()
                 running[here] = waiting.pop(0), process

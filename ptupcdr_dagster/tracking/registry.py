@@ -93,9 +93,9 @@ class Registry:
         """Keep the model's files with the run; returns their place."""
         from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model
-        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
-        columns = [
+        columns: list[ColSpec | TensorSpec] = [
             ColSpec("string", "user_id"),
             ColSpec("string", "item_id", required=False),
             ColSpec("double", "rating", required=False),

@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from mlflow.pyfunc.model import PythonModel
 
 HISTORY = ("user_id", "item_id", "rating", "timestamp")
 ANSWER = ["user_id", "status", "rank", "item_id", "score", "made_by", "reasons", "reason_weights"]
 
 
-class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class ServedModel(PythonModel):
     """Predicted ratings and recommendations for people of one pair."""
 
     def load_context(self, context: Any) -> None:

@@ -20,8 +20,9 @@ from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.kernels.meta_network import Rows
-from ptupcdr_core.models.base import initialize
+from ptupcdr_core.models.base import BaseModelKind, initialize
 from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.settings import Attention
 from ptupcdr_core.training.task import BridgeTask
 
 KINDS = ["mf", "gmf", "dnn"]
@@ -71,7 +72,7 @@ class EngineContract:
 
     @pytest.mark.parametrize("unobserved_weight", [0.0, 0.1], ids=["explicit", "implicit"])
     @pytest.mark.parametrize("weighted", [True, False])
-    def test_least_squares(self, weighted, unobserved_weight):
+    def test_least_squares(self, weighted: bool, unobserved_weight: float) -> None:
         ridge = Ridge(0.3, weighted, unobserved_weight)
         ours, compiled = (factors(engine, long_tail(), ridge) for engine in (self.engine, COMPILED))
         assert not ours.vectors()[0].any(), "nobody is solved yet"
@@ -84,7 +85,7 @@ class EngineContract:
                     np.testing.assert_allclose(vectors, wanted, rtol=1e-4, atol=1e-6)
         assert not ours.vectors()[0][[0, 60]].any()
 
-    def test_least_squares_of_no_ratings(self):
+    def test_least_squares_of_no_ratings(self) -> None:
         nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
         found = factors(self.engine, nothing, Ridge(1.0))
         found.solve_users()
@@ -92,7 +93,7 @@ class EngineContract:
         assert [vectors.any() for vectors in found.vectors()] == [False, False]
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_base_models(self, kind):
+    def test_base_models(self, kind: BaseModelKind) -> None:
         start = initialize(kind, USERS, SOURCE_ITEMS, 6, np.random.default_rng(2))
         before = {name: value.copy() for name, value in start.tensors().items()}
         ours, compiled = (
@@ -108,7 +109,7 @@ class EngineContract:
         for name, value in start.tensors().items():
             np.testing.assert_array_equal(value, before[name], err_msg="the start was changed")
 
-    def test_base_models_refuse_indices_outside_the_tables(self):
+    def test_base_models_refuse_indices_outside_the_tables(self) -> None:
         start = initialize("mf", USERS, SOURCE_ITEMS - 1, 4, np.random.default_rng(0))
         with pytest.raises(ValueError, match="items must lie in"):
             list(self.engine.base_model(start, small_pair().source, passes(1, 16)))
@@ -116,7 +117,7 @@ class EngineContract:
     @pytest.mark.parametrize("attention", ["items", "rated", "timed"])
     @pytest.mark.parametrize("form", FORMS, ids=[form["form"] for form in FORMS])
     @pytest.mark.parametrize("penalty", [0.0, 0.05])
-    def test_meta_networks(self, penalty, form, attention):
+    def test_meta_networks(self, penalty: float, form: dict[str, Any], attention: Attention) -> None:
         start = MetaNetwork(task().history_vectors.shape[1], 8, *task().prior.shape, **form, attention=attention).start(
             5
         )
@@ -135,7 +136,7 @@ class EngineContract:
         assert (out[0] != out[1]).any(), "an earlier epoch was changed"
         torch.testing.assert_close(start.state_dict(), before, atol=0, rtol=0)
 
-    def test_mappings(self):
+    def test_mappings(self) -> None:
         users = task().bridge_users
         source, wanted = task().source_vectors[users], task().target_user_vectors[users]
         start = np.full((source.shape[1], wanted.shape[1]), 0.1, np.float32)

@@ -59,7 +59,7 @@ def as_duckdb(path: Path, rows: Sequence[Row], table: str = "ratings") -> Path:
 
 
 def domain(path: Path | str, format: str = "csv", name: str = "books", **more: Any) -> Domain:
-    own = {"scale": (1, 5), "columns": WITH_TIME} | more
+    own: dict[str, Any] = {"scale": (1, 5), "columns": WITH_TIME} | more
     return Domain(name=name, format=format, path=str(path), **own)
 
 

@@ -5,6 +5,7 @@ A fork has the device as its controlling terminal and its standard streams, as a
 
 import gc
 import importlib
+import io
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ def run(device: str, arguments: list[str]) -> None:
     terminal = os.open(device, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(terminal, descriptor)
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(line_buffering=True)  # it was opened on a pipe
     sys.argv = ["ptupcdr", *arguments]
     try:

@@ -5,6 +5,7 @@ import json
 import signal
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -17,9 +18,11 @@ from test_command_line import Project
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.checks.benchmark import FACTS
 from ptupcdr_dagster.cli.benchmark import chosen_grid, print_benchmark
 from ptupcdr_dagster.cli.options import SpreadCommand, separated
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.definitions import defs
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN, benchmark_pair_job
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.running.backfill import lineage
 from ptupcdr_dagster.tracking.runs import open_store
@@ -78,6 +81,27 @@ def test_a_backfill_leaves_the_benchmark_out() -> None:
     assert "benchmark" not in lineage(BRIDGE_PAIR) + lineage(INGEST_DOMAIN)
 
 
+def materialized(home: Home, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, dg.MetadataValue]:
+    """Materialize the benchmark as the UI does when all assets are asked for: without any configuration."""
+    monkeypatch.setenv("PTUPCDR_HOME", str(home.root))
+    job = defs.resolve_implicit_global_asset_job_def()
+    done = job.execute_in_process(partition_key=PAIR, asset_selection=[dg.AssetKey("benchmark")])
+    assert len(done.get_asset_check_evaluations()) == len(FACTS)
+    [event] = done.get_asset_materialization_events()
+    return event.materialization.metadata
+
+
+def test_materializing_everything_measures_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = materialized(home, monkeypatch)
+    assert metadata["measured_by"].value == f"job benchmark_pair, or ptupcdr benchmark {PAIR}"
+    assert not home.benchmark.exists()
+    assert not Warehouse(home.warehouse).exists("benchmark", PAIR)
+
+
+def test_the_job_measures() -> None:
+    assert benchmark_pair_job.config == {"ops": {"benchmark": {"config": {"measure": True}}}}
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("benchmark")
@@ -125,6 +149,17 @@ def test_it_shows_in_dagster_and_in_mlflow(first: list[dict], project: Project) 
     wanted = [r for r in first if (r["beta"], r["seed"], r["base_model"], r["method"]) == (0.2, 900, "gmf", "tgt")]
     for row in wanted:
         assert cell.data.metrics[f"{row['recipe']}/rmse_tgt"] == pytest.approx(row["rmse"])
+
+
+def test_materializing_everything_leaves_what_was_measured(
+    first: list[dict], project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Warehouse(project.home.warehouse).file("benchmark", PAIR)
+    before = file.read_bytes()
+    metadata = materialized(project.home, monkeypatch)
+    assert metadata["dagster/row_count"].value == len(first)
+    assert "means_over_seeds" in metadata
+    assert file.read_bytes() == before
 
 
 @pytest.mark.slow

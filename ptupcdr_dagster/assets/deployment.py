@@ -1,0 +1,34 @@
+"""What is deployed, and what it recommends."""
+
+from ptupcdr_dagster.assets.bridges import meta_network
+from ptupcdr_dagster.assets.champion import champion
+from ptupcdr_dagster.assets.splits import domain_splits
+from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
+
+
+@stage_asset(
+    # The split is read where models are fitted again.
+    deps=[domain_splits, meta_network, champion],
+    group="cold_start",
+    kinds={"numba", "duckdb"},
+)
+def deployed_model(stage: Stage) -> Materialized:
+    """The bundle that recommends: what passed the gate, with refit fitted again on all users, else what did before."""
+    from ptupcdr_core.serving.deployed import cold_start_ratings, deployed_bundle
+    from ptupcdr_core.stages.deployment import deploy
+    from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
+
+    home, pair, tracker = stage.home, stage.partition, stage.tracker
+    report = deploy(home, pair, stage.settings, on_epoch=tracker.on_epoch, fingerprint=stage.fingerprint)
+    if report.files:
+        registry, people = Registry(tracker.client, home, pair), cold_start_ratings(stage.warehouse, pair)
+        registry.promote(registry.register(deployed_bundle(home, pair), people, tracker, {}), DEPLOYED)
+    return stage.report(report)
+
+
+@stage_asset(deps=[domain_splits, deployed_model], group="cold_start", kinds={"duckdb"})
+def recommendations(stage: Stage) -> Materialized:
+    """The best target items for every cold-start user, in order, and the source items that each rests on."""
+    from ptupcdr_core.stages.recommendations import recommend_cold_users
+
+    return stage.run(recommend_cold_users)
