@@ -62,7 +62,8 @@ class Ranking:
         sides = load_sides(home, data)
         task = RankingTask.of(data, sides.source, sides.target)
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        return Trained(bridges.chosen, save_bridges(home, data, bridges, sides.checksums, settings, fingerprint))
+        files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
+        return Trained(_part(sides.source, sides.target, bridges), bridges.chosen, files)
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
@@ -84,13 +85,8 @@ class Ranking:
             {"rankings": best_first[["method", "users", *self.columns]].round(4)},
         )
 
-    def serve(self, home: Home, data: PairData) -> Part:
-        """All that serves people, from the models as they stand."""
-        sides = load_sides(home, data)
-        return _part(sides.source, sides.target, load_ranking_bridges(home, data, sides.checksums))
-
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
-        """The same with target factors and bridges fitted again to a split that holds nobody out."""
+        """Fit target factors and bridges again to a split that holds nobody out."""
         sides = load_sides(home, data)
         chosen = load_ranking_bridges(home, data, sides.checksums).chosen
         target = train_side(data, "target", settings, on_epoch, training_device())

@@ -15,6 +15,7 @@ from ptupcdr_core.engines.device import training_device
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
 from ptupcdr_core.evaluation.significance import pair_errors
 from ptupcdr_core.methods.simple import METHODS, simple_baselines
+from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.modes.base import Evaluation, Trained
@@ -82,7 +83,10 @@ class Rating:
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint, curves)
         errors = _validation_errors(data, bridges.methods(task), settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
-        return Trained({**bridges.chosen, **metrics}, files, {"validation": errors})
+        part = _part(data, sides.source, sides.target, bridges)
+        if not isinstance(sides.source, CalibratedModel):
+            part = replace(part, known=_known(home, data, sides.source))
+        return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors})
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
@@ -108,17 +112,8 @@ class Rating:
             {"evaluation": best_first, "mae_by_slice": _mae_by_slice(slices, best_first["method"])},
         )
 
-    def serve(self, home: Home, data: PairData) -> Part:
-        """All that serves people, from the models as they stand."""
-        sides = load_sides(home, data)
-        part = _part(data, sides.source, sides.target, load_bridges(home, data, sides.checksums))
-        if isinstance(sides.source, CalibratedModel):
-            return part
-        ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
-        return replace(part, known=KnownUsers(pa.array(ids[users], pa.string()), sides.source.user_vectors()[users]))
-
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
-        """The same with target model and bridges fitted again to a split that holds nobody out."""
+        """Fit target model and bridges again to a split that holds nobody out."""
         device, sides = training_device(), load_sides(home, data)
         chosen = load_bridges(home, data, sides.checksums).chosen
         target = train_side(data, "target", settings, on_epoch, device)
@@ -135,6 +130,12 @@ def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Par
         mean=target_user_vectors(target)[trained].mean(0, dtype=np.float64).astype(np.float32),
         scale=data.target_scale,
     )
+
+
+def _known(home: Home, data: PairData, source: BaseModel) -> KnownUsers:
+    """The cold-start users of a source model in which nobody can be folded in just as training would have it."""
+    ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
+    return KnownUsers(pa.array(ids[users], pa.string()), source.user_vectors()[users])
 
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
