@@ -5,13 +5,14 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.extensions import added_formats
 
-Format = Literal["demo", "csv", "tsv", "parquet", "jsonl", "duckdb", "amazon-2014", "amazon-2018", "amazon-2023"]
+FORMATS = ("demo", "csv", "tsv", "parquet", "jsonl", "duckdb", "amazon-2014", "amazon-2018", "amazon-2023")
 
 # "__" joins the two names of a pair's key, so it may not stand inside a name, nor arise where two names meet.
 _NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
@@ -36,12 +37,20 @@ class Domain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    format: Format
+    format: str = Field(description="one of FORMATS, or one that an installed package adds (see extensions)")
     path: str | None = Field(default=None, min_length=1, description="file, glob, or http(s) address")
     table: str | None = Field(default=None, min_length=1, description="table of a duckdb file")
     columns: Columns = Columns(timestamp="timestamp")
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
+
+    @field_validator("format")
+    @classmethod
+    def _can_be_read(cls, name: str) -> str:
+        known = [*FORMATS, *sorted(added_formats())]
+        if name not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return name
 
 
 class Pair(BaseModel):
@@ -206,5 +215,7 @@ def _explain(key: str, error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
         got = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {problem['input']!r}"
-        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        message = (
+            "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        )
         yield f"{key}{place}: {message}{got}"

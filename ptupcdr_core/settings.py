@@ -1,6 +1,10 @@
-"""The settings that all stages of one run share."""
+"""The settings that all stages of one run share, and at each what it decides.
 
-from typing import Literal
+What a stage, a benchmark or a search has to heed is derived from that: see ``Settings.deciding``.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -19,12 +23,29 @@ predictions not clipped. ``published_test_best``: not clipped, and the best epoc
 MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen so.
 """
 
-FOR_DEPLOYMENT = frozenset({"refit", "no_gate"})
-"""Settings that change nothing but which models are deployed, and what comes of those."""
-FOR_RECOMMENDATIONS = FOR_DEPLOYMENT | {"top_k", "search"}
-"""Settings that change nothing that is evaluated."""
-FOR_RANKING = frozenset({"mode", "ranking_size"})
-"""Settings that change nothing in predicted ratings."""
+Part = Literal["split", "rating", "ranking", "modes", "deployment", "recommendations"]
+"""Parts of what is computed: who is held out and what histories hold; the models of predicted ratings and of ranked
+lists, and what is measured of them; which of the two there are; which models are deployed; the stored lists."""
+EVALUATED: tuple[Part, ...] = ("split", "rating", "ranking", "modes")
+"""All that an evaluation depends on."""
+
+
+@dataclass(frozen=True)
+class Decides:
+    """What a setting decides; stands at its field.
+
+    Args:
+        parts: whose results may change with it.
+        varied: whether a benchmark's grid varies it.
+    """
+
+    parts: tuple[Part, ...]
+    varied: bool = False
+
+
+_SPLIT = Decides(("split",))
+_RATING, _RANKING = Decides(("rating",)), Decides(("ranking",))
+_BOTH_MODES = Decides(("rating", "ranking"))
 
 
 class Settings(BaseModel):
@@ -35,72 +56,89 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: Recipe = Field(
+    recipe: Annotated[Recipe, Decides(("rating", "modes"), varied=True)] = Field(
         default="calibrated",
         description="calibrated: contains the strongest simple baseline; published: as the paper; honest: published, "
         "clipped; published_test_best: epoch chosen on the test users, for the benchmark only",
     )
-    mode: Literal["rating", "ranking", "both"] = Field(
+    mode: Annotated[Literal["rating", "ranking", "both"], Decides(("modes",))] = Field(
         default="both",
         description="what bridges are trained for: predicted ratings; or also ranked lists, from which the "
         "recommendations then come (calibrated alone: the reference's recipes rank nothing). ranking is both, because "
         "warm start, gate and report need the ratings",
     )
-    base_model: BaseModelName = Field(default="mf", description="how a domain's own ratings are factorized")
-    beta: float = Field(default=0.2, gt=0, lt=1, description="fraction of overlapping users held out as test users")
-    seed: int = Field(default=2020, ge=0, description="fixes the split and every random number")
-    validation_fraction: float = Field(
+    base_model: Annotated[BaseModelName, Decides(("rating",), varied=True)] = Field(
+        default="mf", description="how a domain's own ratings are factorized"
+    )
+    beta: Annotated[float, Decides(("split",), varied=True)] = Field(
+        default=0.2, gt=0, lt=1, description="fraction of overlapping users held out as test users"
+    )
+    seed: Annotated[int, Decides(("split", "rating", "ranking"), varied=True)] = Field(
+        default=2020, ge=0, description="fixes the split and every random number"
+    )
+    validation_fraction: Annotated[float, _SPLIT] = Field(
         default=0.1, gt=0, lt=1, description="fraction of the other overlapping users that choose the epoch"
     )
-    history_length: int = Field(default=20, ge=1, description="at most this many last positive source items a user")
-    positive_above: float | None = Field(
+    history_length: Annotated[int, _SPLIT] = Field(
+        default=20, ge=1, description="at most this many last positive source items a user"
+    )
+    positive_above: Annotated[float | None, _SPLIT] = Field(
         default=None, description="a rating above this is positive; None: the middle of the source scale"
     )
-    embedding_size: int = Field(default=10, ge=1, description="D, the size of user and item embeddings")
-    ranking_size: int = Field(default=64, ge=1, description="D of the embeddings for ranked lists")
-    meta_hidden_size: int = Field(
+    embedding_size: Annotated[int, _RATING] = Field(
+        default=10, ge=1, description="D, the size of user and item embeddings"
+    )
+    ranking_size: Annotated[int, _RANKING] = Field(default=64, ge=1, description="D of the embeddings for ranked lists")
+    meta_hidden_size: Annotated[int, _BOTH_MODES] = Field(
         default=50, ge=2, description="hidden units of the meta network's decoder; calibrated starts them in pairs"
     )
-    bridge_form: BridgeFormName = Field(
+    bridge_form: Annotated[BridgeFormName, _RATING] = Field(
         default="full",
         description="what the meta network writes for a user: every entry of a matrix, two thin matrices whose product "
         "it is, or its diagonal",
     )
-    bridge_rank: int = Field(default=4, ge=1, validate_default=True, description="rank of a low_rank bridge, at most D")
-    residual: bool = Field(
+    bridge_rank: Annotated[int, _RATING] = Field(
+        default=4, ge=1, validate_default=True, description="rank of a low_rank bridge, at most D"
+    )
+    residual: Annotated[bool, _RATING] = Field(
         default=False,
         description="personal bridges are corrections of the common one (EMCDR's); calibrated ones are in any case",
     )
-    attention: Attention = Field(
+    attention: Annotated[Attention, _RATING] = Field(
         default="items",
         description="what a history item's weight depends on: its vector; also how the user rated it; also how recent "
         "it is",
     )
-    epochs: int = Field(default=10, ge=1, description="passes over the training rows, in every stage")
-    learning_rate: float = Field(default=0.01, gt=0, description="Adam's step size")
-    source_batch_size: int = Field(
+    epochs: Annotated[int, _RATING] = Field(
+        default=10, ge=1, description="passes over the training rows, in every stage"
+    )
+    learning_rate: Annotated[float, _RATING] = Field(default=0.01, gt=0, description="Adam's step size")
+    source_batch_size: Annotated[int, _RATING] = Field(
         default=256, ge=1, description="ratings a step of source pretraining (published recipe)"
     )
-    target_batch_size: int = Field(
+    target_batch_size: Annotated[int, _RATING] = Field(
         default=256, ge=1, description="ratings a step of target pretraining (published recipe)"
     )
-    meta_batch_size: int = Field(default=128, ge=1, description="ratings a step of the meta network")
-    mapping_batch_size: int = Field(
+    meta_batch_size: Annotated[int, _RATING] = Field(
+        default=128, ge=1, description="ratings a step of the meta network"
+    )
+    mapping_batch_size: Annotated[int, _RATING] = Field(
         default=64, ge=1, description="users a step of the common bridge (published recipe)"
     )
-    top_k: int = Field(default=10, ge=1, description="recommendations stored for every cold-start user")
-    search: Search = Field(
+    top_k: Annotated[int, Decides(("recommendations",))] = Field(
+        default=10, ge=1, description="recommendations stored for every cold-start user"
+    )
+    search: Annotated[Search, Decides(("recommendations",))] = Field(
         default="exact",
         description="for the best items: exact, or approximate by a graph of the items, which misses a few in a "
         "thousand and pays off from a million items and some 50,000 users on",
     )
-    refit: bool = Field(
+    refit: Annotated[bool, Decides(("deployment",))] = Field(
         default=False,
         description="once the evaluation is done, fit again on all overlapping users, test users too, and recommend "
         "from that; nothing is chosen again and no measured number changes (calibrated alone)",
     )
-
-    no_gate: bool = Field(
+    no_gate: Annotated[bool, Decides(("deployment",))] = Field(
         default=False,
         description="deploy the new model even if the gate refuses it; the decision is made and recorded all the same",
     )
@@ -136,6 +174,31 @@ class Settings(BaseModel):
         if others.data.get("bridge_form") == "low_rank" and rank > size:
             raise ValueError(f"a bridge between vectors of size {size} has no higher rank than {size}")
         return rank
+
+    @classmethod
+    def names_that_decide(cls, *parts: Part) -> tuple[str, ...]:
+        """The settings that can change the result of some of these parts, in their order.
+
+        Raises:
+            TypeError: a setting does not say what it decides.
+        """
+        return tuple(name for name in cls.model_fields if set(cls._decides(name).parts) & set(parts))
+
+    @classmethod
+    def names_varied(cls) -> tuple[str, ...]:
+        """The settings that a benchmark's grid varies."""
+        return tuple(name for name in cls.model_fields if cls._decides(name).varied)
+
+    @classmethod
+    def _decides(cls, name: str) -> Decides:
+        for mark in cls.model_fields[name].metadata:
+            if isinstance(mark, Decides):
+                return mark
+        raise TypeError(f"the setting {name} does not say what it decides: annotate its field with Decides(...)")
+
+    def deciding(self, *parts: Part) -> dict[str, Any]:
+        """The values, as JSON has them, of the settings that can change the result of some of these parts."""
+        return self.model_dump(mode="json", include=set(self.names_that_decide(*parts)))
 
     @property
     def modes(self) -> tuple[Mode, ...]:

@@ -1,5 +1,7 @@
 """Splits of a pair that nobody keeps: many of them, in a folder of their own, while something is measured on each."""
 
+import hashlib
+import json
 import threading
 from dataclasses import dataclass, field
 
@@ -30,8 +32,8 @@ class ScratchSplits:
 
     def of(self, settings: Settings) -> Warehouse:
         """A warehouse with the split of these settings; may be asked for by several threads."""
-        decided = (settings.beta, settings.seed, settings.validation_fraction, settings.history_length)
-        place = "-".join(map(str, (*decided, settings.positive_above)))
+        decided = json.dumps(settings.deciding("split"), sort_keys=True)
+        place = hashlib.sha256(decided.encode()).hexdigest()[:24]
         own = Warehouse(self.scratch.root / place, self.scratch.memory_limit, self.scratch.threads)
         with self._lock:
             if not own.exists(ASSET, self.pair.key):

@@ -62,7 +62,7 @@ def build_split(
         source: its source domain; the scale's middle is the default of ``positive_above``.
         target: its target domain.
         warehouse: holds ``raw_ratings`` of both, and takes the split.
-        settings: beta, seed, validation_fraction, history_length and positive_above are used.
+        settings: those that decide a split are used, and kept in ``provenance``.
         fingerprint: kept in ``provenance``.
         into: another warehouse that takes the split instead, so that the pair's own stays as it is.
 
@@ -72,7 +72,7 @@ def build_split(
     """
     for domain in (source, target):
         warehouse.require(RATINGS, domain.name)
-    used = settings.model_dump(mode="json")
+    used = settings.deciding("split")
     with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
         attach(connection, warehouse.file(RATINGS, source.name), "source_file")
         attach(connection, warehouse.file(RATINGS, target.name), "target_file")
@@ -93,11 +93,8 @@ def is_test_user(user_id: str, seed: int, beta: float) -> bool:
 def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float]:
     middle = (source.scale[0] + source.scale[1]) / 2
     return {
+        **settings.deciding("split"),
         "pair": pair.key,
-        "beta": settings.beta,
-        "seed": settings.seed,
-        "validation_fraction": settings.validation_fraction,
-        "history_length": settings.history_length,
         "positive_above": middle if settings.positive_above is None else settings.positive_above,
         "source_low": source.scale[0],
         "source_high": source.scale[1],

@@ -1,7 +1,7 @@
 """Minibatch Adam in torch, with the rows, the order of an epoch and the loss on the device.
 
 A step starts its kernels and does not wait for them: nothing is read back before an epoch ends. Every step moves all
-parameters, which a GPU does at once; the numbers are those of ``training.adam`` and ``training.meta_adam``, which do
+parameters, which a GPU does at once; the numbers are those of ``compiled_adam`` and ``compiled_bridges``, which do
 the same work row by row on a processor. On a GPU sums over an index are made in no fixed order, so that the last bits
 differ from run to run.
 

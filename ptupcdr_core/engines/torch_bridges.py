@@ -24,26 +24,18 @@ class MetaNetworkOnDevice:
 
     Args:
         network: where training starts; stays as it is.
-        rows: every user has a history. The signals are not read: the network makes them.
-        stars: (U+1, L) float32, how users rated their histories.
+        rows: every user has a history.
         learning_rate: Adam's.
         penalty: weight of |W|² in the mean over a batch's rows, W being the row's bridge.
         device: of all tensors.
     """
 
     def __init__(
-        self,
-        network: MetaNetwork,
-        rows: Rows,
-        stars: Floats,
-        *,
-        learning_rate: float,
-        penalty: float,
-        device: torch.device,
+        self, network: MetaNetwork, rows: Rows, learning_rate: float, penalty: float, device: torch.device
     ) -> None:
         """Copy network and rows to the device and set the moments to zero."""
         self._network, self.penalty = copy.deepcopy(network).to(device), penalty
-        self.histories, self.stars = on_device(rows.histories, device), on_device(stars, device)
+        self.histories, self.stars = on_device(rows.histories, device), on_device(rows.stars, device)
         self.history_vectors = on_device(rows.history_vectors, device)
         self.source_vectors = on_device(rows.source_vectors, device)
         self.item_vectors = on_device(rows.item_vectors, device)
@@ -54,7 +46,7 @@ class MetaNetworkOnDevice:
         """Pass once over the rows, as ``MinibatchAdam.epoch``; return the mean loss."""
         return self.adam.epoch(order, batch_size)
 
-    def network(self) -> MetaNetwork:
+    def model(self) -> MetaNetwork:
         """Return a network on the host with a copy of the weights as they stand."""
         return copy.deepcopy(self._network).cpu()
 
@@ -91,7 +83,7 @@ class MappingOnDevice:
         """Pass once over the users, as ``MinibatchAdam.epoch``; return the mean squared error."""
         return self.adam.epoch(order, batch_size)
 
-    def matrix(self) -> Floats:
+    def model(self) -> Floats:
         """Return a copy of the matrix as it stands."""
         return on_host(self._matrix)
 

@@ -2,13 +2,13 @@
 
 The systems of popular rows would be long sums and those of others short ones; so ratings are cut into pieces of one
 row each, the products of all pieces are one batched multiplication, and they are added to their rows' systems. As in
-``training.als``, which has the objective, systems are made and solved in float64 and vectors kept in float32.
+the compiled loops, systems are made and solved in float64 and vectors kept in float32.
 
 Shapes: N ratings, D embedding size, R rows of either side, C rows of the other side, K rows that have ratings, P
 pieces. Row 0 of every table is padding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ptupcdr_core.engines.torch_adam import on_device, on_host
 from ptupcdr_core.kernels.csr import Csr, Floats
+from ptupcdr_core.kernels.least_squares import Ridge
 
 PIECE = 16
 """Ratings: most rows are one piece, and popular rows need a sixteenth as many products as they have ratings."""
@@ -26,42 +27,29 @@ BATCH = 65_535
 (github.com/pytorch/pytorch/pull/192612)."""
 
 
-def als_on_device(
-    by_user: Csr,
-    by_item: Csr,
-    item_vectors: Floats,
-    *,
-    user_regularization: float,
-    item_regularization: float,
-    iterations: int,
-    weighted: bool,
-    unobserved_weight: float,
-    on_iteration: Callable[[int, Floats, Floats], None] | None,
-    device: torch.device,
-) -> tuple[Floats, Floats]:
-    """The iterations of ``training.als.als`` on a device; arguments and result as there.
+class LeastSquaresOnDevice:
+    """See ``LeastSquares``; arguments as for ``Engine.least_squares``, and the device of all tensors."""
 
-    Args:
-        by_user: the ratings.
-        by_item: the same ratings.
-        item_vectors: (I+1, D) float32, the start.
-        user_regularization: λ of users.
-        item_regularization: λ of items.
-        iterations: at least one.
-        weighted: whether λ is multiplied by a row's number of ratings.
-        unobserved_weight: α.
-        on_iteration: vectors are copied to the host for it, once an iteration.
-        device: of all tensors.
-    """
-    size = item_vectors.shape[1]
-    users, items = RowsOnDevice(by_user, size, device), RowsOnDevice(by_item, size, device)
-    q = on_device(item_vectors, device)
-    for iteration in range(1, iterations + 1):
-        p = users.solve(q, user_regularization, weighted, unobserved_weight)
-        q = items.solve(p, item_regularization, weighted, unobserved_weight)
-        if on_iteration:
-            on_iteration(iteration, on_host(p), on_host(q))
-    return on_host(p), on_host(q)
+    def __init__(
+        self, by_user: Csr, by_item: Csr, item_vectors: Floats, users: Ridge, items: Ridge, device: torch.device
+    ) -> None:
+        """Upload ratings and vectors."""
+        size, self._ridge = item_vectors.shape[1], (users, items)
+        self._by_user, self._by_item = RowsOnDevice(by_user, size, device), RowsOnDevice(by_item, size, device)
+        self._items = on_device(item_vectors, device)
+        self._users = self._items.new_zeros(len(by_user.offsets) - 1, size)
+
+    def solve_users(self) -> None:
+        """See ``LeastSquares``."""
+        self._users = self._by_user.solve(self._items, self._ridge[0])
+
+    def solve_items(self) -> None:
+        """See ``LeastSquares``."""
+        self._items = self._by_item.solve(self._users, self._ridge[1])
+
+    def vectors(self) -> tuple[Floats, Floats]:
+        """See ``LeastSquares``; waits for what is still to be computed."""
+        return on_host(self._users), on_host(self._items)
 
 
 class RowsOnDevice:
@@ -87,21 +75,14 @@ class RowsOnDevice:
         self.owner, self.begin, self.length = (on_device(array, device) for array in (owner, begin, length))
         self.columns, self.values = on_device(rows.columns, device), on_device(rows.values, device)
 
-    def solve(self, vectors: Tensor, regularization: float, weighted: bool, unobserved_weight: float) -> Tensor:
-        """Return (R+1, D) float32 ridge solutions for the other side's vectors; rows without ratings are zero.
-
-        Args:
-            vectors: (C, D) float32.
-            regularization: λ.
-            weighted: whether λ is multiplied by a row's number of ratings.
-            unobserved_weight: α.
-        """
+    def solve(self, vectors: Tensor, ridge: Ridge) -> Tensor:
+        """Return (R+1, D) float32 ridge solutions for the other side's vectors (C, D); without ratings zeros."""
         solved = vectors.new_zeros(self.row_count, self.size)
-        base = _unobserved(vectors, unobserved_weight)
-        ridge = regularization * (self.counts if weighted else torch.ones_like(self.counts)).double()
+        base = _unobserved(vectors, ridge.unobserved_weight)
+        penalties = ridge.regularization * (self.counts if ridge.weighted else torch.ones_like(self.counts)).double()
         for rows, parts in self._blocks():
             left = base.repeat(rows.stop - rows.start, 1, 1)
-            left.diagonal(dim1=1, dim2=2).add_(ridge[rows, None])
+            left.diagonal(dim1=1, dim2=2).add_(penalties[rows, None])
             right = left.new_zeros(*left.shape[:2], 1)
             for part in parts:
                 x, values = self._gather(vectors, part)

@@ -6,8 +6,9 @@ import numpy as np
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.evaluation.calibration import Calibrator
 from ptupcdr_core.models.fitted_method import FittedMethod
-from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
+from ptupcdr_core.models.rating_errors import RatingErrors, errors_of_both, rating_errors
 from ptupcdr_core.settings import Recipe, Settings
 from ptupcdr_core.training.epochs import BestEpoch, Epoch
 
@@ -19,9 +20,12 @@ class Outcome:
     Args:
         mae_epoch: the epoch that the absolute errors are of.
         rmse_epoch: the epoch that the squared errors are of; another one only under ``published_test_best``.
-        mae_scores: (N,) predicted stars of every test rating at ``mae_epoch``, clipped if the recipe clips.
-        rmse_scores: (N,) the same at ``rmse_epoch``.
+        mae_scores: (N,) what absolute errors are of: predicted stars of every test rating at ``mae_epoch``, or medians
+            if the recipe clips.
+        rmse_scores: (N,) what squared errors are of: predicted stars at ``rmse_epoch``, clipped if the recipe clips.
         errors: by user.
+        mae_of_mean: absolute errors of the predicted stars themselves.
+        log_loss: mean over the test ratings; NaN unless the setting clips.
     """
 
     mae_epoch: int
@@ -29,6 +33,8 @@ class Outcome:
     mae_scores: Floats
     rmse_scores: Floats
     errors: RatingErrors
+    mae_of_mean: float
+    log_loss: float
 
 
 class Chooser:
@@ -44,43 +50,53 @@ class Chooser:
         self.data, self.clipped = data, settings.clipped
         self.on_test = settings.recipe == "published_test_best"
         self.mae: BestEpoch[Floats] = BestEpoch()
-        self.rmse: BestEpoch[Floats] = BestEpoch()
+        self.rmse: BestEpoch[tuple[Floats, Floats]] = BestEpoch()
 
-    def offer(self, number: int, validation: RatingErrors, scores: Floats) -> None:
+    def offer(self, number: int, validation: RatingErrors, validation_scores: Floats, scores: Floats) -> None:
         """Look at an epoch.
 
         Args:
             number: of the epoch.
             validation: the errors on the validation users, clipped.
-            scores: (N,) predicted stars of every test rating, not clipped.
+            validation_scores: predicted stars of every validation rating, not clipped.
+            scores: (N,) the same of every test rating.
         """
+        both = validation_scores, scores
         if self.on_test:
             test = rating_errors(scores, self.data.target_test, None)
             self.mae.offer(number, test.mae, scores)
-            self.rmse.offer(number, test.rmse, scores)
+            self.rmse.offer(number, test.rmse, both)
         else:
             self.mae.offer(number, validation.rmse, scores)
-            self.rmse.offer(number, validation.rmse, scores)
+            self.rmse.offer(number, validation.rmse, both)
 
     def outcome(self) -> Outcome:
         """The errors of what was kept; the absolute ones at the epoch for MAE, the squared at the one for RMSE.
 
+        Where the setting clips, both are at the epoch for RMSE, and the absolute ones are of the medians.
+
         Raises:
             EvaluationError: a test rating has no score.
         """
-        test, scale = self.data.target_test, self.data.target_scale if self.clipped else None
-        by_mae, by_rmse = (rating_errors(best.candidate, test, scale) for best in (self.mae, self.rmse))
-        mae_scores, rmse_scores = (
-            best.candidate if scale is None else scale.clip(best.candidate) for best in (self.mae, self.rmse)
-        )
-        errors = RatingErrors(by_mae.users, by_mae.counts, by_mae.absolute, by_rmse.squared)
-        return Outcome(self.mae.number, self.rmse.number, mae_scores, rmse_scores, errors)
+        test, (validation_scores, scores) = self.data.target_test, self.rmse.candidate
+        rating_errors(scores, test, None)  # refuses missing ones
+        if not self.clipped:
+            of_mean, log_loss = self.mae.candidate, float("nan")
+            medians, means = of_mean, scores
+        else:
+            judged = Calibrator.of(self.data).judge(validation_scores, scores, test)
+            medians, means, of_mean = judged.medians, judged.means, judged.means
+            log_loss = float(judged.log_loss.mean(dtype=np.float64))
+        errors = errors_of_both(means, medians, test)
+        mae_of_mean = rating_errors(of_mean, test, None).mae
+        return Outcome(self.mae.number, self.rmse.number, medians, means, errors, mae_of_mean, log_loss)
 
 
 def watch(data: PairData, choosers: dict[Recipe, Chooser], epoch: Epoch[FittedMethod]) -> None:
     """Score an epoch's method once, on validation and test users, and offer it to all."""
     method = epoch.candidate
-    validation = rating_errors(method.score(data.target_validation), data.target_validation, data.target_scale)
+    validation_scores = np.asarray(method.score(data.target_validation), np.float32)
+    validation = rating_errors(validation_scores, data.target_validation, data.target_scale)
     scores = np.asarray(method.score(data.target_test), np.float32)
     for chooser in choosers.values():
-        chooser.offer(epoch.number, validation, scores)
+        chooser.offer(epoch.number, validation, validation_scores, scores)

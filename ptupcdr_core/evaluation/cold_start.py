@@ -1,43 +1,88 @@
 """The cold-start evaluation: every method's errors on the same test users, in sum and by user."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.evaluation.calibration import Calibrator, Judged, reliability
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.models.fitted_method import FittedMethod
-from ptupcdr_core.models.rating_errors import RatingErrors, rating_errors
+from ptupcdr_core.models.ordinal import Levels
+from ptupcdr_core.models.rating_errors import RatingErrors, errors_of_both, rating_errors
 from ptupcdr_core.settings import Settings
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A method's predictions for the test ratings.
+
+    Args:
+        name: the method's.
+        means: (N,) predicted stars, what squared errors are of.
+        medians: (N,) what absolute errors are of: medians of its calibrated distributions, or the means once more.
+        judged: by its distributions; None where the settings leave predictions as they are.
+    """
+
+    name: str
+    means: Floats
+    medians: Floats
+    judged: Judged | None
+
+    def errors(self, test: Ratings) -> RatingErrors:
+        """By user: squared errors of the means, absolute ones of the medians."""
+        return errors_of_both(self.means, self.medians, test)
+
+
+def score(data: PairData, methods: Sequence[FittedMethod], settings: Settings) -> list[Scored]:
+    """Score every test rating by every method; where predictions are moved into the scale, as distributions too.
+
+    Raises:
+        EvaluationError: a method left a rating without a score.
+    """
+    if not settings.clipped:
+        return [Scored(method.name, (scores := method.score(data.target_test)), scores, None) for method in methods]
+    calibrator = Calibrator.of(data)
+    found = []
+    for method in methods:
+        scores = method.score(data.target_test)
+        rating_errors(scores, data.target_test, None)  # refuses missing ones
+        judged = calibrator.judge(method.score(data.target_validation), scores, data.target_test)
+        found.append(Scored(method.name, judged.means, judged.medians, judged))
+    return found
+
+
 def evaluate(
-    data: PairData, methods: Sequence[FittedMethod], settings: Settings, ids: NDArray[np.object_]
+    data: PairData, scored: Sequence[Scored], settings: Settings, ids: NDArray[np.object_]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score every test rating by every method.
+    """Every method's errors on the test users.
 
     Args:
         data: the pair's split.
-        methods: all fitted without a target rating of a test user.
+        scored: by methods that were all fitted without a target rating of a test user.
         settings: stand beside each row.
         ids: (U+1,) user ids by index.
 
     Returns:
-        One row a method (mae, rmse, …), in their order; and one row a method and test user, with the number
-        of the user's test ratings and the sums of their absolute and squared errors.
+        One row a method in their order: rmse of its means, mae of its medians, mae_of_mean of its means, log_loss of
+        its distributions (NaN without). And one row a method and test user, with the number of the user's test ratings
+        and the sums of their absolute (medians) and squared errors (means).
 
     Raises:
         EvaluationError: a method left a rating without a score.
     """
     summaries, details = [], []
-    for method in methods:
-        scale = data.target_scale if settings.clipped else None
-        errors = rating_errors(method.score(data.target_test), data.target_test, scale)
+    for method in scored:
+        errors = method.errors(data.target_test)
         about = labels(data.pair, method.name, "rating", settings)
-        summaries.append({**about, **_summary(errors)})
+        of_means = rating_errors(method.means, data.target_test, None).mae
+        log_loss = float("nan") if method.judged is None else float(method.judged.log_loss.mean(dtype=np.float64))
+        summaries.append({**about, **_summary(errors), "mae_of_mean": of_means, "log_loss": log_loss})
         details.append(
             pd.DataFrame(
                 {
@@ -52,15 +97,30 @@ def evaluate(
     return pd.DataFrame(summaries), pd.concat(details, ignore_index=True)
 
 
-def evaluate_slices(data: PairData, methods: Sequence[FittedMethod], settings: Settings) -> pd.DataFrame:
+def evaluate_slices(data: PairData, scored: Sequence[Scored], settings: Settings) -> pd.DataFrame:
     """Every method's errors for whom and on what; see ``evaluation.slices``."""
     tables = []
-    for method in methods:
-        scores = method.score(data.target_test)
-        scores = data.target_scale.clip(scores) if settings.clipped else scores
+    for method in scored:
         about = labels(data.pair, method.name, "rating", settings)
-        slices = slice_errors(data, scores, scores)
+        slices = slice_errors(data, method.medians, method.means)
         tables.append(slices.assign(**about)[[*about, *slices.columns]])
+    return pd.concat(tables, ignore_index=True)
+
+
+def evaluate_reliability(data: PairData, scored: Sequence[Scored], settings: Settings) -> pd.DataFrame:
+    """How reliable every method's distributions are, see ``evaluation.calibration``.
+
+    Args:
+        data: the pair's split.
+        scored: with distributions, one method at least.
+        settings: stand beside each row.
+    """
+    levels, tables = Levels.of(data.target_train.stars), []
+    for method in scored:
+        if method.judged is not None:
+            about = labels(data.pair, method.name, "rating", settings)
+            table = reliability(levels, method.judged)
+            tables.append(table.assign(**about)[[*about, *table.columns]])
     return pd.concat(tables, ignore_index=True)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.pair_data import load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
@@ -97,7 +97,7 @@ def run_benchmark(
         DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
-    store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source.name, target.name))
+    store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source, target))
     units = units_of(grid, settings)
     with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, one_thread():  # the workers are the parallelism
         splits = ScratchSplits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))
@@ -145,7 +145,7 @@ def _work(
             if missing:
                 own = splits.of(settings)
                 data, ids = load_pair(own, splits.pair.key), user_ids(own, splits.pair.key)
-                experiment = Experiment(data, settings, source_model, training_device())
+                experiment = Experiment(data, settings, source_model, choose_engine())
                 for cell in missing:
                     if stop.is_set():
                         return
@@ -199,6 +199,8 @@ def _summary(outcome: Outcome) -> dict[str, object]:
         "ratings": int(errors.counts.sum()),
         "mae": errors.mae,
         "rmse": errors.rmse,
+        "mae_of_mean": outcome.mae_of_mean,
+        "log_loss": outcome.log_loss,
         "mae_epoch": outcome.mae_epoch,
         "rmse_epoch": outcome.rmse_epoch,
     }

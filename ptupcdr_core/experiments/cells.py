@@ -4,25 +4,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import StorageError
 from ptupcdr_core.experiments.grid import Cell
-from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS
-from ptupcdr_core.store.home import PACKAGE
 from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.versions import RESULTS
 
 TABLES = ("benchmark", "benchmark_errors", "benchmark_slices")
-CODE = ("methods/*.py", "models/*.py", "training/*.py", "kernels/*.py", "engines/*.py", "sql/split.sql",
-        "data/pair_data.py", "data/splits.py", "evaluation/choosing.py", "evaluation/slices.py")  # fmt: skip
-"""Whatever can change a cell: after an edit there, old cells are left aside."""
-UNUSED = FOR_RECOMMENDATIONS | FOR_RANKING | {"recipe"}
+KEPT = RESULTS["benchmark_cell"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class CellStore:
 
     Args:
         folder: made when first written to.
-        ratings: fingerprint of both domains' ratings.
+        ratings: fingerprint of both domains' ratings and scales.
     """
 
     folder: Path
@@ -47,9 +43,9 @@ class CellStore:
             "method": cell.method.name,
             "base_model": cell.base_model,
             "family": cell.family,
-            "settings": {k: v for k, v in cell.settings.model_dump(mode="json").items() if k not in UNUSED},
+            "settings": KEPT.relevant(cell.settings),
             "ratings": self.ratings,
-            "code": training_code(),
+            "code": [KEPT.version, cell.method.version],
         }
         return self.folder / hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -77,22 +73,15 @@ class CellStore:
         return [str(self.place(cell) / f"{table}.parquet") for cell in cells]
 
 
-def ratings_fingerprint(warehouse: Warehouse, *domains: str) -> str:
-    """What the cleaned ratings of these domains are, in their order.
+def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:
+    """What the cleaned ratings of these domains are and the scales they are on, in their order.
 
     Raises:
         WarehouseError: a domain was not ingested.
     """
     known = []
     for domain in domains:
-        with warehouse.read("raw_ratings", domain) as connection:
+        with warehouse.read("raw_ratings", domain.name) as connection:
             query = 'select count(*), bit_xor(hash(rowid, user_id, item_id, rating, "timestamp")) from raw_ratings'
-            known.append([domain, *connection.execute(query).fetchall()[0]])
+            known.append([domain.name, domain.scale, *connection.execute(query).fetchall()[0]])
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
-
-
-@cache
-def training_code(*more: str) -> str:
-    """What the code is that a training's result depends on, these further files of the package included."""
-    files = sorted(path for pattern in (*CODE, *more) for path in PACKAGE.glob(pattern))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

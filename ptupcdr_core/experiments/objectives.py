@@ -8,15 +8,16 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ptupcdr_core.data.pair_data import PairData, Scale
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.rankings import rank_by_vectors
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.modes.ranking.bridging import RankingTask, train_ranking_bridges
 from ptupcdr_core.modes.ranking.space import RankingSpace
-from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Attention, BridgeFormName, Mode, Settings
+from ptupcdr_core.settings import Attention, BridgeFormName, Mode, Settings
 from ptupcdr_core.training.bridging import train_bridges
 from ptupcdr_core.training.implicit import train_side
 from ptupcdr_core.training.validation import validation_errors
+from ptupcdr_core.versions import RESULTS, Result
 
 Space = dict[str, BaseDistribution]
 
@@ -31,8 +32,7 @@ class Objective:
         direction: of what is better.
         measure: trains on a split with these settings, and measures on validation users.
         space: what is searched, around these settings and for this scale of the source domain.
-        unread: settings that change nothing in it.
-        code: files of the core that its result depends on beside those that a benchmark's does.
+        trial: the version of its code, and the settings that its result depends on.
     """
 
     what: str
@@ -40,8 +40,7 @@ class Objective:
     direction: Literal["minimize", "maximize"]
     measure: Callable[[PairData, Settings], dict[str, float]]
     space: Callable[[Settings, Scale], Space]
-    unread: frozenset[str]
-    code: tuple[str, ...] = ()
+    trial: Result
 
 
 def measure_ratings(data: PairData, settings: Settings) -> dict[str, float]:
@@ -58,9 +57,9 @@ def measure_ratings(data: PairData, settings: Settings) -> dict[str, float]:
         EvaluationError: the training diverged, and predictions are not finite.
         DeviceError: the environment asks for a GPU that is not there.
     """
-    device = training_device()
-    task = Experiment(data, settings, device=device).task
-    personal = train_bridges(task, settings, _unheard, device).personal
+    engine = choose_engine()
+    task = Experiment(data, settings, engine=engine).task
+    personal = train_bridges(task, settings, _unheard, engine).personal
     errors = validation_errors(task, lambda users: personal.embed(task, users))
     return {"mae": errors.mae, "rmse": errors.rmse}
 
@@ -78,8 +77,8 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
     Raises:
         DeviceError: the environment asks for a GPU that is not there.
     """
-    device = training_device()
-    source, target = (train_side(data, side, settings, _unheard, device) for side in ("source", "target"))
+    engine = choose_engine()
+    source, target = (train_side(data, side, settings, _unheard, engine) for side in ("source", "target"))
     task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
     bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
     users = np.unique(task.validation.users)
@@ -159,7 +158,7 @@ OBJECTIVES: dict[Mode, Objective] = {
         direction="minimize",
         measure=measure_ratings,
         space=space_of_ratings,
-        unread=FOR_RECOMMENDATIONS | FOR_RANKING,
+        trial=RESULTS["rating_trial"],
     ),
     "ranking": Objective(
         what="ranked lists",
@@ -167,7 +166,6 @@ OBJECTIVES: dict[Mode, Objective] = {
         direction="maximize",
         measure=measure_lists,
         space=space_of_lists,
-        unread=FOR_RECOMMENDATIONS | {"mode"},
-        code=("modes/ranking/*.py",),
+        trial=RESULTS["ranking_trial"],
     ),
 }

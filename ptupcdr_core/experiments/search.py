@@ -27,7 +27,7 @@ from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.pair_data import PairData, load_pair
 from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
-from ptupcdr_core.experiments.cells import ratings_fingerprint, training_code
+from ptupcdr_core.experiments.cells import ratings_fingerprint
 from ptupcdr_core.experiments.objectives import OBJECTIVES, Objective, Space
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
@@ -129,8 +129,8 @@ def tune(
 ) -> Search:
     """Search for better settings; a search that was stopped goes on from its finished trials.
 
-    A search by something else, with other ratings, other settings to start from or other training code is another one
-    and begins anew.
+    A search by something else, with other ratings, scales, settings to start from or another version of the training is
+    another one and begins anew.
 
     Args:
         home: has both domains' ``raw_ratings``, and keeps the trials in ``tuning/<pair>.journal``.
@@ -163,7 +163,7 @@ def tune(
         scratch = Warehouse(Path(folder), warehouse.memory_limit, warehouse.threads)
         splits = ScratchSplits(pair, source, target, warehouse, scratch)
         space = goal.space(settings, _load(splits, settings).source_scale)
-        name = _study_name(goal, settings, space, ratings_fingerprint(warehouse, source.name, target.name))
+        name = _study_name(goal, settings, space, ratings_fingerprint(warehouse, source, target))
         study = _open_study(home.tuning / f"{pair.key}.journal", name, goal)
         found, fresh = [_trial(known) for known in study.get_trials(states=FINISHED)], 0
 
@@ -233,10 +233,10 @@ def _open_study(journal: Path, name: str, objective: Objective) -> optuna.Study:
 def _study_name(objective: Objective, settings: Settings, space: Space, ratings: str) -> str:
     entries = {
         "objective": objective.metric,
-        "settings": settings.model_dump(mode="json", exclude=set(objective.unread)),
+        "settings": objective.trial.relevant(settings),
         "space": {name: distribution_to_json(values) for name, values in space.items()},
         "ratings": ratings,
-        "code": training_code(*objective.code),
+        "code": objective.trial.version,
     }
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""The compiled loops of ``ptupcdr_core.training.adam``, whose docstring has the mathematics and the row layout."""
+"""The compiled loops of ``engines.compiled_adam``, whose docstring has the mathematics and the row layout."""
 
 from typing import Any, NamedTuple
 

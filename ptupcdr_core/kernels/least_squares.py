@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.kernels.csr import Csr, for_row_chunks
+from ptupcdr_core.kernels.csr import Csr
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.kernels.vectors import (
     FAST,
@@ -159,20 +159,6 @@ def unobserved(vectors: Floats, weight: float) -> Doubles:
                 block = vectors[start : start + GRAM_BLOCK].astype(np.float64)
                 base[:width] += weight * (block.T @ block)
     return base
-
-
-def solve_side(rows: Csr, vectors: Floats, solved: Floats, size: int, ridge: Ridge) -> None:
-    """Fill ``solved`` with every row's ridge solution, zeros without ratings; the same for any number of threads.
-
-    Args:
-        rows: the ratings by row.
-        vectors: (columns, E) float32 of the other side, padded.
-        solved: (R+1, E) float32, padded; written.
-        size: D.
-        ridge: of the rows.
-    """
-    side = problem(rows, vectors, size, ridge)
-    for_row_chunks(rows, lambda first, last: solve_rows(first, last, side, solved, workspace(vectors.shape[1])))
 
 
 @inlined(fastmath=FAST)

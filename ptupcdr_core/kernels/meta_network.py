@@ -79,7 +79,7 @@ class Plan(NamedTuple):
 class Rows(NamedTuple):
     """The task-oriented rows and what they point into; see ``training.task.BridgeTask``.
 
-    ``signals`` (U+1, L) is what ``MetaNetwork.signal`` says of each position, (0, 0) where nothing.
+    ``stars`` (U+1, L) is how users rated their histories.
     """
 
     users: Index
@@ -89,7 +89,7 @@ class Rows(NamedTuple):
     history_vectors: Floats
     source_vectors: Floats
     item_vectors: Floats
-    signals: Floats
+    stars: Floats
 
 
 class Workspace(NamedTuple):
@@ -334,13 +334,16 @@ def _squares(form: int, rank: int, written: Floats, X: int, Y: int) -> np.float3
 
 
 @loop(fastmath=FAST)
-def train(state: State, steps: int, rows: Rows, order: NDArray[np.int64], plan: Plan, work: Workspace) -> float:
+def train(
+    state: State, steps: int, rows: Rows, signals: Floats, order: NDArray[np.int64], plan: Plan, work: Workspace
+) -> float:
     """Pass once over the rows in ``order``; return the sum over rows of squared error plus penalty · |W|².
 
     Args:
         state: changed in place.
         steps: made before this epoch.
         rows: every user has at least one history item.
+        signals: (U+1, L) what ``MetaNetwork.signal`` says of each position, (0, 0) where nothing.
         order: (N,) the rows in their order.
         plan: how.
         work: written over.
@@ -372,7 +375,7 @@ def train(state: State, steps: int, rows: Rows, order: NDArray[np.int64], plan: 
                     for d in range(D):
                         position[d, P] = rows.history_vectors[item, d]
                     if signalled:
-                        signal[P] = rows.signals[user, place]
+                        signal[P] = signals[user, place]
                     P += 1
                 R += 1
             slots[k - begin] = slot_of[user]

@@ -20,9 +20,19 @@ Neither counts references. By default numba counts who uses an array, at many vi
 that lock the memory bus; a row's work waits for the counter, and two threads for each other: the exact search for
 recommendations took 0.41 s so, and takes 0.27 s. Without the counts nothing can be allocated, so a loop's room to work
 in is an argument.
+
+All that numba does not promise is used in this module alone, and held by tests/core/test_numba.py:
+
+- the option ``_nrt`` of ``njit``, which leaves its runtime out (``PTUPCDR_COUNT_REFERENCES=1`` leaves it in: the same
+  numbers, slower, and compiled anew by every process);
+- the option ``forceinline`` of ``njit``;
+- the typing of operators (``AbstractTemplate``, ``infer_global``, ``signature``), ``cgutils``, and llvmlite's
+  instructions on vectors: ``numba.extending`` teaches operators by other compiled functions only;
+- LLVM's own functions by their names: ``sqrt``, ``vector.reduce.fadd`` and ``.fmax``, ``prefetch``.
 """
 
 import operator
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -31,9 +41,8 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
-from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, register_model
+from numba.extending import intrinsic, lower_builtin, models, register_model
 from numpy.typing import NDArray
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # infinities and NaN keep their meaning
@@ -47,19 +56,23 @@ Constant = tuple[int, ...]
 """A number that is known when a loop is compiled: the length of a tuple is part of its type."""
 
 
-# _nrt, in no manual of numba's, leaves out its runtime, which counts references and allocates.
-_EVERYWHERE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+TRIED = "0.68"
+"""The minor version of numba that all this was tried with."""
+VARIABLE = "PTUPCDR_COUNT_REFERENCES"
+COUNTED = os.environ.get(VARIABLE, "") == "1"
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": COUNTED}
 
 
 def loop(*, fastmath: set[str] | None = None) -> Callable[[Kernel], Kernel]:
     """Compile a function that Python calls; from the cache where it was compiled before."""
-    compiled: Callable[[Kernel], Kernel] = numba.njit(cache=True, fastmath=fastmath or False, **_EVERYWHERE)
+    # The cache does not tell apart what was compiled with another option.
+    compiled: Callable[[Kernel], Kernel] = numba.njit(cache=not COUNTED, fastmath=fastmath or False, **OPTIONS)
     return compiled
 
 
 def inlined(*, fastmath: set[str] | None = None) -> Callable[[Kernel], Kernel]:
     """Compile a function that loops call, as a part of them."""
-    compiled: Callable[[Kernel], Kernel] = numba.njit(forceinline=True, fastmath=fastmath or False, **_EVERYWHERE)
+    compiled: Callable[[Kernel], Kernel] = numba.njit(forceinline=True, fastmath=fastmath or False, **OPTIONS)
     return compiled
 
 

@@ -1,6 +1,7 @@
 """The methods that are compared: each gives every user a vector, and every target item an offset and a vector.
 
-A method is a module of this package with a tuple ``METHODS``; nothing else has to be told of it.
+A method is a module of this package with a tuple ``METHODS``, or a package's entry point (see ``extensions``); nothing
+else has to be told of it.
 """
 
 import importlib
@@ -10,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.extensions import added_methods
 from ptupcdr_core.settings import Recipe
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 def all_methods() -> "tuple[Method, ...]":
     """Every method of every recipe, those that need least first."""
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-    methods = [method for module in modules for method in getattr(module, "METHODS", ())]
+    methods = [method for module in modules for method in getattr(module, "METHODS", ())] + added_methods()
     return tuple(sorted(methods, key=lambda method: (method.needs.value, method.name)))
 
 

@@ -29,7 +29,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
         settings,
         batch_size=settings.source_batch_size,
         generator=experiment.generator("cmf"),
-        device=experiment.device,
+        engine=experiment.engine,
     ):
         yield epoch.map(lambda model: _fitted(model, data.source_item_count))
 

@@ -22,7 +22,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
     def fitted(bridge: CommonBridge) -> FittedMethod:
         return FittedMethod("emcdr", task.target, lambda users: bridge.embed(task, users))
 
-    for epoch in published_mapping(task, experiment.settings, experiment.device):
+    for epoch in published_mapping(task, experiment.settings, experiment.engine):
         yield epoch.map(fitted)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import CommonBridge
 from ptupcdr_core.settings import Settings
@@ -24,7 +25,7 @@ class Experiment:
         data: the pair's split.
         settings: how everything is trained.
         source_model: trained before; it depends neither on β nor on the method. None: trained here when needed.
-        device: where torch trains base models, mapping and meta network; None for the compiled loops.
+        engine: trains base models, mapping and meta network.
     """
 
     def __init__(
@@ -32,16 +33,16 @@ class Experiment:
         data: PairData,
         settings: Settings,
         source_model: Model | None = None,
-        device: torch.device | None = None,
+        engine: Engine = COMPILED,
     ) -> None:
         """Train nothing yet."""
-        self.data, self.settings, self.device = data, settings, device
+        self.data, self.settings, self.engine = data, settings, engine
         self._source_model = source_model
 
     @cached_property
     def source_model(self) -> Model:
         """The base model of all source ratings."""
-        return self._source_model or train_side(self.data, "source", self.settings, _ignore, self.device)
+        return self._source_model or train_side(self.data, "source", self.settings, _ignore, self.engine)
 
     @property
     def trained_source_model(self) -> Model | None:
@@ -51,7 +52,7 @@ class Experiment:
     @cached_property
     def target_model(self) -> Model:
         """The base model of the target's training ratings, after its last epoch."""
-        return train_side(self.data, "target", self.settings, _ignore, self.device)
+        return train_side(self.data, "target", self.settings, _ignore, self.engine)
 
     def target_epochs(self) -> Iterator[Epoch[BaseModel]]:
         """The same training epoch by epoch (published); its last model becomes ``target_model``."""
@@ -63,7 +64,7 @@ class Experiment:
             settings,
             batch_size=settings.target_batch_size,
             generator=np.random.default_rng([settings.seed, 1]),
-            device=self.device,
+            engine=self.engine,
         ):
             yield epoch
         self.target_model = epoch.candidate
@@ -76,13 +77,13 @@ class Experiment:
     @cached_property
     def published_emcdr(self) -> CommonBridge:
         """EMCDR's mapping of the epoch that validation users choose: the fallback where a history is needed."""
-        epochs = published_mapping(self.task, self.settings, self.device)
+        epochs = published_mapping(self.task, self.settings, self.engine)
         return choose(epochs, self.task, _ignore).candidate
 
     @cached_property
     def calibrated_bridges(self) -> Bridges:
         """All calibrated bridges, which are fitted one on top of the other."""
-        return train_bridges(self.task, self.settings, _ignore, self.device)
+        return train_bridges(self.task, self.settings, _ignore, self.engine)
 
     def generator(self, name: str) -> np.random.Generator:
         """Random numbers of this seed for one use alone."""

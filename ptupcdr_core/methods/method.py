@@ -33,9 +33,11 @@ class Method:
         fit: trains on an experiment's data and yields a candidate an epoch; one that has no epochs yields epoch 0.
         needs: what it is made from.
         recipes: those it is made for; a method may be fitted in one way in some and in another in others.
+        version: raised when it gives other results, so that a benchmark makes its cells again.
     """
 
     name: str
     fit: "Callable[[Experiment], Iterator[Epoch[FittedMethod]]]"
     needs: Needs = Needs.BRIDGE
     recipes: tuple[Recipe, ...] = REFERENCE_RECIPES
+    version: int = 1

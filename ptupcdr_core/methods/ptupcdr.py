@@ -23,7 +23,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
         return FittedMethod("ptupcdr", task.target, lambda users: bridge.embed(task, users))
 
     fallback = experiment.published_emcdr.matrix
-    for epoch in published_meta_network(task, experiment.settings, fallback, experiment.device):
+    for epoch in published_meta_network(task, experiment.settings, fallback, experiment.engine):
         yield epoch.map(fitted)
 
 

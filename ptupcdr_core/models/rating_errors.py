@@ -65,3 +65,18 @@ def rating_errors(scores: Floats, ratings: Ratings, scale: Scale | None) -> Rati
         absolute=np.bincount(row, np.abs(errors)).astype(np.float64),
         squared=np.bincount(row, errors**2).astype(np.float64),
     )
+
+
+def errors_of_both(means: Floats, medians: Floats, ratings: Ratings) -> RatingErrors:
+    """Squared errors of means, which minimize them, and absolute ones of medians, which minimize those.
+
+    Args:
+        means: (N,) predicted stars.
+        medians: (N,) the same, or medians of the predicted distributions.
+        ratings: N ratings, at least one.
+
+    Raises:
+        EvaluationError: as for ``rating_errors``.
+    """
+    squared, absolute = (rating_errors(scores, ratings, None) for scores in (means, medians))
+    return RatingErrors(squared.users, squared.counts, absolute.absolute, squared.squared)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
 
@@ -33,18 +34,22 @@ def write_report(path: Path, page: str) -> Path:
 
 
 def read_provenance(home: Home, pair: str) -> dict[str, Any] | None:
-    """Fingerprint and settings of a page; None where there is none, or where something optional is newer."""
+    """Fingerprint and settings of a page; None where there is none, or where something optional is newer.
+
+    Raises:
+        WarehouseError: the page is damaged.
+    """
     path = report_path(home, pair)
+    if not path.is_file():
+        return None
     try:
         made = path.stat().st_mtime_ns
         with path.open(encoding="utf-8") as page:
-            head = page.read(_HEAD)
-    except (OSError, UnicodeDecodeError):
-        return None
+            found = {name: html.unescape(content) for name, content in _META.findall(page.read(_HEAD))}
+        provenance = {"fingerprint": found["fingerprint"], "settings": json.loads(found["settings"])}
+    except (OSError, ValueError, KeyError) as error:
+        raise WarehouseError(f"{path} is damaged ({error!r}): materialize pair_report for {pair} again") from error
     tables = [home.warehouse / asset / f"{pair}.duckdb" for asset in OPTIONAL]
     if any(table.stat().st_mtime_ns > made for table in tables if table.is_file()):
         return None
-    found = {name: html.unescape(content) for name, content in _META.findall(head)}
-    if found.keys() != {"fingerprint", "settings"}:
-        return None
-    return {"fingerprint": found["fingerprint"], "settings": json.loads(found["settings"])}
+    return provenance

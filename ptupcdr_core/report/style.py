@@ -31,6 +31,9 @@ _STYLES = {
     "source_offset": Style(
         "item mean + source offset", "item means, moved by how harshly the person rates in the source", "#0072B2", "D"
     ),
+    "source_offset_fixed": Style(
+        "item mean + source offset, damping 5", "the same with fixed dampings, as older tables have it", "#767676", "d"
+    ),
     "tgt": Style("TGT", "the target model alone, which has never seen these people", "#000000", "v"),
     "random": Style("random start", "fine-tuned from a random embedding", "#767676", "x"),
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +18,12 @@ from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.settings import Mode
+from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
+from ptupcdr_core.store.bundles import CHAMPION as CHAMPION
+from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED
+from ptupcdr_core.store.bundles import bundle_file as bundle_file
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-
-CANDIDATE, CHAMPION, DEPLOYED = "candidate", "champion", "deployed"
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,6 @@ class Recommendation:
     score: float
     made_by: str
     reasons: tuple[Reason, ...]
-
-
-def bundle_file(home: Home, kind: str, pair: str) -> Path:
-    """Where a bundle stands: ``candidate``, ``champion`` or ``deployed``."""
-    return home.bundles / kind / f"{pair}.safetensors"
 
 
 def deployed_bundle(home: Home, pair: str) -> Bundle:

@@ -9,7 +9,7 @@ from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.layout import Layout, layout_of
 from ptupcdr_core.sources.locate import locate
-from ptupcdr_core.sources.tables import stage_demo, stage_duckdb, stage_parquet
+from ptupcdr_core.sources.tables import stage_added, stage_demo, stage_duckdb, stage_parquet
 from ptupcdr_core.sources.text import reconcile, stage_csv, stage_jsonl
 from ptupcdr_core.sources.verify import physical
 from ptupcdr_core.sql import statement
@@ -49,6 +49,8 @@ def _stage_file(
         stage_parquet(connection, path, layout, index)
     elif layout.kind == "duckdb":
         stage_duckdb(connection, path, layout, index, domain.table or "")
+    elif layout.kind == "added":
+        stage_added(connection, path, layout, index, domain.format)
     else:
         _stage_text(connection, path, layout, index)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.extensions import reader_of
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.columns import wanted
 from ptupcdr_core.sources.layout import Layout
@@ -44,6 +45,21 @@ def stage_demo(connection: duckdb.DuckDBPyConnection, layout: Layout, index: int
     connection.register("demo_ratings", demo.generate(domain))
     _stage(connection, "demo_ratings", Path("demo"), layout, index)
     connection.unregister("demo_ratings")
+
+
+def stage_added(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int, name: str) -> None:
+    """Stage a file of a format that an installed package adds.
+
+    Raises:
+        SourceError: a column is missing, or the package's reader fails on the file.
+    """
+    try:
+        table = reader_of(name)(path)
+    except (ValueError, LookupError) as error:
+        raise SourceError(f"{path}: the reader of format {name} cannot read it ({error})") from error
+    connection.register("added_ratings", table)
+    _stage(connection, "added_ratings", path, layout, index)
+    connection.unregister("added_ratings")
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, relation: str, path: Path, layout: Layout, index: int) -> None:

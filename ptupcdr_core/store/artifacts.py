@@ -72,7 +72,7 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
         entries = json.loads(path.read_text())
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such checkpoint; materialize {folder.name} for {name} first") from None
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not a manifest ({error}); {again}") from error
     if not isinstance(entries, dict):
         raise ArtifactError(f"{path}: not a manifest (expected a JSON object); {again}")
@@ -89,14 +89,29 @@ def load(folder: Path, name: str, *, split: str) -> Checkpoint:
     remedy = f"materialize {folder.name} for {name} again"
     if entries.get("split") != split:
         raise ArtifactError(f"{folder / name}.json: trained on another split than the present one; {remedy}")
+    return Checkpoint(tensors=decode(_weights(folder, entries, remedy)), manifest=entries)
+
+
+def read_whole(folder: Path, name: str) -> None:
+    """Read a checkpoint, to know that it can be read.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    _weights(folder, read_manifest(folder, name), f"materialize {folder.name} for {name} again")
+
+
+def _weights(folder: Path, entries: dict[str, Any], remedy: str) -> bytes:
     path = folder / str(entries.get("weights"))
     try:
         payload = path.read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path}: the weights are missing; {remedy}") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: the weights cannot be read ({error.strerror}); {remedy}") from error
     if hashlib.sha256(payload).hexdigest() != entries.get("sha256"):
         raise ArtifactError(f"{path}: the weights are damaged (checksum differs from the manifest's); {remedy}")
-    return Checkpoint(tensors=decode(payload), manifest=entries)
+    return payload
 
 
 def _replace(path: Path, payload: bytes) -> None:

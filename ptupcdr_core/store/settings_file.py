@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import EVALUATED, Settings
 from ptupcdr_core.store.replacing import replaced
 
 
@@ -32,14 +32,16 @@ def write_settings_file(path: Path, settings: Settings, comment: str) -> None:
 
     Args:
         path: the file; folders above it are made.
-        settings: all are written but those for the stored lists, which are nobody's business but the reader's.
+        settings: those that decide models and what is measured of them are written; deployment and the stored lists are
+            nobody's business but the reader's.
         comment: one or more lines for its head.
 
     Raises:
         StorageError: it cannot be written; the old file stands.
     """
     lines = [f"# {line}" for line in comment.splitlines()]
-    for name, value in settings.model_dump(mode="json", exclude=set(FOR_RECOMMENDATIONS), exclude_none=True).items():
-        lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    for name, value in settings.deciding(*EVALUATED).items():
+        if value is not None:
+            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     with replaced(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

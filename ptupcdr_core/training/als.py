@@ -1,4 +1,4 @@
-"""Alternating least squares: exact ridge solutions, row by row, in compiled code.
+"""Alternating least squares: exact ridge solutions, row by row.
 
 Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Row 0 of every table is padding.
 """
@@ -6,9 +6,9 @@ Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Ro
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
-from ptupcdr_core.engines.torch_least_squares import als_on_device
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.kernels.csr import Csr, Floats, compress, for_row_chunks, require_rows
 from ptupcdr_core.kernels.least_squares import (
     Integers,
@@ -16,9 +16,9 @@ from ptupcdr_core.kernels.least_squares import (
     leave_one_out,
     padded,
     problem,
-    solve_side,
     workspace,
 )
+from ptupcdr_core.kernels.whitened import solve_side
 
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
@@ -39,7 +39,7 @@ def als(
     unobserved_weight: float = 0.0,
     users_last: bool = False,
     on_iteration: Callable[[int, Floats, Floats], None] | None = None,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> tuple[Floats, Floats]:
     """Factorize residuals: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
 
@@ -62,7 +62,7 @@ def als(
             else λ itself.
         unobserved_weight: α ≥ 0.
         users_last: solve all users once more at the end, for the final items: then ``fold_in`` gives them exactly.
-        device: where torch solves; None for the compiled loops.
+        engine: solves.
 
     Returns:
         User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
@@ -71,42 +71,23 @@ def als(
     Raises:
         ValueError: when a user or item is outside 1..U or 1..I.
     """
-    by_user = compress(users, items, residuals, user_count)
-    by_item = compress(items, users, residuals, item_count)
     initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
-    if device is not None:
-        solved = als_on_device(
-            by_user,
-            by_item,
-            INITIAL_SCALE * initial,
-            user_regularization=user_regularization,
-            item_regularization=item_regularization,
-            iterations=iterations,
-            weighted=weighted,
-            unobserved_weight=unobserved_weight,
-            on_iteration=on_iteration,
-            device=device,
-        )
-        if not users_last:
-            return solved
-        folded = fold_in(
-            by_user,
-            solved[1],
-            regularization=user_regularization,
-            weighted=weighted,
-            unobserved_weight=unobserved_weight,
-        )
-        return folded, solved[1]
-    item_vectors = padded(INITIAL_SCALE * initial)
-    user_vectors = padded(np.zeros((user_count + 1, size), np.float32))
+    factors = engine.least_squares(
+        compress(users, items, residuals, user_count),
+        compress(items, users, residuals, item_count),
+        INITIAL_SCALE * initial,
+        Ridge(user_regularization, weighted, unobserved_weight),
+        Ridge(item_regularization, weighted, unobserved_weight),
+    )
     for iteration in range(1, iterations + 1):
-        solve_side(by_user, item_vectors, user_vectors, size, Ridge(user_regularization, weighted, unobserved_weight))
-        solve_side(by_item, user_vectors, item_vectors, size, Ridge(item_regularization, weighted, unobserved_weight))
+        factors.solve_users()
+        factors.solve_items()
         if on_iteration:
-            on_iteration(iteration, user_vectors[:, :size], item_vectors[:, :size])
+            on_iteration(iteration, *factors.vectors())
     if users_last:
-        solve_side(by_user, item_vectors, user_vectors, size, Ridge(user_regularization, weighted, unobserved_weight))
-    return user_vectors[:, :size].copy(), item_vectors[:, :size].copy()
+        factors.solve_users()
+    user_vectors, item_vectors = factors.vectors()
+    return user_vectors.copy(), item_vectors.copy()
 
 
 def fold_in(

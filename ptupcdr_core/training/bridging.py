@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
@@ -140,20 +142,18 @@ def _one_of(tensors: Mapping[str, Any], name: str, known: tuple[Any, ...]) -> An
     return told
 
 
-def train_bridges(
-    task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
-) -> Bridges:
+def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, engine: Engine = COMPILED) -> Bridges:
     """Train the bridges of one pair in the settings' way.
 
     Args:
         task: the pair's frozen vectors and training rows.
         settings: decide how.
         on_epoch: told every epoch's metrics, their names prefixed with the method's.
-        device: where torch makes the gradient steps; None for the compiled loops.
+        engine: makes the gradient steps.
     """
     train = _train_calibrated if settings.recipe == "calibrated" else _train_published
     with one_thread():
-        return train(task, settings, on_epoch, device)
+        return train(task, settings, on_epoch, engine)
 
 
 def refit_bridges(
@@ -161,7 +161,7 @@ def refit_bridges(
     settings: Settings,
     chosen: Mapping[str, float],
     on_epoch: OnEpoch,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> Bridges:
     """Train the calibrated bridges once more with nothing left to choose: no validation user is looked at.
 
@@ -170,7 +170,7 @@ def refit_bridges(
         settings: those of the first training.
         chosen: what was chosen then.
         on_epoch: told every epoch's training loss.
-        device: as for ``train_bridges``.
+        engine: as for ``train_bridges``.
 
     Raises:
         ArtifactError: the first training does not tell all that was chosen: it was another recipe's, or an older one.
@@ -182,23 +182,21 @@ def refit_bridges(
             "materialize meta_network again, in the recipe calibrated"
         )
     with one_thread():
-        return _train_calibrated(task, settings, on_epoch, device, chosen)
+        return _train_calibrated(task, settings, on_epoch, engine, chosen)
 
 
-def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, device: torch.device | None) -> Bridges:
+def _train_published(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, engine: Engine) -> Bridges:
     def best(name: str, epochs: Iterator[Epoch[AnyBridge]]) -> BestEpoch[AnyBridge]:
         return choose(epochs, task, _prefixed(on_epoch, name))
 
-    emcdr = best("emcdr", published_mapping(task, settings, device))
-    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix, device))
+    emcdr = best("emcdr", published_mapping(task, settings, engine))
+    personal = best("ptupcdr", published_meta_network(task, settings, emcdr.candidate.matrix, engine))
     chosen = {"emcdr_epoch": float(emcdr.number), "ptupcdr_epoch": float(personal.number)}
     return Bridges(emcdr.candidate, None, personal.candidate, chosen)
 
 
-def published_mapping(
-    task: BridgeTask, settings: Settings, device: torch.device | None = None
-) -> Iterator[Epoch[CommonBridge]]:
-    """EMCDR's mapping with the reference's numbers; device as for ``train_bridges``."""
+def published_mapping(task: BridgeTask, settings: Settings, engine: Engine = COMPILED) -> Iterator[Epoch[CommonBridge]]:
+    """EMCDR's mapping with the reference's numbers; engine as for ``train_bridges``."""
     return mapping_epochs(
         task,
         epochs=settings.epochs,
@@ -206,12 +204,12 @@ def published_mapping(
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         rng=_generator(settings, "emcdr"),
-        device=device,
+        engine=engine,
     )
 
 
 def published_meta_network(
-    task: BridgeTask, settings: Settings, fallback: Floats, device: torch.device | None = None
+    task: BridgeTask, settings: Settings, fallback: Floats, engine: Engine = COMPILED
 ) -> Iterator[Epoch[PersonalBridge]]:
     """PTUPCDR's meta network with the reference's numbers.
 
@@ -220,7 +218,7 @@ def published_meta_network(
         settings: epochs, batch size, learning rate, hidden size, seed, and what is said of the bridges are used.
         fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one; where bridges
             are residual, also what everybody's correction is added to.
-        device: as for ``train_bridges``.
+        engine: as for ``train_bridges``.
     """
     common = fallback if settings.residual else task.prior
     return meta_network_epochs(
@@ -230,7 +228,7 @@ def published_meta_network(
         batch_size=settings.meta_batch_size,
         learning_rate=settings.learning_rate,
         rng=_generator(settings, "ptupcdr"),
-        device=device,
+        engine=engine,
     )
 
 
@@ -251,7 +249,7 @@ def _train_calibrated(
     task: BridgeTask,
     settings: Settings,
     on_epoch: OnEpoch,
-    device: torch.device | None,
+    engine: Engine,
     fixed: Mapping[str, float] | None = None,
 ) -> Bridges:
     along = Leading.of(task, MOST_UNKNOWNS)
@@ -274,7 +272,7 @@ def _train_calibrated(
             penalty=personal_fit.penalty,
             rng=_generator(settings, "ptupcdr"),
             start_counts=True,
-            device=device,
+            engine=engine,
         )
         tell = _prefixed(on_epoch, "ptupcdr")
         best = choose(epochs, task, tell, patience=TUNING_PATIENCE) if fixed is None else _last(epochs, tell)

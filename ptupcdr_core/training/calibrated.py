@@ -3,7 +3,8 @@
 Shapes: U users, I items, D embedding size. Row 0 of every table is padding and stays zero.
 
 A rating is μ + b_i + o_u + p_u · q_i. Mean and damped biases are the strong simple baseline that published
-cross-domain models lack; the factors are fitted by alternating least squares to the residuals alone.
+cross-domain models lack, each damped as its own variances ask for; the factors are fitted by alternating least squares
+to the residuals alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,15 +12,17 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.training.als import als
+from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
 
-DAMPING = 5.0
-"""Pseudo-ratings at the mean that every bias is averaged with."""
+FIXED_DAMPING = 5.0
+"""Pseudo-ratings of the baseline ``source_offset_fixed``, as older tables have it."""
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 ITERATIONS = 15
@@ -33,26 +36,81 @@ class CalibratedModel:
 
     Args:
         mean: () float32, μ, the mean of the training ratings.
-        item_bias: (I+1,) float32, b, damped mean residual of each item.
+        item_bias: (I+1,) float32, b, damped effect of each item, its raters' offsets taken out.
+        item_mean: (I+1,) float32, damped mean of each item's ratings less μ, its raters' offsets left in.
+        rater_spread: (I+1,) float32, damped mean of ``user_spread`` over each item's ratings: those of people who rate
+            widely say less.
+        rater_counts: (I+1,) float32, damped mean of log(1 + ``user_counts``) over each item's ratings, centered.
+        item_spread: (I+1,) float32, how much further than others an item's ratings lie from mean and biases: the damped
+            mean of |residual| less ``mean_deviation``.
         user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
-        user_spread: (U+1,) float32, how much further than others a user's ratings lie from mean and biases, in stars:
-            the damped mean of |residual| less ``mean_deviation``.
+        user_spread: (U+1,) float32, the same of a user's ratings.
+        rated_counts: (U+1,) float32, damped mean of log(1 + ``item_counts``) over each user's ratings, centered: who
+            keeps to what is popular.
         user_embedding: (U+1, D) float32, p.
         item_embedding: (I+1, D) float32, q.
         user_counts: (U+1,) float32, number of training ratings.
         item_counts: (I+1,) float32, number of training ratings.
         mean_deviation: () float32, the mean of |residual| over the training ratings.
+        dampings: (8,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
+            user offsets, user spreads and rated counts; infinite where they say nothing.
     """
 
     mean: Floats
     item_bias: Floats
+    item_mean: Floats
+    rater_spread: Floats
+    rater_counts: Floats
+    item_spread: Floats
     user_offset: Floats
     user_spread: Floats
+    rated_counts: Floats
     user_embedding: Floats
     item_embedding: Floats
     user_counts: Floats
     item_counts: Floats
     mean_deviation: Floats
+    dampings: Floats
+
+    @property
+    def item_dampings(self) -> Floats:
+        """(5,) those of item biases, item means, rater spreads, rater counts and item spreads."""
+        return self.dampings[:5]
+
+    @property
+    def offset_damping(self) -> float:
+        """Pseudo-ratings of the user offsets."""
+        return float(self.dampings[5])
+
+    @property
+    def spread_damping(self) -> float:
+        """Pseudo-ratings of the user spreads."""
+        return float(self.dampings[6])
+
+    @property
+    def rated_damping(self) -> float:
+        """Pseudo-ratings of the rated counts."""
+        return float(self.dampings[7])
+
+    @property
+    def popularity(self) -> Floats:
+        """(I+1,) log(1 + ``item_counts``), centered over the training ratings."""
+        return centered_logs(self.item_counts)
+
+    def of_items(self, ratings: Ratings) -> tuple[NDArray[np.floating], ...]:
+        """What biases, means, rater spreads, rater counts and spreads of items are the damped means of: (N,) each.
+
+        Args:
+            ratings: those that the model was trained on.
+        """
+        centered = ratings.stars - self.mean
+        return (
+            centered - self.user_offset[ratings.users],
+            centered,
+            self.user_spread[ratings.users],
+            centered_logs(self.user_counts)[ratings.users],
+            np.abs(self.residuals(ratings)) - self.mean_deviation,
+        )
 
     def residuals(self, ratings: Ratings) -> Floats:
         """(N,) what mean and biases leave of each rating: the part that the factors explain."""
@@ -70,9 +128,9 @@ class CalibratedModel:
 
 
 def damped_means(rows: NDArray[np.int32], residuals: Floats, count: int) -> Floats:
-    """(count+1,) Σ residuals / (n + DAMPING) of each row: near 0 for rows with few ratings."""
+    """(count+1,) Σ residuals / (n + FIXED_DAMPING) of each row: near 0 for rows with few ratings."""
     totals = np.bincount(rows, residuals, count + 1)
-    return (totals / (np.bincount(rows, minlength=count + 1) + DAMPING)).astype(np.float32)
+    return (totals / (np.bincount(rows, minlength=count + 1) + FIXED_DAMPING)).astype(np.float32)
 
 
 def carry_over(ratings: Ratings, offsets: Floats, mean: np.float32, item_bias: Floats) -> np.float32:
@@ -99,7 +157,7 @@ def fit_calibrated(
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None],
     users_last: bool = False,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> CalibratedModel:
     """Fit mean, biases and factors to one domain's ratings.
 
@@ -111,14 +169,15 @@ def fit_calibrated(
         seed: fixes the initial item vectors.
         on_epoch: told the mean squared training error after every iteration, on a sample of the ratings.
         users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
-        device: where torch solves for the factors; None for the compiled loops.
+        engine: solves for the factors.
     """
-    mean = np.float32(ratings.stars.mean(dtype=np.float64))
-    item_bias = damped_means(ratings.items, ratings.stars - mean, item_count)
-    user_offset = damped_means(ratings.users, ratings.stars - mean - item_bias[ratings.items], user_count)
+    effects = fit_effects(ratings, user_count, item_count)
+    plain = fit_effects(ratings, user_count, item_count, passes=1)
+    mean, item_bias, user_offset = np.float32(effects.mean), effects.items, effects.users
     residuals = ratings.stars - mean - item_bias[ratings.items] - user_offset[ratings.users]
     deviations = np.abs(residuals)
-    mean_deviation = deviations.mean(dtype=np.float64)
+    mean_deviation = np.float32(deviations.mean(dtype=np.float64))
+    beyond = deviations - mean_deviation
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
 
     def report(iteration: int, users: Floats, items: Floats) -> None:
@@ -139,16 +198,44 @@ def fit_calibrated(
         weighted=False,
         users_last=users_last,
         on_iteration=report,
-        device=device,
+        engine=engine,
     )
+    user_counts = np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32)
+    item_counts = np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32)
+    of_item, of_user = (ratings.items, item_count), (ratings.users, user_count)
+    user_spread, user_spread_damping = _damped(beyond, *of_user)
+    rater_spread, rater_spread_damping = _damped(user_spread[ratings.users], *of_item)
+    rater_counts, rater_counts_damping = _damped(centered_logs(user_counts)[ratings.users], *of_item)
+    item_spread, item_spread_damping = _damped(beyond, *of_item)
+    rated_counts, rated_counts_damping = _damped(centered_logs(item_counts)[ratings.items], *of_user)
+    of_items = effects.item_damping, plain.item_damping, rater_spread_damping, rater_counts_damping, item_spread_damping
+    of_users = effects.user_damping, user_spread_damping, rated_counts_damping
     return CalibratedModel(
         mean=np.asarray(mean),
         item_bias=item_bias,
+        item_mean=plain.items,
+        rater_spread=rater_spread,
+        rater_counts=rater_counts,
+        item_spread=item_spread,
         user_offset=user_offset,
-        user_spread=damped_means(ratings.users, (deviations - mean_deviation).astype(np.float32), user_count),
+        user_spread=user_spread,
+        rated_counts=rated_counts,
         user_embedding=users,
         item_embedding=items,
-        user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
-        item_counts=np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32),
-        mean_deviation=np.asarray(mean_deviation, np.float32),
+        user_counts=user_counts,
+        item_counts=item_counts,
+        mean_deviation=np.asarray(mean_deviation),
+        dampings=np.array([*of_items, *of_users], np.float32),
     )
+
+
+def centered_logs(counts: Floats) -> Floats:
+    """(G+1,) log(1 + count) of users or items, less its mean over ratings."""
+    logs = np.log1p(counts.astype(np.float64))
+    return np.asarray(logs - counts @ logs / max(float(counts.sum()), 1.0), np.float32)
+
+
+def _damped(values: Floats, groups: NDArray[np.int32], count: int) -> tuple[Floats, float]:
+    """(G+1,) damped mean of each group's values, and the damping."""
+    damping = VarianceComponents.of(groups, values, count).damping
+    return shrunk_means(groups, values, count, damping), damping

@@ -39,10 +39,6 @@ GATES = (1, 2, 3, 4)
 COMMON_EARNED, PERSONAL_EARNED = 1.0, 2.0
 """Standard errors over held-out users by which the common bridge must be better than the baseline it contains, and the
 personal bridge better than the common one, to be used at all."""
-LEVELS, LEVEL_REACH = 61, 0.04
-"""Levels tried, and how far they reach, as a part of the scale."""
-LEVEL_SAMPLE = 200_000
-"""Rows on which the level is set."""
 MOST_UNKNOWNS = 2_500
 """The ridge's matrix has this squared entries; bridges that have more are confined to leading directions."""
 
@@ -67,7 +63,7 @@ class Gate:
 def fit_common_bridge(
     task: BridgeTask, moments: UserMoments, *, seed: int, fixed: Mapping[str, float] | None = None
 ) -> tuple[CommonBridge, RidgeFit]:
-    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves, then leveled.
+    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves.
 
     Args:
         task: the pair's frozen vectors and rows.
@@ -82,7 +78,7 @@ def fit_common_bridge(
         kept = RidgeChoice(fixed["common_penalty"], vectors.shape[1], int(fixed["common_scale"]))
     fit = fit_ridge(vectors, rest, COMMON_PENALTIES, seed=seed, scales=task.expected, fixed=kept)
     fit = earned(fit, COMMON_EARNED)
-    return CommonBridge(_leveled(task, task.prior + fit.matrix)), fit
+    return CommonBridge(task.prior + fit.matrix), fit
 
 
 def earned(fit: RidgeFit, certainty: float) -> RidgeFit:
@@ -90,37 +86,6 @@ def earned(fit: RidgeFit, certainty: float) -> RidgeFit:
     if fit.certainty >= certainty:
         return fit
     return replace(fit, matrix=np.zeros_like(fit.matrix), penalty=float("inf"), features=0)
-
-
-def _leveled(task: BridgeTask, matrix: Floats) -> Floats:
-    """Move all predictions alike, so that MAE and RMSE over the rows gain about as much against the prior.
-
-    Ratings are skewed: their mean, which least squares predicts, is not their median, which absolute errors want. A
-    bridge that corrects the mean of bridge users thus lowers the RMSE and may raise the MAE above the baseline's. The
-    level is set where the worse of both, relative to the prior's, is best.
-    """
-    if task.level is None or np.array_equal(matrix, task.prior):
-        return matrix
-    sample = slice(None, None, max(1, len(task.rows.users) // LEVEL_SAMPLE))
-    users, vectors = task.rows.users[sample], task.rows.vectors[task.rows.pick[sample]]
-    wanted = task.rows.wanted[sample].astype(np.float64)
-    before, after = (
-        wanted - np.einsum("ny,ny->n", (task.source_vectors @ bridge)[users], vectors)
-        for bridge in (task.prior, matrix)
-    )
-
-    def worse_of_both(level: float) -> float:
-        left = after - level
-        absolute = np.abs(left).mean() / np.abs(before).mean()
-        return float(max(absolute, np.sqrt(np.square(left).mean() / np.square(before).mean())))
-
-    reach = LEVEL_REACH * (task.scale.high - task.scale.low)
-    level = min(np.linspace(-reach, reach, LEVELS), key=worse_of_both)
-    moved = matrix.copy()
-    row, column = task.level
-    constants = task.source_vectors[users[0], row] * vectors[0, column]
-    moved[row, column] += np.float32(level / constants)
-    return moved
 
 
 def fit_mapping(
@@ -136,7 +101,9 @@ def fit_mapping(
     vectors = task.source_vectors[task.bridge_users]
     wanted = task.target_user_vectors[task.bridge_users]
     kept = None if fixed is None else fixed["emcdr_penalty"]
-    fit = fit_regression(vectors, wanted - vectors @ task.prior, MAPPING_PENALTIES, seed=seed, fixed=kept)
+    # Where the target model's users have no coordinate, the prior speaks of items alone, and is kept.
+    rest = (wanted - vectors @ task.prior) * wanted.any(axis=0)
+    fit = fit_regression(vectors, rest, MAPPING_PENALTIES, seed=seed, fixed=kept)
     return CommonBridge(task.prior + fit.matrix), fit
 
 

@@ -25,8 +25,9 @@ from ptupcdr_core.kernels.vectors import loop
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.als import fold_in
-from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel, damped_means
+from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
 from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
+from ptupcdr_core.training.variance_components import shrunk_means, shrunk_means_without_own
 
 Places = NDArray[np.int64]
 
@@ -101,31 +102,43 @@ class CalibratedSpace:
         return history_vectors(self.model)
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
-        """(R+1, D+6), see ``SourceSpace``."""
+        """(R+1, D+7), see ``SourceSpace``."""
         beyond = self._beyond_items(ratings)
-        offset = damped_means(ratings.users, beyond, user_count)
+        offset = shrunk_means(ratings.users, beyond, user_count, self.model.offset_damping)
         residuals = beyond - offset[ratings.users]
         rows = compress(ratings.users, ratings.items, residuals, user_count)
         deviations = np.abs(residuals) - self.model.mean_deviation
         people = replace(
             self.model,
             user_offset=offset,
-            user_spread=damped_means(ratings.users, deviations, user_count),
+            user_spread=shrunk_means(ratings.users, deviations, user_count, self.model.spread_damping),
+            rated_counts=shrunk_means(
+                ratings.users, self.model.popularity[ratings.items], user_count, self.model.rated_damping
+            ),
             user_embedding=fold_in(rows, self.model.item_embedding, regularization=REGULARIZATION, weighted=False),
             user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
         )
         return self.coordinates(people)
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
-        """(M, D+6), see ``SourceSpace``."""
+        """(M, D+7), see ``SourceSpace``."""
         left = solve_without(
-            ratings, self._beyond_items(ratings), self.model.item_embedding, user_count, places, REGULARIZATION, DAMPING
+            ratings,
+            self._beyond_items(ratings),
+            self.model.item_embedding,
+            user_count,
+            places,
+            REGULARIZATION,
+            self.model.offset_damping,
         )
         deviations = left.deviations - left.counts * self.model.mean_deviation
         people = replace(
             self.model,
             user_offset=left.offsets,
-            user_spread=(deviations / (left.counts + np.float32(DAMPING))).astype(np.float32),
+            user_spread=(deviations / (left.counts + self.model.spread_damping)).astype(np.float32),
+            rated_counts=shrunk_means_without_own(
+                ratings.users, self.model.popularity[ratings.items], user_count, self.model.rated_damping
+            )[places],
             user_embedding=left.embeddings,
             user_counts=left.counts,
         )

@@ -1,6 +1,6 @@
 """Bridges by gradient steps: the meta network (task-oriented) and a common mapping (mapping-oriented).
 
-The meta network is the slowest part of a benchmark, so ``training.meta_kernels`` trains it in a compiled loop. Seconds
+The meta network is the slowest part of a benchmark, so ``kernels.meta_network`` trains it in a compiled loop. Seconds
 an epoch of 50,000 rating rows of 1,100 users in batches of 128, on one core of an AMD EPYC (torch's autograd in
 brackets):
 
@@ -16,25 +16,19 @@ Shapes: B batch, L history length, X by Y the bridge.
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ptupcdr_core.arrays import Floats
-from ptupcdr_core.engines.torch_bridges import MappingOnDevice, MetaNetworkOnDevice
+from ptupcdr_core.engines.base import Engine, Passes
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge
 from ptupcdr_core.models.layers import AnyModule, seeded
-from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.training.epochs import Epoch
-from ptupcdr_core.training.meta_adam import MetaAdam
 from ptupcdr_core.training.task import BridgeTask
-
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
 
 def meta_network_epochs(
@@ -47,7 +41,7 @@ def meta_network_epochs(
     rng: np.random.Generator,
     penalty: float = 0.0,
     start_counts: bool = False,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> Iterator[Epoch[PersonalBridge]]:
     """Train a bridge's meta network, of any form and attention, on the bridge users' ratings.
 
@@ -63,7 +57,7 @@ def meta_network_epochs(
         rng: shuffles the rows.
         penalty: ≥ 0; 0 as published.
         start_counts: whether the bridge before the first step is a candidate too, as epoch 0.
-        device: where torch trains; None for the compiled loops.
+        engine: makes the steps.
 
     Yields:
         Every epoch's bridge.
@@ -83,30 +77,12 @@ def meta_network_epochs(
         np.ascontiguousarray(task.history_vectors, np.float32),
         np.ascontiguousarray(task.source_vectors, np.float32),
         np.ascontiguousarray(task.rows.vectors, np.float32),
-        _signals(bridge.network, task),
+        task.history_stars,
     )
-    state: MetaAdam | MetaNetworkOnDevice
-    epoch: Callable[..., float]
-    share = penalty / len(told)
-    if device is None:
-        state = MetaAdam.start(bridge.network)
-        epoch = partial(state.epoch, rows, learning_rate=learning_rate, penalty=share)
-    else:
-        state = MetaNetworkOnDevice(
-            bridge.network, rows, task.history_stars, learning_rate=learning_rate, penalty=share, device=device
-        )
-        epoch = state.epoch
-    for number in range(1, epochs + 1):
-        loss = epoch(order=rng.permutation(len(told)), batch_size=batch_size)
-        yield Epoch(number, replace(bridge, network=state.network()), {"training_loss": loss})
-
-
-def _signals(network: MetaNetwork, task: BridgeTask) -> Floats:
-    """(U+1, L) what is said of each position beside its item, (0, 0) where nothing."""
-    if network.attention_signal is None:
-        return np.zeros((0, 0), np.float32)
-    signals: Floats = network.signal(torch.from_numpy(task.histories > 0), torch.from_numpy(task.history_stars)).numpy()
-    return signals
+    passes = Passes(epochs, batch_size, learning_rate, rng)
+    trained = engine.meta_network(bridge.network, rows, penalty / len(told), passes)
+    for number, (loss, network) in enumerate(trained, 1):
+        yield Epoch(number, replace(bridge, network=network), {"training_loss": loss})
 
 
 def mapping_epochs(
@@ -117,7 +93,7 @@ def mapping_epochs(
     learning_rate: float,
     seed: int,
     rng: np.random.Generator,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> Iterator[Epoch[CommonBridge]]:
     """Train EMCDR's linear mapping: mean (u^s W - u^t)² over bridge users (Man et al., IJCAI 2017), by Adam.
 
@@ -128,7 +104,7 @@ def mapping_epochs(
         learning_rate: Adam's.
         seed: of the initial weights.
         rng: shuffles the users.
-        device: where torch trains; None for numpy.
+        engine: makes the steps.
 
     Yields:
         Every epoch's bridge.
@@ -136,44 +112,9 @@ def mapping_epochs(
     source, wanted = task.source_vectors[task.bridge_users], task.target_user_vectors[task.bridge_users]
     start = seeded(nn.Linear(source.shape[1], wanted.shape[1], bias=False), seed)
     matrix = start.weight.detach().numpy().T.copy()
-    state = (
-        _Mapping(matrix, source, wanted, learning_rate)
-        if device is None
-        else MappingOnDevice(matrix, source, wanted, learning_rate, device)
-    )
-    for number in range(1, epochs + 1):
-        loss = state.epoch(rng.permutation(len(source)), batch_size)
-        yield Epoch(number, CommonBridge(state.matrix()), {"training_loss": loss})
-
-
-class _Mapping:
-    """A common matrix in training in numpy; arguments as for ``MappingOnDevice``."""
-
-    def __init__(self, matrix: Floats, source: Floats, wanted: Floats, learning_rate: float) -> None:
-        self._matrix, self.source, self.wanted, self.learning_rate = matrix.copy(), source, wanted, learning_rate
-        self.moments, self.step = np.zeros((2, *matrix.shape), np.float32), 0
-
-    def epoch(self, order: NDArray[np.int64], batch_size: int) -> float:
-        total = 0.0
-        for rows in np.split(order, range(batch_size, len(order), batch_size)):
-            source = self.source[rows]
-            residuals = source @ self._matrix - self.wanted[rows]
-            total += float(np.square(residuals).mean()) * len(rows)
-            self.step += 1
-            scale = np.float32(2 / residuals.size)
-            _adam_step(self._matrix, self.moments, source.T @ residuals * scale, self.step, self.learning_rate)
-        return total / len(order)
-
-    def matrix(self) -> Floats:
-        return self._matrix.copy()
-
-
-def _adam_step(matrix: Floats, moments: Floats, gradient: Floats, step: int, learning_rate: float) -> None:
-    """One step of Adam with torch's numbers; written out because torch.optim takes seconds to import its compiler."""
-    for moment, beta, towards in zip(moments, ADAM_BETAS, (gradient, np.square(gradient)), strict=True):
-        moment += (1 - beta) * (towards - moment)
-    mean, square = (moment / (1 - beta**step) for moment, beta in zip(moments, ADAM_BETAS, strict=True))
-    matrix -= learning_rate * mean / (np.sqrt(square) + ADAM_EPSILON)
+    trained = engine.mapping(matrix, source, wanted, Passes(epochs, batch_size, learning_rate, rng))
+    for number, (loss, found) in enumerate(trained, 1):
+        yield Epoch(number, CommonBridge(found), {"training_loss": loss})
 
 
 def module_epochs(

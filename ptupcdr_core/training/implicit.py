@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-import torch
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
+from ptupcdr_core.engines.base import Engine
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import als
 from ptupcdr_core.training.epochs import OnEpoch
@@ -51,7 +52,7 @@ class ImplicitFactors:
 
 
 def train_side(
-    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, engine: Engine = COMPILED
 ) -> ImplicitFactors:
     """Factorize one side of a pair as a run's settings say; see ``train_factors``."""
     ratings, items = data.trained_on(side)
@@ -64,7 +65,7 @@ def train_side(
         seed=seed,
         on_epoch=on_epoch,
         users_last=side == "source",
-        device=device,
+        engine=engine,
     )
 
 
@@ -77,7 +78,7 @@ def train_factors(
     seed: int,
     on_epoch: OnEpoch,
     users_last: bool = False,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> ImplicitFactors:
     """Factorize who took what.
 
@@ -89,7 +90,7 @@ def train_factors(
         seed: fixes the initial item vectors.
         on_epoch: told after every iteration the mean of p · q over a sample of the observed pairs.
         users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
-        device: where torch solves; None for the compiled loops.
+        engine: solves.
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
     users, items = ratings.users[sample], ratings.items[sample]
@@ -112,7 +113,7 @@ def train_factors(
         unobserved_weight=UNOBSERVED_WEIGHT,
         users_last=users_last,
         on_iteration=tell,
-        device=device,
+        engine=engine,
     )
     counts = np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32)
     return ImplicitFactors(user_embedding, item_embedding, counts)

@@ -3,16 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
-from ptupcdr_core.engines.torch_adam import BaseModelOnDevice
-from ptupcdr_core.kernels.adam import Reordered
-from ptupcdr_core.kernels.threads import worked_ahead
+from ptupcdr_core.engines.base import Engine, Passes
+from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training.adam import RowAdam, shuffled, train_epoch
 from ptupcdr_core.training.calibrated import CalibratedModel, fit_calibrated
 from ptupcdr_core.training.epochs import Epoch, OnEpoch
 
@@ -25,7 +21,7 @@ def base_model_epochs(
     *,
     batch_size: int,
     generator: np.random.Generator,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> Iterator[Epoch[BaseModel]]:
     """Train a base model as published: Adam on the squared error of minibatches for a fixed number of epochs.
 
@@ -36,29 +32,15 @@ def base_model_epochs(
         settings: base_model, embedding_size, epochs and learning_rate are used.
         batch_size: ratings a step.
         generator: draws the initial weights and shuffles.
-        device: where torch trains; None for the compiled loops.
+        engine: trains.
 
     Yields:
         Every epoch's model.
     """
     start = initialize(settings.base_model, user_count, item_count, settings.embedding_size, generator)
-    rate, passes = settings.learning_rate, range(settings.epochs)
-
-    def order(_: int) -> NDArray[np.int64]:
-        return generator.permutation(len(ratings))
-
-    def in_order(_: int) -> Reordered:
-        return shuffled(ratings.users, ratings.items, ratings.stars, generator)
-
-    state: RowAdam | BaseModelOnDevice
-    if device is None:
-        state = rows = RowAdam.start(start)
-        losses = (train_epoch(rows, *columns, batch_size, rate) for columns in worked_ahead(in_order, passes, 1))
-    else:
-        state = tables = BaseModelOnDevice(start, ratings, rate, device)
-        losses = (tables.epoch(drawn, batch_size) for drawn in worked_ahead(order, passes, 1))
-    for number, loss in enumerate(losses, 1):
-        yield Epoch(number, state.model(), {"training_loss": loss})
+    passes = Passes(settings.epochs, batch_size, settings.learning_rate, generator)
+    for number, (loss, model) in enumerate(engine.base_model(start, ratings, passes), 1):
+        yield Epoch(number, model, {"training_loss": loss})
 
 
 def train_base_model(
@@ -70,7 +52,7 @@ def train_base_model(
     batch_size: int,
     stream: int,
     on_epoch: OnEpoch,
-    device: torch.device | None = None,
+    engine: Engine = COMPILED,
 ) -> BaseModel | CalibratedModel:
     """Fit the recipe's base model to one domain's ratings.
 
@@ -85,7 +67,7 @@ def train_base_model(
         batch_size: ratings a step (published).
         stream: tells apart the random numbers of the two sides of a pair, which share a seed.
         on_epoch: told the training loss of every epoch.
-        device: where torch trains; None for the compiled loops.
+        engine: trains.
     """
     if settings.recipe == "calibrated":
         return fit_calibrated(
@@ -96,11 +78,11 @@ def train_base_model(
             seed=settings.seed + stream,
             on_epoch=on_epoch,
             users_last=stream == SIDES.index("source"),
-            device=device,
+            engine=engine,
         )
     generator = np.random.default_rng([settings.seed, stream])
     for epoch in base_model_epochs(
-        ratings, user_count, item_count, settings, batch_size=batch_size, generator=generator, device=device
+        ratings, user_count, item_count, settings, batch_size=batch_size, generator=generator, engine=engine
     ):
         on_epoch(epoch.number, epoch.metrics)
         model = epoch.candidate
@@ -108,7 +90,7 @@ def train_base_model(
 
 
 def train_side(
-    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, device: torch.device | None = None
+    data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, engine: Engine = COMPILED
 ) -> BaseModel | CalibratedModel:
     """Fit the base model of one side of a pair to that side's training ratings (see ``train_base_model``)."""
     ratings, items = data.trained_on(side)
@@ -120,5 +102,5 @@ def train_side(
         batch_size={"source": settings.source_batch_size, "target": settings.target_batch_size}[side],
         stream=SIDES.index(side),
         on_epoch=on_epoch,
-        device=device,
+        engine=engine,
     )

@@ -3,10 +3,11 @@
 Shapes: U users, S source items, T target items, L history length, D embedding size, N training rows;
 X coordinates of a source user's vector, Y coordinates of a target item's vector.
 
-In the published recipe both vectors are the base models' own (X = Y = D). In the calibrated recipe they are extended
-(X = D + 6, Y = D + 5), so that the strongest simple baseline is one entry of the bridge: the source offset times a
-constant. The further coordinates say how harshly and how widely a person rates, how well liked an item is, and how much
-is known of either; their products are most of what carries over where ratings are few.
+In the published setting both vectors are the base models' own (X = Y = D). In the calibrated setting they are extended
+(X = D + 7, Y = D + 9), so that the strongest simple baseline is a few entries of the bridge: the source offset times a
+constant, and a constant times what there is to say of an item as such. The further coordinates say how harshly and how
+widely a person rates, how well liked an item is, by whom, and how much is known of either; their products are most of
+what carries over where ratings are few.
 """
 
 from dataclasses import dataclass
@@ -21,13 +22,20 @@ from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import SourceSide
 from ptupcdr_core.training.als import leave_one_out_item_vectors
-from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel, carry_over
+from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
+from ptupcdr_core.training.variance_components import shrunk_means_without_own
 
 Model = BaseModel | CalibratedModel
 
 FACTOR_SCALES = (1.0, 0.1, 0.001)
 """How large the entries between factors may be beside those between biases, offsets and counts. Where ratings are few,
 factors are mostly noise, and one penalty for all entries would drown the others with them."""
+
+NEGLIGIBLE = 0.001
+AS_SUCH = 5
+"""Coordinates of an item that a constant is multiplied with in the prior: a constant, bias, and three of its raters."""
+PRIOR_PENALTY = 10.0
+"""Ridge penalty of the prior's six numbers: nothing beside thousands of rows, caution beside a hundred."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class BridgeTask(SourceSide):
         rows: the task-oriented rows.
         validation: ratings of the validation users, who chose the epoch.
         scale: of the target domain; predictions are clipped to it.
-        prior: (X, Y) the bridge that training starts from and shrinks to: zeros, or the source offset carried over.
+        prior: (X, Y) the bridge that training starts from and shrinks to: zeros, or the strongest simple baseline.
         expected: candidates (X, Y) for how large each entry's deviation from the prior may be; used in closed form.
         level: row and column of the entry that moves every prediction alike; used in closed form.
     """
@@ -111,25 +119,23 @@ def _calibrated_task(data: PairData, source: CalibratedModel, target: Calibrated
     source_scale = source_coordinates.scale
     target_coordinates = _TargetCoordinates.of(target)
     size = source.user_embedding.shape[1]
-    a = carry_over(data.bridge_ratings, source.user_offset, np.float32(target.mean), target.item_bias)
+    source_vectors = source_coordinates(source)
+    rows = _leave_one_out_rows(data, target, target_coordinates)
     prior = np.zeros((len(source_scale), len(target_coordinates.scale)), np.float32)
-    prior[size, size] = a * source_scale[size] * target_coordinates.scale[size]
+    _carry_over(prior, source_vectors, rows, size)
     return BridgeTask(
-        source_vectors=source_coordinates(source),
+        source_vectors=source_vectors,
         history_vectors=history_vectors(source),
         histories=data.histories,
         history_stars=data.history_stars,
         target=calibrated_items(target),
         target_user_vectors=target_user_vectors(target),
         bridge_users=data.cohorts["bridge"],
-        rows=_leave_one_out_rows(data, target, target_coordinates),
+        rows=rows,
         validation=data.target_validation,
         scale=data.target_scale,
         prior=prior,
-        expected=tuple(
-            np.outer(_block(size, len(source_scale), tau), _block(size, len(target_coordinates.scale), tau))
-            for tau in FACTOR_SCALES
-        ),
+        expected=_expected(size, *prior.shape),
         level=(size + 1, size),
     )
 
@@ -159,13 +165,32 @@ def target_items(model: Model) -> TargetItems:
 def calibrated_items(target: CalibratedModel) -> TargetItems:
     """The target items' side of every calibrated score."""
     coordinates = _TargetCoordinates.of(target)
-    vectors = coordinates(target.item_embedding, target.item_bias, target.item_counts)
-    return TargetItems(vectors, target.mean + target.item_bias)
+    return TargetItems(coordinates.of_model(target), target.mean + target.item_bias)
 
 
-def _block(size: int, coordinates: int, tau: float) -> Floats:
-    """(coordinates,) tau for the D factors and 1 for the others."""
-    return np.where(np.arange(coordinates) < size, tau, 1).astype(np.float32)
+def _carry_over(prior: Floats, source_vectors: Floats, rows: BridgeRows, size: int) -> None:
+    """Write into the prior what a few numbers say best, by least squares over the rows: the slope of the source offset,
+    an intercept, and how far what there is to say of an item as such is to be believed for people like these."""
+    vectors = rows.vectors[rows.pick]
+    offset, items = source_vectors[rows.users, size, None] * vectors[:, size, None], vectors[:, size : size + AS_SUCH]
+    read = np.concatenate([offset, items], axis=1).astype(np.float64)
+    # Summed by numpy: the last bits of a matrix product depend on the number of threads.
+    left = np.einsum("nc,nd->cd", read, read) + PRIOR_PENALTY * np.eye(read.shape[1])
+    slope, *of_items = np.linalg.solve(left, np.einsum("nc,n->c", read, rows.wanted))
+    prior[size, size] = slope
+    prior[size + 1, size : size + AS_SUCH] = of_items
+
+
+def _expected(size: int, source: int, target: int) -> tuple[Floats, ...]:
+    """How large entries (source, target) may be: by ``FACTOR_SCALES``; and where nothing but the person as such counts,
+    whose few entries are known better than all of them."""
+
+    def block(coordinates: int, tau: float) -> Floats:
+        return np.where(np.arange(coordinates) < size, tau, 1).astype(np.float32)
+
+    constant = np.where(np.arange(target) == size, 1, NEGLIGIBLE).astype(np.float32)
+    blocks = [np.outer(block(source, tau), block(target, tau)) for tau in FACTOR_SCALES]
+    return *blocks, np.outer(block(source, NEGLIGIBLE), constant)
 
 
 def _leave_one_out_rows(data: PairData, target: CalibratedModel, coordinates: "_TargetCoordinates") -> BridgeRows:
@@ -187,17 +212,19 @@ def _leave_one_out_rows(data: PairData, target: CalibratedModel, coordinates: "_
     wanted[data.cohorts["bridge"]] = True
     keep = wanted[train.users]
     users, items, centered = train.users[keep], train.items[keep], train.stars[keep] - target.mean
-    counts = target.item_counts[items]
-    bias = (target.item_bias[items] * (counts + DAMPING) - centered) / (counts - 1 + DAMPING)
-    rows = coordinates(vectors[keep], bias, counts - 1)
-    return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - bias)
+    of_items = [
+        shrunk_means_without_own(train.items, values, data.target_item_count, float(damping))[keep]
+        for values, damping in zip(target.of_items(train), target.item_dampings, strict=True)
+    ]
+    rows = coordinates(vectors[keep], *of_items, target.item_counts[items] - 1)
+    return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - of_items[0])
 
 
 @dataclass(frozen=True)
 class SourceCoordinates:
-    """How a source user is laid out in D + 6 coordinates of unit size: factors, offset, a constant, and spread; how
-    much is known of the user, its square, and its product with the offset, so that an offset of few ratings can be
-    trusted less."""
+    """How a source user is laid out in D + 7 coordinates of unit size: factors, offset, a constant, spread, and taste
+    for what is popular; how much is known of the user, its square, and its product with the offset, so that an offset
+    of few ratings can be trusted less."""
 
     mean_known: float
     scale: Floats
@@ -210,18 +237,26 @@ class SourceCoordinates:
         return cls(plain.mean_known, _root_mean_square(plain(model), rated))
 
     def __call__(self, users: CalibratedModel) -> Floats:
-        """(R+1, D+6) coordinates of a model's users: its own, or those folded into it."""
+        """(R+1, D+7) coordinates of a model's users: its own, or those folded into it."""
         known, offset = _known(users.user_counts, self.mean_known), users.user_offset
         coordinates = _extend(
-            users.user_embedding, offset, np.ones_like(offset), users.user_spread, known, known**2, offset * known
+            users.user_embedding,
+            offset,
+            np.ones_like(offset),
+            users.user_spread,
+            users.rated_counts,
+            known,
+            known**2,
+            offset * known,
         )
         return np.asarray(coordinates / self.scale, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class _TargetCoordinates:
-    """How a target item is laid out in D + 5 coordinates of unit size: factors, a constant, and bias; how much is known
-    of the item, its square, and its product with the bias."""
+    """How a target item is laid out in D + 9 coordinates of unit size: factors, a constant, bias, what its raters'
+    offsets add to its mean, how widely and how much its raters rate, how widely it is rated; how much is known of the
+    item, its square, and its product with the bias."""
 
     mean_known: float
     scale: Floats
@@ -230,19 +265,32 @@ class _TargetCoordinates:
     def of(cls, model: CalibratedModel) -> Self:
         """Take center and scale from a target model, popular items counting more."""
         plain = cls(_mean_known(model.item_counts, model.item_counts), np.ones(1, np.float32))
-        laid_out = plain(model.item_embedding, model.item_bias, model.item_counts)
+        laid_out = plain.of_model(model)
         return cls(plain.mean_known, _root_mean_square(laid_out, model.item_counts))
 
-    def __call__(self, factors: Floats, bias: Floats, counts: Floats) -> Floats:
-        """(R, D+5) coordinates of R items with these factors, biases and numbers of ratings."""
-        known = _known(counts, self.mean_known)
-        return np.asarray(
-            _extend(factors, np.ones_like(bias), bias, known, known**2, bias * known) / self.scale, dtype=np.float32
+    def of_model(self, model: CalibratedModel) -> Floats:
+        """(I+1, D+9) a model's own items."""
+        raters = model.rater_spread, model.rater_counts
+        return self(
+            model.item_embedding, model.item_bias, model.item_mean, *raters, model.item_spread, model.item_counts
         )
 
+    def __call__(self, factors: Floats, bias: Floats, mean: Floats, *further: Floats) -> Floats:
+        """(R, D+9) coordinates of R items.
+
+        Args:
+            factors: (R, D).
+            bias: (R,).
+            mean: (R,), its raters' offsets left in.
+            further: (R,) each: rater spread, rater counts, item spread, number of ratings.
+        """
+        known = _known(further[-1], self.mean_known)
+        as_such = np.ones_like(bias), bias, mean - bias, *further[:-1]
+        return np.asarray(_extend(factors, *as_such, known, known**2, bias * known) / self.scale, dtype=np.float32)
+
     def users(self, model: CalibratedModel) -> Floats:
-        """(U+1, D+5): the model's own users in the same coordinates, so that û · y is p · q + offset."""
-        own = _extend(model.user_embedding, model.user_offset, *[np.zeros_like(model.user_offset)] * 4)
+        """(U+1, D+9): the model's own users in the same coordinates, so that û · y is p · q + offset."""
+        own = _extend(model.user_embedding, model.user_offset, *[np.zeros_like(model.user_offset)] * 8)
         return np.asarray(own * self.scale, dtype=np.float32)
 
 

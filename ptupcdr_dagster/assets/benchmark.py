@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.stage import Stage, stage
 from ptupcdr_dagster.metadata import frame_table
@@ -42,7 +43,7 @@ class BenchmarkConfig(dg.Config):
     partitions_def=PAIRS,
     group_name="benchmark",
     kinds={"numba", "duckdb", "mlflow"},
-    code_version="1",
+    code_version=str(RESULTS["benchmark"].version),
 )
 def benchmark(
     context: dg.AssetExecutionContext,

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.results import cold_start_evaluation
 from ptupcdr_dagster.assets.splits import domain_splits
@@ -17,7 +18,7 @@ from ptupcdr_dagster.resources import SettingsResource
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"mlflow", "duckdb"},
-    code_version="2",
+    code_version=str(RESULTS["champion"].version),
 )
 def champion(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

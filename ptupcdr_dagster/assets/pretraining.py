@@ -1,49 +1,20 @@
 """Embeddings of either domain from that domain's ratings alone."""
 
-import dagster as dg
-
-from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.splits import domain_splits
-from ptupcdr_dagster.assets.stage import stage
-from ptupcdr_dagster.partitions import PAIRS
-from ptupcdr_dagster.resources import SettingsResource
+from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 
 
-@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="4")
-def source_model(
-    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
-) -> dg.MaterializeResult:
+@stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"})
+def source_model(stage: Stage) -> Materialized:
     """User and item embeddings of the source domain, from all its ratings."""
     from ptupcdr_core.stages.pretraining import pretrain
 
-    with stage(context, settings, home) as current:
-        return current.report(
-            pretrain(
-                home,
-                current.partition,
-                "source",
-                current.settings,
-                on_epoch=current.tracker.on_epoch,
-                fingerprint=current.fingerprint,
-            )
-        )
+    return stage.run(pretrain, side="source", on_epoch=stage.tracker.on_epoch)
 
 
-@dg.asset(deps=[domain_splits], partitions_def=PAIRS, group_name="models", kinds={"numba", "mlflow"}, code_version="4")
-def target_model(
-    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
-) -> dg.MaterializeResult:
+@stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"})
+def target_model(stage: Stage) -> Materialized:
     """User and item embeddings of the target domain, without any rating of test or validation users."""
     from ptupcdr_core.stages.pretraining import pretrain
 
-    with stage(context, settings, home) as current:
-        return current.report(
-            pretrain(
-                home,
-                current.partition,
-                "target",
-                current.settings,
-                on_epoch=current.tracker.on_epoch,
-                fingerprint=current.fingerprint,
-            )
-        )
+    return stage.run(pretrain, side="target", on_epoch=stage.tracker.on_epoch)

@@ -1,28 +1,18 @@
 """Ratings of one domain, cleaned."""
 
-import dagster as dg
-
-from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.assets.stage import stage
+from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.metadata import counts_table
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
-from ptupcdr_dagster.resources import SettingsResource
 
 
-@dg.asset(partitions_def=DOMAINS, group_name="ratings", kinds={"duckdb"}, code_version="1")
-def raw_ratings(
-    context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
-) -> dg.MaterializeResult:
+@stage_asset(deps=[], partitions=DOMAINS, group="ratings", kinds={"duckdb"})
+def raw_ratings(stage: Stage) -> Materialized:
     """One domain's ratings: one a user and item, on the declared scale. Rejected rows stand apart with their reason."""
     from ptupcdr_core.sources.ingest import ingest_domain
 
-    with stage(context, settings, home) as current:
-        report = ingest_domain(CATALOG.domain(current.partition), current.warehouse, current.fingerprint)
-        counts = {"rows_read": report.rows_read, "kept": report.kept, "users": report.users, "items": report.items}
-        rejected = {f"rejected_{reason}": count for reason, count in report.rejected.items()}
-        current.tracker.log_metrics(counts | rejected)
-        current.tracker.log_dataset(report.domain, current.fingerprint, counts)
-        return current.result(
-            {**counts, "rejected": counts_table(report.rejected, "reason")},
-            table="raw_ratings",
-        )
+    report = ingest_domain(CATALOG.domain(stage.partition), stage.warehouse, stage.fingerprint)
+    counts = {"rows_read": report.rows_read, "kept": report.kept, "users": report.users, "items": report.items}
+    rejected = {f"rejected_{reason}": count for reason, count in report.rejected.items()}
+    stage.tracker.log_metrics(counts | rejected)
+    stage.tracker.log_dataset(report.domain, stage.fingerprint, counts)
+    return stage.result({**counts, "rejected": counts_table(report.rejected, "reason")})

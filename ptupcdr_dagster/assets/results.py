@@ -3,8 +3,8 @@
 import dagster as dg
 
 from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
-from ptupcdr_dagster.assets.pretraining import source_model, target_model
+from ptupcdr_core.versions import RESULTS
+from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import stage
 from ptupcdr_dagster.partitions import PAIRS
@@ -12,11 +12,11 @@ from ptupcdr_dagster.resources import SettingsResource
 
 
 @dg.asset(
-    deps=[domain_splits, source_model, target_model, meta_network, bridged_embeddings],
+    deps=[meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb", "mlflow"},
-    code_version="3",
+    code_version=str(RESULTS["cold_start_evaluation"].version),
 )
 def cold_start_evaluation(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -30,12 +30,12 @@ def cold_start_evaluation(
 
 
 @dg.asset(
-    # The models are read where they are fitted again.
-    deps=["champion", domain_splits, source_model, target_model, meta_network],
+    # The split is read where models are fitted again.
+    deps=["champion", domain_splits, meta_network],
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"numba", "duckdb"},
-    code_version="1",
+    code_version=str(RESULTS["deployed_model"].version),
 )
 def deployed_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -66,7 +66,7 @@ def deployed_model(
     partitions_def=PAIRS,
     group_name="cold_start",
     kinds={"duckdb"},
-    code_version="4",
+    code_version=str(RESULTS["recommendations"].version),
 )
 def recommendations(
     context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]

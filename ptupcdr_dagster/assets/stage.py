@@ -1,6 +1,7 @@
 """What all assets share around their stage of the core: fingerprint, MLflow run, metadata."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,17 @@ import dagster as dg
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
+from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 from ptupcdr_dagster.running.freshness import FINGERPRINT, current_fingerprint
 from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
+
+Materialized = dg.MaterializeResult[Any]
 
 
 @dataclass(frozen=True)
@@ -44,20 +49,17 @@ class Stage:
         """The warehouse, with the limits that the environment sets."""
         return Warehouse.from_environment(self.home.warehouse)
 
-    def result(self, metadata: dict[str, Any], table: str | None = None) -> dg.MaterializeResult:
-        """The materialization: the given metadata, the tables, and where it all came from.
+    def run(self, function: "Callable[..., StageReport]", **arguments: Any) -> Materialized:
+        """Run a stage of the core on this partition, and show its report.
 
         Args:
-            metadata: What this asset alone shows.
-            table: Its main table in the warehouse; None when it is a checkpoint.
+            function: Takes home, partition, settings, fingerprint and the arguments.
+            arguments: What only this stage wants, such as ``on_epoch=stage.tracker.on_epoch``.
         """
-        tables = describe_tables(self.home, self.asset, self.partition, table) if table else {}
-        origin = {"mlflow_run": dg.MetadataValue.url(self.tracker.url), FINGERPRINT: self.fingerprint}
-        return dg.MaterializeResult(
-            metadata=metadata | tables | origin, data_version=dg.DataVersion(self.fingerprint[:16])
-        )
+        made = function(self.home, self.partition, settings=self.settings, fingerprint=self.fingerprint, **arguments)
+        return self.report(made)
 
-    def report(self, report: "StageReport", table: str | None = None) -> dg.MaterializeResult:
+    def report(self, report: "StageReport", table: str | None = None) -> Materialized:
         """Record a stage's report in MLflow and show it: numbers, curves, checkpoints and small tables."""
         self.log_split()
         self.tracker.log_metrics(report.metrics)
@@ -70,6 +72,20 @@ class Stage:
         if report.files:
             metadata["checkpoint"] = dg.MetadataValue.path(report.files[0])
         return self.result(metadata, table)
+
+    def result(self, metadata: dict[str, Any], table: str | None = None) -> Materialized:
+        """The materialization: the given metadata, the tables, and where it all came from.
+
+        Args:
+            metadata: What this asset alone shows.
+            table: Its main table; by default the one that is called as the asset, if it has tables at all.
+        """
+        has_tables = self.warehouse.exists(self.asset, self.partition)
+        tables = describe_tables(self.home, self.asset, self.partition, table or self.asset) if has_tables else {}
+        origin = {"mlflow_run": dg.MetadataValue.url(self.tracker.url), FINGERPRINT: self.fingerprint}
+        return dg.MaterializeResult(
+            metadata=metadata | tables | origin, data_version=dg.DataVersion(self.fingerprint[:16])
+        )
 
     def log_split(self) -> None:
         """Name the pair's split as the data set of the MLflow run."""
@@ -86,3 +102,37 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
     with track_stage(context, chosen, home) as tracker:
         fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
         yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
+
+
+def stage_asset(
+    *,
+    deps: Iterable[dg.AssetsDefinition | dg.AssetDep],
+    group: str,
+    kinds: set[str],
+    partitions: dg.PartitionsDefinition = PAIRS,
+) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
+    """An asset, named and described as the function that makes one partition of it in an open stage.
+
+    It depends on what it reads. Of models and what they were trained on, that is the last model alone: a checkpoint is
+    refused beside another split, or other models, than those that it was trained on.
+    """
+
+    def decorate(make: Callable[[Stage], Materialized]) -> dg.AssetsDefinition:
+        @dg.asset(
+            name=make.__name__,
+            description=inspect.getdoc(make),
+            deps=deps,
+            partitions_def=partitions,
+            group_name=group,
+            kinds=kinds,
+            code_version=str(RESULTS[make.__name__].version),
+        )
+        def asset(
+            context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
+        ) -> Materialized:
+            with stage(context, settings, home) as current:
+                return make(current)
+
+        return asset
+
+    return decorate

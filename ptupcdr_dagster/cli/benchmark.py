@@ -16,7 +16,7 @@ from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.options import separated, validated
-from ptupcdr_dagster.cli.tables import print_columns
+from ptupcdr_dagster.cli.printing import print_columns, say
 from ptupcdr_dagster.partitions import CATALOG
 
 
@@ -54,7 +54,7 @@ def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
     for (recipe, beta, base_model), cells in summary.groupby(["recipe", "beta", "base_model"], sort=True):
         seeds = int(cells["seeds"].max())
         title = f"{pair.key}: {recipe}, β = {beta:g}, {base_model}; mean ± standard deviation of {_seeds(seeds)}"
-        console.print(title, highlight=False, style="italic")
+        say(console, f"[italic]{title}[/]", markup=True)
         table = Table(box=None, header_style="", pad_edge=False)
         table.add_column("method", overflow="ellipsis")
         for metric in METRICS:
@@ -63,7 +63,7 @@ def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
             table.add_row(str(cell.method), *[_measure(cell, metric, bold) for metric in METRICS])
         console.print(table)
     named = "Bold" if console.is_terminal else "With a star"
-    console.print(f"{named}: the best, and all that are not significantly different from it.", highlight=False)
+    say(console, f"{named}: the best, and all that are not significantly different from it.")
     _print_published(console, home, pair)
 
 
@@ -72,7 +72,7 @@ def _print_published(console: Console, home: Home, pair: Pair) -> None:
     frame = beside_published(source, target, over_seeds(read_benchmark(home, pair.key)))
     if frame.empty:
         return
-    console.print(f"{pair.key}: published numbers and ours (mf)", highlight=False, style="italic")
+    say(console, f"[italic]{pair.key}: published numbers and ours (mf)[/]", markup=True)
     cells = {
         name: ["" if pd.isna(value) else f"{value:g}" if name == "beta" else _plain(value) for value in frame[name]]
         for name in frame.columns

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
-from ptupcdr_core.settings import FOR_RECOMMENDATIONS, Mode, Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
-from ptupcdr_dagster.cli.options import SpreadCommand, settings_options, training_options
-from ptupcdr_dagster.cli.tables import print_frame
+from ptupcdr_dagster.cli.options import SpreadCommand, settings_options
+from ptupcdr_dagster.cli.printing import print_frame, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def backfill(
     """
     with _clear_errors():
         chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
-        from ptupcdr_dagster.cli.printing import run_backfill
+        from ptupcdr_dagster.cli.terminal import run_backfill
 
         home = Home.from_environment()
         report = run_backfill(home, chosen, settings, force=force, workers=workers)
@@ -76,7 +76,7 @@ def backfill(
 
 
 @app.command(cls=SpreadCommand)
-@training_options
+@functools.partial(settings_options, parts=("split", "rating"), left_out=Settings.names_varied())
 def benchmark(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
@@ -98,7 +98,7 @@ def benchmark(
     with _clear_errors():
         chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
         from ptupcdr_dagster.cli.benchmark import chosen_grid, print_benchmark, read_benchmarks
-        from ptupcdr_dagster.cli.printing import run_benchmark
+        from ptupcdr_dagster.cli.terminal import run_benchmark
 
         varied = {"betas": betas, "seeds": seeds, "base_models": base_models, "methods": methods, "recipes": recipes}
         grid = chosen_grid(settings, varied)
@@ -115,7 +115,7 @@ def benchmark(
 
 
 @app.command()
-@functools.partial(settings_options, left_out=FOR_RECOMMENDATIONS | {"mode"}, from_file=True)
+@functools.partial(settings_options, parts=("split", "rating", "ranking"), from_file=True)
 def tune(
     settings: Settings,
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
@@ -132,7 +132,7 @@ def tune(
     """
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        from ptupcdr_dagster.cli.printing import run_search
+        from ptupcdr_dagster.cli.terminal import run_search
         from ptupcdr_dagster.cli.tuning import comparison, print_comparison, settings_file
 
         home = Home.from_environment()
@@ -194,7 +194,7 @@ def recommend(
             frame, title = recommended_to_user(home, chosen, str(user), k), f"{chosen.key}: for {user}"
         else:
             frame, note = recommended_to_new(home, chosen, history, k)
-            print(note, file=sys.stderr)
+            say(Console(stderr=True), note)
             title = f"{chosen.key}: for the people of {history}"
         if as_json:
             _print_json(frame)
@@ -226,8 +226,8 @@ def up(
     """Start the Dagster UI, its daemon and the MLflow UI; Ctrl-C stops them all."""
     with _clear_errors():
         load_catalog(catalog_path_from_environment())
-        from ptupcdr_dagster.cli.printing import everything_else_to, log_file
         from ptupcdr_dagster.cli.services import serve
+        from ptupcdr_dagster.cli.terminal import everything_else_to, log_file
 
         home = Home.from_environment()
         log = log_file(home, "up")
@@ -241,7 +241,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except PtupcdrError as error:
-        print(f"ptupcdr: {error}", file=sys.stderr)
+        say(Console(stderr=True), f"ptupcdr: {error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interrupt:
         print("ptupcdr: interrupted", file=sys.stderr)
@@ -253,7 +253,7 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
     try:
         return [catalog.pair(key) for key in dict.fromkeys(keys)] or list(catalog.pairs)
     except CatalogError as error:
-        print(f"ptupcdr: {error}", file=sys.stderr)
+        say(Console(stderr=True), f"ptupcdr: {error}")
         raise typer.Exit(2) from error
 
 

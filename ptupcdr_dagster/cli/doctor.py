@@ -71,17 +71,12 @@ def _environment(home: Home) -> Iterator[Finding]:
 
 
 def _device() -> Finding:
-    import torch
-
-    from ptupcdr_core.engines.device import training_device
+    from ptupcdr_core.engines.choice import choose_engine
 
     try:
-        device = training_device()
+        return Finding("training device", choose_engine().where)
     except PtupcdrError as error:
         return Finding("training device", str(error), ok=False)
-    if device is None:
-        return Finding("training device", "cpu, compiled loops")
-    return Finding("training device", f"cuda, {torch.cuda.get_device_name(device)}")
 
 
 def _nearest_folder(path: Path) -> Path:
@@ -107,19 +102,36 @@ def _definitions() -> Iterator[Finding]:
 
 
 def _partitions(home: Home, catalog: Catalog) -> Iterator[Finding]:
-    from ptupcdr_dagster.running.freshness import stored_provenance
+    from ptupcdr_dagster.running.partition.freshness import stored_provenance
 
+    damaged = dict(_damaged(home, catalog))
     wanted = {"raw_ratings": [domain.name for domain in catalog.domains]}
     pairs = [pair.key for pair in catalog.pairs]
     wanted |= dict.fromkeys(("bridged_embeddings", "cold_start_evaluation", "recommendations"), pairs)
     for asset, partitions in wanted.items():
+        if asset in damaged:
+            continue
         missing = [partition for partition in partitions if stored_provenance(home, asset, partition) is None]
         state = f"not yet made: {', '.join(missing)} (`ptupcdr backfill`)" if missing else "made for all partitions"
         yield Finding(asset, state)
+    for asset, found in damaged.items():
+        command = "benchmark" if asset == "benchmark" else "backfill"
+        yield Finding(asset, f"{found} (the next `ptupcdr {command}` makes it again)", ok=False)
+
+
+def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
+    from ptupcdr_dagster.running.freshness import MODELS, REPORT, damage
+
+    tables = {folder.parent.name for folder in home.warehouse.glob("*/*.duckdb")}
+    partitions = [domain.name for domain in catalog.domains] + [pair.key for pair in catalog.pairs]
+    for asset in sorted(tables | MODELS | {REPORT}):
+        found = [damage(home, asset, partition) for partition in partitions]
+        if any(found):
+            yield asset, "; ".join(message for message in found if message)
 
 
 def _mlflow(home: Home) -> Finding:
-    from ptupcdr_dagster.tracking.runs import own_store, tracking_uri
+    from ptupcdr_dagster.tracking.runs.runs import own_store, tracking_uri
 
     uri = tracking_uri(home)
     if uri == own_store(home) and not (home.mlflow / "mlflow.db").exists():
@@ -133,7 +145,7 @@ def _reached(uri: str) -> Finding:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from ptupcdr_dagster.tracking.runs import EXPERIMENT
+    from ptupcdr_dagster.tracking.runs.runs import EXPERIMENT
 
     try:
         experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)

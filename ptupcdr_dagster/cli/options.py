@@ -2,36 +2,40 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from pydantic import BaseModel, ValidationError
 from typer.core import TyperCommand
 
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.settings import FOR_RANKING, FOR_RECOMMENDATIONS, Settings
+from ptupcdr_core.settings import Part, Settings
 from ptupcdr_core.store.settings_file import read_settings_file
 
 SETTINGS_FILE, CONTEXT = "settings_file", "context"
-VARIED_BY_BENCHMARK = FOR_RECOMMENDATIONS | FOR_RANKING | {"recipe", "base_model", "beta", "seed"}
-"""Settings that a benchmark sets itself, or does not use."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def settings_options(
-    command: Callable[..., None], *, left_out: frozenset[str] = frozenset(), from_file: bool = False
+    command: Callable[..., None],
+    *,
+    parts: Sequence[Part] = get_args(Part),
+    left_out: Collection[str] = (),
+    from_file: bool = False,
 ) -> Callable[..., None]:
     """Give a command one option a setting; the command takes them together as its first argument ``settings``.
 
     Args:
         command: The command.
-        left_out: Settings that keep their defaults and have no option.
+        parts: Options are for the settings that decide one of these; others keep their defaults.
+        left_out: Further settings without an option.
         from_file: Offer ``--settings-file`` too; an option that is given wins over the file.
     """
-    fields = {name: field for name, field in Settings.model_fields.items() if name not in left_out}
+    names = [name for name in Settings.names_that_decide(*parts) if name not in left_out]
+    fields = {name: Settings.model_fields[name] for name in names}
 
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
@@ -86,10 +90,6 @@ def _settings(given: Mapping[str, Any], file: Path, context: typer.Context) -> S
 def _stands_there(context: typer.Context, option: str) -> bool:
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
-
-
-training_options = functools.partial(settings_options, left_out=VARIED_BY_BENCHMARK)
-"""The settings that a benchmark does not vary itself."""
 
 
 def validated(model: type[Model], given: dict[str, Any], places: Mapping[str, str] | None = None) -> Model:

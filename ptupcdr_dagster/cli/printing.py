@@ -1,189 +1,101 @@
-"""Backfill, benchmark and search as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
+"""What fits a terminal: lines break between words; in tables numbers stay whole, and long names are cut."""
 
-import functools
-import gc
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import copy_context
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TaskID
-
-from ptupcdr_core.catalog import Pair
-from ptupcdr_core.settings import Mode, Settings
-from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.assets.benchmark import ON_CELL
-from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR
-from ptupcdr_dagster.running.backfill import Backfill
-from ptupcdr_dagster.running.instance import open_instance
-from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Report
+from rich.table import Table
 
 if TYPE_CHECKING:
-    from ptupcdr_core.experiments.benchmark import Progress as CellProgress
-    from ptupcdr_core.experiments.grid import Grid
-    from ptupcdr_core.experiments.search import Progress as TrialProgress
-    from ptupcdr_core.experiments.search import Search
+    import pandas as pd
+
+MEASURES = ("mae", "rmse", "_of_mean", "log_loss", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
+"""Endings of the names of numbers that are no counts."""
+CONDITIONS = ("recipe", "mode", "beta", "seed", "base_model", "users", "ratings")
+"""Columns that stand above the table where all rows have the same."""
+NARROWEST = 12
+"""Characters that a cut name keeps."""
+GAP = 2
 
 
-def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool, workers: int) -> Report:
-    """Run a backfill, showing its progress on standard error and ending with what failed and why."""
-
-    def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
-        return Backfill(instance, home, settings, force, workers=workers)
-
-    return _run(home, pairs, make, "backfill")
+def say(console: Console, line: str, *, markup: bool = False) -> None:
+    """Print a message: broken between words on a terminal, one line elsewhere; a long path is never broken."""
+    console.print(
+        line, markup=markup, highlight=False, soft_wrap=not console.is_terminal, overflow="ignore", crop=False
+    )
 
 
-def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "Grid", *, workers: int) -> Report:
-    """Run a benchmark in the same way, with a bar a pair that counts cells and tells the time left."""
-    varied = grid.model_dump(mode="json") | {"methods": list(grid.methods or ()), "workers": workers}
-
-    def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
-        ON_CELL.set(_Cells(progress))
-        return Backfill(instance, home, settings, job=BENCHMARK_PAIR, assets_config={"benchmark": varied})
-
-    return copy_context().run(_run, home, pairs, make, "benchmark")
-
-
-def run_search(
-    home: Home, pair: Pair, settings: Settings, *, objective: Mode, trials: int, timeout: float | None
-) -> "Search | None":
-    """Run a search for settings with a line a trial; None where the ratings that it needs could not be made."""
-    from ptupcdr_dagster.cli.tuning import search
-
-    log = log_file(home, "tune")
-    with everything_else_to(log) as console, open_instance(home) as instance:
-        report = Backfill(instance, home, settings).ingest(pair)
-        if report.failures:
-            _print_failures(console, report, log)
-            return None
-        tell = functools.partial(_print_trial, console)
-        return search(home, pair, settings, tell, objective=objective, trials=trials, timeout=timeout)
+def print_frame(console: Console, frame: "pd.DataFrame", title: str) -> None:
+    """Print a table under its title, as wide as the console at most."""
+    say(console, f"[italic]{escape(title)}[/]", markup=True)
+    if len(frame) > 1:
+        same = [name for name in CONDITIONS if name in frame and frame[name].nunique(dropna=False) == 1]
+        if same:
+            told = ", ".join(f"{name} {_cell(name, frame[name].iloc[0])}" for name in same)
+            say(console, told)
+        frame = frame.drop(columns=same)
+    numeric = {str(name): frame[name].dtype.kind in "if" for name in frame.columns}
+    cells = {str(name): [_cell(str(name), value) for value in frame[name]] for name in frame.columns}
+    print_columns(console, cells, numeric)
 
 
-def _print_trial(console: Console, told: "TrialProgress") -> None:
-    trial, best, left = told.trial, told.best, told.seconds_left
-    result = " ".join(f"{name} {value:.4f}" for name, value in trial.metrics.items()) or "diverged"
-    chosen = " ".join(f"{name}={_short(value)}" for name, value in trial.chosen.items())
-    parts = [f"{told.done} of {told.total}: {result}", f"best is trial {best.number}" if best else "none is best yet"]
-    parts += [f"{timedelta(seconds=round(left))} left"] if left is not None else ["from an earlier search"]
-    console.print(f"{', '.join(parts)}; {chosen}", highlight=False, soft_wrap=not console.is_terminal)
+def print_columns(console: Console, cells: dict[str, list[str]], numeric: dict[str, bool]) -> None:
+    """Print columns of text, those of numbers to the right and never cut.
 
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-@dataclass
-class _Cells:
-    """A bar for the cells of the pair that is being run."""
-
-    progress: Progress
-    bar: TaskID | None = None
-
-    def __call__(self, cells: "CellProgress") -> None:
-        if self.bar is None:
-            self.bar = self.progress.add_task("", total=cells.total, count="")
-        row = cells.rows.iloc[0]
-        [elapsed] = [task.elapsed or 0.0 for task in self.progress.tasks if task.id == self.bar]
-        self.progress.update(
-            self.bar,
-            completed=cells.done,
-            count=f"{cells.done}/{cells.total}",
-            left=cells.seconds_left,
-            at=elapsed,
-            description=f"β {row['beta']:g} seed {row['seed']} {row['base_model']} {row['method']}",
-        )
-        if cells.done == cells.total:
-            self.progress.remove_task(self.bar)
-            self.bar = None
-
-
-Maker = Callable[[dg.DagsterInstance, Progress], Backfill]
-
-
-def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
-    # The libraries make a million objects that live to the end. Looking through them again and again for what can be
-    # freed, as by default, takes a tenth of a small backfill's processor time.
-    gc.set_threshold(100_000, 20, 50)
-    log = log_file(home, name)
-    with everything_else_to(log) as console, open_instance(home) as instance, open_progress(console) as progress:
-        task = progress.add_task("looking for what is not up to date", total=None, count="")
-        backfill = make(instance, progress)
-        plan = backfill.plan(pairs)
-        expected = {
-            (partition, asset): expected_seconds(instance, asset, partition)
-            for (_, partition), assets in plan.items()
-            for asset in assets
-        }
-        # A benchmark tells the time left of its cells; how many are finished already is not known before.
-        bar = WorkBar(progress, task, expected, timed=backfill.job != BENCHMARK_PAIR)
-        report = Report()
-        for partition, report in replace(backfill, listener=bar.hear).run(pairs, plan):
-            bar.end(partition)
-            console.print(_line(partition, report), soft_wrap=not console.is_terminal)
-        _print_findings(console, "look at", "yellow", report.warnings)
-        if report.failures:
-            _print_failures(console, report, log)
-    return report
-
-
-def log_file(home: Home, name: str) -> Path:
-    """Where a command that starts now leaves its log."""
-    return home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
-
-
-def _line(partition: str, report: Report) -> str:
-    if report.failed(partition):
-        return f"[red]failed[/]     {partition}"
-    if partition in report.up_to_date:
-        return f"[green]up to date[/] {partition}"
-    return f"[green]made[/]       {partition}: {', '.join(report.made[partition])} in {report.seconds[partition]:.0f} s"
-
-
-def _print_failures(console: Console, report: Report, log: Path) -> None:
-    if report.interrupted:
-        console.print(f"ptupcdr: {INTERRUPTED}", highlight=False, soft_wrap=not console.is_terminal)
-    else:
-        _print_findings(console, "failed", "red", report.failures)
-    # Never broken over lines by us: it is there to be copied.
-    console.print(f"The whole log: {log}", highlight=False, soft_wrap=True)
-
-
-def _print_findings(console: Console, title: str, colour: str, findings: Sequence[Finding]) -> None:
-    for finding in findings:
-        message = " ".join(finding.message.split())
-        line = f"[{colour}]{title}[/] {finding.partition} {finding.asset}: {escape(message)}"
-        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
-
-
-@contextmanager
-def everything_else_to(log: Path) -> Iterator[Console]:
-    """A console on standard error as it is now, while all other output of this process goes to the log file.
-
-    The descriptors themselves are turned round: Dagster, MLflow's migrations and its own children write to them.
+    Where they are too wide, the headings of numbers are folded, then names are cut to no less than `NARROWEST`
+    characters, then the last columns of numbers are left out, and named below.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    with log.open("a") as file, os.fdopen(os.dup(2), "w") as terminal:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
-        try:
-            yield Console(file=terminal, width=None if terminal.isatty() else 160)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
+    headers, gap, left_out = {name: name for name in cells}, GAP, list[str]()
+    natural = {name: max(map(cell_len, [name, *column])) for name, column in cells.items()}
+    if _together(natural, gap) > console.width:
+        gap = 1
+        headers = {name: _folded(name) if numeric[name] else name for name in cells}
+        natural = {name: max(map(cell_len, [*headers[name].split("\n"), *cells[name]])) for name in cells}
+    widths = dict(natural)
+    for name in reversed(list(cells)):
+        if _least(widths, numeric, gap) > console.width and numeric[name]:
+            left_out.insert(0, name)
+            del widths[name]
+    texts = [name for name in widths if not numeric[name]]
+    while _together(widths, gap) > console.width and any(widths[name] > NARROWEST for name in texts):
+        widths[max(texts, key=widths.__getitem__)] -= 1
+    table = Table(box=None, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
+    for name in widths:
+        table.add_column(headers[name], justify="right" if numeric[name] else "left", no_wrap=True, vertical="bottom")
+    for row in zip(*[[_cut(cell, widths[name]) for cell in cells[name]] for name in widths], strict=True):
+        table.add_row(*row)
+    console.print(table, highlight=False)
+    if left_out:
+        say(console, f"Left out at this width: {', '.join(left_out)}.")
+
+
+def _cell(name: str, value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) and name.endswith(MEASURES) else str(value)
+
+
+def _folded(name: str) -> str:
+    """``hit_rate_at_10`` over three lines."""
+    return name.replace("_at_", "\nat ").replace("_", "\n").replace("\nat\n", "\nat ")
+
+
+def _together(widths: dict[str, int], gap: int) -> int:
+    return sum(widths.values()) + gap * max(0, len(widths) - 1)
+
+
+def _least(widths: dict[str, int], numeric: dict[str, bool], gap: int) -> int:
+    return _together({n: w if numeric[n] else min(w, NARROWEST) for n, w in widths.items()}, gap)
+
+
+def _cut(text: str, width: int) -> str:
+    """As many of the parts between commas as find place; of a first one that is too long, its end stays whole."""
+    if cell_len(text) <= width:
+        return text
+    parts = text.split(", ")
+    for count in range(len(parts) - 1, 0, -1):
+        kept = f"{', '.join(parts[:count])}, …"
+        if cell_len(kept) <= width:
+            return kept
+    name, space, end = parts[0].rpartition(" ")
+    end = f"…{space}{end}" if space else "…"
+    return set_cell_size(name or parts[0], max(0, width - cell_len(end))).rstrip() + end

@@ -79,10 +79,11 @@ class WorkBar:
     Attributes:
         progress: Where it shows.
         bar: Its task.
-        waiting: Expected seconds of what is not yet made, by partition and asset.
+        waiting: Expected seconds of what is still to be made, by partition and asset.
         timed: Whether the expected seconds say how long it will take.
         total: Expected seconds of everything.
         assets: How many there are.
+        made: How many of them are made.
     """
 
     progress: Progress
@@ -91,6 +92,7 @@ class WorkBar:
     timed: bool
     total: float = field(init=False)
     assets: int = field(init=False)
+    made: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -101,6 +103,7 @@ class WorkBar:
         """Show what is happening to an asset or its checks, and advance by an asset that is done."""
         self.progress.update(self.bar, description=f"{partition} {asset}")
         if state == "done" and self.waiting.pop((partition, asset), None) is not None:
+            self.made += 1
             self._advance()
 
     def end(self, partition: str) -> None:
@@ -116,4 +119,4 @@ class WorkBar:
         self.progress.update(self.bar, completed=done, count=self._count(), **timing)
 
     def _count(self) -> str:
-        return f"{self.assets - len(self.waiting)}/{self.assets}"
+        return f"{self.made}/{self.assets}"

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.running.instance import write_workspace
 from ptupcdr_dagster.tracking.runs import open_store, tracking_uri
 
@@ -42,21 +43,16 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
     os.environ["PTUPCDR_MLFLOW_UI"] = f"http://{shown}:{mlflow_port}"
     commands = {"Dagster": _dagster_command(home, host, port)}
-    _tell(console, f"Dagster UI  http://{shown}:{port}")
+    say(console, f"Dagster UI  http://{shown}:{port}")
     if remote_mlflow:
-        _tell(console, f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)")
+        say(console, f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)")
     else:
         open_store(home)
         commands["MLflow"] = _mlflow_command(home, host, mlflow_port)
-        _tell(console, f"MLflow UI   http://{shown}:{mlflow_port}")
-    _tell(console, f"The log     {log}")
-    _tell(console, "Ctrl-C stops everything.")
+        say(console, f"MLflow UI   http://{shown}:{mlflow_port}")
+    say(console, f"The log     {log}")
+    say(console, "Ctrl-C stops everything.")
     return _supervise(commands, console)
-
-
-def _tell(console: Console, line: str) -> None:
-    # Addresses are there to be copied: not broken over lines by us.
-    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _dagster_command(home: Home, host: str, port: int) -> list[str]:
@@ -104,10 +100,10 @@ def _supervise(commands: Mapping[str, list[str]], console: Console) -> int:
             while all(service.poll() is None for service in services.values()):
                 time.sleep(0.3)
             ended = [name for name, service in services.items() if service.poll() is not None]
-            _tell(console, f"{' and '.join(ended)} ended, and the log says why; stopping the rest")
+            say(console, f"{' and '.join(ended)} ended, and the log says why; stopping the rest")
             return 1
         except KeyboardInterrupt:
-            _tell(console, "stopping")
+            say(console, "stopping")
             return 0
         finally:
             _stop(services.values())

@@ -13,7 +13,7 @@ from ptupcdr_core.experiments.search import OnTrial, Progress, Search, Trial, tu
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.settings_file import write_settings_file
-from ptupcdr_dagster.cli.tables import print_columns
+from ptupcdr_dagster.cli.printing import print_columns, say
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.tracking.runs import StageTracker, open_store, store_lock
 
@@ -73,7 +73,7 @@ def comparison(found: Search) -> pd.DataFrame:
 
 def print_comparison(console: Console, frame: pd.DataFrame, title: str) -> None:
     """Print a `comparison` with a line a setting."""
-    console.print(title, style="italic", highlight=False)
+    say(console, f"[italic]{title}[/]", markup=True)
     rows = frame.set_index("settings")
     names = [str(name) for name in rows.columns]
     cells = {"": names} | {str(kind): [_shown(rows.loc[kind, name]) for name in names] for kind in rows.index}

@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from ptupcdr_core.errors import ArtifactError, WarehouseError
 from ptupcdr_core.report.store import read_provenance
-from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
-from ptupcdr_core.serving.deployed import DEPLOYED as DEPLOYED_BUNDLE
-from ptupcdr_core.settings import FOR_DEPLOYMENT, FOR_RECOMMENDATIONS, Settings
-from ptupcdr_core.store.artifacts import read_manifest
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.artifacts import read_manifest, read_whole
+from ptupcdr_core.store.bundles import CANDIDATE, bundle_file
+from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.cli.options import VARIED_BY_BENCHMARK
+from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.running.private import all_checks_passed
 
@@ -29,23 +30,8 @@ FINGERPRINT = "fingerprint"
 DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
+UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
-
-_SPLIT_SETTINGS = frozenset({"beta", "seed", "validation_fraction", "history_length", "positive_above"})
-_ALL_SETTINGS = frozenset(Settings.model_fields)
-
-
-def relevant_settings(asset: str) -> frozenset[str]:
-    """Names of the settings that can change an asset's content; a new setting counts for everything but the split."""
-    if asset == RAW:
-        return frozenset()
-    if asset == "domain_splits":
-        return _SPLIT_SETTINGS
-    if asset == "benchmark":
-        return _ALL_SETTINGS - VARIED_BY_BENCHMARK
-    if asset == "recommendations":
-        return _ALL_SETTINGS
-    return _ALL_SETTINGS - (FOR_RECOMMENDATIONS - FOR_DEPLOYMENT if asset == DEPLOYED else FOR_RECOMMENDATIONS)
 
 
 def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
@@ -65,7 +51,7 @@ def fingerprint(
         "asset": asset,
         "partition": partition,
         "code_version": definition.code_versions_by_key.get(definition.key),
-        "settings": {name: getattr(settings, name) for name in sorted(relevant_settings(asset))},
+        "settings": RESULTS[asset].relevant(settings),
         "upstream": dict(upstream),
     }
     if asset == RAW:
@@ -92,17 +78,41 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             return manifest if stands and bundled else None
         if asset == REPORT:
             return read_provenance(home, partition)
-        with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
-            [(stored, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
-            if asset == DEPLOYED and not bundle_file(home, DEPLOYED_BUNDLE, partition).is_file():
-                [(served,)] = connection.execute(
-                    "select count(*) from deployed_model where serves <> 'nothing'"
-                ).fetchall()
-                if served:
+        stored, settings = Warehouse.from_environment(home.warehouse).provenance(asset, partition)
+        if asset == DEPLOYED and not bundle_file(home, DEPLOYED_BUNDLE, partition).is_file():
+            with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
+                if connection.execute("select 1 from deployed_model where serves <> 'nothing' limit 1").fetchone():
                     return None
-    except (ArtifactError, WarehouseError):
+    except UNREADABLE:
         return None
-    return {FINGERPRINT: stored, "settings": json.loads(settings)}
+    return {FINGERPRINT: stored, "settings": settings}
+
+
+def damage(home: Home, asset: str, partition: str) -> str | None:
+    """Why the stored content cannot be read, with its file; None where it can, or where there is none."""
+    from ptupcdr_core.serving.bundle import Bundle
+
+    warehouse = Warehouse.from_environment(home.warehouse)
+    try:
+        if asset == REPORT:
+            read_provenance(home, partition)
+        elif asset in MODELS:
+            _read_model(home, asset, partition)
+            if asset == "meta_network" and bundle_file(home, CANDIDATE, partition).is_file():
+                Bundle.load(bundle_file(home, CANDIDATE, partition))
+        elif warehouse.exists(asset, partition):
+            warehouse.provenance(asset, partition)
+            warehouse.read_whole(asset, partition)
+            if asset == DEPLOYED and bundle_file(home, DEPLOYED_BUNDLE, partition).is_file():
+                Bundle.load(bundle_file(home, DEPLOYED_BUNDLE, partition))
+    except UNREADABLE as error:
+        return str(error)
+    return None
+
+
+def _read_model(home: Home, asset: str, partition: str) -> None:
+    if (home.models / asset / f"{partition}.json").exists():
+        read_whole(home.models / asset, partition)
 
 
 def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings) -> str:
@@ -121,8 +131,8 @@ def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: 
 
 
 def _refuse_other_settings(asset: str, partition: str, stored: Mapping[str, Any], settings: Settings) -> None:
-    ours = settings.model_dump(mode="json")
-    differing = sorted(name for name in relevant_settings(asset) & stored.keys() if stored[name] != ours[name])
+    ours = RESULTS[asset].relevant(settings)
+    differing = sorted(name for name in ours.keys() & stored.keys() if stored[name] != ours[name])
     if differing:
         made = ", ".join(f"{name}={stored[name]}" for name in differing)
         wanted = ", ".join(f"{name}={ours[name]}" for name in differing)
@@ -158,7 +168,9 @@ class Freshness:
         return self._expected[key]
 
     def is_fresh(self, asset: str, partition: str) -> bool:
-        """The latest materialization and the stored content carry the expected fingerprint, and its checks passed."""
+        """The latest materialization and the stored content carry the expected fingerprint, its checks passed, and all
+        of it can be read.
+        """
         expected = self.expected(asset, partition)
         stored = stored_provenance(self.home, asset, partition)
         if stored is None or stored.get(FINGERPRINT) != expected:
@@ -171,4 +183,6 @@ class Freshness:
         noted = records[0].asset_materialization.metadata.get(FINGERPRINT)
         if noted is None or noted.value != expected:
             return False
-        return all_checks_passed(self.instance, self.checks.get(asset, []), partition, records[0])
+        if not all_checks_passed(self.instance, self.checks.get(asset, []), partition, records[0]):
+            return False
+        return damage(self.home, asset, partition) is None

@@ -10,6 +10,8 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 
+pytest.register_assert_rewrite("engine_contract")
+
 
 @dataclass(frozen=True)
 class Lineage:

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ptupcdr_core.engines.compiled_adam import RowAdam, shuffled, train_epoch
 from ptupcdr_core.models.base import BaseModel, initialize
-from ptupcdr_core.training.adam import RowAdam, shuffled, train_epoch
 
 USERS, ITEMS, SIZE = 120, 60, 10
 KINDS = ["mf", "gmf", "dnn"]

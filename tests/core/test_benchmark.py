@@ -13,7 +13,7 @@ from small_pair import small_pair
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.errors import DeviceError, SettingsError, SplitError
 from ptupcdr_core.evaluation.choosing import Chooser, watch
-from ptupcdr_core.evaluation.cold_start import evaluate_slices
+from ptupcdr_core.evaluation.cold_start import evaluate_slices, score
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.experiments.benchmark import Progress, run_benchmark
 from ptupcdr_core.experiments.cells import ratings_fingerprint
@@ -109,7 +109,7 @@ def test_who_chooses_which_epoch():
     chosen = {name: (chooser.outcome().mae_epoch, chooser.outcome().rmse_epoch) for name, chooser in named.items()}
     # Clipped to 5 for the validation users, 7 is nearest to their 4.
     assert chosen == {"honest": (4, 4), "published": (4, 4), "published_test_best": (2, 3)}
-    assert named["honest"].outcome().errors.mae == pytest.approx((4 + 4 + 1) / 3)
+    assert named["honest"].outcome().mae_of_mean == pytest.approx((4 + 4 + 1) / 3)
     assert named["published"].outcome().errors.mae == pytest.approx((6 + 6 + 3) / 3)
     best = named["published_test_best"].outcome().errors
     assert best.mae == pytest.approx(1)
@@ -137,7 +137,7 @@ def test_slices_by_hand():
     assert popular.loc[[k for k in popular.index if k >= 20], "rmse"].eq(2).all()
     everybody = table[table["slice"] == "target_ratings"]
     assert everybody[["at_least", "at_most", "users"]].to_numpy().tolist() == [[6, 10, len(data.cohorts["test"])]]
-    stages = evaluate_slices(data, simple_baselines(data), Settings())
+    stages = evaluate_slices(data, score(data, simple_baselines(data), Settings()), Settings())
     assert set(stages["method"]) == {"global_mean", "item_mean", "source_offset"}
 
 
@@ -197,8 +197,20 @@ def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):
     for settings in (SETTINGS, SETTINGS, SETTINGS.model_copy(update={"history_length": 7})):
         run(domains, tmp_path, seen.append, grid=few, settings=settings)
     assert [progress.restored for progress in seen] == [False, True, False]
-    warehouse = Warehouse(domains[0].warehouse)
-    assert ratings_fingerprint(warehouse, "books", "movies") != ratings_fingerprint(warehouse, "movies", "books")
+    warehouse, books, movies = Warehouse(domains[0].warehouse), *domains[1:]
+    assert ratings_fingerprint(warehouse, books, movies) != ratings_fingerprint(warehouse, movies, books)
+
+
+@pytest.mark.parametrize("widened", [0, 1])
+def test_a_wider_scale_makes_other_cells(domains, tmp_path, widened):
+    """Clipping and the middle of the scale go by it, though no rating changes."""
+    few = Grid(betas=(0.3,), seeds=(1,), base_models=("mf",), methods=("global_mean",), recipes=("honest",))
+    sides = list(domains[1:])
+    run(domains, tmp_path, grid=few)
+    sides[widened] = sides[widened].model_copy(update={"scale": (0, 10)})
+    seen: list[Progress] = []
+    run((domains[0], *sides), tmp_path, seen.append, grid=few)
+    assert [progress.restored for progress in seen] == [False]
 
 
 def test_a_missing_gpu_stops_a_benchmark(domains, tmp_path, monkeypatch):

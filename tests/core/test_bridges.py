@@ -126,7 +126,7 @@ def test_the_start_written_into_the_network_is_the_ridge_it_was_fitted_as(
     task: BridgeTask, hidden_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The network says u Σ_k z_k W_k, with z the mean history along its strongest directions, of unit variance."""
-    monkeypatch.setattr(closed_form, "PERSONAL_PENALTIES", (10.0,))  # the usual ones are for thousands of rows
+    monkeypatch.setattr(closed_form, "PERSONAL_PENALTIES", (100.0,))  # the usual ones are for thousands of rows
     planted = planted_in_histories(task)
     moments = user_moments(planted.rows)
     bridge, fit = start_personal_bridge(planted, moments, CommonBridge(task.prior), network(task, hidden_size), seed=1)

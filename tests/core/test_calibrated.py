@@ -7,8 +7,9 @@ import pytest
 from small_pair import calibrated_models, small_pair
 
 from ptupcdr_core.data.pair_data import Ratings
-from ptupcdr_core.methods.simple import simple_baselines, source_offsets
-from ptupcdr_core.training.calibrated import DAMPING, CalibratedModel, carry_over, damped_means, fit_calibrated
+from ptupcdr_core.methods.simple import simple_baselines, source_offset_fixed, source_offsets
+from ptupcdr_core.training.calibrated import CalibratedModel, carry_over, damped_means, fit_calibrated
+from ptupcdr_core.training.variance_components import VarianceComponents, shrunk_means
 
 
 def ratings(*rows: tuple[int, int, float]) -> Ratings:
@@ -29,11 +30,11 @@ def test_mean_biases_offsets_and_residuals_by_hand() -> None:
     of = ratings((1, 1, 5), (1, 2, 3), (2, 1, 4), (2, 2, 4))
     model = fit(of, 3, 2)
     assert model.mean == 4
-    # Item 1 has residuals 1 and 0 over five pseudo-ratings, item 2 -1 and 0.
-    np.testing.assert_allclose(model.item_bias, [0, 1 / 7, -1 / 7], rtol=1e-6)
-    # Of user 1's residuals 1 and -1, and of user 2's 0 and 0, the biases take 1/7 and give 1/7.
+    # Items vary by 1/2 around the mean where noise would make it 1/4; users not at all.
+    damping = 0.5 / (0.5 - 0.5 / 2)
+    np.testing.assert_allclose(model.item_bias, [0, 1 / (2 + damping), -1 / (2 + damping)], rtol=1e-6)
     np.testing.assert_allclose(model.user_offset, [0, 0, 0, 0], atol=1e-7)
-    np.testing.assert_allclose(model.residuals(of), [6 / 7, -6 / 7, -1 / 7, 1 / 7], rtol=1e-6)
+    np.testing.assert_allclose(model.residuals(of), [3 / 4, -3 / 4, -1 / 4, 1 / 4], rtol=1e-6)
     assert model.user_counts.tolist() == [0, 2, 2, 0]
     assert model.item_counts.tolist() == [0, 2, 2]
 
@@ -41,7 +42,8 @@ def test_mean_biases_offsets_and_residuals_by_hand() -> None:
 def test_a_kind_user_has_a_positive_offset_beyond_the_items() -> None:
     model = fit(ratings((1, 1, 5), (1, 2, 5), (2, 1, 3), (2, 2, 3)), 2, 2)
     np.testing.assert_allclose(model.item_bias, 0, atol=1e-7)
-    np.testing.assert_allclose(model.user_offset, [0, 2 / (2 + DAMPING), -2 / (2 + DAMPING)], rtol=1e-6)
+    np.testing.assert_allclose(model.user_offset, [0, 1, -1], rtol=1e-6)
+    assert model.offset_damping < 1e-5, "nothing but the users tells their ratings apart"
 
 
 def test_unknown_users_and_items_and_padding_are_zero() -> None:
@@ -96,9 +98,30 @@ def test_nothing_is_carried_over_from_people_without_an_offset() -> None:
     assert carry_over(ratings((1, 1, 5)), np.zeros(2, np.float32), np.float32(3), np.zeros(2, np.float32)) == 0
 
 
-def test_the_source_offset_is_the_calibrated_models() -> None:
+def test_what_is_said_of_raters_and_of_rated_items_is_a_damped_mean_over_ratings() -> None:
     data = small_pair()
-    np.testing.assert_allclose(source_offsets(data), calibrated_models(data)[0].user_offset, rtol=1e-5, atol=1e-7)
+    train, (_, model) = data.target_train, calibrated_models(data)
+    of_raters, of_rated = (np.log1p(n[rows].astype(float)) for n, rows in (
+        (model.user_counts, train.users), (model.item_counts, train.items),
+    ))  # fmt: skip
+    of_item, of_user = train.items == 7, train.users == train.users[0]
+    expected = {
+        "rater_spread": (model.user_spread[train.users], of_item, 7, model.dampings[2]),
+        "rater_counts": (of_raters - of_raters.mean(), of_item, 7, model.dampings[3]),
+        "rated_counts": (of_rated - of_rated.mean(), of_user, train.users[0], model.dampings[7]),
+    }
+    for name, (values, rows, place, damping) in expected.items():
+        wanted = values[rows].sum() / (rows.sum() + damping)
+        np.testing.assert_allclose(getattr(model, name)[place], wanted, atol=1e-5, err_msg=name)
+
+
+def test_effects_are_the_damped_means_of_what_the_model_tells_of_its_ratings() -> None:
+    data = small_pair()
+    train, (_, model) = data.target_train, calibrated_models(data)
+    names = ("item_bias", "item_mean", "rater_spread", "rater_counts", "item_spread")
+    for name, values, damping in zip(names, model.of_items(train), model.item_dampings, strict=True):
+        again = shrunk_means(train.items, values, data.target_item_count, float(damping))
+        np.testing.assert_allclose(again, getattr(model, name), atol=5e-3, err_msg=name)
 
 
 def test_the_simple_baselines_are_their_formulas() -> None:
@@ -111,13 +134,15 @@ def test_the_simple_baselines_are_their_formulas() -> None:
     bridge = data.bridge_ratings
     known = offset[bridge.users]
     share = known @ (bridge.stars - mean - bias[bridge.items]) / (known @ known)
+    damping = VarianceComponents.of(train.items, train.stars - mean, data.target_item_count).damping
+    estimated = np.array([residuals.sum() / (len(residuals) + damping) for residuals in of_item])
     expected = {
         "global_mean": np.full(len(test), mean),
-        "item_mean": mean + bias[test.items],
-        "source_offset": mean + bias[test.items] + share * offset[test.users],
+        "item_mean": mean + estimated[test.items],
+        "source_offset_fixed": mean + bias[test.items] + share * offset[test.users],
     }
-    found = {method.name: method.score(test) for method in simple_baselines(data)}
-    assert found.keys() == expected.keys()
+    found = {method.name: method.score(test) for method in (*simple_baselines(data), source_offset_fixed(data))}
+    assert found.keys() == expected.keys() | {"source_offset"}
     for name, scores in expected.items():
         np.testing.assert_allclose(found[name], scores, rtol=1e-5, err_msg=name)
     assert share > 0.3, "harshness was planted in both domains"

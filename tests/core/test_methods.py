@@ -9,6 +9,7 @@ import torch
 from small_pair import small_pair
 
 from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.engines.compiled_bridges import MetaAdam
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.methods import all_methods, methods_of
@@ -21,7 +22,6 @@ from ptupcdr_core.methods.sscdr import _Sampler, neighbourhoods
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.gradient import mapping_epochs
-from ptupcdr_core.training.meta_adam import MetaAdam
 
 EPOCHS = 3
 MODELLED = [method for method in methods_of("published") if method.needs is not Needs.RATINGS]
@@ -172,14 +172,13 @@ def test_the_compiled_meta_training_is_torchs(shape, penalty, form, attention):
         rng.standard_normal(50).astype(np.float32), histories,
         rng.standard_normal((items + 1, size), dtype=np.float32),
         rng.standard_normal((users + 1, shape[0]), dtype=np.float32),
-        rng.standard_normal((20, shape[1]), dtype=np.float32), np.zeros((0, 0), np.float32),
+        rng.standard_normal((20, shape[1]), dtype=np.float32),
+        rng.choice([3.5, 4, 5], histories.shape).astype(np.float32),
     )  # fmt: skip
     network = MetaNetwork(size, 8, *shape, form=form, rank=2, attention=attention).start(5)
-    stars = rng.choice([3.5, 4, 5], histories.shape).astype(np.float32)
     if attention != "items":
         torch.nn.init.constant_(network.attention_signal, 0.5)
-        rows = rows._replace(signals=network.signal(torch.from_numpy(histories > 0), torch.from_numpy(stars)).numpy())
-    state, optimizer = MetaAdam.start(network), torch.optim.Adam(network.parameters(), lr=0.01)
+    state, optimizer = MetaAdam.start(network, rows), torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(3):
         order, total = rng.permutation(50), 0.0
         for chosen in np.split(order, range(batch, 50, batch)):
@@ -187,7 +186,7 @@ def test_the_compiled_meta_training_is_torchs(shape, penalty, form, attention):
             bridges = network(
                 torch.from_numpy(rows.history_vectors[items_of]),
                 torch.from_numpy(items_of > 0),
-                torch.from_numpy(stars[rows.users[chosen]]),
+                torch.from_numpy(rows.stars[rows.users[chosen]]),
             )
             bridged = apply_bridges(torch.from_numpy(rows.source_vectors[rows.users[chosen]]), bridges)
             score = (bridged * torch.from_numpy(rows.item_vectors[rows.pick[chosen]])).sum(1)
@@ -197,6 +196,6 @@ def test_the_compiled_meta_training_is_torchs(shape, penalty, form, attention):
             loss.backward()
             optimizer.step()
             total += loss.item() * len(chosen)
-        assert state.epoch(rows, order, batch, 0.01, penalty) == pytest.approx(total / 50, rel=1e-4)
+        assert state.epoch(order, batch, 0.01, penalty) == pytest.approx(total / 50, rel=1e-4)
     for name, weight in state.network().state_dict().items():
         torch.testing.assert_close(weight, network.state_dict()[name], atol=1e-5, rtol=1e-4)

@@ -8,7 +8,7 @@ from small_pair import small_pair
 
 from ptupcdr_core.data.pair_data import Ratings, Scale
 from ptupcdr_core.errors import EvaluationError
-from ptupcdr_core.evaluation.cold_start import evaluate
+from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, score
 from ptupcdr_core.kernels import target_items as scorer
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.simple import simple_baselines
@@ -66,12 +66,14 @@ def test_users_sums_add_up_to_the_errors_over_all_ratings() -> None:
     data = small_pair()
     methods = simple_baselines(data)
     ids = np.array([f"user {index}" for index in range(data.user_count + 1)], object)
-    summary, details = evaluate(data, methods, Settings(), ids)
+    scored = score(data, methods, Settings())
+    summary, details = evaluate(data, scored, Settings(), ids)
     assert summary["method"].tolist() == ["global_mean", "item_mean", "source_offset"]
-    for row, method in zip(summary.itertuples(), methods, strict=True):
+    for row, method, found in zip(summary.itertuples(), methods, scored, strict=True):
         errors = data.target_scale.clip(method.score(data.target_test)).astype(float) - data.target_test.stars
-        assert row.mae == pytest.approx(np.abs(errors).mean())
+        assert row.mae_of_mean == pytest.approx(np.abs(errors).mean())
         assert row.rmse == pytest.approx(np.sqrt(np.square(errors).mean()))
+        assert row.mae == pytest.approx(np.abs(found.medians - data.target_test.stars).mean())
         own = details[details["method"] == row.method]
         assert own["user_id"].tolist() == ids[data.cohorts["test"]].tolist()
         assert own["ratings"].sum() == row.ratings == len(data.target_test)
@@ -79,12 +81,41 @@ def test_users_sums_add_up_to_the_errors_over_all_ratings() -> None:
         assert np.sqrt(own["squared_error"].sum() / row.ratings) == pytest.approx(row.rmse)
 
 
+def test_every_method_is_calibrated_on_validation_users_and_none_as_published() -> None:
+    data, published = small_pair(), Settings(setting="published")
+    scored = score(data, simple_baselines(data), Settings())
+    medians = {value for method in scored for value in method.medians.tolist()}
+    assert medians <= {1, 2, 3, 4, 5}
+    other = replace(data, target_test=replace(data.target_test, stars=6 - data.target_test.stars))
+    for method, again in zip(scored, score(other, simple_baselines(other), Settings()), strict=True):
+        np.testing.assert_array_equal(method.medians, again.medians, err_msg="test ratings decide nothing")
+    for method in score(data, simple_baselines(data), published):
+        assert method.judged is None
+        np.testing.assert_array_equal(method.medians, method.means)
+    summary, _ = evaluate(data, score(data, simple_baselines(data), published), published, np.arange(63).astype(object))
+    assert summary["log_loss"].isna().all()
+    np.testing.assert_array_equal(summary["mae"], summary["mae_of_mean"])
+
+
+def test_the_reliability_table_counts_every_rating_once_a_level() -> None:
+    data = small_pair()
+    table = evaluate_reliability(data, score(data, simple_baselines(data), Settings()), Settings())
+    levels = np.unique(data.target_train.stars)[1:]
+    counts = table.groupby(["method", "at_least"])["ratings"].sum()
+    assert counts.eq(len(data.target_test)).all()
+    assert len(counts) == 3 * len(levels)
+    assert table["predicted"].between(table["low"], table["high"]).all()
+    for level, rows in table[table["method"] == "item_mean"].groupby("at_least"):
+        reached = (rows["observed"] * rows["ratings"]).sum() / len(data.target_test)
+        assert reached == pytest.approx((data.target_test.stars >= level).mean())
+
+
 def test_an_evaluation_with_a_missing_score_is_none() -> None:
     data = small_pair()
     good = simple_baselines(data)[0]
     blind = replace(good, embed=lambda users: np.where(users == users[-1], np.nan, good.embed(users)[:, 0])[:, None])
     with pytest.raises(EvaluationError, match=f"user index {data.cohorts['test'][-1]}"):
-        evaluate(data, [good, blind], Settings(), np.arange(data.user_count + 1).astype(object))
+        score(data, [good, blind], Settings())
 
 
 def test_a_score_is_the_items_offset_and_a_dot_product(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from ptupcdr_core.engines.compiled_adam import RowAdam, train_epoch
+from ptupcdr_core.engines.compiled_bridges import MetaAdam
 from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.models.base import BaseModel, BaseModelKind
 from ptupcdr_core.models.meta import MetaNetwork, apply_bridges
-from ptupcdr_core.training.adam import RowAdam, train_epoch
-from ptupcdr_core.training.meta_adam import MetaAdam
 
 FILES = sorted((Path(__file__).parent / "parity").glob("reference_*.npz"))
 STEPS, BATCH, ROWS = 20, 16, 64
@@ -160,7 +160,6 @@ def test_meta_network_training(reference):
 
 def test_compiled_meta_network_training(reference):
     source, target = base_model(reference, "src", "w1"), base_model(reference, "tgt", "w1")
-    state = MetaAdam.start(meta_network(reference))
     histories = np.zeros((len(source.user_embedding), 20), np.int32)
     histories[reference["in_user"] + 1] = reference["in_history"]
     kept = histories[reference["in_user"] + 1] == reference["in_history"]
@@ -175,7 +174,8 @@ def test_compiled_meta_network_training(reference):
         np.ascontiguousarray(target.item_vectors()),
         np.zeros((0, 0), np.float32),
     )
-    losses = [state.epoch(rows, rows_of_step(step), BATCH, 0.01) for step in range(STEPS)]
+    state = MetaAdam.start(meta_network(reference), rows)
+    losses = [state.epoch(rows_of_step(step), BATCH, 0.01) for step in range(STEPS)]
     np.testing.assert_allclose(losses, reference["loss_ptupcdr"], rtol=1e-4)
     wanted = meta_network(reference, "w1").state_dict()
     for name, value in state.network().state_dict().items():

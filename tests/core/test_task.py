@@ -9,10 +9,11 @@ from small_pair import SIZE, SOURCE_ITEMS, TARGET_ITEMS, USERS, calibrated_model
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.base import BaseModel, initialize
-from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel
-from ptupcdr_core.training.task import BridgeTask, bridge_task
+from ptupcdr_core.models.rating_errors import rating_errors
+from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
+from ptupcdr_core.training.task import PRIOR_PENALTY, BridgeTask, bridge_task
 
-CONSTANT, BIAS, COUNT, SQUARE, PRODUCT = range(SIZE, SIZE + 5)
+CONSTANT, BIAS, RATERS, SPREADS, COUNTS, WIDTH, COUNT, SQUARE, PRODUCT = range(SIZE, SIZE + 9)
 """Places of the target items' further coordinates."""
 
 
@@ -76,8 +77,12 @@ def test_calibrated_coordinates_have_unit_size_over_those_with_ratings(data: Pai
     sizes = np.square(task.source_vectors[users]).mean(0)
     np.testing.assert_allclose(sizes[: SIZE + 3], 1, rtol=1e-4)
     assert len(set(np.bincount(data.source.users)[users])) == 1, "all users are known equally well here,"
-    np.testing.assert_allclose(sizes[SIZE + 3 :], 0, atol=1e-6, err_msg="so how much is known tells nobody apart")
-    np.testing.assert_allclose(np.square(task.target.vectors[data.target_train.items]).mean(0), 1, rtol=1e-4)
+    np.testing.assert_allclose(
+        sizes[SIZE + 3 :], 0, atol=1e-6, err_msg="so how much is known, and of what, tells nobody apart"
+    )
+    sizes = np.square(task.target.vectors[data.target_train.items]).mean(0)
+    alike = [SPREADS, COUNTS]  # of raters who all have as many ratings and are spread as widely
+    np.testing.assert_allclose(np.delete(sizes, alike), 1, rtol=1e-4)
     np.testing.assert_allclose(np.square(task.history_vectors[data.source.items]).mean(0), 1, rtol=1e-4)
 
 
@@ -89,25 +94,43 @@ def test_the_target_models_own_users_score_as_the_target_model(data: PairData, t
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
-def test_the_prior_is_the_baseline_item_mean_and_source_offset(data: PairData, task: BridgeTask) -> None:
-    baseline = simple_baselines(data)[2]
-    assert baseline.name == "source_offset"
-    scores = task.target.score(task.source_vectors @ task.prior, data.target_test.users, data.target_test.items)
-    np.testing.assert_allclose(scores, baseline.score(data.target_test), atol=2e-6)
-    assert scores.std() > simple_baselines(data)[1].score(data.target_test).std(), "the offset makes a difference"
+def test_the_prior_says_what_least_squares_finds_of_offset_and_item(data: PairData, task: BridgeTask) -> None:
+    """Six numbers, two of them zero where the items' raters have as many ratings each, spread as widely."""
+    vectors, of_users = task.rows.vectors[task.rows.pick], task.source_vectors[task.rows.users]
+    assert np.count_nonzero(task.prior) == np.count_nonzero(task.prior[SIZE : SIZE + 2, CONSTANT:SPREADS]) == 4
+    read = np.concatenate([of_users[:, [SIZE]], vectors[:, CONSTANT:WIDTH]], axis=1).astype(float)
+    left = task.rows.wanted - np.einsum("nx,xy,ny->n", of_users, task.prior, vectors)
+    found = np.concatenate([task.prior[[SIZE], CONSTANT], task.prior[SIZE + 1, CONSTANT:WIDTH]])
+    np.testing.assert_allclose(read.T @ left, PRIOR_PENALTY * found, atol=1e-2)
+    assert task.prior[SIZE, CONSTANT] > 0.1, "harshness was planted in both domains"
 
 
-def test_each_rows_bias_is_the_items_damped_mean_without_the_row(
-    data: PairData, task: BridgeTask, models: tuple
+def test_a_cold_users_prediction_is_at_least_as_good_as_the_baselines(data: PairData, task: BridgeTask) -> None:
+    test = data.target_test
+    scores = task.target.score(task.source_vectors @ task.prior, test.users, test.items)
+    errors = {method.name: rating_errors(method.score(test), test, None).rmse for method in simple_baselines(data)}
+    assert rating_errors(scores, test, None).rmse < 1.02 * errors["source_offset"] < errors["item_mean"]
+
+
+@pytest.mark.parametrize("place", [BIAS, RATERS, SPREADS, COUNTS, WIDTH])
+def test_what_is_said_of_each_rows_item_is_a_damped_mean_without_the_row(
+    data: PairData, task: BridgeTask, models: tuple, place: int
 ) -> None:
-    train, mean, bias_scale = data.target_train, float(models[1].mean), coordinate_scale(data, models, BIAS)
-    bridge = np.flatnonzero(np.isin(train.users, data.cohorts["bridge"]))
-    biases = task.rows.vectors[task.rows.pick][:, BIAS] * bias_scale
-    for row, at in enumerate(bridge):
+    train, target = data.target_train, models[1]
+    bias, mean, spreads, counts, width = target.of_items(train)
+    values, damping = {
+        BIAS: (bias, target.dampings[0]),
+        RATERS: (mean, target.dampings[1]),
+        SPREADS: (spreads, target.dampings[2]),
+        COUNTS: (counts, target.dampings[3]),
+        WIDTH: (width, target.dampings[4]),
+    }[place]
+    found = task.rows.vectors[task.rows.pick] * [coordinate_scale(data, models, k) for k in range(SIZE + 9)]
+    said = found[:, place] + (found[:, BIAS] if place == RATERS else 0)
+    for row, at in enumerate(np.flatnonzero(np.isin(train.users, data.cohorts["bridge"]))):
         others = (train.items == train.items[at]) & (np.arange(len(train)) != at)
-        expected = (train.stars[others] - mean).sum() / (others.sum() + DAMPING)
-        assert biases[row] == pytest.approx(expected, abs=1e-5)
-        assert task.rows.wanted[row] == pytest.approx(train.stars[at] - mean - expected, abs=1e-5)
+        assert said[row] == pytest.approx(values[others].sum() / (others.sum() + damping), abs=1e-4)
+        assert task.rows.wanted[row] == pytest.approx(train.stars[at] - target.mean - found[row, BIAS], abs=1e-4)
 
 
 def test_each_rows_factors_are_the_items_without_the_row_user_factors_as_they_are(
@@ -154,9 +177,10 @@ def coordinate_scale(data: PairData, models: tuple, place: int) -> float:
     """Root mean square of a target coordinate over the training ratings: what the task divides it by."""
     target = models[1]
     known = np.log1p(target.item_counts) - mean_known(data)
-    further = [np.ones(TARGET_ITEMS + 1), target.item_bias, known, known**2, target.item_bias * known]
+    raters = target.item_mean - target.item_bias, target.rater_spread, target.rater_counts, target.item_spread
+    further = [np.ones(TARGET_ITEMS + 1), target.item_bias, *raters, known, known**2, target.item_bias * known]
     columns = [*target.item_embedding.T, *further]
-    return float(np.sqrt(np.square(columns[place][data.target_train.items]).mean()))
+    return float(np.sqrt(np.square(columns[place][data.target_train.items]).mean())) or 1.0
 
 
 def mean_known(data: PairData) -> float:

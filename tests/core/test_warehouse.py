@@ -128,7 +128,7 @@ def test_a_damaged_file_is_named_and_keeps_no_other_from_being_written(warehouse
     warehouse.file("numbers", "a__b").write_bytes(b"broken")
     put(warehouse, "b__a", 2)
     assert look(warehouse, "from numbers") == [("b__a", 2)]
-    with pytest.raises(WarehouseError, match=r"a__b\.duckdb is damaged .* delete it"):
+    with pytest.raises(WarehouseError, match=r"a__b\.duckdb is damaged .*: materialize numbers for a__b again"):
         get(warehouse, "a__b")
 
 

@@ -4,20 +4,23 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
 from typer.testing import CliRunner
 
 from ptupcdr_core.errors import PtupcdrError, WarehouseError
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.bundles import DEPLOYED, bundle_file
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.commands import app
+from ptupcdr_dagster.cli.doctor import examine
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
@@ -248,6 +251,69 @@ def test_a_lost_file_is_made_again(mine: Made, asset: str) -> None:
     assert mine.plan() == {PAIR: [asset]}
 
 
+def garbled(file: Path) -> None:
+    """Whole blocks of it are other bytes, as a bad disk leaves them; its head is sound."""
+    content = file.read_bytes()
+    file.write_bytes(content[:12_288] + b"\1" * (len(content) // 2 - 12_288) + content[len(content) // 2 :])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "half": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "no database": lambda file: file.write_bytes(b"garbage \xff" * 1000),
+    "garbled": garbled,
+}
+
+
+@pytest.mark.parametrize(
+    ("asset", "damage"),
+    [
+        *(("domain_splits", damage) for damage in DAMAGES),
+        ("raw_ratings", "half"),
+        ("deployed_model", "garbled"),
+        ("target_model", "empty"),
+        ("target_model", "no database"),
+        ("pair_report", "no database"),
+    ],
+)
+def test_a_damaged_file_is_named_and_planned_again(mine: Made, asset: str, damage: str) -> None:
+    partition = "books" if asset == "raw_ratings" else PAIR
+    if asset in freshness.MODELS:
+        file = mine.home.models / asset / f"{partition}.json"
+    elif asset == freshness.REPORT:
+        file = mine.home.reports / f"{partition}.html"
+    else:
+        file = Warehouse(mine.home.warehouse).file(asset, partition)
+    DAMAGES[damage](file)
+    wrong = [finding for finding in examine() if not finding.ok]
+    assert [finding.what for finding in wrong] == [asset]
+    assert str(file) in wrong[0].found
+    assert "the next `ptupcdr backfill` makes it again" in wrong[0].found
+    assert mine.plan() == {partition: [asset]}
+
+
+def test_the_next_backfill_makes_what_is_damaged_again(mine: Made) -> None:
+    """A bare file without tables is what a full disk left in place of good ones; a power cut left empty ones."""
+    file = Warehouse(mine.home.warehouse).file("domain_splits", PAIR)
+    file.unlink()
+    duckdb.connect(str(file)).close()
+    (mine.home.models / "target_model" / f"{PAIR}.json").write_bytes(b"")
+    assert not all(finding.ok for finding in examine())
+    report = mine.run()
+    assert report.failures == []
+    assert report.made == {PAIR: ["domain_splits", "target_model"]}
+    assert all(finding.ok for finding in examine())
+    assert mine.plan() == {}
+
+
+def test_damaged_weights_are_named_and_planned_again(mine: Made) -> None:
+    [file] = (mine.home.models / "target_model").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    [wrong] = [finding for finding in examine() if not finding.ok]
+    assert (wrong.what, str(file) in wrong.found) == ("target_model", True)
+    assert mine.plan() == {PAIR: ["target_model"]}
+
+
 def test_a_file_of_another_origin_is_made_again(mine: Made) -> None:
     tamper(Warehouse(mine.home.warehouse).file("recommendations", PAIR), "update provenance set fingerprint = 'other'")
     assert mine.plan() == {PAIR: ["recommendations"]}
@@ -300,10 +366,9 @@ def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made)
     assert mine.plan(settings) == {}
     metadata = mine.materialization("deployed_model", PAIR).metadata
     before = mine.materialization("target_model", PAIR).metadata["ratings"].value
-    assert metadata["target_ratings"].value > before
-    assert Path(metadata["checkpoint"].value).is_file()
-    assert Path(metadata["checkpoint"].value).is_relative_to(mine.home.with_refitted_models().models)
-    shutil.rmtree(mine.home.with_refitted_models().models)
+    assert metadata["target_ratings_rating"].value > before
+    assert Path(metadata["checkpoint"].value) == bundle_file(mine.home, DEPLOYED, PAIR)
+    bundle_file(mine.home, DEPLOYED, PAIR).unlink()
     assert mine.plan(settings) == {PAIR: ["deployed_model"]}
 
 

@@ -1,30 +1,30 @@
 """The gate: what is registered, what is put in use, and that the registered model serves on its own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import dagster as dg
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import CATALOG_PATH, PAIR, SETTINGS, tamper
-from ptupcdr_core.serving.inference import recommend
-from ptupcdr_core.serving.snapshot import Snapshot
+from conftest import CATALOG_PATH, PAIR, SETTINGS
 
 from ptupcdr_core.gate.decision import held_out_ratings
+from ptupcdr_core.gate.judged import Judged
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file, deployed_bundle, recommend
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.tracking.registry import CHAMPION, Registry
+from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
 from ptupcdr_dagster.tracking.runs import open_store, own_store
 
 HALF = SETTINGS.model_copy(update={"beta": 0.5})
@@ -61,29 +61,35 @@ class Gate:
         return check
 
     def spoil(self, factor: float, *modes: Mode) -> None:
-        """Another training, as it were: embeddings times factor, which says less (or the opposite) of a user."""
-        tamper(
-            Warehouse(self.home.warehouse).file("bridged_embeddings", PAIR),
-            f"update bridged_embeddings set embedding = list_transform(embedding, lambda x: x * {factor})"
-            f"where mode in {modes or get_args(Mode)};"
-            f"update provenance set fingerprint = fingerprint || ' {' '.join(modes)} times {factor}'",
-        )
+        """Another training, as it were: a bridge times factor says less of a user, or the opposite."""
+        path = bundle_file(self.home, CANDIDATE, PAIR)
+        bundle, served = Bundle.load(path), {}
+        for mode, own in bundle.modes.items():
+            personal, by = own.part.personal, np.float32(factor)
+            other = replace(
+                personal,
+                common=personal.common * by,
+                strength=personal.strength * factor,
+                fallback=personal.fallback * by,
+            )
+            origin = replace(own.origin, training=f"{own.origin.training} {factor}")
+            changed = replace(own, part=replace(own.part, personal=other), origin=origin)
+            served[mode] = changed if mode in modes or not modes else own
+        Bundle(PAIR, served).save(path)
 
     def foresee(self) -> None:
-        """Good lists: embeddings that score what a test user took near 1 and all else near 0, as the items allow."""
-        snapshot, ratings = Snapshot.take(self.home, PAIR, "ranking"), held_out_ratings(self.home, PAIR)
-        taken = ratings.assign(took=1).pivot_table("took", "user_id", "item_id", fill_value=0)
-        wanted = (
-            taken.reindex(columns=snapshot.items, fill_value=0).to_numpy() @ np.linalg.pinv(snapshot.target.vectors).T
-        )
-        tamper(
-            Warehouse(self.home.warehouse).file("bridged_embeddings", PAIR),
-            "".join(
-                f"update bridged_embeddings set embedding = {embedding.tolist()} "
-                f"where mode = 'ranking' and user_id = '{user}';"
-                for user, embedding in zip(taken.index, wanted, strict=True)
-            ),
-        )
+        """Another training with good lists: item vectors that score what test users took near 1 and all else near 0."""
+        path = bundle_file(self.home, CANDIDATE, PAIR)
+        bundle = Bundle.load(path)
+        own = bundle.modes["ranking"]
+        judged, ratings = Judged.of(self.home, PAIR, own), held_out_ratings(self.home, PAIR)
+        took = ratings.assign(took=1).pivot_table("took", "user_id", "item_id", fill_value=0)
+        took = took.reindex(index=judged.users, columns=judged.items, fill_value=0)
+        vectors = np.zeros_like(own.part.target.vectors)
+        vectors[1:] = (np.linalg.pinv(judged.embeddings) @ took.to_numpy()).T
+        part = replace(own.part, target=replace(own.part.target, vectors=vectors))
+        origin = replace(own.origin, training="foreseen")
+        Bundle(PAIR, {**bundle.modes, "ranking": replace(own, part=part, origin=origin)}).save(path)
 
     def rows(self) -> dict[str, dict[str, object]]:
         """The table by mode."""
@@ -129,26 +135,28 @@ def gate(trained: Gate, home: Home, tmp_path: Path) -> Iterator[Gate]:
 
 def test_worse_models_are_registered_and_only_better_ones_are_put_in_use(gate: Gate) -> None:
     """First a broken one, then a weak one, the good one, and the weak one again."""
+    gate = replace(gate, settings=HALF.model_copy(update={"mode": "rating"}))
+    gate.train()
     gate.spoil(-1.0)
     check = gate.judge()
     assert (check.passed, check.severity, check.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
-    assert gate.registry.champion() is None
+    assert gate.registry.version_of(CHAMPION) is None
     assert "worse than" in gate.versions()["1"]["ptupcdr.reason"]
     assert (gate.row()["promoted"], gate.row()["champion"]) == (False, "")
 
     gate.spoil(-0.6)
     assert gate.judge().passed, "the first model that beats the baseline"
-    assert gate.registry.champion() == "2"
+    assert gate.registry.version_of(CHAMPION) == "2"
 
     gate.spoil(1 / 0.6)
     assert gate.judge().passed
-    assert gate.registry.champion() == "3"
+    assert gate.registry.version_of(CHAMPION) == "3"
     assert "at least as good as champion" in str(gate.row()["reason"])
 
     gate.spoil(0.5)
     check = gate.judge()
     assert not check.passed
-    assert gate.registry.champion() == "3", "what was in use stays in use"
+    assert gate.registry.version_of(CHAMPION) == "3", "what was in use stays in use"
     assert "worse than champion" in str(gate.row()["reason"])
     promoted = {version: tags["ptupcdr.promoted"] for version, tags in gate.versions().items()}
     assert promoted == {"1": "false", "2": "true", "3": "true", "4": "false"}
@@ -166,37 +174,34 @@ def test_judging_the_same_model_again_registers_nothing(gate: Gate) -> None:
     assert gate.versions() == before
     assert list(before) == ["1"]
     assert gate.row() == row
-    assert gate.registry.champion() == "1"
+    assert gate.registry.version_of(CHAMPION) == "1"
 
 
-def test_better_ratings_with_worse_lists_are_not_put_in_use(gate: Gate) -> None:
+def test_a_mode_that_is_refused_goes_on_coming_from_the_champion(gate: Gate) -> None:
     gate.foresee()
-    gate.spoil(0.6, "rating")
-    check = gate.judge()
-    assert check.passed
-    assert check.metadata["decision"].value == gate.row()["reason"]
-    assert gate.rows()["ranking"]["value"] > 0.6
-    gate.spoil(1 / 0.6, "rating")
+    gate.spoil(0.98, "rating")
+    assert gate.judge().passed
+    gate.spoil(1 / 0.98, "rating")
     gate.spoil(-1, "ranking")
     check = gate.judge()
     assert not check.passed
-    assert gate.registry.champion() == "1"
-    rows, tags = gate.rows(), gate.versions()["2"]
-    assert {mode: (row["promoted"], row["champion"], row["as_good"]) for mode, row in rows.items()} == {
-        "rating": (False, "1", True),
-        "ranking": (False, "1", False),
+    assert check.metadata["decision"].value == gate.row()["reason"]
+    rows, versions = gate.rows(), gate.versions()
+    assert {mode: (row["promoted"], row["champion"]) for mode, row in rows.items()} == {
+        "rating": (True, "3"),
+        "ranking": (False, "3"),
     }
-    assert {mode: f"{row['value']:.4f}" for mode, row in rows.items()} == {
-        "rating": tags["ptupcdr.rmse"],
-        "ranking": tags["ptupcdr.ndcg_at_10"],
-    }
-    for told in (rows["ranking"]["reason"], tags["ptupcdr.reason"], check.description):
+    assert [*versions] == ["1", "2", "3"], "the third has the new ratings and the old lists"
+    for told in (rows["ranking"]["reason"], versions["2"]["ptupcdr.reason"], check.description):
         for part in (
             f"RMSE {rows['rating']['value']:.4f}, at least as good as champion",
             f"NDCG@10 {rows['ranking']['value']:.4f}, worse than popularity",
             f"NDCG@10 {rows['ranking']['value']:.4f}, worse than champion",
         ):
             assert part in str(told)
+    champion, candidate = (Bundle.load(bundle_file(gate.home, kind, PAIR)).modes for kind in (CHAMPION, CANDIDATE))
+    assert champion["rating"].origin == candidate["rating"].origin
+    assert champion["ranking"].origin != candidate["ranking"].origin
 
 
 def test_a_model_for_ratings_only_and_one_that_ranks_are_compared_by_ratings(gate: Gate) -> None:
@@ -204,75 +209,84 @@ def test_a_model_for_ratings_only_and_one_that_ranks_are_compared_by_ratings(gat
     only_ratings = replace(gate, settings=HALF.model_copy(update={"mode": "rating"}))
     only_ratings.train()
     assert only_ratings.judge().passed
-    assert gate.rows().keys() == gate.registry.load("2").keys() == {"rating"}
+    assert gate.rows().keys() == Bundle.load(bundle_file(gate.home, CHAMPION, PAIR)).modes.keys() == {"rating"}
     assert str(gate.row()["reason"]).endswith("the champion's ranked lists were not compared: this model has none")
     gate.train()
-    gate.spoil(0.999, "rating")
+    gate.spoil(1.001, "rating")
     assert gate.judge().passed
-    assert gate.rows().keys() == gate.registry.load("3").keys() == {"rating", "ranking"}
+    assert gate.rows().keys() == Bundle.load(bundle_file(gate.home, CHAMPION, PAIR)).modes.keys()
     assert str(gate.row()["reason"]).endswith("the champion has no ranked lists to compare with")
 
 
-def test_a_champion_whose_files_are_gone_is_no_obstacle(gate: Gate) -> None:
+def test_a_champion_that_cannot_be_read_is_no_obstacle(gate: Gate) -> None:
     gate.judge()
-    shutil.rmtree(gate.home.mlflow / "artifacts")
-    gate.spoil(0.9)
+    bundle_file(gate.home, CHAMPION, PAIR).write_bytes(b"half")
+    gate.spoil(0.98)
     assert gate.judge().passed
-    assert gate.registry.champion() == "2"
+    assert gate.registry.version_of(CHAMPION) == "2"
     assert "the champion cannot be compared: " in str(gate.row()["reason"])
 
 
-def test_the_registered_model_serves_without_this_project(gate: Gate) -> None:
+def test_the_registered_model_serves_with_the_code_that_it_brings(gate: Gate) -> None:
     gate.judge()
-    place = f"models:/ptupcdr-{PAIR}@{CHAMPION}"
+    gate.materialize(BRIDGE_PAIR, PAIR, ["deployed_model", "recommendations"])
+    place = f"models:/ptupcdr-{PAIR}@{DEPLOYED}"
     with Warehouse(gate.home.warehouse).read("bridged_embeddings", PAIR) as connection:
-        users = [u for (u,) in connection.execute("select user_id from bridged_embeddings order by all").fetchall()]
+        query = "select distinct user_id from bridged_embeddings order by all limit 2"
+        users = [u for (u,) in connection.execute(query).fetchall()]
+    with Warehouse(gate.home.warehouse).read("domain_splits", PAIR) as connection:
+        query = (
+            "select item_id, rating from split_source_ratings join split_users using (user_index) "
+            "join split_source_items using (item_index) where user_id = ?"
+        )
+        history = connection.execute(query, [users[0]]).fetchall()
     program = f"""
-import sys, json, mlflow, pandas as pd
+import json, os, sys
+os.chdir({str(gate.home.root)!r})
+import mlflow, pandas as pd
 mlflow.set_tracking_uri({own_store(gate.home)!r})
 model = mlflow.pyfunc.load_model({place!r})
-lists = model.predict(pd.DataFrame({{"user_id": {users[:3]!r}, "k": [2, 3, 1]}}))
-tenner = model.predict(pd.DataFrame({{"user_id": {users[:1]!r}}}))
-stars = model.predict(lists[["user_id", "item_id"]])
-try:
-    model.predict(pd.DataFrame({{"user_id": ["nobody"]}}))
-    refused = ""
-except ValueError as error:
-    refused = str(error)
-ours = [name for name in sys.modules if name.startswith("ptupcdr")]
-print(json.dumps([lists.to_dict("records"), len(tenner), stars.to_dict("records"), refused, ours]))
+asked = pd.DataFrame({{"user_id": [*{users!r}, "nobody"]}})
+lists = model.predict(asked, params={{"k": 3}})
+history = pd.DataFrame([("new", *row) for row in {history!r}], columns=["user_id", "item_id", "rating"])
+given = model.predict(history, params={{"k": 3}})
+wanted = lists[["user_id", "item_id"]].rename(columns={{"item_id": "target_item_id"}})
+stars = model.predict(wanted)
+import ptupcdr_core
+tables = [table.to_dict("records") for table in (lists, given, stars)]
+print(json.dumps([*tables, ptupcdr_core.__file__], default=lambda value: value.tolist()))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    lists, tenner, stars, refused, ours = json.loads(done.stdout.splitlines()[-1])
-    assert tenner == 10
-    assert refused == "not among the cold-start users of this model: nobody"
-    assert ours == []
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    lists, given, stars, code = json.loads(done.stdout.splitlines()[-1])
+    assert code.startswith(str(gate.home.mlflow)) or "/tmp" in code, "the code travels with the model"
     expected = [
-        {"user_id": user, "rank": r.rank, "item_id": r.item_id, "made_by": r.made_by, "score": pytest.approx(r.score)}
-        for user, k in zip(users, (2, 3, 1), strict=False)
-        for r in recommend(gate.home, PAIR, user, k)
+        (user, "known", r.rank, r.item_id, r.made_by, [reason.item_id for reason in r.reasons])
+        for user in users
+        for r in recommend(gate.home, PAIR, user, 3)
     ]
-    assert lists == expected
-    ratings = gate.registry.load("1")["rating"]
-    assert [row["rating"] for row in stars] == pytest.approx(ratings.scores(pd.DataFrame(lists)).tolist())
+    found = [tuple(row[n] for n in ("user_id", "status", "rank", "item_id", "made_by", "reasons")) for row in lists]
+    assert [row for row in found if row[0] != "nobody"] == expected
+    assert {(row[1], row[4]) for row in found if row[0] == "nobody"} == {("unknown", "mean")}
+    own = [row for row in lists if row["user_id"] == users[0]]
+    assert [(row["status"], row["item_id"]) for row in given] == [("given", row["item_id"]) for row in own]
+    assert all(1 <= row["rating"] <= 5 for row in stars)
 
 
 def test_no_pickle_is_registered(gate: Gate) -> None:
     gate.judge()
-    files = [path for path in (gate.home.mlflow / "artifacts").rglob("*") if path.is_file() and "model" in path.parts]
-    assert {"snapshot.safetensors", "snapshot.json", "served_model.py", "MLmodel"} <= {path.name for path in files}
+    files = [path for path in (gate.home.mlflow / "artifacts").rglob("*") if path.is_file()]
+    assert {"bundle.safetensors", "people.parquet", "served_model.py", "MLmodel"} <= {path.name for path in files}
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt", ".joblib"}]
 
 
 def test_what_is_served_is_what_was_judged(gate: Gate) -> None:
     gate.judge()
-    models = gate.registry.load("1")
     query = "select rmse from cold_start_evaluation where mode = 'rating' and method = 'ptupcdr'"
     with Warehouse(gate.home.warehouse).read("cold_start_evaluation", PAIR) as connection:
         [(rmse,)] = connection.execute(query).fetchall()
     assert gate.row()["value"] == pytest.approx(rmse, abs=1e-6)
-    snapshot = models["ranking"]
-    couples = pd.DataFrame({"user_id": snapshot.users[:2], "item_id": snapshot.items[:2]})
-    lists = {user: recommend(gate.home, PAIR, user, len(snapshot.items)) for user in couples["user_id"]}
-    expected = [next(r.score for r in lists[row.user_id] if r.item_id == row.item_id) for row in couples.itertuples()]
-    assert snapshot.scores(couples).tolist() == pytest.approx(expected)
+    gate.materialize(BRIDGE_PAIR, PAIR, ["deployed_model"])
+    assert deployed_bundle(gate.home, PAIR).digest == Bundle.load(bundle_file(gate.home, CANDIDATE, PAIR)).digest
+    assert gate.registry.version_of(CHAMPION) == gate.registry.version_of(DEPLOYED) == "1"

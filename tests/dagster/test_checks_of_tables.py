@@ -79,8 +79,8 @@ def _results(warehouse: Warehouse) -> None:
         )
     with warehouse.write("deployed_model", PAIR) as connection:
         connection.execute(
-            f"create table deployed_embeddings as from read_duckdb('{warehouse.file('bridged_embeddings', PAIR)}', "
-            "table_name = 'bridged_embeddings'); create table deployed_model as select true as refitted"
+            "create table deployed_model as select 'rating' as mode, 'new' as serves, false as refitted, "
+            "30 as bridge_users, 100 as target_ratings, 'as good as item_mean' as reason"
         )
     with warehouse.write("recommendations", PAIR) as connection:
         items, source_items, histories = (
@@ -253,19 +253,17 @@ def test_evaluation(broken: Warehouse, statements: str, expected: set[str]) -> N
     assert failing(file, "cold_start_evaluation", cold_start.EVALUATION_FACTS) == expected
 
 
-COMPLETE = "refitted_embeddings_are_of_all_cold_users"
+SAID = "every_mode_is_served_or_said_why"
 DEPLOYMENTS = [
     ("", set()),
-    ("delete from deployed_embeddings; update deployed_model set refitted = false", set()),
-    ("update deployed_model set refitted = false", {COMPLETE}),
-    ("insert into deployed_model from deployed_model", {COMPLETE}),
-    ("delete from deployed_model", {COMPLETE}),
-    ("delete from deployed_embeddings where rowid = 0", {COMPLETE}),
-    ("delete from deployed_embeddings", {COMPLETE}),
-    ("insert into deployed_embeddings from deployed_embeddings limit 1", {COMPLETE}),
-    ("update deployed_embeddings set mode = 'other'", {COMPLETE}),
-    ("update deployed_embeddings set embedding = [1, 'nan'::float, 1, 1]::float[4] where rowid = 0", {COMPLETE}),
-    ("update deployed_embeddings set embedding = null where rowid = 0", {COMPLETE}),
+    ("update deployed_model set serves = 'kept'", set()),
+    ("update deployed_model set serves = 'nothing', bridge_users = 0, target_ratings = 0", set()),
+    ("update deployed_model set serves = 'perhaps'", {SAID}),
+    ("update deployed_model set bridge_users = 0", {SAID}),
+    ("update deployed_model set reason = ''", {SAID}),
+    ("insert into deployed_model from deployed_model", {SAID}),
+    ("delete from deployed_model", {SAID}),
+    ("update deployed_model set mode = 'other'", {SAID}),
 ]
 
 
@@ -277,6 +275,7 @@ def test_deployed_model(broken: Warehouse, statements: str, expected: set[str]) 
     assert found == expected
 
 
+SERVED = {"deployed": True, "refitted": False}
 RECOMMENDATIONS = [
     ("", set()),
     (
@@ -307,22 +306,30 @@ RECOMMENDATIONS = [
 def test_recommendations(broken: Warehouse, statements: str, expected: set[str]) -> None:
     file = broken.file("recommendations", PAIR)
     tamper(file, statements or "select 1")
-    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS) == expected
+    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED) == expected
 
 
 def test_a_rating_that_was_trained_on_is_not_recommended(broken: Warehouse) -> None:
     split = broken.file("domain_splits", PAIR)
     tamper(split, "update split_target_ratings set part = 'train' where part = 'test' and item_index = 1")
     file = broken.file("recommendations", PAIR)
-    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS)
+    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
     assert found == {"recommended_items_are_unseen"}
 
 
 def test_what_a_test_user_has_rated_may_be_found_until_the_models_know_it(broken: Warehouse) -> None:
     file = broken.file("recommendations", PAIR)
-    for refit, expected in ((False, set()), (True, {"recommended_items_are_unseen"})):
-        tamper(file, f"update provenance set settings = '{{\"refit\": {str(refit).lower()}}}'::json")
-        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS) == expected
+    for refitted, expected in ((False, set()), (True, {"recommended_items_are_unseen"})):
+        served = SERVED | {"refitted": refitted}
+        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **served) == expected
+
+
+def test_where_nothing_is_deployed_nobody_needs_a_list(broken: Warehouse) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "delete from recommendations")
+    for deployed, expected in ((False, set()), (True, {"every_cold_user_has_recommendations"})):
+        served = SERVED | {"deployed": deployed}
+        assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **served) == expected
 
 
 def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
@@ -333,14 +340,14 @@ def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
         ).fetchall()
     tamper(file, f"delete from recommendations where user_id = '{user}'")
     facts = cold_start.RECOMMENDATION_FACTS
-    assert failing(file, "recommendations", facts) == {"every_cold_user_has_recommendations"}
+    assert failing(file, "recommendations", facts, **SERVED) == {"every_cold_user_has_recommendations"}
     tamper(
         split,
         f"""delete from split_target_ratings where user_index = {index};
            insert into split_target_ratings by name select pair, {index} as user_index, item_index, 3 as rating,
            'test' as part from split_target_items""",
     )
-    assert failing(file, "recommendations", facts) == set()
+    assert failing(file, "recommendations", facts, **SERVED) == set()
 
 
 BENCHMARK = [

@@ -1,9 +1,11 @@
 """The lineage as a whole: nothing of it changes unnoticed."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -30,6 +32,7 @@ def lineage() -> dict[str, dict[str, object]]:
             "deps": sorted(parent.to_user_string() for parent in node.parent_keys),
             "partitions": node.partitions_def.get_partition_keys(),
             "group": node.group_name,
+            "code_version": node.code_version,
             "kinds": sorted(node.kinds),
             "checks": {
                 k.name: "blocks" if graph.get_check_spec(k).blocking else "warns" for k in sorted(node.check_keys)
@@ -48,6 +51,21 @@ def test_every_asset_says_what_it_is_and_has_a_code_version() -> None:
         assert isinstance(asset, dg.AssetsDefinition)
         assert asset.descriptions_by_key[asset.key]
         assert asset.code_versions_by_key[asset.key]
+
+
+def test_the_readme_draws_the_lineage() -> None:
+    """It leaves out an arrow to what is reached by others too."""
+    chart = (ROOT / "README.md").read_text().partition("```mermaid\n")[2].partition("```")[0]
+    chains = [re.sub(r"\[.*?\]", "", line).split(" --> ") for line in chart.splitlines()[1:]]
+    drawn = {(a.strip(), b.strip()) for chain in chains for a, b in pairwise(chain)}
+    graph = defs.resolve_asset_graph()
+    parents = {key: graph.get(key).parent_keys for key in graph.get_all_asset_keys()}
+    assert drawn == {
+        (parent.to_user_string(), key.to_user_string())
+        for key, direct in parents.items()
+        for parent in direct
+        if not any(parent in graph.get_ancestor_asset_keys(other) for other in direct)
+    }
 
 
 def test_a_domain_asks_for_exactly_its_pairs() -> None:

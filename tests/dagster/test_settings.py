@@ -1,16 +1,23 @@
 """Settings: one list of fields, shown by the launchpad and by the command line."""
 
 from pathlib import Path
+from typing import Annotated, get_args
 
 import dagster as dg
 import pytest
+import typer
+from pydantic import Field
 from typer.testing import CliRunner
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Decides, Part, Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.versions import RESULTS
+from ptupcdr_dagster.cli import options
 from ptupcdr_dagster.cli.commands import app
+from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.resources import SettingsResource, run_config
+from ptupcdr_dagster.running.freshness import fingerprint
 from ptupcdr_dagster.running.partition import Report
 
 
@@ -72,6 +79,45 @@ def test_the_command_line_has_an_option_for_every_setting() -> None:
         assert f"--{name.replace('_', '-')}" in done.output
 
 
+@pytest.mark.parametrize("part", get_args(Part))
+@pytest.mark.parametrize(
+    ("command", "takes"), [("backfill", get_args(Part)), ("benchmark", ("split", "rating")),
+                           ("tune", ("split", "rating", "ranking"))]
+)  # fmt: skip
+def test_a_command_has_options_for_the_settings_that_it_depends_on(
+    command: str, takes: tuple[Part, ...], part: Part
+) -> None:
+    """For every one that decides a part, and so for a made-up one too."""
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    varied = Settings.names_varied() if command == "benchmark" else ()
+    for name in set(Settings.names_that_decide(part)) - set(varied):
+        expected = bool({*Settings.names_that_decide(*takes)} & {name})
+        assert (f"--{name.replace('_', '-')} " in done.output) == expected, name
+
+
+@pytest.mark.parametrize("part", get_args(Part))
+def test_a_made_up_setting_becomes_an_option_and_makes_stages_again(
+    monkeypatch: pytest.MonkeyPatch, part: Part
+) -> None:
+    class More(Settings):
+        made_up: Annotated[int, Decides((part,))] = Field(default=1, description="made up")
+
+    monkeypatch.setattr(options, "Settings", More)
+    asked: list[Settings] = []
+    for parts in (get_args(Part), ("split", "rating")):
+        app = typer.Typer()
+        app.command()(options.settings_options(lambda settings: asked.append(settings), parts=parts))
+        done = CliRunner().invoke(app, ["--made-up", "2"])
+        assert (done.exit_code == 0) == (part in parts), done.output
+    assert all(settings.made_up == 2 for settings in asked)  # type: ignore[attr-defined]
+    for asset in defs.assets or []:
+        assert isinstance(asset, dg.AssetsDefinition)
+        name = asset.key.to_user_string()
+        of_what = "books" if name == "raw_ratings" else "books__movies"
+        first, second = (fingerprint(asset, of_what, settings, {}) for settings in (More(), asked[0]))
+        assert (first != second) == (part in RESULTS[name].reads), name
+
+
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that a backfill is asked for; none is run."""
@@ -81,7 +127,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         asked.append(settings)
         return Report()
 
-    monkeypatch.setattr("ptupcdr_dagster.cli.printing.run_backfill", run_backfill)
+    monkeypatch.setattr("ptupcdr_dagster.cli.terminal.run_backfill", run_backfill)
     return asked
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Side
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.significance import pair_lists
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.base import Evaluation, Trained
@@ -54,7 +54,7 @@ class Ranking:
         self, home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
     ) -> list[Path]:
         """Factorize who took what on one side."""
-        factors = train_side(data, side, settings, on_epoch, training_device())
+        factors = train_side(data, side, settings, on_epoch, choose_engine())
         return save_side(home, side, data, factors, settings, fingerprint)
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
@@ -89,7 +89,7 @@ class Ranking:
         """Fit target factors and bridges again to a split that holds nobody out."""
         sides = load_sides(home, data)
         chosen = load_ranking_bridges(home, data, sides.checksums).chosen
-        target = train_side(data, "target", settings, on_epoch, training_device())
+        target = train_side(data, "target", settings, on_epoch, choose_engine())
         task = RankingTask.of(data, sides.source, target)
         bridges = refit_ranking_bridges(task, chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         return _part(sides.source, target, bridges)

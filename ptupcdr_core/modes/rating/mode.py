@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Side, user_ids
-from ptupcdr_core.engines.device import training_device
-from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_slices
+from ptupcdr_core.engines.choice import choose_engine
+from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, evaluate_slices, score
 from ptupcdr_core.evaluation.significance import pair_errors
 from ptupcdr_core.methods.simple import METHODS, simple_baselines
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.modes.base import Evaluation, Trained
 from ptupcdr_core.modes.criterion import Criterion, Measured
 from ptupcdr_core.modes.part import KnownUsers, Part
@@ -51,7 +52,7 @@ class Rating:
     """Predicted ratings, better with a lower RMSE; see ``modes.base.Mode``."""
 
     name: Mode = "rating"
-    columns = ("mae", "rmse")
+    columns = ("mae", "rmse", "mae_of_mean", "log_loss")
     warm_start = FineTuning()
     criterion = Criterion(
         what="predicted ratings",
@@ -72,14 +73,14 @@ class Rating:
     ) -> list[Path]:
         """Train one side's base model."""
         curves = Curves(on_epoch)
-        model = train_side(data, side, settings, curves, training_device())
+        model = train_side(data, side, settings, curves, choose_engine())
         return save_side(home, side, data, model, settings, fingerprint, curves)
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Train the personal bridge and the common ones beside it."""
-        device, sides, curves = training_device(), load_sides(home, data), Curves(on_epoch)
+        engine, sides, curves = choose_engine(), load_sides(home, data), Curves(on_epoch)
         task = bridge_task(data, sides.source, sides.target)
-        bridges = train_bridges(task, settings, curves, device)
+        bridges = train_bridges(task, settings, curves, engine)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint, curves)
         errors = _validation_errors(data, bridges.methods(task), settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
@@ -102,23 +103,27 @@ class Rating:
         task, bridges = load_task_and_bridges(home, data)
         tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
         methods = [*simple_baselines(data), tgt, *bridges.methods(task)]
-        summary, details = evaluate(data, methods, settings, ids)
-        slices = evaluate_slices(data, methods, settings)
+        scored = score(data, methods, settings)
+        summary, details = evaluate(data, scored, settings, ids)
+        slices = evaluate_slices(data, scored, settings)
+        tables = {"cold_start_errors": details, "cold_start_slices": slices}
+        if settings.clipped:
+            tables["cold_start_reliability"] = evaluate_reliability(data, scored, settings)
         best_first = summary.sort_values("rmse")[["method", "users", "ratings", *self.columns]].round(4)
         return Evaluation(
             summary,
-            {"cold_start_errors": details, "cold_start_slices": slices},
-            {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in self.columns},
+            tables,
+            {f"{name}_{row.method}": getattr(row, name) for row in summary.itertuples() for name in ("mae", "rmse")},
             {"evaluation": best_first, "mae_by_slice": _mae_by_slice(slices, best_first["method"])},
         )
 
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
         """Fit target model and bridges again to a split that holds nobody out."""
-        device, sides = training_device(), load_sides(home, data)
+        engine, sides = choose_engine(), load_sides(home, data)
         chosen = load_bridges(home, data, sides.checksums).chosen
-        target = train_side(data, "target", settings, on_epoch, device)
+        target = train_side(data, "target", settings, on_epoch, engine)
         task = bridge_task(data, sides.source, target)
-        return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, device))
+        return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, engine))
 
 
 def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Part:
@@ -139,10 +144,11 @@ def _known(home: Home, data: PairData, source: BaseModel) -> KnownUsers:
 
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
-    """The methods on the validation users, in the evaluation's form."""
-    validation = replace(data, target_test=data.target_validation)
-    ids = np.arange(data.user_count + 1).astype(object)
-    return evaluate(validation, methods, settings, ids)[0][["method", "users", "ratings", "mae", "rmse"]]
+    """The methods' own predictions for the validation users, by whom they are calibrated only later."""
+    validation, scale = data.target_validation, data.target_scale if settings.clipped else None
+    errors = {method.name: rating_errors(method.score(validation), validation, scale) for method in methods}
+    rows = [(name, len(e.users), len(validation), e.mae, e.rmse) for name, e in errors.items()]
+    return pd.DataFrame(rows, columns=["method", "users", "ratings", "mae", "rmse"])
 
 
 def _mae_by_slice(slices: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from ptupcdr_core.modes.rating.checkpoints import load_bridges, load_sides, load
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.als import INITIAL_SCALE
-from ptupcdr_core.training.calibrated import DAMPING, REGULARIZATION, CalibratedModel
+from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
 from ptupcdr_core.training.fine_tuning import RidgeTuning, StepTuning, Tuning, choose_tuning, tunings
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 
@@ -131,7 +131,7 @@ def folded_in(model: CalibratedModel, split: WarmSplit, amount: Known) -> Floats
     items = model.mean + model.item_bias
     ones = np.ones((len(items), 1), np.float32)
     rows, wanted = split.rows(known), split.rows(split.second)
-    offsets = RidgeTuning(DAMPING, ones[0])(users, TargetItems(ones, items), rows, known)
+    offsets = RidgeTuning(model.offset_damping, ones[0])(users, TargetItems(ones, items), rows, known)
     offset = offsets[:, 0]
     centered = Ratings(known.users, known.items, np.asarray(known.stars - offset[rows], np.float32))
     factors = TargetItems(model.item_embedding, items)

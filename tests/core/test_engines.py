@@ -1,4 +1,5 @@
-"""What a GPU would run gives, on the processor, the numbers of the compiled loops, and waits for nothing in between.
+"""Every engine keeps the contract; torch, on the processor, gives whole stages the numbers of the compiled loops, and
+waits for nothing in between.
 
 There need not be a GPU here. That all tensors of a step lie on one device, and that no step reads a number back, is
 tested on torch's ``meta`` device: it has no numbers, and no operation may mix it with the processor's.
@@ -13,26 +14,28 @@ import numpy as np
 import pytest
 import torch
 from conftest import Lineage
+from engine_contract import KINDS, EngineContract, factors, long_tail, meta_rows
 from safetensors.numpy import load_file
 from small_lineage import PAIR
-from small_pair import SOURCE_ITEMS, USERS, calibrated_task, small_pair
+from small_pair import SOURCE_ITEMS, USERS, small_pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ptupcdr_core.data.pair_data import load_pair
-from ptupcdr_core.engines import torch_least_squares as device_als
-from ptupcdr_core.engines.device import training_device
+from ptupcdr_core.engines import torch_least_squares
+from ptupcdr_core.engines.choice import choose_engine
+from ptupcdr_core.engines.compiled import COMPILED, CompiledEngine
 from ptupcdr_core.engines.torch_adam import BaseModelOnDevice, MinibatchAdam
 from ptupcdr_core.engines.torch_bridges import MappingOnDevice, MetaNetworkOnDevice
+from ptupcdr_core.engines.torch_engine import TorchEngine
 from ptupcdr_core.engines.torch_least_squares import RowsOnDevice
 from ptupcdr_core.errors import DeviceError
 from ptupcdr_core.experiments import objectives
 from ptupcdr_core.kernels.csr import compress
-from ptupcdr_core.kernels.meta_network import Rows
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.methods import methods_of
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.models.base import initialize
-from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.modes.rating.checkpoints import load_bridge_task
 from ptupcdr_core.settings import Settings
@@ -41,134 +44,38 @@ from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.als import als
-from ptupcdr_core.training.gradient import mapping_epochs, meta_network_epochs
-from ptupcdr_core.training.pretraining import base_model_epochs
 from ptupcdr_core.training.task import BridgeTask, bridge_task
 
 CPU = torch.device("cpu")
-KINDS = ["mf", "gmf", "dnn"]
-FORMS: list[dict[str, Any]] = [{"form": "full"}, {"form": "low_rank", "rank": 2}, {"form": "diagonal"}]
+ON_CPU = TorchEngine(CPU)
 
 
 def silent(epoch: int, metrics: dict[str, float]) -> None:
     pass
 
 
-@pytest.fixture(scope="module")
-def task() -> BridgeTask:
-    """Calibrated, so that source and target vectors have other sizes than the histories' and than each other."""
-    return calibrated_task(small_pair())
-
-
 # The same numbers
 
 
-@pytest.fixture
-def ratings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A long tail: item 1 has many ratings, some items and the last user have none."""
-    rng = np.random.default_rng(7)
-    users, items = rng.integers(1, 60, 700).astype(np.int32), np.minimum(rng.geometric(0.2, 700), 40).astype(np.int32)
-    return users, items, rng.standard_normal(700).astype(np.float32)
+class TestCompiled(EngineContract):
+    """That it equals itself says that it gives the same numbers every time."""
+
+    engine = COMPILED
 
 
-@pytest.mark.parametrize("elements", [1, 1_000, device_als.ELEMENTS], ids=["row by row", "blocks", "at once"])
-@pytest.mark.parametrize("unobserved_weight", [0.0, 0.1], ids=["explicit", "implicit"])
-@pytest.mark.parametrize("weighted", [True, False])
-def test_least_squares(ratings, weighted, unobserved_weight, elements, monkeypatch):
-    monkeypatch.setattr(device_als, "ELEMENTS", elements)
-    told: list[list[np.ndarray]] = []
-    arguments = {
-        "size": 10, "user_regularization": 0.3, "item_regularization": 0.2, "iterations": 4, "seed": 1,
-        "weighted": weighted, "unobserved_weight": unobserved_weight,
-    }  # fmt: skip
-    for device in (None, CPU):
-        iterations: list[np.ndarray] = []
-        found = als(
-            *ratings, 60, 40, **arguments, device=device,
-            on_iteration=lambda number, users, items, into=iterations: into.extend((users.copy(), items.copy())),
-        )  # fmt: skip
-        assert all(vectors.dtype == np.float32 for vectors in found)
-        told.append([*iterations, *found])
-    assert len(told[0]) == len(told[1]) == 2 * 4 + 2
-    for compiled, ours in zip(*told, strict=True):
-        np.testing.assert_allclose(ours, compiled, rtol=1e-4, atol=1e-6)
-    assert not told[1][-2][[0, 60]].any()
+class TestTorch(EngineContract):
+    """What a GPU would run, on the processor."""
 
+    engine = ON_CPU
 
-def test_least_squares_of_no_ratings():
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
-    arguments = {"size": 3, "user_regularization": 1.0, "item_regularization": 1.0, "iterations": 1, "seed": 0}
-    for vectors in als(*nothing, 4, 5, **arguments, device=CPU):
-        assert not vectors.any()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_pretraining(kind):
-    data, settings = small_pair(), Settings(recipe="published", base_model=kind, embedding_size=6, epochs=4)
-    compiled, ours = (
-        list(
-            base_model_epochs(
-                data.source, USERS, SOURCE_ITEMS, settings, batch_size=16, generator=np.random.default_rng(2),
-                device=device,
-            )
-        )
-        for device in (None, CPU)
-    )  # fmt: skip
-    assert [epoch.number for epoch in ours] == [1, 2, 3, 4]
-    for epoch, other in zip(ours, compiled, strict=True):
-        assert epoch.metrics["training_loss"] == pytest.approx(other.metrics["training_loss"], rel=1e-4)
-        for name, value in other.candidate.tensors().items():
-            np.testing.assert_allclose(epoch.candidate.tensors()[name], value, atol=2e-4, err_msg=name)
-    assert not ours[-1].candidate.user_embedding[0].any()
-    assert (ours[0].candidate.user_embedding != ours[1].candidate.user_embedding).any(), "an earlier epoch was changed"
-
-
-def test_pretraining_refuses_indices_outside_the_tables():
-    model = initialize("mf", USERS, SOURCE_ITEMS - 1, 4, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="items must lie in"):
-        BaseModelOnDevice(model, small_pair().source, 0.01, CPU)
-
-
-@pytest.mark.parametrize("attention", ["items", "rated", "timed"])
-@pytest.mark.parametrize("form", FORMS, ids=[form["form"] for form in FORMS])
-@pytest.mark.parametrize("penalty", [0.0, 20.0])
-def test_the_meta_network(task, penalty, form, attention):
-    network = MetaNetwork(task.history_vectors.shape[1], 8, *task.prior.shape, **form, attention=attention).start(5)
-    bridge = PersonalBridge(network, task.prior, 1.0, task.prior)
-    compiled, ours = (
-        list(
-            meta_network_epochs(
-                task, bridge, epochs=2, batch_size=32, learning_rate=0.01, penalty=penalty,
-                rng=np.random.default_rng(4), start_counts=True, device=device,
-            )
-        )
-        for device in (None, CPU)
-    )  # fmt: skip
-    assert ours[0].candidate is bridge
-    users = np.arange(1, USERS + 1, dtype=np.int32)
-    for epoch, other in zip(ours[1:], compiled[1:], strict=True):
-        assert epoch.metrics["training_loss"] == pytest.approx(other.metrics["training_loss"], rel=1e-4)
-        weights = epoch.candidate.network.state_dict()
-        for name, weight in other.candidate.network.state_dict().items():
-            torch.testing.assert_close(weights[name], weight, atol=2e-4, rtol=1e-3, msg=name)
-        np.testing.assert_allclose(
-            epoch.candidate.embed(task, users), other.candidate.embed(task, users), rtol=1e-3, atol=1e-3
-        )
-
-
-def test_the_mapping(task):
-    compiled, ours = (
-        list(
-            mapping_epochs(
-                task, epochs=5, batch_size=8, learning_rate=0.01, seed=1, rng=np.random.default_rng(1), device=device
-            )
-        )
-        for device in (None, CPU)
-    )
-    for epoch, other in zip(ours, compiled, strict=True):
-        assert epoch.metrics["training_loss"] == pytest.approx(other.metrics["training_loss"], rel=1e-4)
-        np.testing.assert_allclose(epoch.candidate.matrix, other.candidate.matrix, atol=1e-5)
+    @pytest.mark.parametrize("elements", [1, 1_000], ids=["row by row", "blocks"])
+    def test_least_squares_in_blocks(self, elements, monkeypatch):
+        together = factors(self.engine, long_tail(), Ridge(0.3))
+        together.solve_users()
+        monkeypatch.setattr(torch_least_squares, "ELEMENTS", elements)
+        apart = factors(self.engine, long_tail(), Ridge(0.3))
+        apart.solve_users()
+        np.testing.assert_allclose(apart.vectors()[0], together.vectors()[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", ["published", "calibrated"])
@@ -182,8 +89,8 @@ def test_whole_stages(recipe, request, tmp_path, monkeypatch):
     home = Home(tmp_path)
     for asset in ("raw_ratings", "domain_splits"):
         shutil.copytree(made.home.warehouse / asset, home.warehouse / asset)
-    monkeypatch.setattr("ptupcdr_core.modes.rating.mode.training_device", lambda: CPU)
-    _stop_compiled_loops(monkeypatch)
+    monkeypatch.setattr("ptupcdr_core.modes.rating.mode.choose_engine", lambda: ON_CPU)
+    _stop_the_compiled_engine(monkeypatch)
     reports = {f"{side}_model": pretrain(home, PAIR, side, made.settings, silent) for side in ("source", "target")}
     vectors = [_source_vectors(where) for where in (home, made.home)]
     np.testing.assert_allclose(*vectors, atol=1e-5)
@@ -204,8 +111,8 @@ def test_whole_stages(recipe, request, tmp_path, monkeypatch):
 def test_a_benchmarks_methods(method, monkeypatch):
     data, settings = small_pair(), Settings(recipe="published", epochs=2, embedding_size=4)
     compiled = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings))]
-    _stop_compiled_loops(monkeypatch)
-    ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, device=CPU))]
+    _stop_the_compiled_engine(monkeypatch)
+    ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, engine=ON_CPU))]
     np.testing.assert_allclose(ours, compiled, rtol=1e-3, atol=1e-3)
 
 
@@ -213,8 +120,8 @@ def test_a_benchmarks_methods(method, monkeypatch):
 def test_a_searchs_trial(recipe, monkeypatch):
     data, settings = small_pair(), Settings(recipe=recipe, epochs=2, embedding_size=4)
     compiled = objectives.measure_ratings(data, settings)
-    monkeypatch.setattr(objectives, "training_device", lambda: CPU)
-    _stop_compiled_loops(monkeypatch)
+    monkeypatch.setattr(objectives, "choose_engine", lambda: ON_CPU)
+    _stop_the_compiled_engine(monkeypatch)
     assert objectives.measure_ratings(data, settings) == pytest.approx(compiled, abs=1e-3)
 
 
@@ -229,20 +136,14 @@ def _tensors(report: StageReport) -> list[dict[str, tuple[np.dtype, tuple[int, .
     return [{name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()} for tensors in files]
 
 
-def _stop_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the loops that have a device path fail if they are called."""
+def _stop_the_compiled_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it fail if it is asked to train anything."""
 
     def never(*arguments: object, **keywords: object) -> None:
-        raise AssertionError("a compiled loop ran")
+        raise AssertionError("the compiled engine was asked")
 
-    loops = [
-        "ptupcdr_core.training.pretraining.train_epoch",
-        "ptupcdr_core.training.als.solve_rows",
-        "ptupcdr_core.training.meta_adam.train",
-        "ptupcdr_core.training.gradient._adam_step",
-    ]
-    for loop in loops:
-        monkeypatch.setattr(loop, never)
+    for method in ("least_squares", "base_model", "meta_network", "mapping"):
+        monkeypatch.setattr(CompiledEngine, method, never)
 
 
 # Nothing waits
@@ -277,16 +178,9 @@ def base_training(kind: str) -> Training:
 
 
 def meta_training(attention: str) -> Training:
-    task = published_task()
-    told = np.flatnonzero(task.has_history(task.rows.users))
-    rows = Rows(
-        task.rows.users[told], task.rows.pick[told], task.rows.wanted[told], task.histories, task.history_vectors,
-        task.source_vectors, task.rows.vectors, np.zeros((0, 0), np.float32),
-    )  # fmt: skip
+    rows = meta_rows(published_task())
     network = MetaNetwork(4, 8, 4, 4, attention=attention).start(0)
-    return lambda device: (
-        MetaNetworkOnDevice(network, rows, task.history_stars, learning_rate=0.01, penalty=0.1, device=device).adam
-    )
+    return lambda device: MetaNetworkOnDevice(network, rows, 0.01, 0.1, device).adam
 
 
 def mapping_training() -> Training:
@@ -348,12 +242,12 @@ def test_every_tensor_of_a_step_lies_on_the_device(training, monkeypatch):
     assert total.device == meta
 
 
-def test_least_squares_lie_on_the_device_and_wait_for_nothing(ratings, monkeypatch):
-    monkeypatch.setattr(device_als, "ELEMENTS", 1_000)
+def test_least_squares_lie_on_the_device_and_wait_for_nothing(monkeypatch):
+    monkeypatch.setattr(torch_least_squares, "ELEMENTS", 1_000)
     meta = torch.device("meta")
-    rows = RowsOnDevice(compress(*ratings, 60), 4, meta)
+    rows = RowsOnDevice(compress(*long_tail(), 60), 4, meta)
     with Watch(meta) as watch:
-        solved = rows.solve(torch.zeros(41, 4, device=meta), 1.0, True, 0.1)
+        solved = rows.solve(torch.zeros(41, 4, device=meta), Ridge(1.0, True, 0.1))
     assert solved.shape == (61, 4)
     assert watch.operations > 20
 
@@ -363,12 +257,12 @@ def test_least_squares_lie_on_the_device_and_wait_for_nothing(ratings, monkeypat
 
 @pytest.mark.parametrize("environment", [{}, {"PTUPCDR_DEVICE": ""}, {"PTUPCDR_DEVICE": " cpu "}])
 def test_the_compiled_loops_are_the_default(environment):
-    assert training_device(environment) is None
+    assert choose_engine(environment) is COMPILED
 
 
 def test_a_gpu_is_used_if_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert training_device({"PTUPCDR_DEVICE": "cuda"}) == torch.device("cuda")
+    assert choose_engine({"PTUPCDR_DEVICE": "cuda"}) == TorchEngine(torch.device("cuda"))
 
 
 def test_a_missing_gpu_is_named_with_the_remedy(lineage, monkeypatch):
@@ -377,7 +271,7 @@ def test_a_missing_gpu_is_named_with_the_remedy(lineage, monkeypatch):
     stage = (
         lambda: pretrain(lineage.home, PAIR, "source", lineage.settings, silent),
         lambda: train_bridges(lineage.home, PAIR, lineage.settings, silent),
-        training_device,
+        choose_engine,
     )
     for ask in stage:
         with pytest.raises(DeviceError, match=r"PTUPCDR_DEVICE=cuda: torch .* sees no GPU; set PTUPCDR_DEVICE=cpu, or"):
@@ -386,4 +280,4 @@ def test_a_missing_gpu_is_named_with_the_remedy(lineage, monkeypatch):
 
 def test_another_device_is_refused():
     with pytest.raises(DeviceError, match="PTUPCDR_DEVICE=gpu: expected cpu or cuda"):
-        training_device({"PTUPCDR_DEVICE": "gpu"})
+        choose_engine({"PTUPCDR_DEVICE": "gpu"})

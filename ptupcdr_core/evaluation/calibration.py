@@ -1,0 +1,125 @@
+"""Every method's predicted ratings as distributions, each calibrated in the same way on the validation users.
+
+Squared errors are judged on the method's own predictions, means; absolute errors on the medians of the distributions.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.models.ordinal import Levels, OrdinalCalibration, fit_ordinal
+from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
+
+BINS = 10
+"""Groups of predicted probabilities in the reliability table."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A method's predictions for some ratings.
+
+    Args:
+        means: (N,) predicted stars, within the scale.
+        medians: (N,) of the distributions.
+        log_loss: (N,) -log P(the given level).
+        reached: (N, K-1) P(rating of at least the second, third, … level).
+        given: (N,) which level was given, from 0.
+    """
+
+    means: Floats
+    medians: Floats
+    log_loss: Floats
+    reached: Floats
+    given: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """What all methods of a pair are calibrated with.
+
+    Args:
+        data: the pair's split.
+        levels: of the target's training ratings.
+        user_spread: (U+1,) how much further than others' a user's source ratings lie from mean and effects.
+        item_spread: (T+1,) the same of a target item's training ratings.
+    """
+
+    data: PairData
+    levels: Levels
+    user_spread: Floats
+    item_spread: Floats
+
+    @classmethod
+    def of(cls, data: PairData) -> Self:
+        """Look at a pair's source ratings and target training ratings."""
+        train = data.target_train
+        _, users = _spreads(data.source, data.user_count, data.source_item_count)
+        items, _ = _spreads(train, data.user_count, data.target_item_count)
+        return cls(data, Levels.of(train.stars), users, items)
+
+    def features(self, ratings: Ratings) -> Floats:
+        """(N, 2) what is known beforehand of how far these ratings may lie from a prediction."""
+        return np.stack([self.user_spread[ratings.users], self.item_spread[ratings.items]], axis=1)
+
+    def fit(self, scores: Floats) -> OrdinalCalibration:
+        """Calibrate a method by its scores (N,) of the validation ratings."""
+        validation = self.data.target_validation
+        clipped = self.data.target_scale.clip(scores)
+        return fit_ordinal(self.levels, clipped, self.features(validation), validation.stars)
+
+    def judge(self, validation_scores: Floats, scores: Floats, ratings: Ratings) -> Judged:
+        """Calibrate a method and see what it says of other ratings.
+
+        Args:
+            validation_scores: of the validation ratings.
+            scores: (N,) of the ratings.
+            ratings: N.
+        """
+        calibration, means = self.fit(validation_scores), self.data.target_scale.clip(scores)
+        features = self.features(ratings)
+        return Judged(
+            np.asarray(means, np.float32),
+            calibration.medians(means, features),
+            np.asarray(calibration.log_loss(means, features, ratings.stars), np.float32),
+            np.asarray(calibration.reached(means, features), np.float32),
+            self.levels.level(ratings.stars),
+        )
+
+
+def reliability(levels: Levels, judged: Judged) -> pd.DataFrame:
+    """How often what was said to happen with some probability did: the closer, the more reliable.
+
+    Returns:
+        One row a level but the lowest and group of probabilities: at_least (the level's value), low and high (of the
+        group), ratings, predicted (mean probability) and observed (share of ratings that reached the level).
+    """
+    rows = []
+    for k, value in enumerate(levels.values[1:]):
+        said, came = judged.reached[:, k], judged.given > k
+        group = np.minimum((said * BINS).astype(np.int64), BINS - 1)
+        for g in np.unique(group):
+            own = group == g
+            rows.append(
+                {
+                    "at_least": float(value), "low": g / BINS, "high": (g + 1) / BINS, "ratings": int(own.sum()),
+                    "predicted": float(said[own].mean()), "observed": float(came[own].mean()),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=["at_least", "low", "high", "ratings", "predicted", "observed"])
+
+
+def _spreads(ratings: Ratings, user_count: int, item_count: int) -> tuple[Floats, Floats]:
+    """(I+1,) and (U+1,) damped mean of |residual| of items and users, less that of all ratings."""
+    effects = fit_effects(ratings, user_count, item_count)
+    expected = effects.mean + effects.items[ratings.items] + effects.users[ratings.users]
+    beyond = np.abs(ratings.stars - expected)
+    beyond -= beyond.mean(dtype=np.float64)
+    of_items, of_users = (
+        shrunk_means(groups, beyond, count, VarianceComponents.of(groups, beyond, count).damping)
+        for groups, count in ((ratings.items, item_count), (ratings.users, user_count))
+    )
+    return of_items, of_users

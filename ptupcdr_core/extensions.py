@@ -1,0 +1,45 @@
+"""What others add without editing this package: methods and source formats, found by their entry points.
+
+A package names them in its ``pyproject.toml``, and installing it is all::
+
+    [project.entry-points."ptupcdr.methods"]
+    shrunken_mean = "my_package.shrunken_mean:METHODS"     # a tuple of ``methods.method.Method``
+
+    [project.entry-points."ptupcdr.formats"]
+    movielens = "my_package.movielens:read"                # path -> pyarrow table with the columns of the catalog
+"""
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+METHODS, FORMATS = "ptupcdr.methods", "ptupcdr.formats"
+
+ReadFile = Callable[[Path], "pa.Table"]
+"""Reads one file of a domain; the catalog's ``columns`` say which of the table's columns are what."""
+
+
+def added_methods() -> list[Any]:
+    """The methods (``methods.method.Method``) of all installed packages, in the order of their entry points' names."""
+    return [method for entry in sorted(entry_points(group=METHODS), key=lambda e: e.name) for method in entry.load()]
+
+
+def added_formats() -> set[str]:
+    """The names of the source formats of all installed packages; nothing of them is loaded."""
+    return {entry.name for entry in entry_points(group=FORMATS)}
+
+
+def reader_of(name: str) -> ReadFile:
+    """What reads files of a format that a package added.
+
+    Raises:
+        KeyError: no installed package has it.
+    """
+    [*found] = entry_points(group=FORMATS, name=name)
+    if not found:
+        raise KeyError(name)
+    return cast(ReadFile, found[0].load())

@@ -1,0 +1,207 @@
+"""Items to items: which target items go with a source item, by ridge regression between rows of purchases, kept sparse.
+
+B minimizes Σ_users |t - s B|² + λ |B|², where s and t are the rows of a bridge user in the source and in the target: 1
+for an item that was taken. It has no low rank, so it can say that *this* item goes with *that* one, which no bridge
+between a few factors can. A user's scores are the sum of the rows of B of the user's source items, so people are folded
+in by adding them up, and each source item's share of a score is its own entry: reasons are exact. Only the strongest
+entries of each row are kept, for they say nearly as much as all.
+
+It is solved in the bridge users' own dimensions, B = Sᵀ (S Sᵀ + λ I)⁻¹ T: by a factorization where they are few, and
+else by conjugate gradients, which only ever multiply with the sparse S. No more than a block of B is ever dense.
+
+Shapes: M bridge users, R people, S source items, T target items, C right sides. Row and column 0 are padding.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.kernels.threads import worked_ahead
+
+STRONGEST = 50
+"""Target items kept for each source item."""
+FEW_USERS = 4_096
+"""Up to so many, a matrix with an entry for each two of them is factorized (67 MB)."""
+STEPS = 40
+"""Of conjugate gradients, at most, and"""
+ENOUGH = 1e-3
+"""where they stop: the residual's length, as a share of the right side's."""
+BLOCK = 1 << 23
+"""Numbers of a dense table held at a time."""
+
+
+def taken(ratings: Ratings, user_count: int, item_count: int) -> sp.csr_matrix:
+    """(R+1, items+1) float32: 1 where a user took an item."""
+    ones = np.ones(len(ratings), np.float32)
+    return sp.csr_matrix((ones, (ratings.users, ratings.items)), shape=(user_count + 1, item_count + 1))
+
+
+@dataclass(frozen=True)
+class RowRidge:
+    """(S Sᵀ + λ I)⁻¹ of bridge users' rows.
+
+    Args:
+        rows: (M, S+1) sparse float32.
+        penalty: λ > 0, in items taken.
+    """
+
+    rows: sp.csr_matrix
+    penalty: float
+    _factor: tuple[Floats, bool] | None = field(init=False, repr=False)
+    _transposed: sp.csr_matrix = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Factorize, where the users are few."""
+        factor = None
+        if self.rows.shape[0] <= FEW_USERS:
+            gram = (self.rows @ self.rows.T).toarray()
+            gram[np.diag_indices_from(gram)] += self.penalty
+            factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+        object.__setattr__(self, "_factor", factor)
+        object.__setattr__(self, "_transposed", self.rows.T.tocsr())
+
+    def solve(self, right: Floats) -> Floats:
+        """(M, C) float32 solutions for right sides (M, C)."""
+        if self._factor is None:
+            return self._conjugate_gradients(right)
+        solution: Floats = scipy.linalg.cho_solve(self._factor, right, check_finite=False)
+        return solution
+
+    def scores(self, people: sp.csr_matrix, target: sp.csr_matrix) -> Floats:
+        """(R, T+1) float32 scores of people by the whole map, which nobody needs for it: Tᵀ (S Sᵀ + λ I)⁻¹ S s.
+
+        Args:
+            people: (R, S+1) their source rows.
+            target: (M, T+1) the bridge users' rows in the target.
+        """
+        by_item = target.T.tocsr()
+        scores = np.empty((people.shape[0], target.shape[1]), np.float32)
+        size = max(1, BLOCK // (max(self.rows.shape) + target.shape[1]))
+        for start in range(0, len(scores), size):
+            similar = (self.rows @ people[start : start + size].T).toarray()
+            scores[start : start + size] = (by_item @ self.solve(similar)).T
+        return scores
+
+    def _conjugate_gradients(self, right: Floats) -> Floats:
+        """All right sides side by side, each with its own step."""
+        solution, rest, direction = np.zeros_like(right), right.copy(), right.copy()
+        square = np.einsum("mc,mc->c", rest, rest)
+        enough = ENOUGH**2 * square
+        for _ in range(STEPS):
+            if (square <= enough).all():
+                break
+            moved = self.rows @ (self._transposed @ direction) + np.float32(self.penalty) * direction
+            along = np.einsum("mc,mc->c", direction, moved)
+            step = np.divide(square, along, out=np.zeros_like(square), where=along > 0)
+            solution += step * direction
+            rest -= step * moved
+            before, square = square, np.einsum("mc,mc->c", rest, rest)
+            direction *= np.divide(square, before, out=np.zeros_like(square), where=before > 0)
+            direction += rest
+        return solution
+
+
+@dataclass(frozen=True)
+class ItemMap:
+    """The target items that go with each source item, best first.
+
+    Args:
+        offsets: (S+2,) int64, source item j's entries stand at offsets[j]:offsets[j+1].
+        items: (N,) int32 target items.
+        weights: (N,) float32, by how much the score of a target item rises for whoever took the source item.
+        target_item_count: T.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+    weights: Floats
+    target_item_count: int
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything by name, as a checkpoint stores it."""
+        return {
+            "map_offsets": self.offsets,
+            "map_items": self.items,
+            "map_weights": self.weights,
+            "map_target_items": np.array([self.target_item_count]),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Make the map that ``tensors()`` described."""
+        offsets, items, weights = (np.asarray(tensors[f"map_{name}"]) for name in ("offsets", "items", "weights"))
+        return cls(offsets, items, weights, int(tensors["map_target_items"][0]))
+
+    @property
+    def matrix(self) -> sp.csr_matrix:
+        """(S+1, T+1) sparse float32, B."""
+        shape = len(self.offsets) - 1, self.target_item_count + 1
+        return sp.csr_matrix((self.weights, self.items, self.offsets), shape=shape)
+
+    def scaled(self, factor: float) -> Self:
+        """The same map, all weights times a factor."""
+        return type(self)(self.offsets, self.items, np.float32(factor) * self.weights, self.target_item_count)
+
+    def scores(self, people: sp.csr_matrix) -> sp.csr_matrix:
+        """(R, T+1) sparse float32 scores of people with these source rows (R, S+1)."""
+        scores = (people @ self.matrix).tocsr()
+        scores.sort_indices()
+        return scores
+
+    def shares(self, source_items: NDArray[np.integer], target_items: NDArray[np.integer]) -> Floats:
+        """(...,) float32: what a source item adds to the score of a target item.
+
+        Args:
+            source_items: (...,) indices; 0, the padding, adds nothing.
+            target_items: (...,) indices, of the same shape.
+        """
+        found = np.asarray(self.matrix[source_items.ravel(), target_items.ravel()], np.float32)
+        return found.reshape(source_items.shape)
+
+
+def fit_item_map(source: sp.csr_matrix, target: sp.csr_matrix, penalty: float, strongest: int = STRONGEST) -> ItemMap:
+    """Fit B to bridge users, and keep the strongest positive entries of each source item.
+
+    Args:
+        source: (M, S+1) their rows in the source.
+        target: (M, T+1) their rows in the target.
+        penalty: λ > 0, in items taken.
+        strongest: entries kept for each source item, at most.
+    """
+    ridge, columns, by_item = RowRidge(source, penalty), source.tocsc(), target.T.tocsr()
+    known = np.flatnonzero(np.diff(columns.indptr))
+    size = max(1, BLOCK // (max(source.shape) + target.shape[1]))
+
+    def rows(items: NDArray[np.int64]) -> tuple[NDArray[np.int32], Floats]:
+        block = by_item @ ridge.solve(columns[:, items].toarray())
+        return _strongest(np.ascontiguousarray(block.T), strongest)
+
+    found = list(worked_ahead(rows, _blocks(known, size)))
+    kept = min(strongest, target.shape[1] - 1)
+    items = np.concatenate([np.zeros((0, kept), np.int32), *(block for block, _ in found)])
+    weights = np.concatenate([np.zeros((0, kept), np.float32), *(block for _, block in found)])
+    positive = weights > 0
+    counts = np.zeros(source.shape[1] + 1, np.int64)
+    counts[known + 1] = positive.sum(1)
+    return ItemMap(np.cumsum(counts), items[positive], weights[positive], target.shape[1] - 1)
+
+
+def _blocks(places: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (places[start : start + size] for start in range(0, len(places), size))
+
+
+def _strongest(block: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:
+    """(C, K) columns of the largest entries of each row (C, T+1) but the first column's, largest first, and these."""
+    count = min(count, block.shape[1] - 1)
+    best = np.argpartition(block[:, 1:], block.shape[1] - 1 - count, axis=1)[:, block.shape[1] - 1 - count :] + 1
+    best.sort(axis=1)
+    values = np.take_along_axis(block, best, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1).astype(np.int32), np.take_along_axis(values, order, axis=1)

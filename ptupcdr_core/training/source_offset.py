@@ -1,0 +1,73 @@
+"""The strongest simple prediction of a cold-start user's ratings: item mean + slope · source offset + intercept.
+
+All dampings are estimated (``training.variance_components``), slope and intercept are least squares over bridge users,
+and the items that these rated are as they would be without the row's own rating. Whether user effects are taken out of
+item means is decided by the same rows: where people choose items by how they rate, the plain mean of those who chose an
+item says more of the next one.
+
+Shapes: U users, T target items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.training.variance_components import (
+    PASSES,
+    fit_effects,
+    shrunk_means,
+    shrunk_means_without_own,
+)
+
+
+@dataclass(frozen=True)
+class SourceOffset:
+    """What each item and each user adds to a prediction.
+
+    Args:
+        items: (T+1,) float32, mean, item effect and intercept, in stars.
+        users: (U+1,) float32, slope times the user's offset in the source domain; zero where that is not known.
+        slope: how much of an offset carries over.
+        passes: over item and user effects, the better of 1 and ``PASSES``.
+    """
+
+    items: Floats
+    users: Floats
+    slope: float
+    passes: int
+
+
+def fit_source_offset(data: PairData) -> SourceOffset:
+    """Fit it to a pair's source ratings and target training ratings."""
+    fits = [_fit(data, passes) for passes in (1, PASSES)]
+    return min(fits, key=lambda fit: fit[0])[1]
+
+
+def _fit(data: PairData, passes: int) -> tuple[float, SourceOffset]:
+    """The mean squared error over bridge users' rows, each row's item without it, and the fit."""
+    train, count = data.target_train, data.target_item_count
+    offsets = fit_effects(data.source, data.user_count, data.source_item_count, passes=passes).users.astype(np.float64)
+    target = fit_effects(train, data.user_count, count, passes=passes)
+    beyond_users = train.stars.astype(np.float64) - target.mean
+    if passes > 1:
+        beyond_users -= target.users[train.users]
+    rows = np.isin(train.users, data.cohorts["bridge"])
+    without_own = shrunk_means_without_own(train.items, beyond_users, count, target.item_damping)[rows]
+    wanted = train.stars[rows] - target.mean - without_own
+    slope, intercept, error = _line(offsets[train.users[rows]], wanted.astype(np.float64))
+    items = target.mean + shrunk_means(train.items, beyond_users, count, target.item_damping) + intercept
+    return error, SourceOffset(items.astype(np.float32), (slope * offsets).astype(np.float32), slope, passes)
+
+
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Slope, intercept and mean squared error of y on x; slope 0 where x does not vary, all 0 without rows."""
+    if not len(x):
+        return 0.0, 0.0, 0.0
+    around = x - x.mean()
+    spread = float(around @ around)
+    slope = float(around @ y) / spread if spread > 0 else 0.0
+    intercept = float(y.mean() - slope * x.mean())
+    return slope, intercept, float(np.square(y - slope * x - intercept).mean())

@@ -1,0 +1,130 @@
+"""Item and user effects, each drawn to zero by as many pseudo-ratings as the ratings themselves ask for.
+
+A rating is mean + item effect + user effect + noise. The best linear estimate of a group's effect (Henderson 1975) is
+the sum of its residuals over n + k, where k = within / between, the variance of ratings within a group over that of the
+groups' true effects. Both variances come from the ratings by moments (the analysis of variance for groups of unequal
+size, Searle, Casella and McCulloch 1992, chapter 3): unbiased, in closed form, nothing tuned.
+
+Shapes: N ratings, G groups (users or items), U users, I items. Group 0 is padding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import Ratings
+
+Doubles = NDArray[np.float64]
+
+LEAST_DAMPING = 1e-6
+"""So that the mean of no values at all is zero."""
+PASSES = 4
+"""Rounds of item and user effects in turn: who rates harshly pulls down the items that he rates, and the other way."""
+
+
+@dataclass(frozen=True)
+class VarianceComponents:
+    """How values vary within groups and between the groups' true means.
+
+    Args:
+        within: variance of a value around its group's mean; 0 where no group has two values.
+        between: variance of the groups' means beyond what ``within`` explains; 0 where that explains all.
+    """
+
+    within: float
+    between: float
+
+    @property
+    def damping(self) -> float:
+        """K, the pseudo-values at zero that a group's mean is taken with; infinity where groups do not differ."""
+        return max(self.within / self.between, LEAST_DAMPING) if self.between > 0 else float("inf")
+
+    @classmethod
+    def of(cls, groups: Index, values: Floats | Doubles, count: int) -> "VarianceComponents":
+        """Estimate both by moments.
+
+        Args:
+            groups: (N,) group of each value, in 0..G.
+            values: (N,) finite.
+            count: G.
+        """
+        sizes, sums = _sums(groups, values, count)
+        present = sizes > 0
+        n, total, number = sizes[present], float(len(values)), int(present.sum())
+        if number < 2 or total == number:  # nothing tells a group's mean from the others', or from noise
+            return cls(0.0, 0.0)
+        within_groups = np.asarray(values, np.float64) - (sums / np.maximum(sizes, 1))[groups]
+        within = float(within_groups @ within_groups) / (total - number)
+        spread = float(n @ np.square(sums[present] / n - sums.sum() / total)) - (number - 1) * within
+        return cls(within, max(spread / (total - float(n @ n) / total), 0.0))
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Mean and effects of one domain's ratings.
+
+    Args:
+        mean: the mean rating.
+        items: (I+1,) float32, zero for padding and items without ratings.
+        users: (U+1,) float32, beyond the items' effects; zero for padding and users without ratings.
+        item_damping: k of the items, in ratings; may be infinity.
+        user_damping: k of the users, the same.
+    """
+
+    mean: float
+    items: Floats
+    users: Floats
+    item_damping: float
+    user_damping: float
+
+
+def shrunk_means(groups: Index, values: Floats | Doubles, count: int, damping: float) -> Floats:
+    """(G+1,) float32 Σ values / (n + damping) of each group; zeros for an infinite damping.
+
+    Args:
+        groups: (N,) in 0..G.
+        values: (N,).
+        count: G.
+        damping: k, above 0.
+    """
+    sizes, sums = _sums(groups, values, count)
+    return np.asarray(sums / (sizes + damping), np.float32)
+
+
+def shrunk_means_without_own(groups: Index, values: Floats | Doubles, count: int, damping: float) -> Floats:
+    """(N,) float32: for each value, its group's ``shrunk_means`` as if that one value were not there; zero where alone.
+
+    What is fitted to ratings must not read item effects that remember the very rating, or it trusts them too much.
+    """
+    sizes, sums = _sums(groups, values, count)
+    return np.asarray((sums[groups] - values) / (sizes[groups] - 1 + damping), np.float32)
+
+
+def fit_effects(ratings: Ratings, user_count: int, item_count: int, *, passes: int = PASSES) -> Effects:
+    """Estimate dampings and effects in turn, items first.
+
+    Args:
+        ratings: N, at least one.
+        user_count: U.
+        item_count: I.
+        passes: at least 1; 1 takes item effects of the centered ratings, and user effects of what they leave.
+    """
+    mean = float(ratings.stars.mean(dtype=np.float64))
+    centered = ratings.stars.astype(np.float64) - mean
+    users = np.zeros(user_count + 1, np.float32)
+    for _ in range(passes):
+        beyond_users = centered - users[ratings.users]
+        item_damping = VarianceComponents.of(ratings.items, beyond_users, item_count).damping
+        items = shrunk_means(ratings.items, beyond_users, item_count, item_damping)
+        beyond_items = centered - items[ratings.items]
+        user_damping = VarianceComponents.of(ratings.users, beyond_items, user_count).damping
+        users = shrunk_means(ratings.users, beyond_items, user_count, user_damping)
+    return Effects(mean, items, users, item_damping, user_damping)
+
+
+def _sums(groups: Index, values: Floats | Doubles, count: int) -> tuple[Doubles, Doubles]:
+    """(G+1,) size and (G+1,) sum of each group."""
+    sizes = np.bincount(groups, minlength=count + 1).astype(np.float64)
+    return sizes, np.bincount(groups, values, count + 1).astype(np.float64)

@@ -1,0 +1,52 @@
+"""Everything that is kept and need not be made again: the version of its code, and which settings it depends on.
+
+A version is raised by hand when the code gives other results, and only then. What a test holds to that is the syntax of
+the code which makes each of these: it fails when that has changed and nobody has said whether the results have.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ptupcdr_core.settings import EVALUATED, Part, Settings
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is made by one stage, one cell of a benchmark or one trial of a search.
+
+    Args:
+        version: of the code.
+        reads: the parts whose settings can change it.
+        gridded: whether a benchmark's grid takes the place of the settings that it varies.
+    """
+
+    version: int
+    reads: tuple[Part, ...] = EVALUATED
+    gridded: bool = False
+
+    def relevant(self, settings: Settings) -> dict[str, Any]:
+        """The values, as JSON has them, of the settings that can change it."""
+        varied = settings.names_varied() if self.gridded else ()
+        return {name: value for name, value in settings.deciding(*self.reads).items() if name not in varied}
+
+
+RESULTS = {
+    "raw_ratings": Result(1, ()),
+    "domain_splits": Result(2, ("split",)),
+    "source_model": Result(5),
+    "target_model": Result(5),
+    "meta_network": Result(6),
+    "bridged_embeddings": Result(3),
+    "cold_start_evaluation": Result(4),
+    "fine_tuned_embeddings": Result(2),
+    "warm_start_evaluation": Result(2),
+    "champion": Result(3),
+    "deployed_model": Result(2, (*EVALUATED, "deployment")),
+    "recommendations": Result(5, (*EVALUATED, "deployment", "recommendations")),
+    "pair_report": Result(3),
+    "benchmark": Result(2, ("split", "rating"), gridded=True),
+    "benchmark_cell": Result(1, ("split", "rating")),
+    "rating_trial": Result(1, ("split", "rating")),
+    "ranking_trial": Result(1, ("split", "ranking")),
+}
+"""By the name of the asset, or what else it is called."""

@@ -1,0 +1,149 @@
+"""Two domains of sparse purchases in which this item goes with that item: a map of high rank between long-tailed items.
+
+People buy what is popular, what is popular in their corner of the shop, and, where they buy in both domains, companions
+of what they bought in the source. A few corners make a map of low rank, which a bridge between factors can learn;
+companions make one of full rank, which it cannot. Each of the three can be switched off.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Index
+from ptupcdr_core.data.pair_data import PairData, Ratings, Scale
+
+HISTORY = 20
+
+
+@dataclass(frozen=True)
+class Shop:
+    """How much of everything there is, and where purchases come from.
+
+    Args:
+        source_only, target_only, bridge, validation, test: people by cohort; source_only are the cold ones.
+        source_items, target_items: to buy.
+        purchases: mean of a person in a domain; at least 2.
+        companions: target items that go with a source item.
+        of_companions: share of a person's target purchases that are companions of its source purchases.
+        of_corner: share, in either domain, that come from the person's corner; the rest is popular with everybody.
+        corners: into which both domains are divided.
+        shared_corners: whether a person's corner is the same in both domains, so that a bridge can learn it.
+        skew: exponent of the popularity's power law.
+    """
+
+    source_only: int = 600
+    target_only: int = 600
+    bridge: int = 500
+    validation: int = 150
+    test: int = 200
+    source_items: int = 300
+    target_items: int = 400
+    purchases: float = 8.0
+    companions: int = 3
+    of_companions: float = 0.5
+    of_corner: float = 0.3
+    corners: int = 8
+    shared_corners: bool = True
+    skew: float = 0.8
+
+
+FULL_SIZE = Shop(
+    source_only=20_000, target_only=19_900, bridge=1_567, validation=150, test=426, source_items=8_800,
+    target_items=12_300, purchases=7.2, companions=2, of_companions=0.45, of_corner=0.25, corners=40, skew=0.5,
+)  # fmt: skip
+"""As large as two domains of purchases on which plain neighbours were three times as good as a bridge alone."""
+
+
+def purchases(shop: Shop, seed: int) -> PairData:
+    """Let people shop; everybody has at least one purchase in each of their domains, and each item once."""
+    rng = np.random.default_rng(seed)
+    sizes = {
+        "cold": shop.source_only,
+        "test": shop.test,
+        "validation": shop.validation,
+        "bridge": shop.bridge,
+        "target_only": shop.target_only,
+    }
+    cohorts, first = {}, 1
+    for name, size in sizes.items():
+        cohorts[name] = np.arange(first, first + size, dtype=np.int32)
+        first += size
+    people = first - 1
+    corners = {side: rng.integers(shop.corners, size=people + 1) for side in ("source", "target")}
+    if shop.shared_corners:
+        corners["target"] = corners["source"]
+    in_source = np.concatenate([cohorts[name] for name in ("cold", "test", "validation", "bridge")])
+    source = _domain(rng, shop, np.sort(in_source), shop.source_items, corners["source"])
+    in_target = np.concatenate([cohorts[name] for name in ("test", "validation", "bridge", "target_only")])
+    goes_with = rng.integers(1, shop.target_items + 1, (shop.source_items + 1, shop.companions))
+    target = _domain(
+        rng, shop, np.sort(in_target), shop.target_items, corners["target"], _inspired(source, goes_with, people)
+    )
+    part = {name: target.of_users(cohorts[name], people) for name in ("validation", "test")}
+    histories, stars = _histories(source, people)
+    return PairData(
+        pair="shop__market",
+        user_count=people,
+        source_item_count=shop.source_items,
+        target_item_count=shop.target_items,
+        source=source,
+        target_train=target.of_users(np.concatenate([cohorts["bridge"], cohorts["target_only"]]), people),
+        target_validation=part["validation"],
+        target_test=part["test"],
+        cohorts=cohorts,
+        histories=histories,
+        history_stars=stars,
+        source_scale=Scale(1, 5),
+        target_scale=Scale(1, 5),
+        vocabulary="companions",
+    )
+
+
+def _domain(
+    rng: np.random.Generator,
+    shop: Shop,
+    users: Index,
+    items: int,
+    corners: NDArray[np.int64],
+    inspired: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Ratings:
+    """What these users buy of items 1..items."""
+    bought = np.repeat(users, 1 + rng.geometric(1 / (shop.purchases - 1), len(users)))
+    popular = np.arange(1, items + 1) ** -shop.skew
+    popular = rng.permutation(popular / popular.sum())
+    corner_of = rng.integers(shop.corners, size=items)
+    chosen = rng.choice(items, len(bought), p=popular)
+    local = rng.random(len(bought)) < shop.of_corner
+    for corner in range(shop.corners):
+        mine, there = np.flatnonzero(local & (corners[bought] == corner)), np.flatnonzero(corner_of == corner)
+        if len(there):
+            chosen[mine] = rng.choice(there, len(mine), p=popular[there] / popular[there].sum())
+    chosen += 1
+    if inspired is not None:
+        counts, offsets, companions = inspired
+        follow = np.flatnonzero((rng.random(len(bought)) < shop.of_companions) & (counts[bought] > 0))
+        at = offsets[bought[follow]] + (rng.random(len(follow)) * counts[bought[follow]]).astype(np.int64)
+        chosen[follow] = companions[at]
+    keys = np.unique(bought.astype(np.int64) * (items + 1) + chosen)
+    stars = rng.integers(3, 6, len(keys)).astype(np.float32)
+    return Ratings((keys // (items + 1)).astype(np.int32), (keys % (items + 1)).astype(np.int32), stars)
+
+
+def _inspired(
+    source: Ratings, goes_with: NDArray[np.int64], people: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Companions of each user's purchases: how many, where they begin, and all of them by user."""
+    width = goes_with.shape[1]
+    counts = np.bincount(source.users, minlength=people + 1) * width
+    return counts, np.cumsum(counts) - counts, goes_with[source.items].ravel()
+
+
+def _histories(source: Ratings, people: int) -> tuple[Index, NDArray[np.float32]]:
+    histories = np.zeros((people + 1, HISTORY), np.int32)
+    stars = np.zeros((people + 1, HISTORY), np.float32)
+    places = np.arange(len(source)) - np.searchsorted(source.users, source.users)
+    kept = places < HISTORY
+    histories[source.users[kept], places[kept]] = source.items[kept]
+    stars[source.users[kept], places[kept]] = source.stars[kept]
+    return histories, stars

@@ -1,0 +1,48 @@
+"""Ridge regressions in whitened coordinates: against dense solutions, for rows shorter and longer than D."""
+
+import numpy as np
+import pytest
+
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.training.als import als, fold_in
+
+ROWS = 60
+
+
+@pytest.mark.parametrize(("size", "columns"), [(3, 60), (10, 200), (64, 900)])
+@pytest.mark.parametrize("weight", [0.0, 0.2])
+def test_every_row_is_the_dense_ridge_solution(size: int, columns: int, weight: float) -> None:
+    rng = np.random.default_rng(size)
+    counts = rng.integers(1, min(2 * size + 6, columns), ROWS)
+    counts[:3] = size - 1, size, size + 1
+    rows = np.repeat(np.arange(1, ROWS + 1, dtype=np.int32), counts)
+    items = np.concatenate([rng.choice(columns, count, replace=False) + 1 for count in counts]).astype(np.int32)
+    vectors, values = rng.normal(0, 0.3, (columns + 1, size)).astype(np.float32), rng.normal(size=len(rows))
+    grouped = compress(rows, items, values.astype(np.float32), ROWS + 1)
+    found = fold_in(grouped, vectors, regularization=0.7, weighted=False, unobserved_weight=weight)
+    everything = weight * vectors.T.astype(np.float64) @ vectors + 0.7 * np.eye(size)
+    for row in range(1, ROWS + 1):
+        own = vectors[items[rows == row]].astype(np.float64)
+        expected = np.linalg.solve(own.T @ own + everything, own.T @ values[rows == row])
+        np.testing.assert_allclose(found[row], expected, atol=2e-6 * np.abs(expected).max() * size)
+    assert not found[ROWS + 1].any()
+
+
+def test_factors_are_the_same_for_any_number_of_threads() -> None:
+    import numba
+
+    rng = np.random.default_rng(1)
+    users, items = np.arange(900, dtype=np.int32) % 70 + 1, rng.integers(1, 41, 900).astype(np.int32)
+
+    def factors(threads: int) -> np.ndarray:
+        before = numba.get_num_threads()
+        numba.set_num_threads(threads)
+        try:
+            return als(
+                users, items, np.ones(900, np.float32), 70, 40, size=20, user_regularization=2, item_regularization=2,
+                iterations=3, seed=0, weighted=False, unobserved_weight=0.1,
+            )[0]  # fmt: skip
+        finally:
+            numba.set_num_threads(before)
+
+    np.testing.assert_array_equal(factors(1), factors(2))
