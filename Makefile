@@ -1,5 +1,6 @@
 # make demo   three generated domains to bridged embeddings, recommendations and an evaluation
 # make test   format, lint, types, the dependency rule, and all tests
+# make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint same-results install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -21,6 +22,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+same-results: $(INSTALLED)
+	$(BIN)/python tests/core/code_reached.py
 
 install: $(INSTALLED)
 
