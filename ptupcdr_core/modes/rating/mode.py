@@ -35,11 +35,11 @@ from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import Bridges, refit_bridges, train_bridges
-from ptupcdr_core.training.calibrated import CalibratedModel
+from ptupcdr_core.training.calibrated_model import CalibratedModel, SourceCoordinates
 from ptupcdr_core.training.epochs import Curves, OnEpoch
-from ptupcdr_core.training.folding import source_space
+from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
 from ptupcdr_core.training.pretraining import train_side
-from ptupcdr_core.training.task import Model, bridge_task, target_items, target_user_vectors
+from ptupcdr_core.training.task import Model, bridge_task
 
 
 def _errors(model: Measured, ratings: pd.DataFrame) -> pd.DataFrame:
@@ -126,21 +126,29 @@ class Rating:
         return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, engine))
 
 
+def source_space(source: Model) -> SourceSpace:
+    """The space of a trained source model, of either recipe."""
+    if isinstance(source, CalibratedModel):
+        return CalibratedSpace(source, SourceCoordinates.of(source))
+    assert isinstance(source, BaseModel)
+    return ReferenceSpace(source)
+
+
 def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Part:
     trained = np.sort(np.concatenate([data.cohorts["bridge"], data.cohorts["target_only"]]))
     return Part(
         source=source_space(source),
         personal=bridges.personal,
-        target=target_items(target),
-        mean=target_user_vectors(target)[trained].mean(0, dtype=np.float64).astype(np.float32),
+        target=target.target_items(),
+        mean=target.target_users()[trained].mean(0, dtype=np.float64).astype(np.float32),
         scale=data.target_scale,
     )
 
 
-def _known(home: Home, data: PairData, source: BaseModel) -> KnownUsers:
+def _known(home: Home, data: PairData, source: Model) -> KnownUsers:
     """The cold-start users of a source model in which nobody can be folded in just as training would have it."""
     ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
-    return KnownUsers(pa.array(ids[users], pa.string()), source.user_vectors()[users])
+    return KnownUsers(pa.array(ids[users], pa.string()), source.source_vectors()[users])
 
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
