@@ -16,7 +16,8 @@ from scipy.sparse import csr_matrix
 
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.training.als import als
-from ptupcdr_core.training.calibrated import REGULARIZATION, damped_means
+from ptupcdr_core.training.calibrated import damped_means
+from ptupcdr_core.training.calibrated_model import REGULARIZATION
 
 ITERATIONS = 10
 COMPILED_ON = 100  # ratings, before anything is measured

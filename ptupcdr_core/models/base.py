@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.models.bridge_rows import BridgeRows, Prior
 
 BaseModelKind = Literal["mf", "gmf", "dnn"]
 Integers = NDArray[np.integer]
@@ -70,6 +73,32 @@ class BaseModel:
         if self.weight is None or self.bias is not None:
             return self.item_embedding
         return self.item_embedding * self.weight
+
+    def source_vectors(self) -> Floats:
+        """(U+1, D) its users as a bridge reads them."""
+        return self.user_vectors()
+
+    def history_vectors(self) -> Floats:
+        """(I+1, D) its items as the meta network reads them."""
+        return self.item_vectors()
+
+    def target_items(self) -> TargetItems:
+        """The items' side of every score."""
+        items = self.item_vectors()
+        return TargetItems(items, np.zeros(len(items), np.float32))
+
+    def target_users(self) -> Floats:
+        """(U+1, D) its own users in the target items' coordinates."""
+        return self.user_vectors()
+
+    def bridge_rows(self, data: PairData) -> BridgeRows:
+        """The bridge users' own ratings of its items."""
+        ratings = data.bridge_ratings
+        return BridgeRows(ratings.users, self.item_vectors(), ratings.items, ratings.stars)
+
+    def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
+        """Nothing is known of a bridge beforehand."""
+        return Prior(np.zeros((source_vectors.shape[1], self.size), np.float32))
 
     def score(self, users: Integers, items: Integers) -> Floats:
         """Return (B,) float32 predicted ratings of B users for B items (indices from 1)."""

@@ -26,11 +26,13 @@ class Trained:
     """What training bridges came to.
 
     Args:
+        part: all that serves people with them.
         metrics: what was chosen and how good it is, by name.
         files: of the checkpoint.
         shown: small tables for people.
     """
 
+    part: Part
     metrics: dict[str, float]
     files: list[Path]
     shown: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -136,11 +138,8 @@ class Mode(Protocol):
     def evaluate(self, home: Home, data: PairData, settings: Settings, ids: NDArray[np.object_]) -> Evaluation:
         """Measure every method and baseline on the test users; ids (U+1,) are the users' by index."""
 
-    def serve(self, home: Home, data: PairData) -> Part:
-        """All that serves people, from the models as they stand."""
-
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
-        """The same with target model and bridges fitted again to a split that holds nobody out.
+        """Fit target model and bridges again to a split that holds nobody out, and give what serves with them.
 
         What was chosen on held-out users stays as it is. Nothing is saved.
         """

@@ -1,12 +1,14 @@
-"""The bundle of a home's models: as they were trained, or fitted again on everybody."""
+"""The bundle of what was trained: as it was, or fitted again on everybody."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
 
 from ptupcdr_core.data.pair_data import PairData, load_outline, source_item_ids, target_item_ids
+from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.modes.part import Part
-from ptupcdr_core.modes.registry import MODES, modes_of
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode, Origin, digest_of
 from ptupcdr_core.settings import Mode, Settings
@@ -15,23 +17,26 @@ from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.epochs import OnEpoch
 
 
-def trained_bundle(home: Home, data: PairData, settings: Settings, fingerprint: str) -> Bundle:
+def trained_bundle(
+    home: Home, data: PairData, parts: Mapping[Mode, Part], settings: Settings, fingerprint: str
+) -> Bundle:
     """What serves with the models as they stand, to be measured and judged.
 
     Args:
-        home: has the models.
-        data: the split that they were trained on.
+        home: has the split.
+        data: the split that the models were trained on.
+        parts: what was trained, by mode.
         settings: of the training.
         fingerprint: of the stage that trained the bridges.
 
     Raises:
-        ArtifactError: a model is missing, or belongs to another split.
+        ArtifactError: another split stands in its place by now.
     """
     modes: dict[Mode, BundledMode] = {}
-    for mode in modes_of(settings):
-        served = _by_ids(home, data, mode.serve(home, data), settings, fingerprint)
+    for mode, part in parts.items():
+        served = _by_ids(home, data, part, settings, fingerprint)
         origin = replace(served.origin, training=digest_of(served.tensors()))
-        modes[mode.name] = replace(served, origin=origin)
+        modes[mode] = replace(served, origin=origin)
     return Bundle(data.pair, modes)
 
 
@@ -65,4 +70,10 @@ def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerpr
         bridge_users=len(data.cohorts["bridge"]),
         target_ratings=len(data.target_train),
     )
-    return BundledMode(part, source_ids, target_ids, load_outline(warehouse, data.pair).reading, origin)
+    outline = load_outline(warehouse, data.pair)
+    if outline.split != data.split:
+        raise ArtifactError(
+            f"{data.pair}: the split was replaced while models were trained on it; "
+            f"materialize source_model, target_model and meta_network for {data.pair} again"
+        )
+    return BundledMode(part, source_ids, target_ids, outline.reading, origin)

@@ -15,16 +15,19 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     """Train the personal bridge and the common ones beside it (asset ``meta_network``).
 
     Raises:
+        ArtifactError: a base model is missing or of another split, or another split took the place of this one.
         DeviceError: the environment asks for a GPU that is not there.
     """
     data, curves, report = load_pair(Warehouse.from_environment(home.warehouse), pair), Curves(on_epoch), StageReport()
+    parts = {}
     for mode in modes_of(settings):
         trained = mode.train(home, data, settings, curves, fingerprint)
+        parts[mode.name] = trained.part
         report.metrics.update(trained.metrics)
         report.files.extend(trained.files)
         report.tables.update(trained.shown)
     bundle = bundle_file(home, CANDIDATE, pair)
-    trained_bundle(home, data, settings, fingerprint).save(bundle)
+    trained_bundle(home, data, parts, settings, fingerprint).save(bundle)
     report.files.append(bundle)
     report.curves.update(curves.values)
     return report

@@ -7,9 +7,7 @@ cross-domain models lack, each damped as its own variances ask for; the factors 
 to the residuals alone.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,112 +17,14 @@ from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.engines.base import Engine
 from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.training.als import als
+from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, centered_logs
 from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
 
 FIXED_DAMPING = 5.0
 """Pseudo-ratings of the baseline ``source_offset_fixed``, as older tables have it."""
-REGULARIZATION = 4.0
-"""Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 ITERATIONS = 15
 LOSS_SAMPLE = 100_000
 """Ratings on which the training error is watched: all of them would cost as much as an iteration."""
-
-
-@dataclass(frozen=True)
-class CalibratedModel:
-    """Biases and factors of one domain.
-
-    Args:
-        mean: () float32, μ, the mean of the training ratings.
-        item_bias: (I+1,) float32, b, damped effect of each item, its raters' offsets taken out.
-        item_mean: (I+1,) float32, damped mean of each item's ratings less μ, its raters' offsets left in.
-        rater_spread: (I+1,) float32, damped mean of ``user_spread`` over each item's ratings: those of people who rate
-            widely say less.
-        rater_counts: (I+1,) float32, damped mean of log(1 + ``user_counts``) over each item's ratings, centered.
-        item_spread: (I+1,) float32, how much further than others an item's ratings lie from mean and biases: the damped
-            mean of |residual| less ``mean_deviation``.
-        user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
-        user_spread: (U+1,) float32, the same of a user's ratings.
-        rated_counts: (U+1,) float32, damped mean of log(1 + ``item_counts``) over each user's ratings, centered: who
-            keeps to what is popular.
-        user_embedding: (U+1, D) float32, p.
-        item_embedding: (I+1, D) float32, q.
-        user_counts: (U+1,) float32, number of training ratings.
-        item_counts: (I+1,) float32, number of training ratings.
-        mean_deviation: () float32, the mean of |residual| over the training ratings.
-        dampings: (8,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
-            user offsets, user spreads and rated counts; infinite where they say nothing.
-    """
-
-    mean: Floats
-    item_bias: Floats
-    item_mean: Floats
-    rater_spread: Floats
-    rater_counts: Floats
-    item_spread: Floats
-    user_offset: Floats
-    user_spread: Floats
-    rated_counts: Floats
-    user_embedding: Floats
-    item_embedding: Floats
-    user_counts: Floats
-    item_counts: Floats
-    mean_deviation: Floats
-    dampings: Floats
-
-    @property
-    def item_dampings(self) -> Floats:
-        """(5,) those of item biases, item means, rater spreads, rater counts and item spreads."""
-        return self.dampings[:5]
-
-    @property
-    def offset_damping(self) -> float:
-        """Pseudo-ratings of the user offsets."""
-        return float(self.dampings[5])
-
-    @property
-    def spread_damping(self) -> float:
-        """Pseudo-ratings of the user spreads."""
-        return float(self.dampings[6])
-
-    @property
-    def rated_damping(self) -> float:
-        """Pseudo-ratings of the rated counts."""
-        return float(self.dampings[7])
-
-    @property
-    def popularity(self) -> Floats:
-        """(I+1,) log(1 + ``item_counts``), centered over the training ratings."""
-        return centered_logs(self.item_counts)
-
-    def of_items(self, ratings: Ratings) -> tuple[NDArray[np.floating], ...]:
-        """What biases, means, rater spreads, rater counts and spreads of items are the damped means of: (N,) each.
-
-        Args:
-            ratings: those that the model was trained on.
-        """
-        centered = ratings.stars - self.mean
-        return (
-            centered - self.user_offset[ratings.users],
-            centered,
-            self.user_spread[ratings.users],
-            centered_logs(self.user_counts)[ratings.users],
-            np.abs(self.residuals(ratings)) - self.mean_deviation,
-        )
-
-    def residuals(self, ratings: Ratings) -> Floats:
-        """(N,) what mean and biases leave of each rating: the part that the factors explain."""
-        baseline = self.mean + self.item_bias[ratings.items] + self.user_offset[ratings.users]
-        return np.asarray(ratings.stars - baseline, dtype=np.float32)
-
-    def tensors(self) -> dict[str, Floats]:
-        """Return the parameters by name, as a checkpoint stores them."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Floats]) -> Self:
-        """Make the model that ``tensors()`` described."""
-        return cls(**tensors)
 
 
 def damped_means(rows: NDArray[np.int32], residuals: Floats, count: int) -> Floats:
@@ -227,12 +127,6 @@ def fit_calibrated(
         mean_deviation=np.asarray(mean_deviation),
         dampings=np.array([*of_items, *of_users], np.float32),
     )
-
-
-def centered_logs(counts: Floats) -> Floats:
-    """(G+1,) log(1 + count) of users or items, less its mean over ratings."""
-    logs = np.log1p(counts.astype(np.float64))
-    return np.asarray(logs - counts @ logs / max(float(counts.sum()), 1.0), np.float32)
 
 
 def _damped(values: Floats, groups: NDArray[np.int32], count: int) -> tuple[Floats, float]:

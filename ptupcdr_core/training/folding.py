@@ -25,8 +25,7 @@ from ptupcdr_core.kernels.vectors import loop
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.als import fold_in
-from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
-from ptupcdr_core.training.task import Model, SourceCoordinates, history_vectors
+from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, SourceCoordinates
 from ptupcdr_core.training.variance_components import shrunk_means, shrunk_means_without_own
 
 Places = NDArray[np.int64]
@@ -64,13 +63,6 @@ class SourceSpace(Protocol):
         """
 
 
-def source_space(source: Model) -> SourceSpace:
-    """The space of a trained source model, of either recipe."""
-    if isinstance(source, CalibratedModel):
-        return CalibratedSpace(source, SourceCoordinates.of(source))
-    return ReferenceSpace(source)
-
-
 @dataclass(frozen=True)
 class CalibratedSpace:
     """The calibrated source model's space.
@@ -99,7 +91,7 @@ class CalibratedSpace:
     @cached_property
     def history_vectors(self) -> Floats:
         """(S+1, D)."""
-        return history_vectors(self.model)
+        return self.model.history_vectors()
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, D+7), see ``SourceSpace``."""
@@ -170,7 +162,7 @@ class ReferenceSpace:
     @cached_property
     def history_vectors(self) -> Floats:
         """(S+1, D)."""
-        return history_vectors(self.model)
+        return self.model.history_vectors()
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, D), see ``SourceSpace``."""

@@ -12,7 +12,8 @@ from typing import Self
 import numpy as np
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.training.task import BridgeRows, BridgeTask
+from ptupcdr_core.models.bridge_rows import BridgeRows
+from ptupcdr_core.training.task import BridgeTask
 
 ROWS = 1 << 16
 """Rows whose predictions are made at a time."""

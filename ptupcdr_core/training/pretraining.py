@@ -9,7 +9,8 @@ from ptupcdr_core.engines.base import Engine, Passes
 from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training.calibrated import CalibratedModel, fit_calibrated
+from ptupcdr_core.training.calibrated import fit_calibrated
+from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.epochs import Epoch, OnEpoch
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
-from ptupcdr_core.training.task import BridgeRows
+from ptupcdr_core.models.bridge_rows import BridgeRows
 
 Doubles = NDArray[np.float64]
 

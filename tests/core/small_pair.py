@@ -3,7 +3,8 @@
 import numpy as np
 
 from ptupcdr_core.data.pair_data import PairData, Ratings, Scale
-from ptupcdr_core.training.calibrated import CalibratedModel, fit_calibrated
+from ptupcdr_core.training.calibrated import fit_calibrated
+from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.task import BridgeTask, bridge_task
 
 COHORT_SIZES = {"cold": 8, "test": 8, "validation": 8, "bridge": 30, "target_only": 8}

@@ -12,6 +12,7 @@ from ptupcdr_core.data.pair_data import Ratings, Scale
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.models.base import initialize
+from ptupcdr_core.models.bridge_rows import BridgeRows
 from ptupcdr_core.models.bridges import PersonalBridge, personal_part
 from ptupcdr_core.models.meta import MetaNetwork
 from ptupcdr_core.settings import Settings
@@ -20,7 +21,7 @@ from ptupcdr_core.training.bridging import ATTENTION, FORM, Bridges, train_bridg
 from ptupcdr_core.training.closed_form import mean_histories, start_personal_bridge
 from ptupcdr_core.training.gradient import meta_network_epochs
 from ptupcdr_core.training.ridge import user_moments
-from ptupcdr_core.training.task import BridgeRows, BridgeTask, bridge_task
+from ptupcdr_core.training.task import BridgeTask, bridge_task
 from ptupcdr_core.training.validation import validation_errors
 
 FORMS: list[dict[str, Any]] = [{"form": "full"}, {"form": "low_rank", "rank": 2}, {"form": "diagonal"}]

@@ -8,7 +8,8 @@ from small_pair import calibrated_models, small_pair
 
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.methods.simple import simple_baselines, source_offset_fixed, source_offsets
-from ptupcdr_core.training.calibrated import CalibratedModel, carry_over, damped_means, fit_calibrated
+from ptupcdr_core.training.calibrated import carry_over, damped_means, fit_calibrated
+from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.variance_components import VarianceComponents, shrunk_means
 
 

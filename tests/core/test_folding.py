@@ -9,8 +9,9 @@ from small_pair import SIZE, calibrated_models, small_pair
 from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.models.base import initialize
 from ptupcdr_core.modes.rating.checkpoints import load_bridge_task, load_sides
+from ptupcdr_core.modes.rating.mode import source_space
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.folding import SourceSpace, source_space
+from ptupcdr_core.training.folding import SourceSpace
 
 DATA = small_pair()
 ENOUGH = 10

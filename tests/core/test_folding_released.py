@@ -11,11 +11,11 @@ from ptupcdr_core.catalog import Pair
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.methods.experiment import Experiment
+from ptupcdr_core.modes.rating.mode import source_space
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.calibrated import CalibratedModel
-from ptupcdr_core.training.folding import source_space
+from ptupcdr_core.training.calibrated_model import CalibratedModel
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no released data in {DATA}")
 

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from ptupcdr_core.models.bridge_rows import BridgeRows
 from ptupcdr_core.training import ridge
 from ptupcdr_core.training.ridge import FOLDS, RidgeChoice, RidgeFit, fit_regression, fit_ridge, user_moments
-from ptupcdr_core.training.task import BridgeRows
 
 USERS, G, Y, SEED = 23, 3, 2, 5
 PENALTIES = (0.1, 3.0, 100.0)

@@ -10,8 +10,9 @@ from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.models.rating_errors import rating_errors
-from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
-from ptupcdr_core.training.task import PRIOR_PENALTY, BridgeTask, bridge_task
+from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel
+from ptupcdr_core.training.prior import PRIOR_PENALTY
+from ptupcdr_core.training.task import BridgeTask, bridge_task
 
 CONSTANT, BIAS, RATERS, SPREADS, COUNTS, WIDTH, COUNT, SQUARE, PRODUCT = range(SIZE, SIZE + 9)
 """Places of the target items' further coordinates."""

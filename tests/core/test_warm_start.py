@@ -19,7 +19,7 @@ from ptupcdr_core.modes.rating.warm_start import folded_in, tuned_method
 from ptupcdr_core.stages.warm_start import evaluate_warm_start, fine_tune
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.calibrated import REGULARIZATION
+from ptupcdr_core.training.calibrated_model import REGULARIZATION
 from ptupcdr_core.training.fine_tuning import RidgeTuning, StepTuning, choose_tuning
 
 ITEMS = TargetItems(

@@ -75,7 +75,7 @@ class Ranking:
         parts = train_parts(data, task, bridges.personal, joint)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
         files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
-        return Trained(bridges.chosen | parts.chosen, files)
+        return Trained(_part(sides.source, sides.target, bridges, parts), bridges.chosen | parts.chosen, files)
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
@@ -101,14 +101,8 @@ class Ranking:
             {"rankings": best_first[["method", "users", *self.columns]].round(4)},
         )
 
-    def serve(self, home: Home, data: PairData) -> Part:
-        """All that serves people, from the models as they stand."""
-        sides = load_sides(home, data)
-        bridges, (parts, _) = load_ranking_bridges(home, data, sides.checksums), load_parts(home, data, sides.checksums)
-        return _part(sides.source, sides.target, bridges, parts)
-
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
-        """The same with target factors and bridges fitted again to a split that holds nobody out."""
+        """Fit target factors and bridges again to a split that holds nobody out."""
         sides = load_sides(home, data)
         chosen = load_ranking_bridges(home, data, sides.checksums).chosen
         chosen_parts = load_parts(home, data, sides.checksums)[0].chosen

@@ -12,7 +12,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.artifacts import Checkpoint
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.bridging import Bridges
-from ptupcdr_core.training.calibrated import CalibratedModel
+from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.epochs import Curves
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 

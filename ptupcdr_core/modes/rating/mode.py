@@ -15,6 +15,7 @@ from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, evaluate_slices, score
 from ptupcdr_core.evaluation.significance import pair_errors
 from ptupcdr_core.methods.simple import METHODS, simple_baselines
+from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.rating_errors import rating_errors
@@ -34,11 +35,11 @@ from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.bridging import Bridges, refit_bridges, train_bridges
-from ptupcdr_core.training.calibrated import CalibratedModel
+from ptupcdr_core.training.calibrated_model import CalibratedModel, SourceCoordinates
 from ptupcdr_core.training.epochs import Curves, OnEpoch
-from ptupcdr_core.training.folding import source_space
+from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
 from ptupcdr_core.training.pretraining import train_side
-from ptupcdr_core.training.task import Model, bridge_task, target_items, target_user_vectors
+from ptupcdr_core.training.task import Model, bridge_task
 
 
 def _errors(model: Measured, ratings: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +84,10 @@ class Rating:
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint, curves)
         errors = _validation_errors(data, bridges.methods(task), settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
-        return Trained({**bridges.chosen, **metrics}, files, {"validation": errors})
+        part = _part(data, sides.source, sides.target, bridges)
+        if not isinstance(sides.source, CalibratedModel):
+            part = replace(part, known=_known(home, data, sides.source))
+        return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors})
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
@@ -113,17 +117,8 @@ class Rating:
             {"evaluation": best_first, "mae_by_slice": _mae_by_slice(slices, best_first["method"])},
         )
 
-    def serve(self, home: Home, data: PairData) -> Part:
-        """All that serves people, from the models as they stand."""
-        sides = load_sides(home, data)
-        part = _part(data, sides.source, sides.target, load_bridges(home, data, sides.checksums))
-        if isinstance(sides.source, CalibratedModel):
-            return part
-        ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
-        return replace(part, known=KnownUsers(pa.array(ids[users], pa.string()), sides.source.user_vectors()[users]))
-
     def refit(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch) -> Part:
-        """The same with target model and bridges fitted again to a split that holds nobody out."""
+        """Fit target model and bridges again to a split that holds nobody out."""
         engine, sides = choose_engine(), load_sides(home, data)
         chosen = load_bridges(home, data, sides.checksums).chosen
         target = train_side(data, "target", settings, on_epoch, engine)
@@ -131,15 +126,29 @@ class Rating:
         return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, engine))
 
 
+def source_space(source: Model) -> SourceSpace:
+    """The space of a trained source model, of either recipe."""
+    if isinstance(source, CalibratedModel):
+        return CalibratedSpace(source, SourceCoordinates.of(source))
+    assert isinstance(source, BaseModel)
+    return ReferenceSpace(source)
+
+
 def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Part:
     trained = np.sort(np.concatenate([data.cohorts["bridge"], data.cohorts["target_only"]]))
     return Part(
         source=source_space(source),
         personal=bridges.personal,
-        target=target_items(target),
-        mean=target_user_vectors(target)[trained].mean(0, dtype=np.float64).astype(np.float32),
+        target=target.target_items(),
+        mean=target.target_users()[trained].mean(0, dtype=np.float64).astype(np.float32),
         scale=data.target_scale,
     )
+
+
+def _known(home: Home, data: PairData, source: Model) -> KnownUsers:
+    """The cold-start users of a source model in which nobody can be folded in just as training would have it."""
+    ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
+    return KnownUsers(pa.array(ids[users], pa.string()), source.source_vectors()[users])
 
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from ptupcdr_core.modes.rating.checkpoints import load_bridges, load_sides, load
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.als import INITIAL_SCALE
-from ptupcdr_core.training.calibrated import REGULARIZATION, CalibratedModel
+from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel
 from ptupcdr_core.training.fine_tuning import RidgeTuning, StepTuning, Tuning, choose_tuning, tunings
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 

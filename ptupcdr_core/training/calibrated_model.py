@@ -1,0 +1,270 @@
+"""The calibrated base model, and how bridges read it.
+
+Shapes: U users, I items, R of either, N training rows, D embedding size. Row 0 of every table is padding and stays
+zero.
+
+A rating is μ + b_i + o_u + p_u · q_i. Bridges read extended vectors, so that the strongest simple baseline is a few
+entries of the bridge: the source offset times a constant, and a constant times what there is to say of an item as such.
+The further coordinates say how harshly and how widely a person rates, how well liked an item is, by whom, and how much
+is known of either; their products are most of what carries over where ratings are few.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.models.bridge_rows import BridgeRows, Prior
+from ptupcdr_core.training.als import leave_one_out_item_vectors
+from ptupcdr_core.training.prior import calibrated_prior
+from ptupcdr_core.training.variance_components import shrunk_means_without_own
+
+REGULARIZATION = 4.0
+"""Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """Biases and factors of one domain.
+
+    Args:
+        mean: () float32, μ, the mean of the training ratings.
+        item_bias: (I+1,) float32, b, damped effect of each item, its raters' offsets taken out.
+        item_mean: (I+1,) float32, damped mean of each item's ratings less μ, its raters' offsets left in.
+        rater_spread: (I+1,) float32, damped mean of ``user_spread`` over each item's ratings: those of people who rate
+            widely say less.
+        rater_counts: (I+1,) float32, damped mean of log(1 + ``user_counts``) over each item's ratings, centered.
+        item_spread: (I+1,) float32, how much further than others an item's ratings lie from mean and biases: the damped
+            mean of |residual| less ``mean_deviation``.
+        user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
+        user_spread: (U+1,) float32, the same of a user's ratings.
+        rated_counts: (U+1,) float32, damped mean of log(1 + ``item_counts``) over each user's ratings, centered: who
+            keeps to what is popular.
+        user_embedding: (U+1, D) float32, p.
+        item_embedding: (I+1, D) float32, q.
+        user_counts: (U+1,) float32, number of training ratings.
+        item_counts: (I+1,) float32, number of training ratings.
+        mean_deviation: () float32, the mean of |residual| over the training ratings.
+        dampings: (8,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
+            user offsets, user spreads and rated counts; infinite where they say nothing.
+    """
+
+    mean: Floats
+    item_bias: Floats
+    item_mean: Floats
+    rater_spread: Floats
+    rater_counts: Floats
+    item_spread: Floats
+    user_offset: Floats
+    user_spread: Floats
+    rated_counts: Floats
+    user_embedding: Floats
+    item_embedding: Floats
+    user_counts: Floats
+    item_counts: Floats
+    mean_deviation: Floats
+    dampings: Floats
+
+    @property
+    def item_dampings(self) -> Floats:
+        """(5,) those of item biases, item means, rater spreads, rater counts and item spreads."""
+        return self.dampings[:5]
+
+    @property
+    def offset_damping(self) -> float:
+        """Pseudo-ratings of the user offsets."""
+        return float(self.dampings[5])
+
+    @property
+    def spread_damping(self) -> float:
+        """Pseudo-ratings of the user spreads."""
+        return float(self.dampings[6])
+
+    @property
+    def rated_damping(self) -> float:
+        """Pseudo-ratings of the rated counts."""
+        return float(self.dampings[7])
+
+    @property
+    def popularity(self) -> Floats:
+        """(I+1,) log(1 + ``item_counts``), centered over the training ratings."""
+        return centered_logs(self.item_counts)
+
+    def of_items(self, ratings: Ratings) -> tuple[NDArray[np.floating], ...]:
+        """What biases, means, rater spreads, rater counts and spreads of items are the damped means of: (N,) each.
+
+        Args:
+            ratings: those that the model was trained on.
+        """
+        centered = ratings.stars - self.mean
+        return (
+            centered - self.user_offset[ratings.users],
+            centered,
+            self.user_spread[ratings.users],
+            centered_logs(self.user_counts)[ratings.users],
+            np.abs(self.residuals(ratings)) - self.mean_deviation,
+        )
+
+    def residuals(self, ratings: Ratings) -> Floats:
+        """(N,) what mean and biases leave of each rating: the part that the factors explain."""
+        baseline = self.mean + self.item_bias[ratings.items] + self.user_offset[ratings.users]
+        return np.asarray(ratings.stars - baseline, dtype=np.float32)
+
+    def source_vectors(self) -> Floats:
+        """(U+1, D+7) its users as a bridge reads them."""
+        return SourceCoordinates.of(self)(self)
+
+    def history_vectors(self) -> Floats:
+        """(I+1, D) its items as the meta network reads them."""
+        return self.item_embedding / root_mean_square(self.item_embedding, self.item_counts)
+
+    def target_items(self) -> TargetItems:
+        """The items' side of every score."""
+        return TargetItems(TargetCoordinates.of(self).of_model(self), self.mean + self.item_bias)
+
+    def target_users(self) -> Floats:
+        """(U+1, D+9) its own users in the target items' coordinates."""
+        return TargetCoordinates.of(self).users(self)
+
+    def bridge_rows(self, data: PairData) -> BridgeRows:
+        """The bridge's rows with each item as it would be without the row's own rating.
+
+        An item with few raters remembers their ratings; a bridge trained on such items would trust them too much.
+        """
+        train = data.target_train
+        vectors = leave_one_out_item_vectors(
+            train.users,
+            train.items,
+            self.residuals(train),
+            self.user_embedding,
+            data.target_item_count,
+            regularization=REGULARIZATION,
+            weighted=False,
+        )
+        wanted = np.zeros(data.user_count + 1, bool)
+        wanted[data.cohorts["bridge"]] = True
+        keep = wanted[train.users]
+        users, items, centered = train.users[keep], train.items[keep], train.stars[keep] - self.mean
+        of_items = [
+            shrunk_means_without_own(train.items, values, data.target_item_count, float(damping))[keep]
+            for values, damping in zip(self.of_items(train), self.item_dampings, strict=True)
+        ]
+        rows = TargetCoordinates.of(self)(vectors[keep], *of_items, self.item_counts[items] - 1)
+        return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - of_items[0])
+
+    def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
+        """The strongest simple baseline as a bridge."""
+        return calibrated_prior(source_vectors, rows, self.item_embedding.shape[1])
+
+    def tensors(self) -> dict[str, Floats]:
+        """Return the parameters by name, as a checkpoint stores them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Floats]) -> Self:
+        """Make the model that ``tensors()`` described."""
+        return cls(**tensors)
+
+
+@dataclass(frozen=True)
+class SourceCoordinates:
+    """How a source user is laid out in D + 7 coordinates of unit size: factors, offset, a constant, spread, and taste
+    for what is popular; how much is known of the user, its square, and its product with the offset, so that an offset
+    of few ratings can be trusted less."""
+
+    mean_known: float
+    scale: Floats
+
+    @classmethod
+    def of(cls, model: CalibratedModel) -> Self:
+        """Take center and scale from the users that a source model was trained on."""
+        rated = (model.user_counts > 0).astype(np.float32)
+        plain = cls(_mean_known(model.user_counts, rated), np.ones(1, np.float32))
+        return cls(plain.mean_known, root_mean_square(plain(model), rated))
+
+    def __call__(self, users: CalibratedModel) -> Floats:
+        """(R+1, D+7) coordinates of a model's users: its own, or those folded into it."""
+        known, offset = _known(users.user_counts, self.mean_known), users.user_offset
+        coordinates = _extend(
+            users.user_embedding,
+            offset,
+            np.ones_like(offset),
+            users.user_spread,
+            users.rated_counts,
+            known,
+            known**2,
+            offset * known,
+        )
+        return np.asarray(coordinates / self.scale, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class TargetCoordinates:
+    """How a target item is laid out in D + 9 coordinates of unit size: factors, a constant, bias, what its raters'
+    offsets add to its mean, how widely and how much its raters rate, how widely it is rated; how much is known of the
+    item, its square, and its product with the bias."""
+
+    mean_known: float
+    scale: Floats
+
+    @classmethod
+    def of(cls, model: CalibratedModel) -> Self:
+        """Take center and scale from a target model, popular items counting more."""
+        plain = cls(_mean_known(model.item_counts, model.item_counts), np.ones(1, np.float32))
+        laid_out = plain.of_model(model)
+        return cls(plain.mean_known, root_mean_square(laid_out, model.item_counts))
+
+    def of_model(self, model: CalibratedModel) -> Floats:
+        """(I+1, D+9) a model's own items."""
+        raters = model.rater_spread, model.rater_counts
+        return self(
+            model.item_embedding, model.item_bias, model.item_mean, *raters, model.item_spread, model.item_counts
+        )
+
+    def __call__(self, factors: Floats, bias: Floats, mean: Floats, *further: Floats) -> Floats:
+        """(R, D+9) coordinates of R items.
+
+        Args:
+            factors: (R, D).
+            bias: (R,).
+            mean: (R,), its raters' offsets left in.
+            further: (R,) each: rater spread, rater counts, item spread, number of ratings.
+        """
+        known = _known(further[-1], self.mean_known)
+        as_such = np.ones_like(bias), bias, mean - bias, *further[:-1]
+        return np.asarray(_extend(factors, *as_such, known, known**2, bias * known) / self.scale, dtype=np.float32)
+
+    def users(self, model: CalibratedModel) -> Floats:
+        """(U+1, D+9): the model's own users in the same coordinates, so that û · y is p · q + offset."""
+        own = _extend(model.user_embedding, model.user_offset, *[np.zeros_like(model.user_offset)] * 8)
+        return np.asarray(own * self.scale, dtype=np.float32)
+
+
+def _known(counts: Floats, mean: float) -> Floats:
+    return np.asarray(np.log1p(counts) - np.float32(mean), dtype=np.float32)
+
+
+def _mean_known(counts: Floats, weights: Floats) -> float:
+    return float(np.sum(weights * np.log1p(counts), dtype=np.float64)) / max(float(weights.sum()), 1.0)
+
+
+def _extend(factors: Floats, *columns: Floats) -> Floats:
+    return np.concatenate([factors, *(column[:, None] for column in columns)], axis=1, dtype=np.float32)
+
+
+def root_mean_square(coordinates: Floats, weights: Floats) -> Floats:
+    """(C,) the typical size of each coordinate, so that one penalty means the same for all of them."""
+    # Summed in float64 by numpy: the last bits of a matrix product depend on the number of threads.
+    mean_square = np.sum(weights[:, None] * coordinates**2, axis=0, dtype=np.float64) / max(float(weights.sum()), 1.0)
+    return np.asarray(np.sqrt(np.where(mean_square > 0, mean_square, 1)), dtype=np.float32)
+
+
+def centered_logs(counts: Floats) -> Floats:
+    """(G+1,) log(1 + count) of users or items, less its mean over ratings."""
+    logs = np.log1p(counts.astype(np.float64))
+    return np.asarray(logs - counts @ logs / max(float(counts.sum()), 1.0), np.float32)

@@ -1,0 +1,53 @@
+"""Where calibrated bridges start: what a few numbers say best, which a bridge then corrects.
+
+Shapes: U users, N training rows, D embedding size, X coordinates of a source vector, Y coordinates of a target vector,
+the first D of both the factors.
+"""
+
+import numpy as np
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.models.bridge_rows import BridgeRows, Prior
+
+FACTOR_SCALES = (1.0, 0.1, 0.001)
+"""How large the entries between factors may be beside those between biases, offsets and counts. Where ratings are few,
+factors are mostly noise, and one penalty for all entries would drown the others with them."""
+
+NEGLIGIBLE = 0.001
+AS_SUCH = 5
+"""Coordinates of an item that a constant is multiplied with in the prior: a constant, bias, and three of its raters."""
+PRIOR_PENALTY = 10.0
+"""Ridge penalty of the prior's six numbers: nothing beside thousands of rows, caution beside a hundred."""
+
+
+def calibrated_prior(source_vectors: Floats, rows: BridgeRows, size: int) -> Prior:
+    """What a few numbers say best, by least squares over the rows: the slope of the source offset, an intercept, and
+    how far what there is to say of an item as such is to be believed for people like these.
+
+    Args:
+        source_vectors: (U+1, X).
+        rows: N, with target vectors (M, Y).
+        size: D.
+    """
+    vectors = rows.vectors[rows.pick]
+    offset, items = source_vectors[rows.users, size, None] * vectors[:, size, None], vectors[:, size : size + AS_SUCH]
+    read = np.concatenate([offset, items], axis=1).astype(np.float64)
+    # Summed by numpy: the last bits of a matrix product depend on the number of threads.
+    left = np.einsum("nc,nd->cd", read, read) + PRIOR_PENALTY * np.eye(read.shape[1])
+    slope, *of_items = np.linalg.solve(left, np.einsum("nc,n->c", read, rows.wanted))
+    bridge = np.zeros((source_vectors.shape[1], rows.vectors.shape[1]), np.float32)
+    bridge[size, size] = slope
+    bridge[size + 1, size : size + AS_SUCH] = of_items
+    return Prior(bridge, _expected(size, *bridge.shape), level=(size + 1, size))
+
+
+def _expected(size: int, source: int, target: int) -> tuple[Floats, ...]:
+    """How large entries (source, target) may be: by ``FACTOR_SCALES``; and where nothing but the person as such counts,
+    whose few entries are known better than all of them."""
+
+    def block(coordinates: int, tau: float) -> Floats:
+        return np.where(np.arange(coordinates) < size, tau, 1).astype(np.float32)
+
+    constant = np.where(np.arange(target) == size, 1, NEGLIGIBLE).astype(np.float32)
+    blocks = [np.outer(block(source, tau), block(target, tau)) for tau in FACTOR_SCALES]
+    return *blocks, np.outer(block(source, NEGLIGIBLE), constant)
