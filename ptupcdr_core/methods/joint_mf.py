@@ -10,14 +10,16 @@ from typing import get_args
 
 import numpy as np
 
-from ptupcdr_core.evaluation.metrics import rating_errors
+from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.experiment import Experiment
-from ptupcdr_core.methods.method import FittedMethod, Method, Needs
-from ptupcdr_core.models.scorer import TargetItems
-from ptupcdr_core.pair_data import Floats, Index, PairData, Ratings
-from ptupcdr_core.settings import Setting
+from ptupcdr_core.methods.method import Method, Needs
+from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.rating_errors import rating_errors
+from ptupcdr_core.settings import Recipe
 from ptupcdr_core.training.als import als, fold_in
-from ptupcdr_core.training.csr import compress
 from ptupcdr_core.training.epochs import BestEpoch, Epoch
 from ptupcdr_core.training.source_offset import SourceOffset, fit_source_offset
 from ptupcdr_core.training.variance_components import fit_effects
@@ -81,4 +83,4 @@ def _fitted(offset: SourceOffset, users: Floats, items: Floats) -> FittedMethod:
     return FittedMethod("joint_mf", TargetItems(vectors, offset.items), embed)
 
 
-METHODS = (Method("joint_mf", fit, Needs.RATINGS, get_args(Setting)),)
+METHODS = (Method("joint_mf", fit, Needs.RATINGS, get_args(Recipe)),)

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
-from ptupcdr_core.evaluation.metrics import rating_errors
-from ptupcdr_core.pair_data import PairData, Ratings
 from small_pair import small_pair
 
+from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.joint_mf import fit
-from ptupcdr_core.methods.method import FittedMethod
 from ptupcdr_core.methods.simple import simple_baselines
+from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.settings import Settings
 
 
