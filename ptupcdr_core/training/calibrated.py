@@ -22,6 +22,8 @@ from ptupcdr_core.training.variance_components import VarianceComponents, fit_ef
 
 FIXED_DAMPING = 5.0
 """Pseudo-ratings of the baseline ``source_offset_fixed``, as older tables have it."""
+MOST_DAMPING = 1e12
+"""Stands for infinity in a checkpoint, where every number is finite: what is damped so is nothing."""
 ITERATIONS = 15
 LOSS_SAMPLE = 100_000
 """Ratings on which the training error is watched: all of them would cost as much as an iteration."""
@@ -125,7 +127,7 @@ def fit_calibrated(
         user_counts=user_counts,
         item_counts=item_counts,
         mean_deviation=np.asarray(mean_deviation),
-        dampings=np.array([*of_items, *of_users], np.float32),
+        dampings=np.minimum([*of_items, *of_users], MOST_DAMPING).astype(np.float32),
     )
 
 

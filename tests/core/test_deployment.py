@@ -314,9 +314,10 @@ def test_a_bundle_comes_back_as_it_was_and_serves_from_an_empty_folder(refitted:
     shutil.copy(bundle_file(refitted.home, "deployed", PAIR), tmp_path / "copy.safetensors")
     again = Bundle.load(tmp_path / "copy.safetensors")
     assert again.digest == bundle.digest
-    ratings = pa.table({"user_id": ["a", "a"], "item_id": ["books-0001", "books-0002"], "rating": ["5", "2"]})
+    items = [f"books-{number:04d}" for number in range(12)]
+    ratings = pa.table({"user_id": ["a"] * 12, "item_id": items, "rating": [*"514525141535"]})
     assert again.recommend(ratings, 5).recommendations.equals(bundle.recommend(ratings, 5).recommendations)
-    assert any(again.recommend(ratings, 5).recommendations["reasons"].to_pylist())
+    assert any(again.recommend(ratings, 20).recommendations["reasons"].to_pylist())
 
 
 @pytest.mark.parametrize("content", [None, b"half", b""])
