@@ -106,7 +106,7 @@ class Parts:
         """
         if self.joint is None:
             return np.zeros((len(places), 0), np.float32)
-        count = int(people.max(initial=0))
+        count = int(ratings.users.max(initial=0))
         return self.joint.fold_in(ratings, count)[people] - self.joint.leave_out(ratings, count, places)
 
     def among(self, kept: NDArray[np.bool_]) -> Self:
