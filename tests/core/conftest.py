@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from small_lineage import SETTINGS, domains, run, write_ratings
 
@@ -11,6 +12,10 @@ from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 
 pytest.register_assert_rewrite("engine_contract")
+
+# A busy machine is no fault of the code.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 @dataclass(frozen=True)
