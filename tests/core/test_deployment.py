@@ -134,7 +134,10 @@ def test_recommendations_are_the_best_of_all_scores_of_the_deployed_bundle(refit
     data, served = refitted.data, deployed_bundle(refitted.home, PAIR).modes[refitted.mode]
     users = data.cold_users
     people = SplitPeople.of(Warehouse(refitted.home.warehouse), PAIR, served)(users)
-    scores = served.part.embed(people)[0] @ served.part.target.vectors.T + served.part.target.offset
+    sought = served.part.sought(people, served.part.embed(people)[0])
+    scores = sought.vectors @ served.part.target.vectors.T + served.part.target.offset
+    if sought.extra is not None:
+        scores += sought.extra(np.arange(len(users))).toarray()
     scores[:, 0] = -np.inf
     scores[np.searchsorted(users, data.target_test.users), data.target_test.items] = -np.inf
     ids = served.target_ids.to_pylist()
