@@ -126,7 +126,9 @@ class Code:
             methods = [part for part in node.body if isinstance(part, ast.FunctionDef) and _counts_by_name(part)]
             rest = [part for part in node.body if part not in methods]
             own = ast.ClassDef(**dict(ast.iter_fields(node)) | {"body": rest})
-        names, attributes, texts = set(), set(), set()
+        names: set[str] = set()
+        texts: set[str] = set()
+        attributes: set[tuple[str | None, str]] = set()
         for part in ast.walk(own):
             match part:
                 case ast.Name(id=name):

@@ -96,7 +96,7 @@ def purchases(shop: Shop, seed: int) -> PairData:
         history_stars=stars,
         source_scale=Scale(1, 5),
         target_scale=Scale(1, 5),
-        vocabulary="companions",
+        split="companions",
     )
 
 
