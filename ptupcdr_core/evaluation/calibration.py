@@ -1,6 +1,8 @@
 """Every method's predicted ratings as distributions, each calibrated in the same way on the validation users.
 
-Squared errors are judged on the method's own predictions, means; absolute errors on the medians of the distributions.
+Squared errors are judged on the method's own predictions, means; absolute errors on the medians of the distributions
+where the validation users' ratings lie nearer to these, and otherwise on the means once more: a distribution that does
+not fit has a median that is nobody's.
 """
 
 from dataclasses import dataclass
@@ -19,12 +21,12 @@ BINS = 10
 
 
 @dataclass(frozen=True)
-class Judged:
+class Distributions:
     """A method's predictions for some ratings.
 
     Args:
         means: (N,) predicted stars, within the scale.
-        medians: (N,) of the distributions.
+        medians: (N,) of the distributions, or the means; what absolute errors are of.
         log_loss: (N,) -log P(the given level).
         reached: (N, K-1) P(rating of at least the second, third, … level).
         given: (N,) which level was given, from 0.
@@ -71,26 +73,34 @@ class Calibrator:
         clipped = self.data.target_scale.clip(scores)
         return fit_ordinal(self.levels, clipped, self.features(validation), validation.stars)
 
-    def judge(self, validation_scores: Floats, scores: Floats, ratings: Ratings) -> Judged:
-        """Calibrate a method and see what it says of other ratings.
+    def distributions(self, validation_scores: Floats, scores: Floats, ratings: Ratings) -> Distributions:
+        """Calibrate a method, and what it says of other ratings.
 
         Args:
             validation_scores: of the validation ratings.
             scores: (N,) of the ratings.
             ratings: N.
         """
-        calibration, means = self.fit(validation_scores), self.data.target_scale.clip(scores)
+        calibration, means = self.fit(validation_scores), np.asarray(self.data.target_scale.clip(scores), np.float32)
         features = self.features(ratings)
-        return Judged(
-            np.asarray(means, np.float32),
-            calibration.medians(means, features),
+        nearer = self._medians_are_nearer(calibration, validation_scores)
+        return Distributions(
+            means,
+            calibration.medians(means, features) if nearer else means,
             np.asarray(calibration.log_loss(means, features, ratings.stars), np.float32),
             np.asarray(calibration.reached(means, features), np.float32),
             self.levels.level(ratings.stars),
         )
 
+    def _medians_are_nearer(self, calibration: OrdinalCalibration, validation_scores: Floats) -> bool:
+        """Whether the validation ratings lie nearer to the medians than to the means."""
+        validation, means = self.data.target_validation, self.data.target_scale.clip(validation_scores)
+        medians = calibration.medians(means, self.features(validation))
+        of_medians, of_means = (np.abs(found - validation.stars).sum(dtype=np.float64) for found in (medians, means))
+        return bool(of_medians < of_means)
 
-def reliability(levels: Levels, judged: Judged) -> pd.DataFrame:
+
+def reliability(levels: Levels, found: Distributions) -> pd.DataFrame:
     """How often what was said to happen with some probability did: the closer, the more reliable.
 
     Returns:
@@ -99,7 +109,7 @@ def reliability(levels: Levels, judged: Judged) -> pd.DataFrame:
     """
     rows = []
     for k, value in enumerate(levels.values[1:]):
-        said, came = judged.reached[:, k], judged.given > k
+        said, came = found.reached[:, k], found.given > k
         group = np.minimum((said * BINS).astype(np.int64), BINS - 1)
         for g in np.unique(group):
             own = group == g

@@ -84,9 +84,9 @@ class Chooser:
             of_mean, log_loss = self.mae.candidate, float("nan")
             medians, means = of_mean, scores
         else:
-            judged = Calibrator.of(self.data).judge(validation_scores, scores, test)
-            medians, means, of_mean = judged.medians, judged.means, judged.means
-            log_loss = float(judged.log_loss.mean(dtype=np.float64))
+            said = Calibrator.of(self.data).distributions(validation_scores, scores, test)
+            medians, means, of_mean = said.medians, said.means, said.means
+            log_loss = float(said.log_loss.mean(dtype=np.float64))
         errors = errors_of_both(means, medians, test)
         mae_of_mean = rating_errors(of_mean, test, None).mae
         return Outcome(self.mae.number, self.rmse.number, medians, means, errors, mae_of_mean, log_loss)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Ratings
-from ptupcdr_core.evaluation.calibration import Calibrator, Judged, reliability
+from ptupcdr_core.evaluation.calibration import Calibrator, Distributions, reliability
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.models.fitted_method import FittedMethod
@@ -26,13 +26,13 @@ class Scored:
         name: the method's.
         means: (N,) predicted stars, what squared errors are of.
         medians: (N,) what absolute errors are of: medians of its calibrated distributions, or the means once more.
-        judged: by its distributions; None where the settings leave predictions as they are.
+        distributions: what it says; None where the settings leave predictions as they are.
     """
 
     name: str
     means: Floats
     medians: Floats
-    judged: Judged | None
+    distributions: Distributions | None
 
     def errors(self, test: Ratings) -> RatingErrors:
         """By user: squared errors of the means, absolute ones of the medians."""
@@ -52,8 +52,8 @@ def score(data: PairData, methods: Sequence[FittedMethod], settings: Settings) -
     for method in methods:
         scores = method.score(data.target_test)
         rating_errors(scores, data.target_test, None)  # refuses missing ones
-        judged = calibrator.judge(method.score(data.target_validation), scores, data.target_test)
-        found.append(Scored(method.name, judged.means, judged.medians, judged))
+        said = calibrator.distributions(method.score(data.target_validation), scores, data.target_test)
+        found.append(Scored(method.name, said.means, said.medians, said))
     return found
 
 
@@ -81,7 +81,11 @@ def evaluate(
         errors = method.errors(data.target_test)
         about = labels(data.pair, method.name, "rating", settings)
         of_means = rating_errors(method.means, data.target_test, None).mae
-        log_loss = float("nan") if method.judged is None else float(method.judged.log_loss.mean(dtype=np.float64))
+        log_loss = (
+            float("nan")
+            if method.distributions is None
+            else float(method.distributions.log_loss.mean(dtype=np.float64))
+        )
         summaries.append({**about, **_summary(errors), "mae_of_mean": of_means, "log_loss": log_loss})
         details.append(
             pd.DataFrame(
@@ -117,9 +121,9 @@ def evaluate_reliability(data: PairData, scored: Sequence[Scored], settings: Set
     """
     levels, tables = Levels.of(data.target_train.stars), []
     for method in scored:
-        if method.judged is not None:
+        if method.distributions is not None:
             about = labels(data.pair, method.name, "rating", settings)
-            table = reliability(levels, method.judged)
+            table = reliability(levels, method.distributions)
             tables.append(table.assign(**about)[[*about, *table.columns]])
     return pd.concat(tables, ignore_index=True)
 

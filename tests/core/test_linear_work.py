@@ -17,7 +17,7 @@ import pytest
 
 from ptupcdr_core.catalog import Columns, Domain, Pair
 from ptupcdr_core.data.splits import build_split
-from ptupcdr_core.kernels import least_squares as kernel
+from ptupcdr_core.kernels import whitened as kernel
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse

@@ -298,7 +298,7 @@ def test_up_serves_both_uis_and_carries_out_a_backfill_from_the_ui(
         services.send_signal(signal.SIGINT)
         output, errors = services.communicate(timeout=60)
     assert services.returncode == 0, errors
-    assert f"http://127.0.0.1:{port}" in output
+    assert f"http://127.0.0.1:{port}" in errors, output
     for stopped in (port, mlflow_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", stopped)) != 0
