@@ -67,7 +67,7 @@ def test_measures_by_hand() -> None:
     np.testing.assert_allclose(found.values["hit_rate_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["recall_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["mrr"], [1, 0])
-    assert found.items_shown == 6
+    assert found.top.tolist() == lists.tolist()
     assert found.counts.tolist() == [2, 1]
 
 
@@ -164,6 +164,7 @@ METHODS = {
     "kernel_ridge",
     "item_knn",
     "joint_als",
+    "cgsp",
     "emcdr",
     "common_bridge",
     "personal_bridge",
