@@ -159,6 +159,20 @@ def refit_ranking_bridges(
         return RankingBridges(fits.emcdr(chosen["ranking_emcdr_penalty"]), personal, fits.mean(common), chosen)
 
 
+def without_personal(task: RankingTask, bridges: RankingBridges, *, hidden_size: int, seed: int) -> RankingBridges:
+    """The same bridges, the personal one correcting nothing; as ``refit_ranking_bridges`` then makes them.
+
+    Args:
+        task: the frozen vectors.
+        bridges: trained on it.
+        hidden_size: H of the meta network.
+        seed: of the meta network's unused weights.
+    """
+    none = {"ranking_personal_penalty": np.inf, "ranking_personal_gates": 0.0, "ranking_personal_strength": 0.0}
+    personal = _Fits(task, hidden_size, seed).uncorrected(bridges.common)
+    return replace(bridges, personal=personal, chosen=bridges.chosen | none)
+
+
 def _train(fits: "_Fits") -> RankingBridges:
     task = fits.task
     emcdr, emcdr_penalty, _ = _best(task, {penalty: fits.emcdr(penalty) for penalty in MAPPING_PENALTIES})

@@ -19,6 +19,7 @@ from ptupcdr_core.modes.ranking.bridging import (
     ranked_items,
     refit_ranking_bridges,
     train_ranking_bridges,
+    without_personal,
 )
 from ptupcdr_core.modes.ranking.checkpoints import (
     load_parts,
@@ -73,6 +74,8 @@ class Ranking:
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         joint, choice = choose_joint(data, seed=settings.seed)
         parts = train_parts(data, task, bridges.personal, joint).with_choices(choice.told())
+        if bridges.personal.strength and not parts.chosen["list_personal"]:
+            bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
         files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
         return Trained(_part(sides.source, sides.target, bridges, parts), bridges.chosen | parts.chosen, files)

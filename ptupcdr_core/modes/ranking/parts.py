@@ -6,7 +6,8 @@ The bridge's û·v and popularity, one of which every list begins with; γ times
 (``ranking.joint``); δ times a sparse map from source to target items (``training.item_map``). Weights are tried in
 units in which each part's scores are spread equally over the items. A part is used only if the one rule of evidence
 (``evaluation.evidence``) says so; the weight that a user is judged by was chosen by other users, so that trying several
-is no evidence by itself. A bridge that shrank to nothing is no part of it.
+is no evidence by itself. A bridge that shrank to nothing is no part of it, and a personal one has to be better than the
+common one beside all other parts too.
 
 Shapes: V validation users, R users, N ratings, T target items, Y coordinates of the bridge, D of the joint factors.
 """
@@ -32,13 +33,15 @@ from ptupcdr_core.modes.ranking.bridging import RankingTask
 from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, train_joint
 from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
-EVIDENCE = "ndcg_at_50"
-"""What shows whether a part is worth its place: fifty items say more of a user than ten do."""
+EVIDENCE = ("ndcg_at_10", "ndcg_at_50")
+"""What shows, in the mean of both, whether a part is worth its place: ten items are what people look at, and fifty say
+more of a person. By fifty alone, a map beside which popularity still had some weight was two standard errors below the
+map alone by ten (generated purchases)."""
 WEIGHTS = {
     "bridge": (0.25, 0.5, 1.0, 2.0),
     "popularity": (0.125, 0.25, 0.5, 1.0),
     "joint": (0.25, 0.5, 1.0, 2.0),
-    "item_map": (0.25, 0.5, 1.0, 2.0, 4.0, 16.0),
+    "item_map": (0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0),
 }
 """In units of equal spread; the last of the map leaves little but the map."""
 KINDS = (RowKind(30.0), RowKind(300.0), RowKind(1000.0), RowKind(10.0, 0.25), RowKind(100.0, 0.5))
@@ -151,49 +154,41 @@ def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint
     Args:
         data: the pair's split; test ratings are not read.
         task: its frozen vectors.
-        bridge: trained between them.
+        bridge: trained between them. Where it is personal, that has to prove itself beside all other parts too: it is
+            not to be used where ``chosen["list_personal"]`` is 0.
         joint: factors of both domains.
     """
     users = judges(data)
     relevant = data.target_validation.of_users(users, data.user_count)
 
     def losses(scores: Floats) -> Losses:
-        lists = best_of_rows(iter([scores]))
-        return np.asarray(1 - measure(lists, users, relevant).values[EVIDENCE])
+        lists = best_of_rows(iter([_full(scores, users)]))
+        values = measure(lists, users, relevant).values
+        return np.asarray(1 - np.mean([values[name] for name in EVIDENCE], axis=0))
 
     with one_thread():
-        bridged = bridge.embed(task, users)
-        scores = {"popularity": popularity(data)[None]}
-        if _shrunk(bridged, task.target_user_vectors):
-            log.warning("%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", data.pair)
+        begins = {"popularity": popularity(data)[None], **_bridged(data, task, bridge, users)}
+        personal = begins.pop("personal", None)
+        lost = {name: float(losses(own).mean()) for name, own in begins.items()}
+        first = min(begins, key=lambda name: lost[name])
+        folded = joint.fold_in(data.source.of_users(users, data.user_count), data.user_count)[users]
+        trial = _Trial(losses, folded @ joint.target.T, _Maps.of(data, users))
+        found = None
+        if personal is not None and losses(personal).mean() < lost[first]:
+            found = trial.beside(personal, {"popularity": begins["popularity"]})
+            without = found.scores + (begins["bridge"] - personal)
+            if not earns_its_place(losses(without), losses(found.scores)).earned:
+                found = None
+        chosen = {"list_personal": float(found is not None)}
+        if found is None:
+            others = {name: own for name, own in begins.items() if name != first}
+            found = trial.beside(_full(begins[first], users), others)
         else:
-            scores["bridge"] = bridged @ task.target.vectors.T
-        lost = {name: losses(_full(own, users)).mean() for name, own in scores.items()}
-        first = min(sorted(lost), key=lambda name: float(lost[name]))
-        if first == "popularity" and "bridge" in scores:
+            first = "bridge"
+        if first == "popularity" and "bridge" in begins:
             log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
-        base = _full(scores.pop(first), users)
-        scores["joint"] = joint.fold_in(data.source.of_users(users, data.user_count), data.user_count)[users]
-        scores["joint"] = scores["joint"] @ joint.target.T
-        fitted = _MapOnTrial.of(data, users)
-        kind, scores["item_map"] = fitted.best(losses, base)
-        offers = {name: _offers(base, own, WEIGHTS[name]) for name, own in scores.items()}
-        found, certainties = forward(losses, base, offers)
-        item_map = None
-        if "item_map" in found:  # what serves is the sparse map, so that has to prove itself
-            item_map = fitted.sparse(kind)
-            served = item_map.scores(fitted.people).toarray()
-            offers["item_map"] = _offers(base, served, WEIGHTS["item_map"])
-            found, certainties = forward(losses, base, offers)
-    chosen = {f"list_{first}_weight": 1.0}
-    for name in offers:
-        chosen[f"list_{name}_weight"] = found[name].weight if name in found else 0.0
-        chosen[f"list_{name}_certainty"] = certainties[name]
-    chosen.setdefault("list_bridge_weight", 0.0)
-    chosen["list_item_map_penalty"] = kind.penalty
-    if kind.exponent is not None:
-        chosen["list_item_map_exponent"] = kind.exponent
-    return _parts(data, chosen, joint, item_map)
+    chosen |= {"list_bridge_weight": 0.0, f"list_{first}_weight": 1.0} | found.chosen
+    return _parts(data, chosen, joint, found.item_map)
 
 
 def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts:
@@ -209,12 +204,12 @@ def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts
     if chosen["list_item_map_weight"]:
         kind = RowKind(chosen["list_item_map_penalty"], chosen.get("list_item_map_exponent"))
         with one_thread():  # as it was fitted, to the last digit
-            item_map = _MapOnTrial.of(data, data.cohorts["bridge"][:0]).sparse(kind)
+            item_map = _Maps.of(data, data.cohorts["bridge"][:0]).sparse(kind)
     return _parts(data, chosen, joint, item_map)
 
 
 @dataclass(frozen=True)
-class _MapOnTrial:
+class _Maps:
     """What maps are fitted to and tried on: everybody's source rows, bridge users' in both domains, the judges'."""
 
     everybody: sp.csr_matrix
@@ -229,20 +224,6 @@ class _MapOnTrial:
         bridge = data.cohorts["bridge"]
         return cls(everybody, everybody[bridge], target[bridge], everybody[judges])
 
-    def best(self, losses: Callable[[Floats], Losses], base: Floats) -> tuple[RowKind, Floats]:
-        """The kind that helps most, and (V, T+1) its scores; no more than two kinds' are held at a time."""
-        best: tuple[float, RowKind, Floats] | None = None
-        for kind in KINDS:
-            scores = self.scores(kind)
-            lost = min(
-                float(losses(base + np.float32(offer.weight) * offer.scores).mean())
-                for offer in _offers(base, scores, WEIGHTS["item_map"])
-            )
-            if best is None or lost < best[0]:
-                best = lost, kind, scores
-        assert best is not None
-        return best[1:]
-
     def scores(self, kind: RowKind) -> Floats:
         """(V, T+1) by the whole map, which nobody needs for it."""
         weights = kind.weights(self.everybody)
@@ -253,8 +234,73 @@ class _MapOnTrial:
         return fit_item_map(self.source, self.target, kind, kind.weights(self.everybody))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What was taken: (V, T+1) the sum's scores, the choices by name, and the map if it is among them."""
+
+    scores: Floats
+    chosen: dict[str, float]
+    item_map: ItemMap | None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Parts on trial: the joint factors' scores (V, T+1), and maps."""
+
+    losses: Callable[[Floats], Losses]
+    joint: Floats
+    maps: _Maps
+
+    def beside(self, base: Floats, others: Mapping[str, Floats]) -> _Found:
+        """Take what proves itself beside the base (V, T+1): of the others, the joint factors and the best map."""
+        kind, mapped = self._best_map(base)
+        scores = {**others, "joint": self.joint, "item_map": mapped}
+        offers = {name: _offers(base, own, name) for name, own in scores.items()}
+        found, certainties = forward(self.losses, base, offers)
+        item_map = None
+        if "item_map" in found:  # what serves is the sparse map, so that has to prove itself
+            item_map = self.maps.sparse(kind)
+            offers["item_map"] = _offers(base, item_map.scores(self.maps.people).toarray(), "item_map")
+            found, certainties = forward(self.losses, base, offers)
+        chosen = {f"list_{name}_certainty": certainties[name] for name in offers}
+        chosen |= {f"list_{name}_weight": found[name].weight if name in found else 0.0 for name in offers}
+        chosen["list_item_map_penalty"] = kind.penalty
+        if kind.exponent is not None:
+            chosen["list_item_map_exponent"] = kind.exponent
+        total = base.copy()
+        for offer in found.values():
+            total += np.float32(offer.weight) * offer.scores
+        return _Found(total, chosen, item_map)
+
+    def _best_map(self, base: Floats) -> tuple[RowKind, Floats]:
+        """The kind that helps most, and (V, T+1) its scores; no more than two kinds' are held at a time."""
+        best: tuple[float, RowKind, Floats] | None = None
+        for kind in KINDS:
+            scores = self.maps.scores(kind)
+            lost = min(
+                float(self.losses(base + np.float32(offer.weight) * offer.scores).mean())
+                for offer in _offers(base, scores, "item_map")
+            )
+            if best is None or lost < best[0]:
+                best = lost, kind, scores
+        assert best is not None
+        return best[1:]
+
+
+def _bridged(data: PairData, task: RankingTask, bridge: PersonalBridge, users: Index) -> dict[str, Floats]:
+    """(V, T+1) scores of the common bridge, and of the personal one if it is; none of one that shrank to nothing."""
+    common = replace(bridge, strength=0.0).embed(task, users)
+    if _shrunk(common, task.target_user_vectors):
+        log.warning("%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", data.pair)
+        return {}
+    found = {"bridge": common @ task.target.vectors.T}
+    if bridge.strength:
+        found["personal"] = bridge.embed(task, users) @ task.target.vectors.T
+    return found
+
+
 def _full(scores: Floats, users: Index) -> Floats:
-    """(V, T+1) of scores that may be the same for all."""
+    """(V, T+1), new, of scores that may be the same for all."""
     return np.repeat(scores, len(users), 0) if len(scores) == 1 else scores.copy()
 
 
@@ -270,7 +316,7 @@ def forward(
     """Add the part that helps most, and so on, as long as one proves itself beside those that are there already.
 
     Args:
-        losses: (V,) each validation user's loss of lists by scores (V, T+1), which may be written to.
+        losses: (V,) each validation user's loss of lists by scores (V, T+1).
         base: scores without any part.
         offers: by part.
 
@@ -279,7 +325,7 @@ def forward(
     """
     found: dict[str, Offer] = {}
     certainties: dict[str, float] = {}
-    scores, without = base, losses(base.copy())
+    scores, without = base, losses(base)
     while rest := [name for name in offers if name not in found]:
         tried = {name: _judged(losses, scores, without, offers[name]) for name in rest}
         certainties |= {name: evidence.certainty for name, (_, _, evidence) in tried.items()}
@@ -300,9 +346,9 @@ def _judged(
     return offers[best], lost[best], earns_its_place(without, judged)
 
 
-def _offers(base: Floats, scores: Floats, weights: Sequence[float]) -> list[Offer]:
-    """A part with each of the weights, in units of equal spread; nothing, where its scores do not differ."""
-    spread = _spread(scores)
+def _offers(base: Floats, scores: Floats, name: str) -> list[Offer]:
+    """A part with each of its weights; of weight 0, where its scores do not differ."""
+    weights, spread = WEIGHTS[name], _spread(scores)
     unit = _spread(base) / spread if spread > 0 else 0.0
     return [Offer(weight * unit, scores) for weight in weights]
 
