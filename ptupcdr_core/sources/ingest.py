@@ -46,8 +46,7 @@ def ingest_domain(
             tables stay.
     """
     downloads = downloads or Home(warehouse.root.parent).downloads
-    entry = domain.model_dump(mode="json", exclude={"folder"})
-    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=entry) as connection:
+    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry()) as connection:
         stage(connection, domain, downloads)
         low, high = domain.scale
         for name, value in {"domain": domain.name, "low": low, "high": high}.items():
