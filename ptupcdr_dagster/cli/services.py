@@ -17,7 +17,7 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.running.instance import write_workspace
-from ptupcdr_dagster.tracking.runs import open_store, tracking_uri
+from ptupcdr_dagster.tracking.runs import mlflow_ui, open_store, tracking_uri
 
 GRACE_SECONDS = 20.0
 
@@ -45,7 +45,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     commands = {"Dagster": _dagster_command(home, host, port)}
     say(console, f"Dagster UI  http://{shown}:{port}")
     if remote_mlflow:
-        say(console, f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)")
+        say(console, f"MLflow UI   {mlflow_ui()} (MLFLOW_TRACKING_URI)")
     else:
         open_store(home)
         commands["MLflow"] = _mlflow_command(home, host, mlflow_port)
