@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -172,13 +172,14 @@ def recommend(
 ) -> None:
     """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
 
-    The reasons are the source items that raise a score most, and by how much.
+    Stars are the rating that is predicted, likely is how probably it lies above the middle of the scale. The reasons
+    are the source items that raise a score most, and by how much.
     """
     if (user is None) == (history is None):
         raise typer.BadParameter("expected either USER or --history FILE")
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        from ptupcdr_dagster.cli.recommending import recommended_to_new, recommended_to_user
+        from ptupcdr_dagster.cli.recommending import for_people, recommended_to_new, recommended_to_user
 
         home = Home.from_environment()
         if history is None:
@@ -190,7 +191,7 @@ def recommend(
         if as_json:
             _print_json(frame)
         else:
-            print_frame(_console(), frame.assign(reasons=frame["reasons"].map(_told)), title)
+            print_frame(_console(), for_people(frame), title)
 
 
 @app.command()
@@ -260,11 +261,6 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
         if len(rankings):
             title = f"{pair}: lists for the same users out of all target items, best first"
             print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
-
-
-def _told(reasons: list[dict[str, Any]]) -> str:
-    """Reasons as one cell of a table."""
-    return ", ".join(f"{reason['item_id']} {reason['weight']:+.2f}" for reason in reasons)
 
 
 def _print_json(frame: "pd.DataFrame") -> None:
