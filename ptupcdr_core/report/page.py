@@ -14,6 +14,7 @@ from ptupcdr_core.report import sections
 from ptupcdr_core.report.attention import Attention, attend
 from ptupcdr_core.report.drawing import FONT, Picture
 from ptupcdr_core.report.facts import Facts, gather
+from ptupcdr_core.report.reliability import reliability
 from ptupcdr_core.report.store import report_path, write_report
 from ptupcdr_core.report.verdict import judge
 from ptupcdr_core.settings import Settings
@@ -56,6 +57,7 @@ def make_report(home: Home, pair: str, settings: Settings, fingerprint: str = ""
                 sections.curves(facts),
                 sections.user_embeddings(facts),
                 sections.attention(facts, attended),
+                reliability(facts),
                 sections.slices(facts),
                 sections.warm(facts),
             ]

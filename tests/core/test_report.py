@@ -25,7 +25,18 @@ from ptupcdr_core.report.store import read_provenance, report_path
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
-SECTIONS = {"headline", "methods", "intervals", "beta", "learning", "embeddings", "attention", "slices", "warm"}
+SECTIONS = {
+    "headline",
+    "methods",
+    "intervals",
+    "beta",
+    "learning",
+    "embeddings",
+    "attention",
+    "reliability",
+    "slices",
+    "warm",
+}
 HOSTILE = '<script>alert("$x_$")</script>'
 
 
@@ -81,7 +92,9 @@ def test_the_headline_is_about_the_strongest_simple_baseline(report: PairReport)
 
 def test_pictures_are_png_and_have_a_text(report: PairReport) -> None:
     assert [picture.name for picture in report.pictures][:1] == ["methods_with_intervals"]
-    assert {"learning_curves", "embeddings", "errors_by_slice"} <= {picture.name for picture in report.pictures}
+    assert {"learning_curves", "embeddings", "reliability", "errors_by_slice"} <= {
+        picture.name for picture in report.pictures
+    }
     assert all(picture.png.startswith(b"\x89PNG") and picture.alt for picture in report.pictures)
 
 
