@@ -23,9 +23,9 @@ def reliability(facts: Facts) -> Section:
     own = table[table["method"] == METHOD]
     away = np.average((own["predicted"] - own["observed"]).abs(), weights=own["ratings"])
     caption = [
-        "A predicted rating is a distribution, calibrated on validation users. Test ratings are grouped by how probable "
-        "it was said that they reach so many stars. Each mark is a group: across, what was said; up, how often it came "
-        "true. On the thin line both are the same. "
+        "A predicted rating is a distribution, calibrated on validation users. Test ratings are grouped by how "
+        "probable it was said that they reach so many stars. Each mark is a group: across, what was said; up, how "
+        "often it came true. On the thin line both are the same. "
         f"On average over all groups and levels they differ by {away:.3f}.",
     ]
     return Section("reliability", title, caption, [picture(own)])

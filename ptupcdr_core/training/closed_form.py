@@ -18,6 +18,7 @@ from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.training.evidence import earns_its_place
 from ptupcdr_core.training.leading import Leading, beyond
 from ptupcdr_core.training.ridge import (
     RidgeChoice,
@@ -81,9 +82,9 @@ def fit_common_bridge(
     return CommonBridge(task.prior + fit.matrix), fit
 
 
-def earned(fit: RidgeFit, certainty: float) -> RidgeFit:
-    """The fit, or no fit at all where held-out users do not show its gain with this certainty."""
-    if fit.certainty >= certainty:
+def earned(fit: RidgeFit, standard_errors: float) -> RidgeFit:
+    """The fit, or no fit at all where held-out users do not show its gain by so many standard errors."""
+    if fit.gains is None or earns_its_place(fit.gains, 0 * fit.gains, standard_errors=standard_errors).earned:
         return fit
     return replace(fit, matrix=np.zeros_like(fit.matrix), penalty=float("inf"), features=0)
 
