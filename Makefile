@@ -2,6 +2,7 @@
 # make test   format, lint, types, the dependency rule, and all tests
 # make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
+# make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint same-results install clean
+.PHONY: demo test quick lint same-results cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -40,6 +41,9 @@ lint: $(INSTALLED)
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py
+
+cells: $(INSTALLED)
+	$(BIN)/python perf/released_pairs.py data/cells
 
 install: $(INSTALLED)
 

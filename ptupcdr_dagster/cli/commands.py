@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
-from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.settings import Mode, Search, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.options import SpreadCommand, settings_options
 from ptupcdr_dagster.cli.printing import print_frame, say
@@ -33,6 +33,11 @@ app = typer.Typer(
 
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."
+SERVES = {
+    "new": "the new model serves",
+    "kept": "the new model was refused, and the champion goes on serving",
+    "nothing": "the new model was refused, and nothing serves",
+}
 JSON_HELP = "Print JSON instead of a table."
 
 
@@ -143,15 +148,17 @@ def evaluate(
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Show how well every method and simple baseline predicts the held-out users' ratings of a pair."""
+    """Show how well every method and simple baseline does on a pair's held-out users, and what the gate made of it."""
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        from ptupcdr_core.experiments.readout import read_evaluation
+        from ptupcdr_core.experiments.readout import read_evaluation, read_serving
 
+        home = Home.from_environment()
         if as_json:
-            _print_json(read_evaluation(Home.from_environment(), chosen.key))
+            serves = read_serving(home, chosen.key)[["mode", "serves"]].assign(method="ptupcdr")
+            _print_json(read_evaluation(home, chosen.key).merge(serves, on=["mode", "method"], how="left"))
         else:
-            _print_evaluations(Home.from_environment(), [chosen.key])
+            _print_evaluations(home, [chosen.key])
 
 
 @app.command()
@@ -226,6 +233,27 @@ def up(
             raise typer.Exit(serve(home, host, port, mlflow_port, console, log))
 
 
+@app.command()
+def serve(
+    pairs: Annotated[list[str], typer.Argument(metavar="PAIR...", help=PAIR_HELP)],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the service.")] = 8000,
+    search: Annotated[
+        Search, typer.Option(help="exact; or approximate, which pays off from about a million target items on.")
+    ] = "exact",
+    most_megabytes: Annotated[float, typer.Option(min=0.001, help="Longer requests are refused.")] = 8.0,
+) -> None:
+    """Serve recommendations of deployed pairs over HTTP; a newly deployed bundle is used without a restart.
+
+    `/docs` shows what it takes; `/recommend`, `/health` and `/metrics` are for programs. Ctrl-C stops it.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs)
+        from ptupcdr_dagster.service.server import run
+
+        run(Home.from_environment(), [pair.key for pair in chosen], host, port, search, round(most_megabytes * 1e6))
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Turn an error that the user can act on, or Ctrl-C, into its message."""
@@ -249,7 +277,7 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
 
 
 def _print_evaluations(home: Home, pairs: list[str]) -> None:
-    from ptupcdr_core.experiments.readout import read_evaluation
+    from ptupcdr_core.experiments.readout import read_evaluation, read_serving
     from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
 
     for pair in pairs:
@@ -260,6 +288,9 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
         if len(rankings):
             title = f"{pair}: lists for the same users out of all target items, best first"
             print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
+        for row in read_serving(home, pair).to_dict("records"):
+            gate = ", whatever the gate said" if row["gate"] == "off" else ""
+            say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")
 
 
 def _told(reasons: list[dict[str, Any]]) -> str:
