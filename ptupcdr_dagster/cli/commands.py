@@ -35,8 +35,8 @@ PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."
 SERVES = {
     "new": "the new model serves",
-    "kept": "the new model was refused, and the champion goes on serving",
-    "nothing": "the new model was refused, and nothing serves",
+    "kept": "not the new model but the champion serves, as before",
+    "nothing": "the new model was refused and there is no other: nothing serves",
 }
 JSON_HELP = "Print JSON instead of a table."
 
