@@ -3,6 +3,7 @@
 # make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
+# make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint same-results cells install clean
+.PHONY: demo test quick lint same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -44,6 +45,9 @@ same-results: $(INSTALLED)
 
 cells: $(INSTALLED)
 	$(BIN)/python perf/released_pairs.py data/cells
+
+evidence: $(INSTALLED)
+	PYTHONPATH=tests/core $(BIN)/python tests/core/planted_parts.py 100
 
 install: $(INSTALLED)
 
