@@ -40,7 +40,7 @@ RESULTS = {
     "cold_start_evaluation": Result(6),
     "fine_tuned_embeddings": Result(3),
     "warm_start_evaluation": Result(3),
-    "champion": Result(5),
+    "champion": Result(6),
     "deployed_model": Result(4, (*EVALUATED, "deployment")),
     "recommendations": Result(7, (*EVALUATED, "deployment", "recommendations")),
     "pair_report": Result(5),
