@@ -42,7 +42,7 @@ RESULTS = {
     "warm_start_evaluation": Result(3),
     "champion": Result(6),
     "deployed_model": Result(4, (*EVALUATED, "deployment")),
-    "recommendations": Result(7, (*EVALUATED, "deployment", "recommendations")),
+    "recommendations": Result(8, (*EVALUATED, "deployment", "recommendations")),
     "pair_report": Result(5),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(2, ("split", "rating")),
