@@ -40,17 +40,10 @@ RESULTS = {
     "cold_start_evaluation": Result(6),
     "fine_tuned_embeddings": Result(3),
     "warm_start_evaluation": Result(3),
-<<<<<<< HEAD
-    "champion": Result(5),
-    "deployed_model": Result(5, (*EVALUATED, "deployment")),
-    "recommendations": Result(7, (*EVALUATED, "deployment", "recommendations")),
-    "pair_report": Result(6),
-=======
     "champion": Result(6),
-    "deployed_model": Result(4, (*EVALUATED, "deployment")),
+    "deployed_model": Result(5, (*EVALUATED, "deployment")),
     "recommendations": Result(8, (*EVALUATED, "deployment", "recommendations")),
-    "pair_report": Result(5),
->>>>>>> main
+    "pair_report": Result(6),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(3, ("split", "rating")),
     "rating_trial": Result(3, ("split", "rating")),
