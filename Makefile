@@ -3,6 +3,8 @@
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # make load         how many people a second the service answers, and how long they wait (some minutes)
+# make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
+# make docs         the documentation site in data/site
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 
-.PHONY: demo test lint load same-results cells install clean
+.PHONY: demo test lint load pictures docs same-results cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -29,6 +31,12 @@ lint: $(INSTALLED)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+pictures: $(INSTALLED)
+	$(BIN)/python docs/take_pictures.py data/pictures
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --site-dir data/site
 
 load: $(INSTALLED)
 	$(BIN)/python perf/serving.py

@@ -44,9 +44,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--home", type=Path, help="where the demo's pair is trained already; it is copied from there")
     options = parser.parse_args()
-    print(
-        "| target items | search | ready after | connections × people | people/s | processor/person | p50 | p95 | p99 | memory |"
-    )
+    names = ["target items", "search", "ready after", "connections × people", "people/s", "processor/person"]
+    print(f"| {' | '.join([*names, 'p50', 'p95', 'p99', 'memory'])} |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="ptupcdr-load-") as folder:
         home = Home(options.home or Path(folder))

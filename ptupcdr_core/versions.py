@@ -43,7 +43,7 @@ RESULTS = {
     "champion": Result(4),
     "deployed_model": Result(3, (*EVALUATED, "deployment")),
     "recommendations": Result(6, (*EVALUATED, "deployment", "recommendations")),
-    "pair_report": Result(4),
+    "pair_report": Result(5),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(2, ("split", "rating")),
     "rating_trial": Result(2, ("split", "rating")),
