@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from playwright.sync_api import TimeoutError as Missing
 
 from ptupcdr_core import Home
 from ptupcdr_core.report.store import report_path
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 DAGSTER, MLFLOW, SERVICE = 3210, 5210, 8210
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-GROUPS = ("ratings", "pretraining", "bridges", "cold_start", "warm_start", "report", "benchmark")
-SETTLED = 4_000
-"""Milliseconds that a page is given to draw itself once the network is quiet."""
+GROUPS = ("ratings", "splits", "models", "cold_start", "warm_start", "report", "benchmark")
+PATIENCE, SETTLED = 90_000, 5_000
+"""Milliseconds that a page is waited for, and that it is given to draw itself when its text is there."""
 KEPT = ("report-1280", "report-1280-dark", "report-400", "dagster-lineage", "dagster-asset", "openapi", "mlflow-model",
         "mlflow-compare")  # fmt: skip
 COLOURS = 128
@@ -50,6 +51,7 @@ def main() -> None:
         sys.exit("no Chromium is installed (Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the services are stopped then too
     home = Home.from_environment()
     options.folder.mkdir(parents=True, exist_ok=True)
     with _running("up", "--port", str(DAGSTER), "--mlflow-port", str(MLFLOW), wait=(DAGSTER, MLFLOW)), _running(
@@ -57,9 +59,9 @@ def main() -> None:
     ), sync_playwright() as playwright:  # fmt: skip
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         _report(browser, home, options.pair, options.folder)
-        for name, address in _pages(home, options.pair).items():
+        for name, (address, shown) in _pages(home, options.pair).items():
             page = browser.new_page(viewport={"width": 1440, "height": 900})
-            _open(page, address)
+            _open(page, address, shown)
             page.screenshot(path=options.folder / f"{name}.png")
             page.close()
         _dialog(browser, options.folder)
@@ -76,11 +78,11 @@ def keep(folder: Path) -> None:
             few.save(kept / f"{name}.png", optimize=True)
 
 
-def _pages(home: Home, pair: str) -> dict[str, str]:
-    """Addresses by the name of the picture."""
+def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
+    """Addresses by the name of the picture, each with a text that is there once the page is drawn."""
     client, experiment = open_store(home)
     dagster, mlflow = f"http://127.0.0.1:{DAGSTER}", f"http://127.0.0.1:{MLFLOW}/#"
-    expanded = "%2C".join(f"ptupcdr%40__repository__%3A{group}" for group in GROUPS)
+    expanded = "%2C".join(f"global%40global%3A{group}" for group in GROUPS)
     asset = f"{dagster}/assets/cold_start_evaluation"
     models = f"{mlflow}/models/ptupcdr-{pair}"
     parents = client.search_runs([experiment], "tags.`ptupcdr.level` = 'pipeline'", max_results=20)
@@ -89,14 +91,14 @@ def _pages(home: Home, pair: str) -> dict[str, str]:
     ]
     compared = f"runs={json.dumps(runs[:2])}&experiments={json.dumps([experiment])}".replace('"', "%22")
     return {
-        "dagster-lineage": f"{dagster}/asset-groups/?expanded={expanded}",
-        "dagster-asset": f"{asset}?view=partitions&partition={pair}",
-        "dagster-checks": f"{asset}?view=checks",
-        "dagster-runs": f"{dagster}/runs",
-        "mlflow-runs": f"{mlflow}/experiments/{experiment}/runs",
-        "mlflow-compare": f"{mlflow}/compare-runs?{compared}",
-        "mlflow-model": f"{models}/versions/1",
-        "openapi": f"http://127.0.0.1:{SERVICE}/docs",
+        "openapi": (f"http://127.0.0.1:{SERVICE}/docs#/default/recommend_recommend_post", "eligible"),
+        "dagster-lineage": (f"{dagster}/asset-groups/?expanded={expanded}", "domain_splits"),
+        "dagster-asset": (f"{asset}?view=partitions&partition={pair}", "cold_start_evaluation"),
+        "dagster-checks": (f"{asset}?view=checks", "Succeeded"),
+        "dagster-runs": (f"{dagster}/runs", "bridge_pair"),
+        "mlflow-model": (f"{models}/versions/1", "Registered"),
+        "mlflow-compare": (f"{mlflow}/compare-runs?{compared}", "Parameters"),
+        "mlflow-runs": (f"{mlflow}/experiments/{experiment}/runs", "Created"),
     }
 
 
@@ -113,16 +115,20 @@ def _report(browser: "Browser", home: Home, pair: str, folder: Path) -> None:
 def _dialog(browser: "Browser", folder: Path) -> None:
     """The dialog in which partitions are chosen for a backfill."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    _open(page, f"http://127.0.0.1:{DAGSTER}/assets/recommendations?view=partitions")
+    _open(page, f"http://127.0.0.1:{DAGSTER}/assets/recommendations?view=partitions", "Materialize")
     page.get_by_role("button", name="Materialize").first.click()
     page.wait_for_timeout(SETTLED)
     page.screenshot(path=folder / "dagster-backfill.png")
     page.close()
 
 
-def _open(page: "Page", address: str) -> None:
-    page.goto(address, wait_until="domcontentloaded", timeout=120_000)
-    page.wait_for_timeout(2 * SETTLED)
+def _open(page: "Page", address: str, shown: str) -> None:
+    page.goto(address, wait_until="domcontentloaded", timeout=PATIENCE)
+    try:
+        page.get_by_text(shown).first.wait_for(timeout=PATIENCE)
+    except Missing:
+        print(f"{address}: {shown!r} did not come", file=sys.stderr)
+    page.wait_for_timeout(SETTLED)
 
 
 @contextmanager
