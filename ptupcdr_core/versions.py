@@ -43,7 +43,7 @@ RESULTS = {
     "champion": Result(6),
     "deployed_model": Result(4, (*EVALUATED, "deployment")),
     "recommendations": Result(8, (*EVALUATED, "deployment", "recommendations")),
-    "pair_report": Result(5),
+    "pair_report": Result(6),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(2, ("split", "rating")),
     "rating_trial": Result(2, ("split", "rating")),
