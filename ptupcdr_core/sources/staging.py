@@ -37,7 +37,10 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
         except duckdb.OutOfMemoryException:
             raise  # no fault of the file
         except duckdb.Error as error:
-            raise SourceError(f"domain {domain.name}: {path} cannot be read: {_reason(error)}") from error
+            raise SourceError(
+                f"domain {domain.name}: {path} cannot be read: {_reason(error)}; check that it is what "
+                f"domains.{domain.name} in the catalog says, or get it anew"
+            ) from error
         except OSError as error:
             raise SourceError(f"domain {domain.name}: {path} cannot be opened: {error.strerror}") from error
         connection.execute(
