@@ -3,6 +3,7 @@
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # make attack   what the tests try against it, ten thousand times: generated input (see docs/resilience.md)
+# make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 
-.PHONY: demo test lint attack same-results cells install clean
+.PHONY: demo test lint attack same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -39,6 +40,9 @@ same-results: $(INSTALLED)
 
 cells: $(INSTALLED)
 	$(BIN)/python perf/released_pairs.py data/cells
+
+evidence: $(INSTALLED)
+	PYTHONPATH=tests/core $(BIN)/python tests/core/planted_parts.py 100
 
 install: $(INSTALLED)
 

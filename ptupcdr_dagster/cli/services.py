@@ -37,7 +37,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     remote_mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
     for wanted, option in ((port, "--port"), (mlflow_port, "--mlflow-port")):
         if not (remote_mlflow and option == "--mlflow-port"):
-            _refuse_taken(host, wanted, option)
+            refuse_taken(host, wanted, option)
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
@@ -79,7 +79,12 @@ def _program(name: str) -> str:
     return beside if os.path.exists(beside) else name
 
 
-def _refuse_taken(host: str, port: int, option: str) -> None:
+def refuse_taken(host: str, port: int, option: str) -> None:
+    """Find out before anything is started whether a port can be listened on.
+
+    Raises:
+        PtupcdrError: it cannot; names the option that chooses another.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
