@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from postgres_server import ESCAPED, PASSWORD, Postgres, programs, serving
-from ratings_files import ROWS, Row, domain, kept, rejected
-from test_secrets import holding
+from ratings_files import ROWS, Row, domain, holding, kept, rejected
 
 from ptupcdr_core.catalog import Columns, Domain, load_catalog
 from ptupcdr_core.errors import CatalogError, SourceError
