@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -85,6 +85,10 @@ def benchmark(
         typer.Option(help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
     ] = ["calibrated", "honest", "published"],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
+    export: Annotated[
+        Literal["csv", "latex", "parquet"] | None,
+        typer.Option(help="Also write a file a pair: cells as csv or parquet, means over seeds as latex."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Measure every method on the same test users, over β, seeds and base models, and say which difference is real.
@@ -106,6 +110,11 @@ def benchmark(
         else:
             for pair in done:
                 print_benchmark(_console(), home, pair)
+        if export:
+            from ptupcdr_core.experiments.export import export as write
+
+            for pair in done:
+                say(Console(stderr=True), f"{pair.key}: written to {write(home, pair.key, export)}")
         if report.failures:
             raise typer.Exit(1)
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Lineage
-from small_lineage import PAIR, domains, run
+from small_lineage import PAIR, domains, read, run
 
 from ptupcdr_core.evaluation.significance import PairedErrors
 from ptupcdr_core.report import charts, page, verdict
+from ptupcdr_core.report.about import LIST, PEOPLE, examples
 from ptupcdr_core.report.drawing import drawable
 from ptupcdr_core.report.embeddings import Embedded
 from ptupcdr_core.report.facts import gather, score_intervals
@@ -83,6 +84,26 @@ def test_the_page_needs_nothing_but_itself(report: PairReport) -> None:
     addresses = [a[name] or "" for _, a in parsed.tags for name in ("src", "href", "srcset", "action") if name in a]
     assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
     assert not re.search(r"url\(|@import", report.path.read_text())
+
+
+def test_it_says_when_which_model_and_which_data(report: PairReport, lineage: Lineage) -> None:
+    text = Page(report.path.read_text()).text
+    [(digest,)] = read(lineage.home, "domain_splits", "select vocabulary from split_summary")
+    assert digest[:16] in text
+    assert re.search(r"Measured\s*20\d\d-\d\d-\d\d \d\d:\d\d UTC", text)
+    assert "version 1. The gate: " in text
+    assert re.search(rf"embedding_size\s*{lineage.settings.embedding_size}\D", text)
+
+
+def test_people_stand_there_with_history_list_and_reasons(report: PairReport, lineage: Lineage) -> None:
+    shown = examples(lineage.home, PAIR)
+    assert len(shown) == PEOPLE
+    text = " ".join(Page(report.path.read_text()).text.split())
+    for person in shown:
+        assert f"{person.id} {person.length} items rated in books; the latest: {person.history[0]['item']}" in text
+        first = person.recommended[0]
+        assert f"{first['item_id']} {first['score']:.2f} for {first['reasons'][0]} (+" in text
+        assert [row["rank"] for row in person.recommended] == [*range(1, LIST + 1)]
 
 
 def test_the_headline_is_about_the_strongest_simple_baseline(report: PairReport) -> None:
