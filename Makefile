@@ -1,7 +1,12 @@
 # make demo   three generated domains to bridged embeddings, recommendations and an evaluation
 # make test   format, lint, types, the dependency rule, and all tests
+# make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
+# make load         how many people a second the service answers, and how long they wait (some minutes)
+# make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
+# make docs         the documentation site in data/site
+# make attack   what the tests try against it, ten thousand times: generated input (see docs/resilience.md)
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -11,14 +16,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
+# Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
+# takes no more than some five seconds.
+QUICK := als bridge_forms bridges bridging calibrated catalog code_versions download evidence item_map leading \
+	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
+	variance_components whitened
 
-.PHONY: demo test lint same-results evidence cells install clean
+.PHONY: demo test quick lint load pictures docs attack same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile \
+		$(QUICK:%=tests/core/test_%.py) tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -28,7 +42,20 @@ lint: $(INSTALLED)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+pictures: $(INSTALLED)
+	$(BIN)/python docs/take_pictures.py data/pictures
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --site-dir data/site
+
+load: $(INSTALLED)
+	$(BIN)/python perf/serving.py
+
+attack: $(INSTALLED)
+	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py
