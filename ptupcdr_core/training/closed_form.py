@@ -30,17 +30,20 @@ from ptupcdr_core.training.ridge import (
 from ptupcdr_core.training.task import BridgeTask
 
 COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
-"""10² to 10⁶: coordinates have unit size, so an entry of the bridge is known to about ± 1 / √penalty beforehand."""
+"""Ridge penalties that are tried for the common bridge, 10² to 10⁶: coordinates have unit size, so the
+prior expects an entry of the bridge within about ± 1 / √penalty."""
 PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
 MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
-"""1 to 10⁴: a row is a whole user here, and there are fewer of them than ratings."""
+"""Ridge penalties that are tried for the map from user to user, 1 to 10⁴: smaller ones than above, because a row is a
+whole user and there are fewer users than ratings."""
 GATES = (1, 2, 3, 4)
 """How many of the strongest directions of the histories may steer the bridge; people differ in few ways that matter."""
 COMMON_EARNED, PERSONAL_EARNED = 1.0, 2.0
 """Standard errors over held-out users by which the common bridge must be better than the baseline it contains, and the
 personal bridge better than the common one, to be used at all."""
 MOST_UNKNOWNS = 2_500
-"""The ridge's matrix has this squared entries; bridges that have more are confined to leading directions."""
+"""Entries of a bridge that is fitted whole; the ridge's matrix has the square of that. Larger bridges are confined to
+leading directions."""
 
 
 @dataclass(frozen=True)
