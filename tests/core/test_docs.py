@@ -33,12 +33,12 @@ def place(lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-@pytest.mark.parametrize("text", blocks("python"))
+@pytest.mark.parametrize("text", [*blocks("python")])
 def test_python_blocks_run(text: str, place: Path) -> None:
     exec(compile(text, "block", "exec"), {})
 
 
-@pytest.mark.parametrize("text", blocks("sql"))
+@pytest.mark.parametrize("text", [*blocks("sql")])
 def test_sql_blocks_run(text: str, place: Path) -> None:
     with duckdb.connect("data/warehouse/ptupcdr.duckdb", read_only=True) as connection:
         for statement in connection.extract_statements(text):

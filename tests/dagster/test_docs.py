@@ -85,7 +85,7 @@ def test_the_page_of_options_says_what_the_program_takes() -> None:
     assert PAGE.read_text() == page(), "write it again: python tests/dagster/test_docs.py"
 
 
-@pytest.mark.parametrize("words", written())
+@pytest.mark.parametrize("words", [*written()])
 def test_a_command_in_the_documents_is_one(words: list[str], catalog_path: Path) -> None:
     assert words[0] == "ptupcdr", "a block with other commands is marked: <!-- not run: why -->"
     command = commands()[words[1]]
