@@ -50,7 +50,7 @@ GRID = [
     "--methods",
     "item_mean",
     "emcdr",
-    "--settings",
+    "--recipes",
     "honest",
     *QUICK,
 ]
@@ -258,7 +258,7 @@ def test_recommendations_keep_ids_and_reasons_together(terminal: Terminal, tmp_p
         rows = [line for line in seen.lines if "movies-" in line]
         assert len(rows) == (3 if asked == ["user000"] else 6)
         for row in rows:
-            assert re.search(r"movies-\d\d +-?\d\.\d{4} +bridge +books-\d\d [+-]\d\.\d\d(, |$)", row), row
+            assert re.search(r"movies-\d\d +-?\d\.\d{4} +\d\.\d +\d+% +bridge +books-\d\d [+-]\d\.\d\d(, |$)", row), row
 
 
 def test_doctor(terminal: Terminal) -> None:
@@ -331,7 +331,7 @@ def test_a_table_cuts_names_and_leaves_out_columns_but_no_number(width: int) -> 
         }
     )
     written = io.StringIO()
-    print_frame(Console(file=written, width=width), frame, "items")
+    print_frame(Console(file=written, width=width, force_terminal=True, color_system=None), frame, "items")
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert "1234.5000" in written.getvalue()
