@@ -57,6 +57,7 @@ def test_the_tutorial_needs_no_more_than_ten_commands() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not DOUBAN.is_dir(), reason=f"{DOUBAN} is not there: the tutorial was not run")
 def test_the_tutorial_ends_with_a_recommendation(tmp_path: Path) -> None:
     checkout = tmp_path / "ptupcdr-dagster"

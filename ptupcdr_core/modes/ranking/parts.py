@@ -181,18 +181,13 @@ def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint
         first = min(begins, key=lambda name: lost[name])
         folded = joint.fold_in(data.source.of_users(users, data.user_count), data.user_count)[users]
         trial = _Trial(losses, folded @ joint.target.T, _Maps.of(data, users))
-        found = None
-        if personal is not None and losses(personal).mean() < lost[first]:
-            found = trial.beside(personal, {"popularity": begins["popularity"]})
-            without = found.scores + (begins["bridge"] - personal)
-            if not earns_its_place(losses(without), losses(found.scores)).earned:
-                found = None
-        chosen = {"list_personal": float(found is not None)}
-        if found is None:
-            others = {name: own for name, own in begins.items() if name != first}
-            found = trial.beside(_full(begins[first], users), others)
-        else:
-            first = "bridge"
+        others = {name: own for name, own in begins.items() if name != first}
+        found = trial.beside(_full(begins[first], users), others)
+        chosen = {"list_personal": 0.0}
+        if personal is not None:
+            corrected = trial.beside(personal, {"popularity": begins["popularity"]})
+            if earns_its_place(losses(found.scores), losses(corrected.scores)).earned:
+                found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
         if first == "popularity" and "bridge" in begins:
             log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
     chosen |= {"list_bridge_weight": 0.0, f"list_{first}_weight": 1.0} | found.chosen
