@@ -26,7 +26,7 @@ from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progres
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.instance import open_instance
-from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Report
+from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Report
 
 if TYPE_CHECKING:
     from ptupcdr_core.experiments.benchmark import Progress as CellProgress
@@ -129,7 +129,14 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         # A benchmark tells the time left of its cells; how many are finished already is not known before.
         bar = WorkBar(progress, task, expected, timed=backfill.job != BENCHMARK_PAIR)
         report = Report()
-        for partition, report in replace(backfill, listener=bar.hear).run(pairs, plan):
+
+        def hear(partition: str, asset: str, state: str) -> None:
+            if state == WAITING:
+                say(console, f"waiting    {partition}: {asset} is making it")
+            else:
+                bar.hear(partition, asset, state)
+
+        for partition, report in replace(backfill, listener=hear).run(pairs, plan):
             bar.end(partition)
             say(console, _line(partition, report), markup=True)
         _print_findings(console, "look at", "yellow", report.warnings)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.store.home import PACKAGE, Home
+from ptupcdr_core.store.leftovers import scratch_folder
 from ptupcdr_dagster.tracking.runs import StageTracker, store_lock
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ BUNDLE = "ptupcdr.bundle"
 """The tag with the digest of a version's bundle."""
 SERVED = Path(__file__).with_name("served_model.py")
 NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "pyarrow", "duckdb", "numba", "torch", "scipy", "pydantic",
-          "filelock", "threadpoolctl")  # fmt: skip
+          "filelock", "psutil", "threadpoolctl")  # fmt: skip
 """What the served model imports; ``ptupcdr_core`` itself travels with every version."""
 
 
@@ -104,9 +104,9 @@ class Registry:
         ]
         parameters = ParamSchema([ParamSpec("k", "long", 10)])
         folder_name = f"model-{digest[:12]}"
-        with TemporaryDirectory(prefix="ptupcdr-") as folder:
-            files = {"bundle": Path(folder) / "bundle.safetensors", "people": Path(folder) / "people.parquet"}
-            model = Path(folder) / "model"
+        with scratch_folder() as folder:
+            files = {"bundle": folder / "bundle.safetensors", "people": folder / "people.parquet"}
+            model = folder / "model"
             bundle.save(files["bundle"])
             pq.write_table(people, files["people"])
             save_model(

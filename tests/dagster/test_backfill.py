@@ -27,8 +27,9 @@ from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running import freshness
-from ptupcdr_dagster.running.backfill import Backfill, lineage
+from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.partition import Report
+from ptupcdr_dagster.running.planning import lineage
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
