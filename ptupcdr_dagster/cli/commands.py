@@ -208,6 +208,20 @@ def doctor() -> None:
             raise typer.Exit(1)
 
 
+mlflow_app = typer.Typer(no_args_is_help=True, help="What is recorded in MLflow.")
+app.add_typer(mlflow_app, name="mlflow")
+
+
+@mlflow_app.command()
+def sync() -> None:
+    """Send to the MLflow server what was kept in the home while it did not answer; the next backfill does so too."""
+    with _clear_errors():
+        from ptupcdr_dagster.tracking.sending import send_kept
+
+        sent = send_kept(Home.from_environment())
+        print(f"{sent} runs sent" if sent else "nothing waits to be sent")
+
+
 @app.command()
 def up(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",

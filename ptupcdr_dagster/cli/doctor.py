@@ -131,21 +131,25 @@ def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
 
 
 def _mlflow(home: Home) -> Finding:
-    from ptupcdr_dagster.tracking.runs import own_store, tracking_uri
+    from ptupcdr_dagster.tracking.stores import own_store, server, shown, tracking_uri, unanswered
 
     uri = tracking_uri(home)
     if uri == own_store(home) and not (home.mlflow / "mlflow.db").exists():
         return Finding("mlflow store", f"{uri} (made by the first run)")
+    reason = unanswered(uri) if server() else None
+    if reason is not None:
+        return Finding("mlflow store", f"{shown(uri)}: {reason}; a backfill keeps its metrics in the home", ok=False)
     return _reached(uri)
 
 
 def _reached(uri: str) -> Finding:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from ptupcdr_dagster.tracking.runs import EXPERIMENT
+    from ptupcdr_dagster.tracking.stores import EXPERIMENT, QUICKLY
+
+    for name, value in QUICKLY.items():
+        os.environ.setdefault(name, value)
 
     try:
         experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)

@@ -23,6 +23,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
+from ptupcdr_dagster.cli.tracking import server_looked_after
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.instance import open_instance
@@ -62,7 +63,7 @@ def run_search(
     from ptupcdr_dagster.cli.tuning import search
 
     log = log_file(home, "tune")
-    with everything_else_to(log) as console, open_instance(home) as instance:
+    with everything_else_to(log) as console, _opened(home, console) as instance:
         report = Backfill(instance, home, settings).ingest(pair)
         if report.failures:
             _print_failures(console, report, log)
@@ -117,7 +118,7 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
     # freed, as by default, takes a tenth of a small backfill's processor time.
     gc.set_threshold(100_000, 20, 50)
     log = log_file(home, name)
-    with everything_else_to(log) as console, open_instance(home) as instance, open_progress(console) as progress:
+    with everything_else_to(log) as console, _opened(home, console) as instance, open_progress(console) as progress:
         task = progress.add_task("looking for what is not up to date", total=None, count="")
         backfill = make(instance, progress)
         plan = backfill.plan(pairs)
@@ -143,6 +144,13 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         if report.failures:
             _print_failures(console, report, log)
     return report
+
+
+@contextmanager
+def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance, with an MLflow server looked after."""
+    with open_instance(home) as instance, server_looked_after(home, console):
+        yield instance
 
 
 def log_file(home: Home, name: str) -> Path:

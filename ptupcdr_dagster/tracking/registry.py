@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.store.home import PACKAGE, Home
 from ptupcdr_core.store.leftovers import scratch_folder
-from ptupcdr_dagster.tracking.runs import StageTracker, store_lock
+from ptupcdr_dagster.tracking.runs import StageTracker
+from ptupcdr_dagster.tracking.stores import UNSENT, is_kept, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,12 +73,10 @@ class Registry:
                     return str(known.version)
             source = self._upload(bundle, people, tracker, digest)
             kinds = {mode: "refitted" if own.origin.refitted else "evaluated" for mode, own in bundle.modes.items()}
-            made = self.client.create_model_version(
-                self.name,
-                source,
-                tracker.run_id,
-                tags={BUNDLE: digest, **{f"ptupcdr.{mode}": kind for mode, kind in kinds.items()}, **tags},
-            )
+            own = {BUNDLE: digest, **{f"ptupcdr.{mode}": kind for mode, kind in kinds.items()}, **tags}
+            if is_kept(self.home, self.client):
+                own[UNSENT] = "yes"
+            made = self.client.create_model_version(self.name, source, tracker.run_id, tags=own)
             return str(made.version)
 
     def promote(self, version: str, alias: str = CHAMPION) -> None:

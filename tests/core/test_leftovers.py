@@ -48,7 +48,7 @@ def test_what_a_killed_process_leaves_is_found_and_removed(tmp_path: Path, monke
     for path in found:
         remove(path)
     assert leftovers(home) == []
-    assert [path for path in tmp_path.rglob("*.tmp*")] == [mine]
+    assert list(tmp_path.rglob("*.tmp*")) == [mine]
 
 
 def test_what_cannot_be_traced_goes_after_a_day(tmp_path: Path) -> None:
