@@ -159,7 +159,7 @@ def tune(
         )
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
     goal = OBJECTIVES[objective]
-    with _alone(home.tuning, pair.key), scratch_folder() as folder:
+    with alone(home.tuning, pair.key), scratch_folder() as folder:
         scratch = Warehouse(folder, warehouse.memory_limit, warehouse.threads)
         splits = ScratchSplits(pair, source, target, warehouse, scratch)
         space = goal.space(settings, _load(splits, settings).source_scale)
@@ -254,7 +254,7 @@ def _best(trials: list[Trial], objective: Objective) -> Trial | None:
 
 
 @contextmanager
-def _alone(folder: Path, pair: str) -> Iterator[None]:
+def alone(folder: Path, pair: str) -> Iterator[None]:
     """One search of a pair at a time: two would take each other's running trials for interrupted ones."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{pair}.lock"

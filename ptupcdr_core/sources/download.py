@@ -34,9 +34,7 @@ def fetch(address: str, folder: Path) -> Path:
         StorageError: it cannot be kept.
     """
     plain, _, fragment = address.partition("#")
-    # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart.
-    name = Path(urllib.parse.urlparse(plain).path).name or "download"
-    target = folder / f"{hashlib.sha256(plain.encode()).hexdigest()[:12]}-{name}"
+    target = local_copy(address, folder)
     if not target.is_file():
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -46,6 +44,14 @@ def fetch(address: str, folder: Path) -> Path:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SourceError(f"{plain} cannot be fetched to {target}: {error}") from error
     return target
+
+
+def local_copy(address: str, folder: Path) -> Path:
+    """Where the copy of an address is kept."""
+    plain = address.partition("#")[0]
+    # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart.
+    name = Path(urllib.parse.urlparse(plain).path).name or "download"
+    return folder / f"{hashlib.sha256(plain.encode()).hexdigest()[:12]}-{name}"
 
 
 def _download(address: str, fragment: str, target: Path) -> None:

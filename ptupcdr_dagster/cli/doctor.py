@@ -48,6 +48,7 @@ def examine() -> Iterator[Finding]:
     yield from _definitions()
     yield from _partitions(home, catalog)
     yield _mlflow(home)
+    yield from _past(home)
 
 
 def _packages() -> Iterator[Finding]:
@@ -128,6 +129,30 @@ def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
         found = [damage(home, asset, partition) for partition in partitions]
         if any(found):
             yield asset, "; ".join(message for message in found if message)
+
+
+def _past(home: Home) -> Iterator[Finding]:
+    """What is held of the past, and what killed processes have left."""
+    from ptupcdr_core.store.leftovers import leftovers, size_of
+    from ptupcdr_dagster.running.instance import open_instance
+    from ptupcdr_dagster.running.pruning import held
+    from ptupcdr_dagster.running.tidying import dead_runs
+    from ptupcdr_dagster.tracking.stores import kept_mark
+
+    left = leftovers(home)
+    dead = 0
+    if (home.dagster / "dagster.yaml").exists():
+        with open_instance(home) as instance:
+            dead = len(dead_runs(instance))
+            found = [f"{count} {what} ({size / 1e6:.1f} MB)" for what, count, size in held(home, instance) if count]
+        yield Finding("past", f"{', '.join(found)}: `ptupcdr prune` throws away what is old")
+    if left or dead:
+        size = sum(map(size_of, left)) / 1e6
+        yield Finding(
+            "killed", f"{dead} runs, {len(left)} temporary files ({size:.1f} MB): the next backfill tidies up"
+        )
+    if kept_mark(home).exists():
+        yield Finding("mlflow", "runs wait to be sent to the server: `ptupcdr mlflow sync`")
 
 
 def _mlflow(home: Home) -> Finding:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from ptupcdr_core.catalog import Pair
+from ptupcdr_core.catalog import Catalog, Pair
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.benchmark import ON_CELL
@@ -28,6 +28,7 @@ from ptupcdr_dagster.jobs import BENCHMARK_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Report
+from ptupcdr_dagster.running.tidying import Tidied, tidy
 
 if TYPE_CHECKING:
     from ptupcdr_core.experiments.benchmark import Progress as CellProgress
@@ -70,6 +71,19 @@ def run_search(
             return None
         tell = functools.partial(_print_trial, console)
         return search(home, pair, settings, tell, objective=objective, trials=trials, timeout=timeout)
+
+
+def run_prune(home: Home, catalog: Catalog, older_than: float, *, dry_run: bool) -> None:
+    """Throw away what is old, a line a kind of thing, and say what is left."""
+    from ptupcdr_dagster.running.pruning import Prune, days_ago, held
+
+    with everything_else_to(log_file(home, "prune")) as console, _opened(home, console) as instance:
+        before = sum(size for _, _, size in held(home, instance))
+        for what, count in Prune(home, instance, catalog, days_ago(older_than), dry_run=dry_run).run().items():
+            say(console, f"{'would throw away' if dry_run else 'threw away'} {count} {what}")
+        freed = before - sum(size for _, _, size in held(home, instance))
+        if not dry_run:
+            say(console, f"{freed / 1e6:.1f} MB less")
 
 
 def _print_trial(console: Console, told: "TrialProgress") -> None:
@@ -148,8 +162,11 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
 
 @contextmanager
 def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance, with an MLflow server looked after."""
+    """The Dagster instance, put in order, and an MLflow server looked after."""
     with open_instance(home) as instance, server_looked_after(home, console):
+        tidied = tidy(home, instance)
+        if tidied != Tidied():
+            say(console, f"After processes that were killed: {tidied}")
         yield instance
 
 

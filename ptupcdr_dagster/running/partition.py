@@ -14,10 +14,9 @@ from ptupcdr_core.store.owner import Owner
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.running.planning import look_at, wanted
 from ptupcdr_dagster.running.private import SerializableErrorInfo, listen
+from ptupcdr_dagster.running.tidying import OWNER
 from ptupcdr_dagster.running.turns import turn
 
-OWNER = "ptupcdr/process"
-"""The tag with the process that carries out a run."""
 INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
 Listener = Callable[[str, str, str], None]
 """Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``; before that perhaps of (partition, who
