@@ -31,7 +31,7 @@ class Result:
 
 
 RESULTS = {
-    "raw_ratings": Result(1, ()),
+    "raw_ratings": Result(2, ()),
     "domain_splits": Result(2, ("split",)),
     "source_model": Result(6),
     "target_model": Result(6),

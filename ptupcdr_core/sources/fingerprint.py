@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.download import is_address
@@ -12,16 +13,16 @@ from ptupcdr_core.sources.locate import local_files
 def source_fingerprint(domain: Domain) -> str:
     """A hash that changes when the catalog's entry or one of the files does (path, size or time of change).
 
-    A download is fetched once and kept, so its address stands for it.
+    A download is fetched once and kept, so its address stands for it, and not who asks for it: a new
+    password makes nothing stale.
 
     Raises:
         SourceError: there is no such file.
     """
-    entry = domain.model_dump(mode="json", exclude={"folder"})
     if domain.path is None:
         state: object = demo.VERSION
     elif is_address(domain.path):
-        state = domain.path
+        state = without_user(domain.path)
     else:
         state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in local_files(domain)]
-    return hashlib.sha256(json.dumps([entry, state], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([domain.entry(), state], sort_keys=True).encode()).hexdigest()

@@ -29,6 +29,7 @@ def champion(stage: Stage) -> Materialized:
         if verdict.serving:
             registry.promote(registry.register(verdict.serving, people, run, described))
         registry.tag(version, tags)
+        registry.describe(version, decision.own, decision.reason)
         return registry.name, version, registry.version_of(CHAMPION)
 
     name, version, now = tracker.do(register)

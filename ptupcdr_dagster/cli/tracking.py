@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from ptupcdr_core.addresses import shown
 from ptupcdr_core.errors import TrackingError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
-from ptupcdr_dagster.tracking.stores import kept_mark, server, shown, unanswered
+from ptupcdr_dagster.tracking.stores import kept_mark, server, unanswered
 
 
 @contextmanager

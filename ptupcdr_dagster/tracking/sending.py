@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from ptupcdr_core.addresses import shown
 from ptupcdr_core.errors import TrackingError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.tracking.registry import BUNDLE
@@ -18,7 +19,6 @@ from ptupcdr_dagster.tracking.stores import (
     open_store,
     own_store,
     server,
-    shown,
     unanswered,
 )
 

@@ -54,12 +54,6 @@ def server() -> str | None:
     return uri if uri.startswith(("http://", "https://")) else None
 
 
-def shown(address: str) -> str:
-    """An address without the name and password that may stand in it."""
-    parts = urllib.parse.urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
 @lru_cache(maxsize=8)
 def unanswered(address: str) -> str | None:
     """Why a server cannot be used, found out once in a process and within seconds; None where it answers."""
