@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from ptupcdr_core.addresses import shown
+from ptupcdr_core.addresses import scrubbed, shown
 from ptupcdr_core.errors import TrackingError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.tracking.registry import BUNDLE
@@ -59,7 +59,7 @@ def send_kept(home: Home) -> int:
                 return sending.all()
             reason = "it does not take what is sent"
         except failures() as error:
-            reason = str(error).splitlines()[0]
+            reason = scrubbed(str(error).splitlines()[0], address)
         kept_mark(home).touch()
     raise TrackingError(f"{shown(address)}: {reason}; what waits in {home.mlflow} is sent when it answers again")
 

@@ -4,12 +4,9 @@ A server that is down costs seconds, not the night: whatever was meant for it is
 unsent, and sent later (``tracking/sending.py``).
 """
 
-import http.client
 import logging
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
+from ptupcdr_core.addresses import scrubbed
 from ptupcdr_core.store.home import Home
 
 if TYPE_CHECKING:
@@ -57,22 +55,18 @@ def server() -> str | None:
 @lru_cache(maxsize=8)
 def unanswered(address: str) -> str | None:
     """Why a server cannot be used, found out once in a process and within seconds; None where it answers."""
-    bare = urllib.parse.urlsplit(address)
-    health = bare._replace(netloc=bare.netloc.rpartition("@")[2], path=f"{bare.path.rstrip('/')}/health").geturl()
+    import requests
+
     try:
-        with urllib.request.urlopen(health, timeout=ANSWER_SECONDS):
-            return None
-    except urllib.error.HTTPError as error:
-        # One that wants to know who asks, or knows no such page, is there.
-        return None if error.code < 500 else f"it answers with error {error.code}"
-    except TimeoutError:
+        with requests.get(f"{address.rstrip('/')}/health", timeout=ANSWER_SECONDS, stream=True) as answer:
+            # One that wants to know who asks, or knows no such page, is there.
+            return f"it answers with error {answer.status_code}" if answer.status_code >= 500 else None
+    except requests.Timeout:
         return f"it does not answer within {ANSWER_SECONDS:g} s"
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            return f"it does not answer within {ANSWER_SECONDS:g} s"
-        return str(getattr(error.reason, "strerror", None) or error.reason)
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
+    except requests.RequestException as error:
+        # The whole text repeats the address, with the password that may stand in it.
+        found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+        return found[1] if found else "it cannot be reached"
 
 
 def kept_mark(home: Home) -> Path:
@@ -131,7 +125,8 @@ def note_kept(home: Home, reason: str) -> None:
     """Leave word that something is kept, and why."""
     home.mlflow.mkdir(parents=True, exist_ok=True)
     kept_mark(home).touch()
-    log.warning("the MLflow server fails (%s): metrics are kept in %s", reason.splitlines()[0], home.mlflow)
+    told = scrubbed(reason.splitlines()[0], server() or "")
+    log.warning("the MLflow server fails (%s): metrics are kept in %s", told, home.mlflow)
 
 
 def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":

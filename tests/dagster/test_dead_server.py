@@ -66,7 +66,7 @@ def test_a_dead_server_costs_seconds_and_a_message(
     assert report.failures == []
     [line] = seen.getvalue().splitlines()
     assert line == (
-        f"The MLflow server http://127.0.0.1:{port} does not answer ({told}): metrics and models are kept in "
+        f"The MLflow server http://***@127.0.0.1:{port} does not answer ({told}): metrics and models are kept in "
         f"{home.mlflow}, and sent by the next run or by `ptupcdr mlflow sync`"
     )
     client, experiment = open_own(home)
