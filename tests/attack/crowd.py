@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import duckdb
-from ground import SMALL, Ground, backfill, left_over
+from ground import Ground, backfill, left_over
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -26,7 +26,7 @@ def attack(ground: Ground, processes: int, readers: int, pairs: list[str]) -> di
     backfills = []
     for number in range(processes):
         order = pairs[number % len(pairs) :] + pairs[: number % len(pairs)]
-        settings = SMALL | {"seed": 1 + number % 2}
+        settings = ground.settings(1 + number % 2)
 
         def run(settings: dict[str, int] = settings, order: list[str] = order) -> None:
             failures.append(backfill(home, settings, order).failures)
@@ -80,8 +80,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--readers", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--mode", choices=["both", "rating"], default="both")
     asked = parser.parse_args()
-    ground, began = Ground.prepare(asked.folder, DOMAINS[: asked.pairs]), time.monotonic()
+    ground, began = Ground.prepare(asked.folder, DOMAINS[: asked.pairs], asked.mode), time.monotonic()
     pairs = [f"{source}__{target}" for source, target in DOMAINS[: asked.pairs]]
     seen = attack(ground, asked.processes, asked.readers, pairs)
     print(f"crowd: {seen} in {time.monotonic() - began:.0f} s")

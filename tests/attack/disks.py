@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from ground import PAIR, SMALL, Ground, Held, backfill, held, left_over, readable
+from ground import PAIR, Ground, Held, backfill, held, left_over, readable
 
 from ptupcdr_core.store.leftovers import size_of
 
@@ -23,7 +23,7 @@ CLEAR = re.compile(r"no space left|disk is full|cannot be written|No space left|
 def attack_full_disk(ground: Ground, sizes: int) -> dict[str, object]:
     """Run in a home on a disk that is larger each time, until everything fits."""
     whole = ground.home("whole")
-    assert backfill(whole, SMALL, [PAIR]).failures == []
+    assert backfill(whole, ground.settings(), [PAIR]).failures == []
     needed, expected = size_of(whole.root), held(whole)
     home, failed_at = ground.home("full"), Counter[str]()
     home.root.mkdir()
@@ -33,7 +33,7 @@ def attack_full_disk(ground: Ground, sizes: int) -> dict[str, object]:
             before = held(home)
             kilobytes = needed * number // sizes // 1024
             _mount("-o", f"remount,size={kilobytes}k", str(home.root))
-            failures = backfill(home, SMALL, [PAIR]).failures
+            failures = backfill(home, ground.settings(), [PAIR]).failures
             assert failures is not None, "it ended without a word"
             _require_standing(before, held(home), expected)
             if not failures:
@@ -56,13 +56,13 @@ def attack_read_only(ground: Ground) -> dict[str, object]:
     _mount("-o", "remount,ro,bind", str(home.root))
     before = held(ground.home("whole"))
     try:
-        failures = backfill(home, SMALL | {"seed": 2}, [PAIR]).failures
+        failures = backfill(home, ground.settings(2), [PAIR]).failures
         assert failures, "it may not be written"
         assert all(CLEAR.search(failure) for failure in failures), failures
     finally:
         subprocess.run(["umount", "-l", str(home.root)], check=True)
     assert held(home) == before
-    assert backfill(home, SMALL, [PAIR]).failures == []
+    assert backfill(home, ground.settings(), [PAIR]).failures == []
     return {"told": failures[0][:150]}
 
 
@@ -82,7 +82,7 @@ def attack_disappearing(ground: Ground, stages: list[str]) -> dict[str, object]:
                 return 60.0
             return None
 
-        failures = backfill(home, SMALL | {"seed": seed}, [PAIR], watch).failures
+        failures = backfill(home, ground.settings(seed), [PAIR], watch).failures
         told.append("killed after a minute" if failures is None else failures[0][:100] if failures else "nothing")
         assert failures != [], "a home that is gone cannot have been written"
         for path in home.root.iterdir():
@@ -91,7 +91,7 @@ def attack_disappearing(ground: Ground, stages: list[str]) -> dict[str, object]:
         readable(elsewhere)
     _mount("--bind", str(elsewhere.root), str(home.root))
     try:
-        assert backfill(home, SMALL, [PAIR]).failures == []
+        assert backfill(home, ground.settings(), [PAIR]).failures == []
         assert held(home) == held(ground.home("whole"))
         return {"told": told, **left_over(home)}
     finally:
@@ -125,11 +125,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", type=int, default=24)
     parser.add_argument("--stages", nargs="*", default=["domain_splits", "meta_network", "recommendations"])
+    parser.add_argument("--mode", choices=["both", "rating"], default="both")
     asked = parser.parse_args()
     if not may_mount(asked.folder / "may"):
         print("skipped: full disks need the right to mount a file system")
         return
-    ground = Ground.prepare(asked.folder, [("books", "movies")])
+    ground = Ground.prepare(asked.folder, [("books", "movies")], asked.mode)
     _print("full", lambda: attack_full_disk(ground, asked.sizes))
     _print("read-only", lambda: attack_read_only(ground))
     _print("disappearing", lambda: attack_disappearing(ground, asked.stages))

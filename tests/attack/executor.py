@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from ground import PAIR, SMALL, Ground, backfill, held, left_over, readable
+from ground import PAIR, Ground, backfill, held, left_over, readable
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import leftovers, remove
@@ -24,7 +24,7 @@ CHANCE = random.Random(12)
 def attack(ground: Ground, kills: int) -> dict[str, object]:
     """Kill runs of a pair's assets, evenly from their start to their end, and let a backfill go on."""
     home, first = ground.home("executor"), ground.home("undisturbed")
-    assert backfill(first, SMALL, [PAIR]).failures == []
+    assert backfill(first, ground.settings(), [PAIR]).failures == []
     shutil.copytree(first.root, home.root)
     began = time.monotonic()
     assert _start(first, ground).wait() == 0
@@ -41,7 +41,7 @@ def attack(ground: Ground, kills: int) -> dict[str, object]:
         found = held(home)
         assert all(found[key] == expected[key] for key in found if key[0] != "champion"), "half a table"
         readable(home)
-    told = backfill(home, SMALL, [PAIR])
+    told = backfill(home, ground.settings(), [PAIR])
     assert told.failures == [], told.failures
     for path in leftovers(home):
         remove(path)
@@ -49,7 +49,7 @@ def attack(ground: Ground, kills: int) -> dict[str, object]:
 
 
 def _start(home: Home, ground: Ground) -> "subprocess.Popen[bytes]":
-    settings = {"resources": {"settings": {"config": SMALL}}}
+    settings = {"resources": {"settings": {"config": ground.settings()}}}
     environment = os.environ | {
         "PTUPCDR_HOME": str(home.root),
         "PTUPCDR_CATALOG": str(ground.catalog),
@@ -89,8 +89,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--mode", choices=["both", "rating"], default="both")
     asked = parser.parse_args()
-    ground, began = Ground.prepare(asked.folder, [("books", "movies")]), time.monotonic()
+    ground, began = Ground.prepare(asked.folder, [("books", "movies")], asked.mode), time.monotonic()
     print(f"executor: {attack(ground, asked.kills)} in {time.monotonic() - began:.0f} s")
 
 

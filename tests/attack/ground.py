@@ -24,7 +24,6 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 PAIR = "books__movies"
-SMALL = {"epochs": 2, "embedding_size": 4}
 CONTEXT = multiprocessing.get_context("forkserver")
 Held = dict[tuple[str, str, str], tuple[int, int]]
 """Rows, and a hash of them in any order, by asset, partition and table."""
@@ -39,20 +38,26 @@ class Ground:
     Attributes:
         root: Of everything.
         catalog: The file.
+        mode: What backfills make: both, or rating alone in half the time.
     """
 
     root: Path
     catalog: Path
+    mode: str = "both"
 
     @classmethod
-    def prepare(cls, root: Path, pairs: list[tuple[str, str]]) -> "Ground":
+    def prepare(cls, root: Path, pairs: list[tuple[str, str]], mode: str = "both") -> "Ground":
         """Write the catalog, and let the server that processes are forked from load all that they need."""
         catalog = small_catalog(root / "catalog", pairs)
         os.environ.update({"PTUPCDR_CATALOG": str(catalog), "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
         for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME", "PTUPCDR_EXECUTOR"):
             os.environ.pop(name, None)
         CONTEXT.set_forkserver_preload(["ptupcdr_dagster.definitions", "mlflow", "torch", "great_expectations"])
-        return cls(root, catalog)
+        return cls(root, catalog, mode)
+
+    def settings(self, seed: int = 1) -> dict[str, Any]:
+        """Settings with which a backfill takes seconds."""
+        return {"epochs": 2, "embedding_size": 4, "mode": self.mode, "seed": seed}
 
     def home(self, name: str) -> Home:
         """A home of this ground."""

@@ -11,7 +11,7 @@ import shutil
 import time
 from pathlib import Path
 
-from ground import PAIR, SMALL, Ground, Held, backfill, benchmark, held, left_over, readable, search
+from ground import PAIR, Ground, Held, backfill, benchmark, held, left_over, readable, search
 
 from ptupcdr_core.store.home import Home
 
@@ -27,7 +27,7 @@ REGISTRY = {("champion", PAIR)}
 
 def attack_backfill(ground: Ground, kills: int) -> dict[str, int]:
     """Kill backfills of another seed, and of a touched source file, in a home that holds those of a first seed."""
-    first, second = SMALL | {"seed": 1}, SMALL | {"seed": 2}
+    first, second = ground.settings(1), ground.settings(2)
     undisturbed, home = ground.home("undisturbed"), ground.home("attacked")
     _require_none(backfill(undisturbed, first, [PAIR]).failures)
     old = held(undisturbed)
@@ -71,18 +71,18 @@ def _attack_resumable(ground: Ground, kills: int, kind: str) -> dict[str, int]:
     run = {"benchmark": benchmark, "search": search}[kind]
     undisturbed, home = ground.home(f"{kind}-undisturbed"), ground.home(f"{kind}-attacked")
     for place in (undisturbed, home):
-        _require_none(backfill(place, SMALL, [PAIR], _kill_at_the_split).failures or [])
+        _require_none(backfill(place, ground.settings(), [PAIR], _kill_at_the_split).failures or [])
     began = time.monotonic()
-    told = run(undisturbed, SMALL)
+    told = run(undisturbed, ground.settings())
     _require_none(told.failures)
     lasted, done = time.monotonic() - began, 0
     for number in range(kills):
         after = lasted * (number + CHANCE.random()) / kills
-        killed = run(home, SMALL, lambda asset, state, after=after: after if state == "started" else None)  # type: ignore[misc]
+        killed = run(home, ground.settings(), lambda asset, state, after=after: after if state == "started" else None)  # type: ignore[misc]
         done += killed.failures is None
         held(home)
         readable(home)
-    _require_none(run(home, SMALL).failures)
+    _require_none(run(home, ground.settings()).failures)
     if kind == "benchmark":
         key = ("benchmark", PAIR, "benchmark")
         _require_equal({key: held(home)[key]}, {key: held(undisturbed)[key]})
@@ -140,8 +140,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--of", nargs="*", default=["backfill", "benchmark", "search"])
+    parser.add_argument("--mode", choices=["both", "rating"], default="both")
     asked = parser.parse_args()
-    ground = Ground.prepare(asked.folder, [("books", "movies")])
+    ground = Ground.prepare(asked.folder, [("books", "movies")], asked.mode)
     shares = {"backfill": 0.7, "benchmark": 0.15, "search": 0.15}
     whole = sum(shares[kind] for kind in asked.of)
     attacks = {"backfill": attack_backfill, "benchmark": attack_benchmark, "search": attack_search}

@@ -8,7 +8,7 @@ import resource
 import time
 from pathlib import Path
 
-from ground import PAIR, SMALL, Ground, backfill
+from ground import PAIR, Ground, backfill
 
 from ptupcdr_core.catalog import load_catalog
 from ptupcdr_core.store.home import Home
@@ -22,7 +22,7 @@ def attack(ground: Ground, backfills: int, every: int) -> list[dict[str, float]]
     home, rows = ground.home("years"), []
     for number in range(1, backfills + 1):
         began = time.process_time(), time.monotonic()
-        told = backfill(home, SMALL | {"seed": number % 2}, [PAIR])
+        told = backfill(home, ground.settings(number % 2), [PAIR])
         assert told.failures == [], told.failures
         seconds = time.monotonic() - began[1]
         if number % every == 0:
@@ -57,8 +57,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backfills", type=int, default=50)
     parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--mode", choices=["both", "rating"], default="both")
     asked = parser.parse_args()
-    attack(Ground.prepare(asked.folder, [("books", "movies")]), asked.backfills, asked.every)
+    attack(Ground.prepare(asked.folder, [("books", "movies")], asked.mode), asked.backfills, asked.every)
 
 
 if __name__ == "__main__":
