@@ -16,17 +16,19 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
+from sqlalchemy.exc import OperationalError
 
 from ptupcdr_core.catalog import Catalog, Pair
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import writing
 from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
 from ptupcdr_dagster.cli.tracking import server_looked_after
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
-from ptupcdr_dagster.running.instance import open_instance
+from ptupcdr_dagster.running.instance import open_instance, store_fails
 from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Report
 from ptupcdr_dagster.running.tidying import Tidied, tidy
 
@@ -162,12 +164,19 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
 
 @contextmanager
 def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance, put in order, and an MLflow server looked after."""
+    """The Dagster instance, put in order, and an MLflow server looked after.
+
+    Raises:
+        StorageError: the store of runs cannot be used any more.
+    """
     with open_instance(home) as instance, server_looked_after(home, console):
-        tidied = tidy(home, instance)
-        if tidied != Tidied():
-            say(console, f"After processes that were killed: {tidied}")
-        yield instance
+        try:
+            tidied = tidy(home, instance)
+            if tidied != Tidied():
+                say(console, f"After processes that were killed: {tidied}")
+            yield instance
+        except OperationalError as error:
+            raise store_fails(error) from error
 
 
 def log_file(home: Home, name: str) -> Path:
@@ -203,7 +212,9 @@ def everything_else_to(log: Path) -> Iterator[Console]:
 
     The descriptors themselves are turned round: Dagster, MLflow's migrations and its own children write to them.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

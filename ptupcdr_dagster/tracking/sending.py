@@ -56,7 +56,10 @@ def send_kept(home: Home) -> int:
         sending = _Sending(open_own(home)[0], *open_store(home))
         try:
             if sending.theirs.tracking_uri != own_store(home):
-                return sending.all()
+                sent, waiting = sending.all()
+                if waiting:
+                    kept_mark(home).touch()
+                return sent
             reason = "it does not take what is sent"
         except failures() as error:
             reason = scrubbed(str(error).splitlines()[0], address)
@@ -80,8 +83,8 @@ class _Sending:
     experiment: str
     ids: dict[str, str] = field(default_factory=dict)
 
-    def all(self) -> int:
-        """Send all that is finished."""
+    def all(self) -> tuple[int, int]:
+        """Send all that is finished; returns how many runs were sent, and how many are still being written."""
         own = self.ours.get_experiment_by_name("ptupcdr")
         assert own is not None
         found = self.ours.search_runs([own.experiment_id], f"tags.`{UNSENT}` = 'yes'", max_results=MOST)
@@ -96,7 +99,7 @@ class _Sending:
         for run in runs:
             self.ours.delete_tag(run.info.run_id, UNSENT)
             self.ours.delete_run(run.info.run_id)
-        return len(runs)
+        return len(runs), len(found) - len(runs)
 
     def _send(self, run: "Run") -> None:
         from mlflow.entities import RunTag

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from ptupcdr_core.addresses import scrubbed
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import writing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,7 +137,8 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    home.mlflow.mkdir(parents=True, exist_ok=True)
+    with writing(home.mlflow):
+        home.mlflow.mkdir(parents=True, exist_ok=True)
     with store_lock(home):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
