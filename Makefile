@@ -1,8 +1,10 @@
 # make demo   three generated domains to bridged embeddings, recommendations and an evaluation
 # make test   format, lint, types, the dependency rule, and all tests
+# make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
-# make attack   kills, full and vanishing disks, crowds and years: what docs/resilience.md tells of (hours; ATTACKED=folder)
+# make attack   what docs/resilience.md tells of, at full length: generated input, kills, full disks, crowds, years (hours)
+# make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -12,8 +14,13 @@ INSTALLED := $(VENV)/.installed
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
+# Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
+# takes no more than some five seconds.
+QUICK := als bridge_forms bridges bridging calibrated catalog code_versions download evidence item_map leading \
+	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
+	variance_components whitened
 
-.PHONY: demo test attack lint same-results cells install clean
+.PHONY: demo test quick lint attack same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -21,12 +28,9 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-attack: $(INSTALLED)
-	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
-	$(BIN)/python tests/attack/executor.py --kills 20 $(ATTACKED)/executor
-	$(BIN)/python tests/attack/disks.py --sizes 24 $(ATTACKED)/disks
-	$(BIN)/python tests/attack/crowd.py --processes 8 --pairs 3 $(ATTACKED)/crowd
-	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile \
+		$(QUICK:%=tests/core/test_%.py) tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -37,13 +41,25 @@ lint: $(INSTALLED)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,attack)
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+attack: $(INSTALLED)
+	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
+	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
+	$(BIN)/python tests/attack/executor.py --kills 20 $(ATTACKED)/executor
+	$(BIN)/python tests/attack/disks.py --sizes 24 $(ATTACKED)/disks
+	$(BIN)/python tests/attack/crowd.py --processes 8 --pairs 3 $(ATTACKED)/crowd
+	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py
 
 cells: $(INSTALLED)
 	$(BIN)/python perf/released_pairs.py data/cells
+
+evidence: $(INSTALLED)
+	PYTHONPATH=tests/core $(BIN)/python tests/core/planted_parts.py 100
 
 install: $(INSTALLED)
 

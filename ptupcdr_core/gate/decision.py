@@ -249,7 +249,6 @@ def keep_verdict(
         metric=("metric", "first"),
         value=("candidate", "first"),
         as_good=("as_good", "all"),
-        promoted=("as_good", "all"),
     )
     tables = {
         "champion": judged.reset_index().assign(**labels, **outcome, promoted=lambda rows: rows["as_good"])[
@@ -262,7 +261,7 @@ def keep_verdict(
     ) as connection:
         for name, table in tables.items():
             connection.register("frame", table)
-            connection.execute(f"create table {name} as select * from frame")
+            connection.execute(f"create table {name} as select * from frame")  # nosec B608 # ours
             connection.unregister("frame")
 
 
@@ -273,7 +272,7 @@ def read_decision(home: Home, pair: str) -> str:
         WarehouseError: it was not judged.
     """
     with Warehouse.from_environment(home.warehouse).read(ASSET, pair) as connection:
-        [(reason,)] = connection.execute(f"select distinct reason from {ASSET}").fetchall()
+        [(reason,)] = connection.execute(f"select distinct reason from {ASSET}").fetchall()  # nosec B608 # ours
     return str(reason)
 
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.replacing import replaced
 
 Tensors = dict[str, NDArray[Any]]
@@ -45,14 +46,21 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
         manifest: Further JSON values to keep, such as the settings.
 
     Raises:
+        ArtifactError: a number of the tensors is NaN or infinite; the old one stands.
         StorageError: it cannot be written; the old one stands.
     """
+    for key, tensor in tensors.items():
+        if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ArtifactError(
+                f"{folder.name} of {name} was not kept: {key} holds what is no finite number, so training diverged; "
+                "choose a smaller learning_rate"
+            )
     # Not ascontiguousarray: it would give a number an axis.
     payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
     weights = folder / f"{name}-{digest[:12]}.safetensors"
     _replace(weights, payload)
-    entries = {**manifest, "split": split, "weights": weights.name, "sha256": digest}
+    entries = {**manifest, "format": formats.CHECKPOINT, "split": split, "weights": weights.name, "sha256": digest}
     _replace(folder / f"{name}.json", json.dumps(entries, indent=2, sort_keys=True).encode())
     for stale in folder.glob(f"{name}-????????????.safetensors"):
         if stale != weights:
@@ -64,7 +72,7 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     """Read a checkpoint's manifest without its weights.
 
     Raises:
-        ArtifactError: there is none, or it is not a JSON object.
+        ArtifactError: there is none, it is not a JSON object, or of another format.
     """
     path = folder / f"{name}.json"
     again = f"materialize {folder.name} for {name} again"
@@ -76,6 +84,8 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
         raise ArtifactError(f"{path}: not a manifest ({error}); {again}") from error
     if not isinstance(entries, dict):
         raise ArtifactError(f"{path}: not a manifest (expected a JSON object); {again}")
+    if refused := formats.refusal("a checkpoint", path, entries.get("format"), formats.CHECKPOINT, again):
+        raise ArtifactError(refused)
     return entries
 
 

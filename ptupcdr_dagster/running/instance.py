@@ -53,6 +53,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     Raises:
         StorageError: the store cannot be written.
     """
+    home.claim()
     folder = dagster_home(home)
     try:
         with writing(folder), FileLock(folder / ".ptupcdr.lock"):
