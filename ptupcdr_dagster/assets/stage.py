@@ -29,7 +29,7 @@ Materialized = dg.MaterializeResult[Any]
 class Stage:
     """One asset partition in the making.
 
-    Attributes:
+    Args:
         asset: The asset's key.
         partition: The domain or pair.
         home: Where generated state lives.

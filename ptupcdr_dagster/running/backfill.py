@@ -21,7 +21,7 @@ from ptupcdr_dagster.running.side_by_side import run_side_by_side
 class Backfill:
     """Makes the partitions that are not up to date under the given settings.
 
-    Attributes:
+    Args:
         instance: Where the runs are recorded.
         home: Where generated state lives.
         settings: What every run uses.

@@ -69,7 +69,7 @@ class Report:
 class Work:
     """What is run for one partition.
 
-    Attributes:
+    Args:
         job: Its name.
         partition: The domain or pair.
         settings: What the run uses.
