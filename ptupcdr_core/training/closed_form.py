@@ -31,7 +31,8 @@ from ptupcdr_core.training.ridge import (
 from ptupcdr_core.training.task import BridgeTask
 
 COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
-"""10² to 10⁶: coordinates have unit size, so an entry of the bridge is known to about ± 1 / √penalty beforehand."""
+"""Ridge penalties that are tried for the common bridge, 10² to 10⁶: coordinates have unit size, so the prior expects
+an entry of the bridge within about ± 1 / √penalty."""
 EFFECTS_PENALTIES = (10.0, 100.0, 1_000.0, 10_000.0)
 """There are some twenty of them, and thousands of rows."""
 PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
