@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,18 +21,19 @@ _SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
 
 
 class Columns(BaseModel):
-    """What a file calls the four things a rating is made of; without ``timestamp``, time is unknown."""
+    """What a file calls the things that a rating or an event is made of; without ``timestamp``, time is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     user: str = Field(default="user_id", min_length=1)
     item: str = Field(default="item_id", min_length=1)
     rating: str = Field(default="rating", min_length=1)
+    weight: str | None = Field(default=None, min_length=1, description="of an event: a quantity, or seconds")
     timestamp: str | None = Field(default=None, min_length=1)
 
 
 class Domain(BaseModel):
-    """One domain's ratings: where they lie and how they are written."""
+    """One domain's ratings or events: where they lie and how they are written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +42,11 @@ class Domain(BaseModel):
     path: str | None = Field(default=None, min_length=1, description="file, glob, or http(s) address")
     table: str | None = Field(default=None, min_length=1, description="table of a duckdb file")
     columns: Columns = Columns(timestamp="timestamp")
+    feedback: Literal["explicit", "implicit"] = Field(
+        default="explicit", description="explicit: ratings with stars; implicit: events (bought, played), without any"
+    )
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
+    least_weight: float = Field(default=0, description="an event with a lower weight does not count")
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
 
     @field_validator("format")
@@ -51,6 +56,11 @@ class Domain(BaseModel):
         if name not in known:
             raise ValueError(f"expected one of {', '.join(known)}")
         return name
+
+    @property
+    def stars(self) -> tuple[float, float] | None:
+        """Lowest and highest rating; None where there are events and no stars."""
+        return self.scale if self.feedback == "explicit" else None
 
 
 class Pair(BaseModel):
@@ -180,8 +190,26 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
         )
     if domain.format in _SELF_DESCRIBED and "columns" in given:
         yield f"columns: not expected, {domain.format} fixes them"
+    yield from _explicit_problems(domain) if domain.feedback == "explicit" else _implicit_problems(domain)
+
+
+def _explicit_problems(domain: Domain) -> Iterator[str]:
+    given = domain.model_fields_set
     if domain.format not in _SELF_DESCRIBED and "scale" not in given:
-        yield "scale: missing, expected [lowest, highest] rating, for example [1, 5]"
+        yield 'scale: missing, expected [lowest, highest] rating, for example [1, 5]; or feedback = "implicit"'
+    if "least_weight" in given or domain.columns.weight is not None:
+        yield 'feedback: expected "implicit" where events have weights'
+
+
+def _implicit_problems(domain: Domain) -> Iterator[str]:
+    if "scale" in domain.model_fields_set:
+        yield "scale: not expected, events have no stars"
+    if "rating" in domain.columns.model_fields_set:
+        yield "columns.rating: not expected, events have no stars; an amount such as a quantity is columns.weight"
+    if "least_weight" in domain.model_fields_set and domain.columns.weight is None:
+        yield "least_weight: expected with columns.weight, which names the column that it is about"
+    if not math.isfinite(domain.least_weight):
+        yield f"least_weight: expected a finite number, got {domain.least_weight}"
 
 
 def _pairs(specs: object, names: set[str]) -> tuple[list[Pair], list[str]]:

@@ -1,4 +1,4 @@
-"""Cleaning: one domain's ratings as they lie become ``raw_ratings``; what is left out stands apart with its reason."""
+"""Cleaning: one domain's ratings or events as they lie become ``raw_ratings``; what is left out stands apart."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ class IngestReport:
     domain: str
     rows_read: int
     kept: int
+    """Rows kept; of events several can be one row of ``raw_ratings``."""
     rejected: dict[str, int]
     """Rows left out, by reason."""
     users: int
@@ -31,9 +32,10 @@ class IngestReport:
 def ingest_domain(
     domain: Domain, warehouse: Warehouse, fingerprint: str = "", downloads: Path | None = None
 ) -> IngestReport:
-    """Read, clean and store one domain's ratings.
+    """Read, clean and store one domain's ratings or events.
 
-    Of a repeated (user, item) the latest by time is kept, among equals the last in the file.
+    Of a repeatedly rated (user, item) the latest by time is kept, among equals the last in the file. Repeated events
+    are one, with their number, the sum of their weights, and the first and the last time.
 
     Args:
         domain: what to read.
@@ -42,23 +44,39 @@ def ingest_domain(
         downloads: where files from http(s) addresses are kept; the home's ``downloads`` unless given.
 
     Raises:
-        SourceError: the files cannot be read as the catalog describes them, or not one rating is left. The old
+        SourceError: the files cannot be read as the catalog describes them, or nothing is left. The old
             tables stay.
     """
     downloads = downloads or Home(warehouse.root.parent).downloads
     entry = domain.model_dump(mode="json", exclude={"folder"})
     with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=entry) as connection:
         stage(connection, domain, downloads)
-        low, high = domain.scale
-        for name, value in {"domain": domain.name, "low": low, "high": high}.items():
+        for name, value in _variables(domain).items():
             connection.execute(f"set variable {name} = ?", [value])
-        connection.execute(statement("clean_ratings"))
+        kind, value = ("ratings", "rating") if domain.stars else ("events", "weight")
+        for step in ("judge_rows", f"keep_{kind}"):
+            connection.execute(statement(step))
+        connection.execute(statement("account_for_rows").format(value=value))
         return _report(connection, domain)
+
+
+def _variables(domain: Domain) -> dict[str, object]:
+    """What a row is judged by; null where it does not matter."""
+    low, high = domain.stars or (None, None)
+    weighed = not domain.stars and domain.columns.weight is not None
+    return {
+        "domain": domain.name,
+        "rated": domain.stars is not None,
+        "low": low,
+        "high": high,
+        "weighed": weighed,
+        "least_weight": domain.least_weight if weighed else None,
+    }
 
 
 def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestReport:
     kept, users, items = connection.execute(
-        "select count(*), count(distinct user_id), count(distinct item_id) from raw_ratings"
+        f"select {kept_rows(domain)}, count(distinct user_id), count(distinct item_id) from raw_ratings"
     ).fetchall()[0]
     rejected = dict(
         connection.execute("select reason, count(*) from rejected_ratings group by all order by all").fetchall()
@@ -66,8 +84,14 @@ def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRepo
     read = _balance(connection, kept, sum(rejected.values()))
     if kept == 0:
         reasons = ", ".join(f"{amount} {reason}" for reason, amount in rejected.items()) or "it has no rows"
-        raise SourceError(f"domain {domain.name}: not one rating is left of {read} rows ({reasons})")
+        what = "event" if domain.stars is None else "rating"
+        raise SourceError(f"domain {domain.name}: not one {what} is left of {read} rows ({reasons})")
     return IngestReport(domain.name, read, kept, rejected, users, items)
+
+
+def kept_rows(domain: Domain) -> str:
+    """How many rows of its source stand in a domain's ``raw_ratings``, in SQL."""
+    return "count(*)" if domain.stars else "coalesce(sum(events), 0)::bigint"
 
 
 def _balance(connection: duckdb.DuckDBPyConnection, kept: int, rejected: int) -> int:

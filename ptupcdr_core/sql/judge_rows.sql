@@ -1,0 +1,28 @@
+-- staged, source_files  ->  judged: what is wrong with each row; value is its stars, or the weight of an event.
+create temp table judged as
+with typed as (
+    select
+        s.rowid as place, file_index, user_id, item_id, fault, "timestamp" as timestamp_text,
+        try_cast(rating as double) as value,
+        coalesce(
+            try_cast("timestamp" as double) / ticks,        -- a number is taken as it is: seconds, or ordinal bins
+            epoch(try_cast("timestamp" as timestamptz))     -- an ISO date or date-time, UTC where it names no zone
+        ) as moment
+    from staged s join source_files using (file_index)
+    where fault is null or fault <> 'blank'
+)
+select
+    place, file_index, user_id, item_id, value, moment,
+    case
+        when fault is not null then fault
+        when trim(coalesce(user_id, '')) = '' then 'empty_user_id'
+        when trim(coalesce(item_id, '')) = '' then 'empty_item_id'
+        when getvariable('rated') and not coalesce(isfinite(value), false) then 'rating_not_a_number'
+        when value not between getvariable('low') and getvariable('high') then 'rating_off_scale'
+        when getvariable('weighed') and not coalesce(isfinite(value), false) then 'weight_not_a_number'
+        when value < getvariable('least_weight') then 'weight_below_floor'
+        -- An empty timestamp says that the time is unknown; one that says something must be understood.
+        when trim(coalesce(timestamp_text, '')) <> '' and not coalesce(isfinite(moment), false)
+            then 'timestamp_unparseable'
+    end as reason
+from typed;
