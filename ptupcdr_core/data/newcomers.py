@@ -1,6 +1,6 @@
 """People by their source ratings, from a file or a table, against the source items that a model knows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from ptupcdr_core.data.people import People, people
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sql import file_literal, statement
 
-NEEDED, OPTIONAL = ("user_id", "item_id", "rating"), "timestamp"
+NEEDED, STARS, OPTIONAL = ("user_id", "item_id"), "rating", "timestamp"
 _SCANS = {
     "csv": "read_csv({file}, all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"')",
     "parquet": "read_parquet({file})",
     "jsonl": "(select unnest(json_transform(json, '{keys}')) from read_ndjson_objects({file}))",
 }
-_KEYS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in (*NEEDED, OPTIONAL)) + "}"
+_KEYS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in (*NEEDED, STARS, OPTIONAL)) + "}"
 _EXPECTED = {"user_id": "an id", "item_id": "an id", "timestamp": "seconds, or an ISO date"}
 
 
@@ -42,7 +42,8 @@ class Newcomers:
 
 
 def read_history_file(path: Path) -> pa.Table:
-    """The source ratings in a CSV, Parquet or JSON-lines file: user_id, item_id, rating and, if it is there, timestamp.
+    """The source ratings in a CSV, Parquet or JSON-lines file: user_id, item_id and, if they are there, rating and
+    timestamp.
 
     Raises:
         SourceError: the file is missing or damaged, of none of these kinds, or has not the columns.
@@ -61,7 +62,7 @@ def read_history_file(path: Path) -> pa.Table:
             raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if kind == "jsonl":
         table = table.select([name for name in table.column_names if table[name].null_count < len(table)])
-    return _with_columns(table, str(path))
+    return _with_columns(table, str(path), NEEDED)
 
 
 def newcomers(
@@ -70,8 +71,8 @@ def newcomers(
     """Match people's ratings with known source items and lay them out, as cleaning and splitting do for training.
 
     Args:
-        ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO dates);
-            where it is missing, the table's order counts.
+        ratings: columns user_id, item_id, rating (not read where the source has no stars) and, for the order of the
+            history, timestamp (seconds or ISO dates); where it is missing, the table's order counts.
         items: (S+1,) ids of the source items by index, entry 0 the padding.
         reading: how the ratings are read.
         users: ids of people to be served who may have no row.
@@ -80,11 +81,12 @@ def newcomers(
     Raises:
         SourceError: a column is missing, a value is not what it should be, or there is nobody.
     """
-    given = _with_columns(ratings, origin)
+    given = _with_columns(ratings, origin, (*NEEDED, *[STARS] * (reading.scale is not None)))
     given = given.append_column("place", pa.array(np.arange(len(given))))
     variables = {
-        "low": reading.scale.low,
-        "high": reading.scale.high,
+        "rated": reading.scale is not None,
+        "low": reading.scale.low if reading.scale else None,
+        "high": reading.scale.high if reading.scale else None,
         "positive_above": reading.positive_above,
         "history_length": reading.history_length,
     }
@@ -112,21 +114,25 @@ def newcomers(
     )
 
 
-def _with_columns(table: pa.Table, origin: str) -> pa.Table:
-    """The four columns as texts, a missing time as nulls."""
-    missing = [name for name in NEEDED if name not in table.column_names]
+def _with_columns(table: pa.Table, origin: str, needed: Sequence[str]) -> pa.Table:
+    """The four columns as texts, missing ones that are not needed as nulls."""
+    missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise SourceError(
             f"{origin}: no column {', '.join(missing)}; it has {', '.join(table.column_names)}, and needs "
-            f"{', '.join(NEEDED)} and, for the order of the history, {OPTIONAL}"
+            f"{', '.join(needed)} and, for the order of the history, {OPTIONAL}"
         )
-    if OPTIONAL not in table.column_names:
-        table = table.append_column(OPTIONAL, pa.nulls(len(table), pa.string()))
-    return pa.table({name: table[name].cast(pa.string()) for name in (*NEEDED, OPTIONAL)})
+    nothing = pa.nulls(len(table), pa.string())
+    columns = {name: table[name].cast(pa.string()) for name in table.column_names if name in (*NEEDED, STARS, OPTIONAL)}
+    return pa.table({name: columns.get(name, nothing) for name in (*NEEDED, STARS, OPTIONAL)})
 
 
 def _refuse(connection: duckdb.DuckDBPyConnection, reading: Reading, origin: str) -> None:
     for place, column, found in connection.execute("select place, fault, found from faulty").fetchall():
-        low, high = reading.scale.low, reading.scale.high
-        expected = _EXPECTED.get(column, f"a number from {low:g} to {high:g}, the scale of the source domain")
+        expected = _EXPECTED.get(column) or _stars_of(reading)
         raise SourceError(f"{origin}: column {column}, row {place + 1}: expected {expected}, got {found!r}")
+
+
+def _stars_of(reading: Reading) -> str:
+    assert reading.scale is not None  # of what has no stars none are asked for
+    return f"a number from {reading.scale.low:g} to {reading.scale.high:g}, the scale of the source domain"

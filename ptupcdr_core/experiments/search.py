@@ -29,6 +29,7 @@ from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.experiments.cells import ratings_fingerprint
 from ptupcdr_core.experiments.objectives import OBJECTIVES, Objective, Space
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -146,17 +147,19 @@ def tune(
     Raises:
         WarehouseError: a domain was not ingested.
         SplitError: the settings leave a cohort empty.
-        SettingsError: the recipe chooses on test users, or ranks nothing where lists are to become better.
+        SettingsError: the recipe chooses on test users, ranks nothing where lists are to become better, or the pair has
+            no stars where ratings are.
         TuningError: another search of the pair is running, or every training diverged.
         DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.recipe == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
-    if objective not in settings.modes:
-        raise SettingsError(
-            f"these settings have no {OBJECTIVES[objective].what}: a search by them needs the recipe calibrated and "
-            "the mode both"
+    rated = source.stars is not None and target.stars is not None
+    if objective not in settings.modes or (MODES[objective].needs_stars and not rated):
+        remedy = (
+            "the recipe calibrated and the mode both" if rated else "two domains with stars; search by ranked lists"
         )
+        raise SettingsError(f"{pair.key} has no {OBJECTIVES[objective].what}: a search by them needs {remedy}")
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
     goal = OBJECTIVES[objective]
     with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:

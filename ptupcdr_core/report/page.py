@@ -9,11 +9,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 
-from ptupcdr_core.data.pair_data import source_item_ids, user_ids
+from ptupcdr_core.data.pair_data import load_outline, source_item_ids, user_ids
+from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.report import sections
 from ptupcdr_core.report.attention import Attention, attend
 from ptupcdr_core.report.drawing import FONT, Picture
 from ptupcdr_core.report.facts import Facts, gather
+from ptupcdr_core.report.lists import gather_lists, judge_lists
 from ptupcdr_core.report.store import report_path, write_report
 from ptupcdr_core.report.verdict import judge
 from ptupcdr_core.settings import Settings
@@ -45,13 +47,33 @@ def make_report(home: Home, pair: str, settings: Settings, fingerprint: str = ""
         WarehouseError: the pair has not been evaluated.
         ArtifactError: its models are missing or belong to another split.
     """
+    outline = load_outline(Warehouse.from_environment(home.warehouse), pair)
+    predicted = any(mode.name == "rating" for mode in modes_of(settings, outline))
+    content = _of_ratings(home, pair) if predicted else _of_lists(home, pair)
+    source, target = pair.split("__", 1)
+    page = _template().render(
+        pair=pair,
+        source=source,
+        target=target,
+        **content,
+        share=sections.share,
+        fingerprint=fingerprint,
+        settings=json.dumps(settings.model_dump(mode="json"), sort_keys=True),
+    )
+    path, verdict = write_report(report_path(home, pair), page), content["verdict"]
+    pictures = [picture for part in content["sections"] for picture in part.pictures]
+    return PairReport(path, verdict.headline, verdict.explanation, pictures)
+
+
+def _of_ratings(home: Home, pair: str) -> dict[str, Any]:
+    """What a page shows of a pair whose ratings are predicted."""
     facts = gather(home, pair)
-    verdict, attended = judge(facts), attend(facts)
+    attended = attend(facts)
     with rc_context(FONT):
         parts = sections.written(
             [
                 sections.intervals(facts),
-                sections.rankings(facts),
+                sections.rankings(facts.rankings),
                 sections.betas(facts),
                 sections.curves(facts),
                 sections.user_embeddings(facts),
@@ -60,23 +82,27 @@ def make_report(home: Home, pair: str, settings: Settings, fingerprint: str = ""
                 sections.warm(facts),
             ]
         )
-    source, target = pair.split("__", 1)
-    page = _template().render(
-        pair=pair,
-        source=source,
-        target=target,
-        labels=facts.labels,
-        verdict=verdict,
-        sections=parts,
-        people=_people(home, facts, attended),
-        share=sections.share,
-        fingerprint=fingerprint,
-        settings=json.dumps(settings.model_dump(mode="json"), sort_keys=True),
-    )
-    path = write_report(report_path(home, pair), page)
-    return PairReport(
-        path, verdict.headline, verdict.explanation, [picture for part in parts for picture in part.pictures]
-    )
+    return {
+        "metrics": {"mae": "MAE", "rmse": "RMSE"},
+        "compared": "RMSE",
+        "labels": facts.labels,
+        "verdict": judge(facts),
+        "sections": parts,
+        "people": _people(home, facts, attended),
+    }
+
+
+def _of_lists(home: Home, pair: str) -> dict[str, Any]:
+    """What a page shows of a pair for which lists alone are made."""
+    facts = gather_lists(home, pair)
+    return {
+        "metrics": {"ndcg_at_10": "NDCG@10"},
+        "compared": "NDCG@10",
+        "labels": facts.labels,
+        "verdict": judge_lists(facts),
+        "sections": sections.written([sections.rankings(facts.rankings)]),
+        "people": [],
+    }
 
 
 def _template() -> Any:

@@ -116,15 +116,19 @@ class BundledMode:
                 personal=personal,
                 target=TargetItems(tensors["target.vectors"], tensors["target.offset"]),
                 mean=tensors["mean"],
-                scale=None if head["scale"] is None else Scale(**head["scale"]),
+                scale=_scale(head["scale"]),
                 known=KnownUsers(_from_texts("known.ids", tensors), tensors["known.vectors"]) if known else None,
                 lists=None if chosen is None else Parts.from_tensors(under(tensors, "lists."), chosen),
             ),
             source_ids=_from_texts("source_ids", tensors),
             target_ids=_from_texts("target_ids", tensors),
-            reading=Reading(**head["reading"] | {"scale": Scale(**head["reading"]["scale"])}),
+            reading=Reading(**head["reading"] | {"scale": _scale(head["reading"]["scale"])}),
             origin=Origin(**head["origin"]),
         )
+
+
+def _scale(ends: Mapping[str, float] | None) -> Scale | None:
+    return None if ends is None else Scale(**ends)
 
 
 def digest_of(tensors: Mapping[str, Any]) -> str:

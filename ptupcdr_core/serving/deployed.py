@@ -185,7 +185,7 @@ class SplitPeople:
     warehouse: Warehouse
     pair: str
     history_length: int
-    positive_above: float
+    positive_above: float | None
     indices: Index
 
     @classmethod

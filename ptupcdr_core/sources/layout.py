@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def fields(self) -> list[str | None]:
-        """What the file calls user, item, value (a rating, or an event's weight) and time; None for what is not read."""
+        """What the file calls user, item, value (a rating, or an event's weight) and time; None: not read."""
         value = self.columns.rating if self.rated else self.columns.weight
         return [self.columns.user, self.columns.item, value, self.columns.timestamp]
 

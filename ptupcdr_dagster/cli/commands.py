@@ -255,10 +255,11 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
     for pair in pairs:
         frame = read_evaluation(home, pair).drop(columns="pair")
         ratings = frame[frame["mode"] == "rating"].drop(columns=["mode", *RANKING_COLUMNS]).sort_values("rmse")
-        print_frame(_console(), ratings, f"{pair}: errors on held-out users, best first")
+        if len(ratings):
+            print_frame(_console(), ratings, f"{pair}: errors on held-out users, best first")
         rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
         if len(rankings):
-            title = f"{pair}: lists for the same users out of all target items, best first"
+            title = f"{pair}: lists for held-out users out of all target items, best first"
             print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
 
 
