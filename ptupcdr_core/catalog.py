@@ -32,6 +32,48 @@ class Columns(BaseModel):
     timestamp: str | None = Field(default=None, min_length=1)
 
 
+class ItemColumns(BaseModel):
+    """What an item table calls an item's id and what it says of it; all but the id may be left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    item: str = Field(default="item_id", min_length=1)
+    title: str | None = Field(default=None, min_length=1)
+    image: str | None = Field(default=None, min_length=1)
+    url: str | None = Field(default=None, min_length=1)
+    group: str | None = Field(default=None, min_length=1, description="such as a genre or a brand")
+    eligible: str | None = Field(default=None, min_length=1, description="whether it may be recommended today")
+
+
+class ItemTable(BaseModel):
+    """A table with what is known of a domain's items."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
+    columns: ItemColumns = ItemColumns(title="title")
+
+
+class EligibleItems(BaseModel):
+    """A list of the items that may be recommended today."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    column: str = Field(default="item_id", min_length=1)
+
+
+class PeopleTable(BaseModel):
+    """A table that says which ids of several domains are one person: a row a person, a column a domain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
+    columns: dict[str, str] = Field(min_length=2, description="by domain, what the table calls its ids")
+
+
 class Domain(BaseModel):
     """One domain's ratings or events: where they lie and how they are written."""
 
@@ -47,6 +89,11 @@ class Domain(BaseModel):
     )
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
     least_weight: float = Field(default=0, description="an event with a lower weight does not count")
+    items: ItemTable | None = Field(default=None, description="titles and more of the items")
+    eligible: EligibleItems | None = Field(default=None, description="the only items that may be recommended today")
+    people: PeopleTable | None = Field(
+        default=None, description="the catalog's table [people], if this domain is in it"
+    )
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
 
     @field_validator("format")
@@ -56,6 +103,11 @@ class Domain(BaseModel):
         if name not in known:
             raise ValueError(f"expected one of {', '.join(known)}")
         return name
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the catalog says of how its ratings are read; what it says of items changes none of them."""
+        return self.model_dump(mode="json", exclude={"folder", "items", "eligible"})
 
     @property
     def stars(self) -> tuple[float, float] | None:
@@ -120,10 +172,16 @@ def load_catalog(path: Path) -> Catalog:
         CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
     """
     document = _read(path)
-    problems = [f"{key}: unknown key, expected [domains.NAME] and [[pairs]]" for key in sorted(document.keys() - _TOP)]
+    problems = [
+        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and, if there is one, [people]"
+        for key in sorted(document.keys() - _TOP)
+    ]
     domains, found = _domains(document.get("domains"), path.absolute().parent)
     problems += found
     named = document.get("domains")
+    people, found = _people(document.get("people"), domains)
+    problems += found
+    domains = [domain.model_copy(update={"people": people.get(domain.name)}) for domain in domains]
     pairs, found = _pairs(document.get("pairs"), set(named) if isinstance(named, dict) else set())
     problems += found
     if problems:
@@ -131,7 +189,9 @@ def load_catalog(path: Path) -> Catalog:
     return Catalog(path=path, domains=tuple(domains), pairs=tuple(pairs))
 
 
-_TOP = {"domains", "pairs"}
+_TOP = {"domains", "pairs", "people"}
+_OWN = ("name", "folder", "people")
+"""Fields of a domain that do not stand at its own entry."""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -156,7 +216,7 @@ def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
         if not isinstance(spec, dict):
             problems.append(f"{key}: expected a table with at least the key format")
             continue
-        own = {given: value for given, value in spec.items() if given not in ("name", "folder")}
+        own = {given: value for given, value in spec.items() if given not in _OWN}
         problems += [f"{key}.{given}: unknown key" for given in spec.keys() - own.keys()]
         try:
             domain = Domain(name=name, folder=folder, **own)
@@ -166,6 +226,20 @@ def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
         problems += [f"{key}.{problem}" for problem in _domain_problems(domain)]
         domains.append(domain)
     return domains, problems
+
+
+def _people(spec: object, domains: list[Domain]) -> tuple[dict[str, PeopleTable], list[str]]:
+    """The table of people by the domains that it has a column for; by default a column is called as its domain."""
+    if spec is None:
+        return {}, []
+    names = [domain.name for domain in domains]
+    given = {"columns": {name: name for name in names}} | spec if isinstance(spec, dict) else spec
+    try:
+        table = PeopleTable.model_validate(given)
+    except ValidationError as error:
+        return {}, [*_explain("people", error)]
+    unknown = [f"people.columns.{name}: no such domain" for name in table.columns if name not in names]
+    return dict.fromkeys(table.columns, table), unknown
 
 
 def _name_problems(name: str, names: dict[str, Any]) -> Iterator[str]:

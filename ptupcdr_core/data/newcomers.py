@@ -12,15 +12,10 @@ from numpy.typing import NDArray
 from ptupcdr_core.data.pair_data import Reading
 from ptupcdr_core.data.people import People, people
 from ptupcdr_core.errors import SourceError
-from ptupcdr_core.sql import file_literal, statement
+from ptupcdr_core.sources.table_file import read_table
+from ptupcdr_core.sql import statement
 
 NEEDED, STARS, OPTIONAL = ("user_id", "item_id"), "rating", "timestamp"
-_SCANS = {
-    "csv": "read_csv({file}, all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"')",
-    "parquet": "read_parquet({file})",
-    "jsonl": "(select unnest(json_transform(json, '{keys}')) from read_ndjson_objects({file}))",
-}
-_KEYS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in (*NEEDED, STARS, OPTIONAL)) + "}"
 _EXPECTED = {"user_id": "an id", "item_id": "an id", "timestamp": "seconds, or an ISO date"}
 
 
@@ -48,21 +43,9 @@ def read_history_file(path: Path) -> pa.Table:
     Raises:
         SourceError: the file is missing or damaged, of none of these kinds, or has not the columns.
     """
-    kind = next((ending for ending in path.suffixes[-2:] if ending[1:] in _SCANS), "")[1:]
-    if not path.is_file():
-        raise SourceError(f"{path}: no such file")
-    if not kind:
-        raise SourceError(f"{path}: its name must end in {', '.join('.' + kind for kind in _SCANS)} (or that and .gz)")
-    scan = _SCANS[kind].replace("{file}", file_literal(path)).replace("{keys}", _KEYS)
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
-        try:
-            table: pa.Table = connection.sql(f"select * from {scan}").to_arrow_table()
-        except duckdb.Error as error:
-            raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if kind == "jsonl":
-        table = table.select([name for name in table.column_names if table[name].null_count < len(table)])
-    return _with_columns(table, str(path), NEEDED)
+    table = read_table(path, (*NEEDED, STARS, OPTIONAL))
+    _require(table, str(path), NEEDED)
+    return table
 
 
 def newcomers(
@@ -81,7 +64,8 @@ def newcomers(
     Raises:
         SourceError: a column is missing, a value is not what it should be, or there is nobody.
     """
-    given = _with_columns(ratings, origin, (*NEEDED, *[STARS] * (reading.scale is not None)))
+    _require(ratings, origin, (*NEEDED, STARS) if reading.scale else NEEDED)
+    given = _as_texts(ratings)
     given = given.append_column("place", pa.array(np.arange(len(given))))
     variables = {
         "rated": reading.scale is not None,
@@ -114,14 +98,17 @@ def newcomers(
     )
 
 
-def _with_columns(table: pa.Table, origin: str, needed: Sequence[str]) -> pa.Table:
-    """The four columns as texts, missing ones that are not needed as nulls."""
+def _require(table: pa.Table, origin: str, needed: Sequence[str]) -> None:
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise SourceError(
             f"{origin}: no column {', '.join(missing)}; it has {', '.join(table.column_names)}, and needs "
             f"{', '.join(needed)} and, for the order of the history, {OPTIONAL}"
         )
+
+
+def _as_texts(table: pa.Table) -> pa.Table:
+    """The four columns as texts, missing ones as nulls."""
     nothing = pa.nulls(len(table), pa.string())
     columns = {name: table[name].cast(pa.string()) for name in table.column_names if name in (*NEEDED, STARS, OPTIONAL)}
     return pa.table({name: columns.get(name, nothing) for name in (*NEEDED, STARS, OPTIONAL)})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
@@ -17,11 +18,15 @@ def source_fingerprint(domain: Domain) -> str:
     Raises:
         SourceError: there is no such file.
     """
-    entry = domain.model_dump(mode="json", exclude={"folder"})
+    entry = domain.entry
     if domain.path is None:
         state: object = demo.VERSION
     elif is_address(domain.path):
         state = domain.path
     else:
         state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in local_files(domain)]
-    return hashlib.sha256(json.dumps([entry, state], sort_keys=True).encode()).hexdigest()
+    made_from = [entry, state]
+    if domain.people is not None:
+        people = (domain.folder / Path(domain.people.path).expanduser()).stat()
+        made_from.append([people.st_size, people.st_mtime_ns])
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Cleaning: one domain's ratings or events as they lie become ``raw_ratings``; what is left out stands apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -8,6 +8,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources import stage
+from ptupcdr_core.sources.people import note_people
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -27,6 +28,8 @@ class IngestReport:
     """Rows left out, by reason."""
     users: int
     items: int
+    people: dict[str, int] = field(default_factory=dict)
+    """Users by what the table of people says of their ids: joined, not_listed, set_apart (see ``ingest_people``)."""
 
 
 def ingest_domain(
@@ -48,15 +51,16 @@ def ingest_domain(
             tables stay.
     """
     downloads = downloads or Home(warehouse.root.parent).downloads
-    entry = domain.model_dump(mode="json", exclude={"folder"})
-    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=entry) as connection:
+    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry) as connection:
         stage(connection, domain, downloads)
+        note_people(connection, domain, Home(warehouse.root.parent))
         for name, value in _variables(domain).items():
             connection.execute(f"set variable {name} = ?", [value])
         kind, value = ("ratings", "rating") if domain.stars else ("events", "weight")
         for step in ("judge_rows", f"keep_{kind}"):
             connection.execute(statement(step))
         connection.execute(statement("account_for_rows").format(value=value))
+        connection.execute(statement("count_people"))
         return _report(connection, domain)
 
 
@@ -86,7 +90,8 @@ def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRepo
         reasons = ", ".join(f"{amount} {reason}" for reason, amount in rejected.items()) or "it has no rows"
         what = "event" if domain.stars is None else "rating"
         raise SourceError(f"domain {domain.name}: not one {what} is left of {read} rows ({reasons})")
-    return IngestReport(domain.name, read, kept, rejected, users, items)
+    people = dict(connection.execute("select is_person, users from ingest_people order by all").fetchall())
+    return IngestReport(domain.name, read, kept, rejected, users, items, people)
 
 
 def kept_rows(domain: Domain) -> str:

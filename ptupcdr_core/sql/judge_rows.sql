@@ -1,20 +1,28 @@
--- staged, source_files  ->  judged: what is wrong with each row; value is its stars, or the weight of an event.
+-- staged, source_files, person_of, forgotten  ->  judged: what is wrong with each row; value is its stars, or the weight of an event.
 create temp table judged as
 with typed as (
     select
-        s.rowid as place, file_index, user_id, item_id, fault, "timestamp" as timestamp_text,
+        s.rowid as place, file_index, item_id, fault,
+        s.user_id in (from forgotten) or p.person in (from forgotten) as forgotten,
+        case when p.person is not null then 'joined' when taken.person is not null then 'set_apart' end as is_person,
+        -- An id that stands in no row of the table of people is nobody else's, though another domain writes it too.
+        coalesce(p.person, if(taken.person is null, s.user_id, getvariable('domain') || ':' || s.user_id)) as user_id,
+        "timestamp" as timestamp_text,
         try_cast(rating as double) as value,
         coalesce(
             try_cast("timestamp" as double) / ticks,        -- a number is taken as it is: seconds, or ordinal bins
             epoch(try_cast("timestamp" as timestamptz))     -- an ISO date or date-time, UTC where it names no zone
         ) as moment
     from staged s join source_files using (file_index)
+    left join person_of p on p.written = s.user_id
+    left join (select distinct person from person_of) taken on taken.person = s.user_id
     where fault is null or fault <> 'blank'
 )
 select
-    place, file_index, user_id, item_id, value, moment,
+    place, file_index, is_person, user_id, item_id, value, moment,
     case
         when fault is not null then fault
+        when forgotten then 'forgotten'
         when trim(coalesce(user_id, '')) = '' then 'empty_user_id'
         when trim(coalesce(item_id, '')) = '' then 'empty_item_id'
         when getvariable('rated') and not coalesce(isfinite(value), false) then 'rating_not_a_number'

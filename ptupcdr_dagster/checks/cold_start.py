@@ -115,7 +115,7 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "recommended_items_are_target_items",
-        "Only items of the target domain are recommended, and none twice to one user.",
+        "Only items of the target domain that are eligible today are recommended, and none twice to one user.",
         (unique("user_id", "mode", "item_id"),),
     ),
     Fact(

@@ -31,6 +31,8 @@ FINGERPRINT = "fingerprint"
 DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
+SHOWS_ITEMS = ("recommendations", REPORT)
+"""What depends on the catalog's item tables, which no model does."""
 UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
 
@@ -59,6 +61,12 @@ def fingerprint(
         from ptupcdr_core.sources.fingerprint import source_fingerprint
 
         made_from["source"] = source_fingerprint(CATALOG.domain(partition))
+    if asset in SHOWS_ITEMS:
+        from ptupcdr_core.sources.items import items_fingerprint
+
+        pair = CATALOG.pair(partition)
+        told = [items_fingerprint(CATALOG.domain(domain)) for domain in (pair.source, pair.target)]
+        made_from |= {"items": told} if any(told) else {}
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import Lineage
 from ratings_files import rejected
-from small_lineage import PAIR, domains, read, run
+from small_lineage import PAIR, domains, read, run, write_ratings
 
 from ptupcdr_core import recommend, recommend_new
 from ptupcdr_core.catalog import Columns, Domain, Pair, load_catalog
@@ -51,18 +50,23 @@ def without_stars(sides: tuple[Domain, Domain]) -> tuple[Domain, Domain]:
 
 
 @pytest.fixture(scope="module")
-def rated(lineage: Lineage, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_ratings(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture(scope="module")
+def rated(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Lists of the rated people alone, everything they rated in their histories."""
     home = Home(tmp_path_factory.mktemp("rated"))
-    run(home, domains(lineage.files), RANKS.model_copy(update={"positive_above": 0.0}))
+    run(home, domains(files), RANKS.model_copy(update={"positive_above": 0.0}))
     return home
 
 
 @pytest.fixture(scope="module")
-def taken(lineage: Lineage, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def taken(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The same people and items, their stars never read."""
     home = Home(tmp_path_factory.mktemp("taken"))
-    run(home, without_stars(domains(lineage.files)), RANKS.model_copy(update={"mode": "both"}))
+    run(home, without_stars(domains(files)), RANKS.model_copy(update={"mode": "both"}))
     return home
 
 
@@ -157,16 +161,17 @@ def test_people_are_recommended_to_without_a_rating(taken: Home) -> None:
     stored = recommend(taken, PAIR, user, k=3)
     assert [found.rank for found in stored] == [1, 2, 3]
     query = (
-        "select user_id, item_id from split_source_ratings join split_users using (user_index) "
+        'select user_id, item_id, "timestamp" from split_source_ratings join split_users using (user_index) '
         f"join split_source_items using (item_index) where user_id = '{user}'"
     )
-    users, items = zip(*read(taken, "domain_splits", query), strict=True)
-    new = recommend_new(taken, PAIR, pa.table({"user_id": users, "item_id": items}), 3).recommendations
+    rows = zip(*read(taken, "domain_splits", query), strict=True)
+    history = pa.table(dict(zip(("user_id", "item_id", "timestamp"), map(list, rows), strict=True)))
+    new = recommend_new(taken, PAIR, history, 3).recommendations
     assert new["item_id"].to_pylist() == [found.item_id for found in stored]
 
 
-def test_what_is_about_ratings_says_so(taken: Home, lineage: Lineage) -> None:
-    source, target = without_stars(domains(lineage.files))
+def test_what_is_about_ratings_says_so(taken: Home, files: Path) -> None:
+    source, target = without_stars(domains(files))
     pair = Pair(source=source.name, target=target.name)
     with pytest.raises(SettingsError, match="search by ranked lists"):
         tune(taken, pair, source, target, Settings(), lambda progress: None, trials=1)
@@ -174,8 +179,8 @@ def test_what_is_about_ratings_says_so(taken: Home, lineage: Lineage) -> None:
         run_benchmark(taken, pair, source, target, Grid(), Settings(), lambda progress: None)
 
 
-def test_a_search_by_lists_needs_no_stars(taken: Home, lineage: Lineage) -> None:
-    source, target = without_stars(domains(lineage.files))
+def test_a_search_by_lists_needs_no_stars(taken: Home, files: Path) -> None:
+    source, target = without_stars(domains(files))
     pair = Pair(source=source.name, target=target.name)
     found = tune(taken, pair, source, target, RANKS, lambda progress: None, objective="ranking", trials=1)
     assert "positive_above" not in found.best.chosen

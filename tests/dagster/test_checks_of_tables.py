@@ -97,6 +97,7 @@ def _results(warehouse: Warehouse) -> None:
             f"from {histories} join {source_items} using (item_index) group by all) as h "
             "where cohort in ('cold', 'test') and item_index <= 3 and u.user_index = h.user_index"
         )
+        connection.execute(f"create table recommendable_items as select item_id from {items}")
 
 
 @pytest.fixture
@@ -287,6 +288,10 @@ RECOMMENDATIONS = [
     ("update recommendations set rank = 7 where rank = 3", {"every_cold_user_has_recommendations"}),
     ("update recommendations set score = 2 where rank = 3", {"every_cold_user_has_recommendations"}),
     ("update recommendations set score = 'nan' where rank = 3", {"every_cold_user_has_recommendations"}),
+    (
+        "delete from recommendable_items where item_id in (select item_id from recommendations where rank = 2)",
+        {"recommended_items_are_target_items"},
+    ),
     ("update recommendations set item_id = 'books-00' where rank = 3", {"recommended_items_are_target_items"}),
     ("update recommendations set item_id = 'movies-00'", {"recommended_items_are_target_items"}),
     (
