@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ptupcdr_core.addresses import shown
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.extensions import added_formats
 
@@ -81,7 +82,9 @@ class Domain(BaseModel):
 
     name: str
     format: str = Field(description="one of FORMATS, or one that an installed package adds (see extensions)")
-    path: str | None = Field(default=None, min_length=1, description="file, glob, or http(s) address")
+    path: str | None = Field(
+        default=None, min_length=1, repr=False, description="file, glob, or http(s) address; it may hold secrets"
+    )
     table: str | None = Field(default=None, min_length=1, description="table of a duckdb file")
     columns: Columns = Columns(timestamp="timestamp")
     feedback: Literal["explicit", "implicit"] = Field(
@@ -105,9 +108,16 @@ class Domain(BaseModel):
         return name
 
     @property
+    def shown_path(self) -> str:
+        """The path without the secrets that an address may hold; empty for generated ratings."""
+        return shown(self.path or "")
+
     def entry(self) -> dict[str, Any]:
-        """What the catalog says of how its ratings are read; what it says of items changes none of them."""
-        return self.model_dump(mode="json", exclude={"folder", "items", "eligible"})
+        """What the catalog says of how its ratings are read, as JSON values, without secrets: what tables and pages
+        keep. What it says of items changes no rating, and is no part of it.
+        """
+        hidden = {"path": self.shown_path} if self.path else {}
+        return self.model_dump(mode="json", exclude={"folder", "items", "eligible"}) | hidden
 
     @property
     def stars(self) -> tuple[float, float] | None:
@@ -316,7 +326,9 @@ def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator
 def _explain(key: str, error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        got = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {problem['input']!r}"
+        # A path may hold secrets, whatever it was given as.
+        quiet = problem["type"] in ("missing", "extra_forbidden") or "path" in problem["loc"]
+        got = "" if quiet else f", got {problem['input']!r}"
         message = (
             "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         )

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.download import is_address
@@ -13,19 +14,19 @@ from ptupcdr_core.sources.locate import local_files
 def source_fingerprint(domain: Domain) -> str:
     """A hash that changes when the catalog's entry or one of the files does (path, size or time of change).
 
-    A download is fetched once and kept, so its address stands for it.
+    A download is fetched once and kept, so its address stands for it, and not who asks for it: a new
+    password makes nothing stale.
 
     Raises:
         SourceError: there is no such file.
     """
-    entry = domain.entry
     if domain.path is None:
         state: object = demo.VERSION
     elif is_address(domain.path):
-        state = domain.path
+        state = without_user(domain.path)
     else:
         state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in local_files(domain)]
-    made_from = [entry, state]
+    made_from: list[object] = [domain.entry(), state]
     if domain.people is not None:
         people = (domain.folder / Path(domain.people.path).expanduser()).stat()
         made_from.append([people.st_size, people.st_mtime_ns])

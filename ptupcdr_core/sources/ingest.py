@@ -8,6 +8,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources import stage
+from ptupcdr_core.sources.nothing_left import nothing_left
 from ptupcdr_core.sources.people import note_people
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
@@ -51,13 +52,13 @@ def ingest_domain(
             tables stay.
     """
     downloads = downloads or Home(warehouse.root.parent).downloads
-    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry) as connection:
+    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry()) as connection:
         stage(connection, domain, downloads)
         note_people(connection, domain, Home(warehouse.root.parent))
         for name, value in _variables(domain).items():
             connection.execute(f"set variable {name} = ?", [value])
         kind, value = ("ratings", "rating") if domain.stars else ("events", "weight")
-        for step in ("judge_rows", f"keep_{kind}"):
+        for step in ("typed", "judge_rows", f"keep_{kind}"):
             connection.execute(statement(step))
         connection.execute(statement("account_for_rows").format(value=value))
         connection.execute(statement("count_people"))
@@ -87,9 +88,7 @@ def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRepo
     )
     read = _balance(connection, kept, sum(rejected.values()))
     if kept == 0:
-        reasons = ", ".join(f"{amount} {reason}" for reason, amount in rejected.items()) or "it has no rows"
-        what = "event" if domain.stars is None else "rating"
-        raise SourceError(f"domain {domain.name}: not one {what} is left of {read} rows ({reasons})")
+        raise nothing_left(connection, domain, read, rejected)
     people = dict(connection.execute("select is_person, users from ingest_people order by all").fetchall())
     return IngestReport(domain.name, read, kept, rejected, users, items, people)
 

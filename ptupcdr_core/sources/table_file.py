@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.verify import count_parquet, physical
 from ptupcdr_core.sql import file_literal
 
 _DELIMITED = "read_csv({file}, all_varchar = true, header = true, delim = '%s', quote = '\"', escape = '\"')"
@@ -34,6 +35,10 @@ def read_table(path: Path, names: Sequence[str], kind: str | None = None) -> pa.
     kind = kind or next((ending[1:] for ending in path.suffixes[-2:] if ending[1:] in SCANS), None)
     if kind is None:
         raise SourceError(f"{path}: its name must end in {', '.join('.' + kind for kind in SCANS)} (or that and .gz)")
+    if kind == "parquet":
+        count_parquet(path, names)
+    else:
+        physical(path, with_quotes=False)
     keys = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in names) + "}"
     scan = SCANS[kind].replace("{file}", file_literal(path)).replace("{keys}", keys.replace("'", "''"))
     with duckdb.connect() as connection:

@@ -8,11 +8,8 @@ with typed as (
         -- An id that stands in no row of the table of people is nobody else's, though another domain writes it too.
         coalesce(p.person, if(taken.person is null, s.user_id, getvariable('domain') || ':' || s.user_id)) as user_id,
         "timestamp" as timestamp_text,
-        try_cast(rating as double) as value,
-        coalesce(
-            try_cast("timestamp" as double) / ticks,        -- a number is taken as it is: seconds, or ordinal bins
-            epoch(try_cast("timestamp" as timestamptz))     -- an ISO date or date-time, UTC where it names no zone
-        ) as moment
+        number_in(rating) as value,
+        moment_in("timestamp", ticks) as moment
     from staged s join source_files using (file_index)
     left join person_of p on p.written = s.user_id
     left join (select distinct person from person_of) taken on taken.person = s.user_id
@@ -30,7 +27,7 @@ select
         when getvariable('weighed') and not coalesce(isfinite(value), false) then 'weight_not_a_number'
         when value < getvariable('least_weight') then 'weight_below_floor'
         -- An empty timestamp says that the time is unknown; one that says something must be understood.
-        when trim(coalesce(timestamp_text, '')) <> '' and not coalesce(isfinite(moment), false)
+        when trim(coalesce(timestamp_text, '')) <> '' and not is_time(moment)
             then 'timestamp_unparseable'
     end as reason
 from typed;
