@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ptupcdr_core.arrays import Index
+from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import SPLIT, source_item_ids, target_item_ids
 from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
@@ -238,6 +238,17 @@ def known_keys(warehouse: Warehouse, pair: str, users: pa.Table, served: Bundled
             "join split_target_items using (item_index)"
         ).to_arrow_table()
     return seen_keys(seen, users["user_id"], served.target_ids)
+
+
+def taken_by(warehouse: Warehouse, pair: str, served: BundledMode) -> Floats:
+    """(T+1,) float32, how many people of the target's training part took each item of a mode."""
+    with warehouse.read(SPLIT, pair) as connection:
+        counts: pa.Table = connection.sql(
+            "select item_id, count(*)::float as taken from split_target_ratings join split_target_items "
+            "using (item_index) where part = 'train' group by item_id"
+        ).to_arrow_table()
+    places = pc.index_in(served.target_ids, value_set=counts["item_id"].combine_chunks().cast(pa.string()))
+    return np.asarray(pc.fill_null(counts["taken"].take(places), 0.0).to_numpy(), np.float32)
 
 
 def listed(pair: str, mode: Mode, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:

@@ -18,8 +18,10 @@ from ptupcdr_core.serving.deployed import (
     deployed_bundle,
     known_keys,
     listed,
+    taken_by,
 )
 from ptupcdr_core.serving.lists import best_lists
+from ptupcdr_core.serving.long_tail import POOL, less_popular
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.items import Items, may_be_recommended
@@ -89,6 +91,7 @@ def _lists(
     mode, served = bundle.mode()
     served = served.among(offered)
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
+    popularity = taken_by(warehouse, bundle.pair, served)
     split, everybody = SplitPeople.of(warehouse, bundle.pair, served), cold_start_users(warehouse, bundle.pair)
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
@@ -96,10 +99,13 @@ def _lists(
         people = split(users["user_index"].to_numpy())
         vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
         hidden = known_keys(warehouse, bundle.pair, users, served)
-        found = best_lists(served.part, people, vectors, settings.top_k, hidden, search)
+        wanted = settings.top_k * (POOL if settings.long_tail else 1)
+        found = best_lists(served.part, people, vectors, wanted, hidden, search)
         if settings.search == "approximate":
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)
+        if settings.long_tail:
+            found = less_popular(found, popularity, settings.top_k, settings.long_tail)
         about = listed(bundle.pair, mode, users, served.part.lists_made_by(made_by))
         yield from explained(found, about, people.__getitem__, served)
 

@@ -12,7 +12,7 @@ from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.serving.forgetting import forget, named_in
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.sources import source_fingerprint
+from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
 from ptupcdr_core.sources.people import Forgotten, People
 from ptupcdr_core.store.home import Home
