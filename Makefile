@@ -3,6 +3,7 @@
 # make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
+# make attack   what the tests try against it, ten thousand times: generated input (see docs/resilience.md)
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -18,7 +19,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint same-results evidence cells install clean
+.PHONY: demo test quick lint attack same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -38,7 +39,11 @@ lint: $(INSTALLED)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+attack: $(INSTALLED)
+	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py

@@ -87,7 +87,7 @@ def newcomers(
         _refuse(connection, reading, origin)
         found = connection.sql("select * from newcomers order by person").to_arrow_table()
         columns = "person, item_index, rating, moment"
-        rated = connection.execute(f"select {columns} from newcomer_ratings order by all").fetchnumpy()
+        rated = connection.execute(f"select {columns} from newcomer_ratings order by all").fetchnumpy()  # nosec B608 # ours
         entries = connection.execute("select * from newcomer_histories").fetchnumpy()
     if not len(found):
         raise SourceError(f"{origin}: no rows, so there is nobody to recommend to")

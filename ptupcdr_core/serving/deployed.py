@@ -103,7 +103,7 @@ def recommend(
     users = cold_start_users(warehouse, pair, user_id)
     if not len(users):
         raise UnknownUserError(
-            f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "
+            f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "  # nosec B608 # a message
             f"or were held out for testing; `select user_id, cohort from bridged_embeddings where pair = '{pair}'` "
             f"lists them"
         )

@@ -9,7 +9,7 @@ from ptupcdr_core.sources.layout import Layout
 MOST, LONGEST = 20, 60
 
 
-def wanted(layout: Layout, names: Sequence[str], path: Path) -> list[str | None]:
+def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str | None]:
     """The names of user, item, value and timestamp, in this order; None for what nobody named or what is not read.
 
     Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
+from ptupcdr_core.sources.databases import postgres_state, sqlite_files
 from ptupcdr_core.sources.download import is_address
 from ptupcdr_core.sources.locate import local_files
 
@@ -14,20 +15,27 @@ from ptupcdr_core.sources.locate import local_files
 def source_fingerprint(domain: Domain) -> str:
     """A hash that changes when the catalog's entry or one of the files does (path, size or time of change).
 
-    A download is fetched once and kept, so its address stands for it, and not who asks for it: a new
-    password makes nothing stale.
+    A table of PostgreSQL is asked for its rows. A download is fetched once and kept, so its address stands for it, and
+    not who asks for it: a new password makes nothing stale.
 
     Raises:
         SourceError: there is no such file.
     """
     if domain.path is None:
         state: object = demo.VERSION
+    elif domain.format == "postgres":
+        state = postgres_state(domain)
     elif is_address(domain.path):
         state = without_user(domain.path)
     else:
-        state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in local_files(domain)]
+        state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files(domain)]
     made_from: list[object] = [domain.entry(), state]
     if domain.people is not None:
         people = (domain.folder / Path(domain.people.path).expanduser()).stat()
         made_from.append([people.st_size, people.st_mtime_ns])
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def _files(domain: Domain) -> list[Path]:
+    found = local_files(domain)
+    return [file for path in found for file in sqlite_files(path)] if domain.format == "sqlite" else found
