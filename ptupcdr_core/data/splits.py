@@ -110,7 +110,7 @@ def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -
 def _with_stars(domain: Domain, file: str) -> str:
     """A domain's rows of its attached file, with a rating, which events have none of."""
     rating = "rating" if domain.stars else "null::double as rating"
-    return f'select user_id, item_id, {rating}, "timestamp", rowid as place from {file}.raw_ratings'
+    return f'select user_id, item_id, {rating}, "timestamp", rowid as place from {file}.raw_ratings'  # nosec B608 # own names
 
 
 def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:

@@ -59,7 +59,7 @@ def listed_files(files: list[str]) -> str:
 
 def _first(connection: duckdb.DuckDBPyConnection, reason: str, value: str) -> str:
     [(file, row, *fields)] = connection.execute(
-        f'select source_file, source_row, user_id, item_id, {value}, "timestamp" from rejected_ratings '
+        f'select source_file, source_row, user_id, item_id, {value}, "timestamp" from rejected_ratings '  # nosec B608 # own columns
         "where reason = ? limit 1",
         [reason],
     ).fetchall()
