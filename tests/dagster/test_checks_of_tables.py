@@ -437,7 +437,7 @@ def test_another_release_of_a_published_file_is_noticed(broken: Warehouse, home:
 def test_warnings_do_not_hold_back_what_follows() -> None:
     warnings = {fact.name for fact in (*splits.FACTS, *cold_start.EVALUATION_FACTS) if fact.warning}
     bridge = {"bridge_beats_item_mean", "bridge_ranks_better_than_popularity"}
-    assert warnings == {"item_ids_differ_between_domains", *bridge}
+    assert warnings == {"item_ids_differ_between_domains", "times_are_of_one_unit", *bridge}
 
 
 def test_a_file_that_was_replaced_is_validated_as_it_is_now(broken: Warehouse) -> None:
