@@ -155,12 +155,13 @@ def tune(
     """
     if settings.recipe == "published_test_best":
         raise SettingsError("published_test_best chooses on test users, and a search must not: use published or honest")
-    rated = source.stars is not None and target.stars is not None
-    if objective not in settings.modes or (MODES[objective].needs_stars and not rated):
-        remedy = (
-            "the recipe calibrated and the mode both" if rated else "two domains with stars; search by ranked lists"
+    if objective not in settings.modes:
+        raise SettingsError(
+            f"these settings have no {OBJECTIVES[objective].what}: a search by them needs the recipe calibrated and "
+            "the mode both"
         )
-        raise SettingsError(f"{pair.key} has no {OBJECTIVES[objective].what}: a search by them needs {remedy}")
+    if MODES[objective].needs_stars and not (source.stars and target.stars):
+        raise SettingsError(f"{pair.key} has events without stars: search by ranked lists (--objective ranking)")
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
     goal = OBJECTIVES[objective]
     with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:
