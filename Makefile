@@ -3,7 +3,10 @@
 # make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
-# make attack   what the tests try against it, ten thousand times: generated input (see docs/resilience.md)
+# make load         how many people a second the service answers, and how long they wait (some minutes)
+# make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
+# make docs         the documentation site in data/site
+# make attack   what docs/resilience.md tells of, at full length: generated input, kills, full disks, crowds, years (hours)
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -11,6 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 # Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
@@ -19,7 +23,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint attack same-results evidence cells install clean
+.PHONY: demo test quick lint load pictures docs attack same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -38,12 +42,27 @@ lint: $(INSTALLED)
 	$(BIN)/mypy $(call helpers,core)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
+	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,attack)
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
+pictures: $(INSTALLED)
+	$(BIN)/python docs/take_pictures.py data/pictures
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --site-dir data/site
+
+load: $(INSTALLED)
+	$(BIN)/python perf/serving.py
+
 attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
+	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
+	$(BIN)/python tests/attack/executor.py --kills 20 $(ATTACKED)/executor
+	$(BIN)/python tests/attack/disks.py --sizes 24 $(ATTACKED)/disks
+	$(BIN)/python tests/attack/crowd.py --processes 8 --pairs 3 $(ATTACKED)/crowd
+	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py

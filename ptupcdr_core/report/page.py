@@ -13,11 +13,13 @@ from matplotlib import rc_context
 from ptupcdr_core.data.pair_data import Side, load_outline, source_item_ids, user_ids
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.report import sections
+from ptupcdr_core.report.about import about, examples
 from ptupcdr_core.report.attention import Attention, attend
 from ptupcdr_core.report.drawing import FONT, Picture
-from ptupcdr_core.report.examples import by_group, lists_of_test_users, some_lists
 from ptupcdr_core.report.facts import Facts, gather
+from ptupcdr_core.report.groups import by_group, lists_of_test_users
 from ptupcdr_core.report.lists import gather_lists, judge_lists
+from ptupcdr_core.report.reliability import reliability
 from ptupcdr_core.report.store import report_path, write_report
 from ptupcdr_core.report.verdict import judge
 from ptupcdr_core.settings import Settings
@@ -56,14 +58,18 @@ def make_report(
     predicted = any(mode.name == "rating" for mode in modes_of(settings, outline))
     known = items or {"source": Items(), "target": Items()}
     content = _of_ratings(home, pair, known["source"]) if predicted else _of_lists(home, pair)
-    lists = lists_of_test_users(home, pair)
-    content["sections"] += [some_lists(home, lists, known), *by_group(home, lists, known["target"])]
+    if known["target"].groups:
+        content["sections"].append(by_group(home, lists_of_test_users(home, pair), known["target"]))
     source, target = pair.split("__", 1)
     page = _template().render(
         pair=pair,
         source=source,
         target=target,
         **content,
+        titles=known,
+        about=about(home, pair),
+        chosen=settings.model_dump(mode="json"),
+        examples=examples(home, pair),
         share=sections.share,
         fingerprint=fingerprint,
         settings=json.dumps(settings.model_dump(mode="json"), sort_keys=True),
@@ -86,6 +92,7 @@ def _of_ratings(home: Home, pair: str, known: Items) -> dict[str, Any]:
                 sections.curves(facts),
                 sections.user_embeddings(facts),
                 sections.attention(facts, attended),
+                reliability(facts),
                 sections.slices(facts),
                 sections.warm(facts),
             ]

@@ -14,6 +14,7 @@ from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
 from ptupcdr_core.serving.bundle import Bundle, NewPeople, seen_keys, served_people
 from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.settings import Mode
@@ -49,6 +50,8 @@ class Recommendation:
         score: predicted stars, within the scale; from the mode ranking a number without a unit, higher is better.
         made_by: what made the user's embedding: bridge, common_bridge or mean.
         reasons: source items of the user's history that raise the score most, most first.
+        stars: the predicted rating's mean, and
+        likely: how probably the user likes the item (rates it above the middle); None where the bundle cannot say.
     """
 
     rank: int
@@ -56,6 +59,8 @@ class Recommendation:
     score: float
     made_by: str
     reasons: tuple[Reason, ...]
+    stars: float | None = None
+    likely: float | None = None
 
 
 def deployed_bundle(home: Home, pair: str) -> Bundle:
@@ -123,9 +128,22 @@ def recommend(
             row["score"],
             row["made_by"],
             tuple(map(Reason, row["reasons"], row["reason_weights"])),
+            *said,
         )
-        for row in rows.to_pylist()
+        for row, said in zip(rows.to_pylist(), _stars(bundle, warehouse, users, rows["item_id"]), strict=True)
     ]
+
+
+def _stars(
+    bundle: Bundle, warehouse: Warehouse, users: pa.Table, items: pa.ChunkedArray
+) -> list[tuple[float | None, float | None]]:
+    """What is said of one user's rating of each of these items."""
+    if "rating" not in bundle.modes:
+        return [(None, None)] * len(items)
+    served = bundle.modes["rating"]
+    people = SplitPeople.of(warehouse, bundle.pair, served)(users["user_index"].to_numpy())
+    said = foretold(served, people, np.zeros(len(items), np.int64), items.combine_chunks())
+    return list(zip(said["stars"].to_pylist(), said["likely"].to_pylist(), strict=True))
 
 
 def recommend_new(

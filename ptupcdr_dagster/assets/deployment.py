@@ -7,6 +7,7 @@ from ptupcdr_dagster.assets.champion import champion
 from ptupcdr_dagster.assets.items import pair_items
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
+from ptupcdr_dagster.tracking.runs import StageTracker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +34,13 @@ def deployed_model(stage: Stage) -> Materialized:
     titles = {side: items.titles for side, items in known.items() if items.titles}
     report = deploy(home, pair, stage.settings, tracker.on_epoch, stage.fingerprint, titles)
     if report.files:
-        registry, people = Registry(tracker.client, home, pair), cold_start_ratings(stage.warehouse, pair)
-        registry.promote(registry.register(deployed_bundle(home, pair), people, tracker, {}), DEPLOYED)
+        people = cold_start_ratings(stage.warehouse, pair)
+
+        def register(run: StageTracker) -> None:
+            registry = Registry(run.client, home, pair)
+            registry.promote(registry.register(deployed_bundle(home, pair), people, run, {}), DEPLOYED)
+
+        tracker.do(register)
     return stage.report(report)
 
 

@@ -16,6 +16,7 @@ from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curv
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 from ptupcdr_dagster.running.freshness import FINGERPRINT, current_fingerprint
+from ptupcdr_dagster.running.turns import end_with_parent
 from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Materialized = dg.MaterializeResult[Any]
 class Stage:
     """One asset partition in the making.
 
-    Attributes:
+    Args:
         asset: The asset's key.
         partition: The domain or pair.
         home: Where generated state lives.
@@ -98,6 +99,7 @@ class Stage:
 @contextmanager
 def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Iterator[Stage]:
     """Open one asset partition's stage: checks the upstream settings, opens the MLflow run, closes it at the end."""
+    end_with_parent()
     chosen = settings.to_settings()
     with track_stage(context, chosen, home) as tracker:
         fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)

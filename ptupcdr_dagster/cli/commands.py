@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -85,6 +85,10 @@ def benchmark(
         typer.Option(help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
     ] = ["calibrated", "honest", "published"],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
+    export: Annotated[
+        Literal["csv", "latex", "parquet"] | None,
+        typer.Option(help="Also write a file a pair: cells as csv or parquet, means over seeds as latex."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Measure every method on the same test users, over β, seeds and base models, and say which difference is real.
@@ -106,6 +110,11 @@ def benchmark(
         else:
             for pair in done:
                 print_benchmark(_console(), home, pair)
+        if export:
+            from ptupcdr_core.experiments.export import export as write
+
+            for pair in done:
+                say(Console(stderr=True), f"{pair.key}: written to {write(home, pair.key, export)}")
         if report.failures:
             raise typer.Exit(1)
 
@@ -182,14 +191,15 @@ def recommend(
 ) -> None:
     """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
 
-    The reasons are the source items that raise a score most, and by how much.
+    Stars are the rating that is predicted, likely is how probably it lies above the middle of the scale. The reasons
+    are the source items that raise a score most, and by how much.
     """
     if (user is None) == (history is None):
         raise typer.BadParameter("expected either USER or --history FILE")
     with _clear_errors():
         catalog = load_catalog(catalog_path_from_environment())
         [chosen] = _pairs(catalog, [pair])
-        from ptupcdr_dagster.cli.recommending import Shown, recommended_to_new, recommended_to_user
+        from ptupcdr_dagster.cli.recommending import Shown, for_people, recommended_to_new, recommended_to_user
 
         home, shown = Home.from_environment(), Shown.of(catalog, chosen, exclude)
         if history is None:
@@ -201,7 +211,7 @@ def recommend(
         if as_json:
             _print_json(frame)
         else:
-            print_frame(_console(), frame.assign(reasons=frame["reasons"].map(_told)), title)
+            print_frame(_console(), for_people(frame), title)
 
 
 @app.command()
@@ -243,6 +253,37 @@ def doctor() -> None:
         _console().print(table)
         if not all(finding.ok for finding in findings):
             raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[float, typer.Option(min=0, help="Days; what is younger stays.")] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be thrown away.")] = False,
+) -> None:
+    """Throw away old runs of Dagster and MLflow, model versions, searches, downloads and logs that nothing uses.
+
+    Tables, models and reports stay, with the runs that say that they are up to date, and so do versions with an alias
+    and the three newest of each model. A server that MLFLOW_TRACKING_URI names is left to its own means.
+    """
+    with _clear_errors():
+        catalog = load_catalog(catalog_path_from_environment())
+        from ptupcdr_dagster.cli.terminal import run_prune
+
+        run_prune(Home.from_environment(), catalog, older_than, dry_run=dry_run)
+
+
+mlflow_app = typer.Typer(no_args_is_help=True, help="What is recorded in MLflow.")
+app.add_typer(mlflow_app, name="mlflow")
+
+
+@mlflow_app.command()
+def sync() -> None:
+    """Send to the MLflow server what was kept in the home while it did not answer; the next backfill does so too."""
+    with _clear_errors():
+        from ptupcdr_dagster.tracking.sending import send_kept
+
+        sent = send_kept(Home.from_environment())
+        print(f"{sent} runs sent" if sent else "nothing waits to be sent")
 
 
 @app.command()
@@ -322,11 +363,6 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
         for row in read_serving(home, pair).to_dict("records"):
             gate = ", whatever the gate said" if row["gate"] == "off" else ""
             say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")
-
-
-def _told(reasons: list[dict[str, Any]]) -> str:
-    """Reasons as one cell of a table."""
-    return ", ".join(f"{reason.get('title', reason['item_id'])} {reason['weight']:+.2f}" for reason in reasons)
 
 
 def _print_json(frame: "pd.DataFrame") -> None:

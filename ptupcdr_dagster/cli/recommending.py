@@ -13,7 +13,7 @@ from ptupcdr_core.serving.deployed import recommend, recommend_new
 from ptupcdr_core.sources.items import Items, read_item_ids, read_items
 from ptupcdr_core.store.home import Home
 
-COLUMNS = ["rank", "item_id", "score", "made_by", "reasons"]
+COLUMNS = ["rank", "item_id", "score", "stars", "likely", "made_by", "reasons"]
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,22 @@ def recommended_to_new(home: Home, pair: Pair, history: Path, k: int, shown: Sho
     strangers = int(np.count_nonzero(people.known_items == 0))
     if strangers:
         note += f"; {strangers} of the people without a known item, recommended what the average user gets (mean)"
-    return shown.with_titles(frame[["user_id", *COLUMNS]].copy()), note
+    return shown.with_titles(frame.reindex(columns=["user_id", *COLUMNS])), note
+
+
+def for_people(frame: pd.DataFrame) -> pd.DataFrame:
+    """Recommendations as people read them: 4.3 stars, 80 % likely to like it, and reasons in one line; no word of
+    stars where nobody gives any.
+    """
+    frame = frame.assign(reasons=frame["reasons"].map(_told))
+    if frame["stars"].isna().all():
+        return frame.drop(columns=["stars", "likely"])
+    return frame.assign(
+        stars=frame["stars"].map("{:.1f}".format, na_action="ignore").fillna("–"),
+        likely=frame["likely"].map("{:.0%}".format, na_action="ignore").fillna("–"),
+    )
+
+
+def _told(reasons: list[dict[str, Any]]) -> str:
+    """Reasons as one cell of a table."""
+    return ", ".join(f"{reason.get('title', reason['item_id'])} {reason['weight']:+.2f}" for reason in reasons)

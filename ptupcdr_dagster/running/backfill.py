@@ -7,15 +7,13 @@ from typing import Any
 import dagster as dg
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.running.freshness import RAW, Freshness
+from ptupcdr_dagster.running.freshness import RAW
 from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, run_partition
-from ptupcdr_dagster.running.private import assets_of_job
+from ptupcdr_dagster.running.planning import look_at, wanted
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
 
 
@@ -23,7 +21,7 @@ from ptupcdr_dagster.running.side_by_side import run_side_by_side
 class Backfill:
     """Makes the partitions that are not up to date under the given settings.
 
-    Attributes:
+    Args:
         instance: Where the runs are recorded.
         home: Where generated state lives.
         settings: What every run uses.
@@ -51,18 +49,14 @@ class Backfill:
         """
         domains = sorted({domain for pair in pairs for domain in (pair.source, pair.target)})
         jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
-        freshness = self._freshness()
-        return {
-            (job, partition): [
-                asset for asset in lineage(job) if self._always(job) or not _is_fresh(freshness, asset, partition)
-            ]
-            for job, partition in jobs
-        }
+        freshness = look_at(self.instance, self.home, self.settings)
+        return {(job, partition): wanted(freshness, job, partition, force=self.force) for job, partition in jobs}
 
     def run(self, pairs: Sequence[Pair], plan: dict[tuple[str, str], list[str]]) -> Iterator[tuple[str, Report]]:
         """Carry out a plan; after each partition, its key and the report so far.
 
-        A failure stops only its own pair, Ctrl-C all.
+        A failure stops only its own pair, Ctrl-C all. A partition that another backfill is making is waited for, and
+        looked at again.
         """
         report = Report()
         needs = {pair.key: (pair.source, pair.target) for pair in pairs}
@@ -87,18 +81,18 @@ class Backfill:
 
     def _carry_out(self, plan: dict[tuple[str, str], list[str]], workers: int) -> Iterator[tuple[str, Report]]:
         """Run what independent partitions want; after each, its key and what it alone reports."""
-        wanted = []
+        waiting = []
         for (job, partition), assets in plan.items():
             if assets:
                 config = run_config(self.settings, **(self.assets_config if job == self.job else {}))
-                wanted.append(Work(job, partition, assets, config))
+                waiting.append(Work(job, partition, self.settings, config, self.force))
             else:
                 yield partition, Report(up_to_date=[partition])
-        if min(workers, len(wanted)) > 1:
-            yield from run_side_by_side(self.home, wanted, workers, self.listener)
+        if min(workers, len(waiting)) > 1:
+            yield from run_side_by_side(self.home, waiting, workers, self.listener)
             return
-        for work in wanted:
-            report = run_partition(work, self.instance, self.listener)
+        for work in waiting:
+            report = run_partition(work, self.instance, self.home, self.listener)
             yield work.partition, report
             if report.interrupted:
                 return
@@ -107,34 +101,3 @@ class Backfill:
         """Make the raw ratings of a pair's two domains, where they are not up to date, and nothing else."""
         plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
         return [report for _, report in self.run([pair], plan)][-1]
-
-    def _always(self, job: str) -> bool:
-        # A benchmark knows its own finished cells.
-        return self.force or job == BENCHMARK_PAIR
-
-    def _freshness(self) -> Freshness:
-        checks: dict[str, list[dg.AssetCheckKey]] = {}
-        for definition in defs.asset_checks or []:
-            for spec in definition.check_specs:
-                if spec.blocking:
-                    checks.setdefault(spec.asset_key.to_user_string(), []).append(spec.key)
-        return Freshness(self.instance, self.home, self.settings, _definitions(), checks)
-
-
-def lineage(job: str) -> list[str]:
-    """The assets of a job, upstream first."""
-    selected = assets_of_job(defs, job)
-    return [asset for asset in _definitions() if dg.AssetKey(asset) in selected]
-
-
-def _definitions() -> dict[str, dg.AssetsDefinition]:
-    # definitions.py lists them upstream first.
-    return {a.key.to_user_string(): a for a in defs.assets or [] if isinstance(a, dg.AssetsDefinition)}
-
-
-def _is_fresh(freshness: Freshness, asset: str, partition: str) -> bool:
-    try:
-        return freshness.is_fresh(asset, partition)
-    except PtupcdrError:
-        # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
-        return False

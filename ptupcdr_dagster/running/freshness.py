@@ -158,7 +158,7 @@ def _refuse_other_settings(asset: str, partition: str, stored: Mapping[str, Any]
 class Freshness:
     """Decides which partitions must be made again under given settings.
 
-    Attributes:
+    Args:
         assets: The lineage, by asset key.
         checks: Blocking asset checks, by asset key.
     """

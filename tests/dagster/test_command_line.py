@@ -19,7 +19,7 @@ from catalogs import PAIRS, SPANS, small_catalog, write_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.jobs import BRIDGE_PAIR
-from ptupcdr_dagster.running.backfill import lineage
+from ptupcdr_dagster.running.planning import lineage
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--epochs", "2", "--embedding-size", "4"]
@@ -132,6 +132,7 @@ def test_recommend_prints_ranked_items(first: "subprocess.CompletedProcess[str]"
     rows = json.loads(done.stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3]
     assert len({row["item_id"] for row in rows}) == 3
+    assert all(1 <= row["stars"] <= 5 and 0 < row["likely"] < 1 for row in rows)
     assert all(
         reason["weight"] > 0 and reason["item_id"].startswith("books-") for row in rows for reason in row["reasons"]
     )

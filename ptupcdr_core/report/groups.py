@@ -1,6 +1,6 @@
-"""What the test users would be shown: a few lists by their titles, and how the places are divided among groups."""
+"""How the places of the test users' lists are divided among groups of items."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Index
-from ptupcdr_core.data.pair_data import PairData, Side, load_pair, source_item_ids, target_item_ids, user_ids
+from ptupcdr_core.data.pair_data import PairData, load_pair, target_item_ids, user_ids
 from ptupcdr_core.report.sections import Section, percent
 from ptupcdr_core.serving.bundle import Bundle, seen_keys
 from ptupcdr_core.serving.deployed import CANDIDATE, SplitPeople, bundle_file
@@ -18,8 +18,8 @@ from ptupcdr_core.sources.items import Items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
-PEOPLE, PLACES, ITEMS, GROUPS = 3, 10, 5, 12
-"""Shown: so many people and items of each; places of a list; groups, those that are taken most."""
+PLACES, GROUPS = 10, 12
+"""Places of a list; and groups that are shown, those that are taken most."""
 
 
 @dataclass(frozen=True)
@@ -56,31 +56,8 @@ def lists_of_test_users(home: Home, pair: str) -> Lists:
     return Lists(data, users, ids[np.concatenate(found)])
 
 
-def some_lists(home: Home, lists: Lists, known: Mapping[Side, Items]) -> Section:
-    """What a few people took and what they would be shown, those with the longest histories."""
-    data, warehouse = lists.data, Warehouse.from_environment(home.warehouse)
-    lengths = (data.histories[lists.users] > 0).sum(1)
-    users, sources = user_ids(warehouse, data.pair), source_item_ids(warehouse, data.pair)
-    caption = [
-        f"The last items of {PEOPLE} test users in the source, newest first, and the items that they would be shown "
-        "first in the target."
-    ]
-    tables = []
-    for row in np.argsort(-lengths, kind="stable")[:PEOPLE]:
-        user = lists.users[row]
-        history = data.histories[user, : lengths[row]][::-1][:ITEMS]
-        columns = {
-            "took": [known["source"].title(str(sources[item])) for item in history],
-            "is shown": [known["target"].title(str(item)) for item in lists.items[row, :ITEMS] if item],
-        }
-        tables.append((f"person {users[user]}", pd.DataFrame({name: pd.Series(own) for name, own in columns.items()})))
-    return Section("examples", "Some lists", caption, tables=[(name, table.fillna("")) for name, table in tables])
-
-
-def by_group(home: Home, lists: Lists, known: Items) -> list[Section]:
-    """How much of what is taken of each group the lists find; nothing where the catalog knows no groups."""
-    if not known.groups:
-        return []
+def by_group(home: Home, lists: Lists, known: Items) -> Section:
+    """How much of what is taken of each group the lists find."""
     ids = target_item_ids(Warehouse.from_environment(home.warehouse), lists.data.pair)
     test = lists.data.target_test
     taken = pd.DataFrame({"user": test.users, "item_id": ids[test.items]})
@@ -105,7 +82,7 @@ def by_group(home: Home, lists: Lists, known: Items) -> list[Section]:
         }
     )
     caption = ["A group that is taken often and has few places is one that the lists overlook."]
-    return [Section("groups", "For which items it works", caption, tables=[("group", shown)])]
+    return Section("groups", "For which items it works", caption, tables=[("group", shown)])
 
 
 def _group(known: Items) -> Callable[[str], str]:

@@ -1,0 +1,77 @@
+"""Reference pages, made from the code whenever the site is built: they cannot say what the program does not do.
+
+The page of commands and settings stands beside them as a file, ``options.md``.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from ptupcdr_core.catalog import FORMATS, Columns, Domain
+
+HERE = Path(__file__).parent
+HIDDEN = {"name", "folder"}
+"""Fields of a domain that no catalog writes as a key."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages; called by mkdocs."""
+    pages = {"catalog": catalog(), "tables": tables()}
+    for name, lines in pages.items():
+        files.append(File.generated(config, f"reference/{name}.md", content="\n".join(lines) + "\n"))
+    return files
+
+
+def catalog() -> Iterator[str]:
+    """Every key of a catalog."""
+    yield from (
+        "# Catalog",
+        "",
+        "A TOML file, named by `PTUPCDR_CATALOG`: a table `[domains.NAME]` each, and a `[[pairs]]` each with `source`",
+    )
+    yield from (
+        "and `target`. A key that is not here is refused.",
+        "",
+        "| key of a domain | default | |",
+        "| --- | --- | --- |",
+    )
+    for name, field in Domain.model_fields.items():
+        if name not in HIDDEN:
+            default = (
+                "required" if field.is_required() else "see below" if name == "columns" else _default(field.default)
+            )
+            yield f"| `{name}` | {default} | {_flat(field.description)} |"
+    yield from (
+        "",
+        f"Formats: {', '.join(f'`{name}`' for name in FORMATS)}, and those that installed packages add.",
+        "",
+    )
+    yield from ("| key of `columns` | default |", "| --- | --- |")
+    for name, field in Columns.model_fields.items():
+        yield f"| `{name}` | {_default(field.default)} |"
+
+
+def tables() -> Iterator[str]:
+    """Every table that people query, with its columns and their units."""
+    yield from (
+        "# Tables",
+        "",
+        "Views of `warehouse/ptupcdr.duckdb` in the home, over all domains or pairs. Errors are in stars.",
+        "",
+    )
+    for name, table in tomllib.loads((HERE / "tables.toml").read_text()).items():
+        yield from (f"## {name}", "", table.pop("about"), "", "| column | |", "| --- | --- |")
+        yield from (f"| `{column}` | {meaning} |" for column, meaning in table.items())
+        yield ""
+
+
+def _flat(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def _default(value: object) -> str:
+    empty = value is None or value is False or value == [] or callable(value)
+    return "" if empty else f"`{value}`"
