@@ -51,6 +51,10 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
     warehouse = Warehouse.from_environment(home.warehouse)
     for path in sorted(home.warehouse.glob("*/*.duckdb")):
         found.update(dict(_from_tables(warehouse, path.parent.name, path.stem, ids)))
+    for path in sorted(home.reads.rglob("*.parquet")):
+        if _from_parquet(path, ids):
+            path.unlink()  # what was read of a file is whole or not kept
+            found[str(path.relative_to(home.root))] += 1
     for folder in (home.bundles, home.benchmark, home.reports, home.mlflow):
         for path in sorted(folder.rglob("*")):
             amount = _from_file(path, ids) if path.is_file() else 0

@@ -8,7 +8,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.nothing_left import nothing_left
-from ptupcdr_core.sources.people import note_people
+from ptupcdr_core.sources.people import Forgotten, note_people
 from ptupcdr_core.sources.staging import stage
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
@@ -51,10 +51,10 @@ def ingest_domain(
         SourceError: the files cannot be read as the catalog describes them, or nothing is left. The old
             tables stay.
     """
-    downloads = downloads or Home(warehouse.root.parent).downloads
+    home = Home(warehouse.root.parent)
     with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry()) as connection:
-        stage(connection, domain, downloads)
-        note_people(connection, domain, Home(warehouse.root.parent))
+        stage(connection, domain, downloads or home.downloads, home.reads / domain.name, Forgotten.of(home))
+        note_people(connection, domain, home)
         for name, value in _variables(domain).items():
             connection.execute(f"set variable {name} = ?", [value])
         kind, value = ("ratings", "rating") if domain.stars else ("events", "weight")

@@ -93,6 +93,16 @@ class Forgotten:
         """Of an id, with this home's salt."""
         return hashlib.sha256(f"{self.salt}{user}".encode()).hexdigest()
 
+    def stand_in(self, connection: duckdb.DuckDBPyConnection, index: int) -> bool:
+        """Whether one of them stands in a staged file."""
+        if not self.hashes:
+            return False
+        query = (
+            "select 1 from (select distinct user_id from staged where file_index = ?) "
+            "where list_contains(?, sha256(? || user_id)) limit 1"
+        )
+        return bool(connection.execute(query, [index, sorted(self.hashes), self.salt]).fetchall())
+
     def add(self, users: Iterable[str]) -> Self:
         """The list with these ids too, as it stands from now on."""
         hashes = self.hashes | {self.hash(user) for user in users}
