@@ -49,16 +49,11 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def ui_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home that the Dagster UI shows."""
-    return tmp_path_factory.mktemp("browser") / "home"
-
-
-@pytest.fixture(scope="session")
-def ui(chromium: str, ui_home: Path) -> Iterator[str]:
+def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the Dagster UI."""
-    root, home = ui_home.parent, ui_home
+    root = tmp_path_factory.mktemp("browser")
     catalog = small_catalog(root / "catalog", [("books", "movies")])
+    home = root / "home"
     ours = {"PTUPCDR_CATALOG": str(catalog), "PTUPCDR_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment = (
