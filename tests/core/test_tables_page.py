@@ -1,0 +1,22 @@
+"""What the documentation says of a table's columns is said of columns that are there."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import Lineage
+
+from ptupcdr_core.store.warehouse import Warehouse
+
+PAGE = tomllib.loads((Path(__file__).parents[2] / "docs" / "tables.toml").read_text())
+ASSETS = {"rejected_ratings": "raw_ratings", "recommendable_items": "recommendations"}
+
+
+@pytest.mark.parametrize("table", PAGE)
+def test_every_explained_column_is_there(table: str, lineage: Lineage) -> None:
+    asset, warehouse = ASSETS.get(table, table), Warehouse(lineage.home.warehouse)
+    [partition, *_] = warehouse.partitions(asset)
+    key = "domain" if asset == "raw_ratings" else "pair"
+    with warehouse.read(asset, partition) as connection:
+        columns = set(connection.table(table).columns)
+    assert set(PAGE[table]) - {"about", key} <= columns
