@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -23,18 +23,61 @@ _SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
 
 
 class Columns(BaseModel):
-    """What a file calls the four things a rating is made of; without ``timestamp``, time is unknown."""
+    """What a file calls the things that a rating or an event is made of; without ``timestamp``, time is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     user: str = Field(default="user_id", min_length=1)
     item: str = Field(default="item_id", min_length=1)
     rating: str = Field(default="rating", min_length=1)
+    weight: str | None = Field(default=None, min_length=1, description="of an event: a quantity, or seconds")
     timestamp: str | None = Field(default=None, min_length=1)
 
 
+class ItemColumns(BaseModel):
+    """What an item table calls an item's id and what it says of it; all but the id may be left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    item: str = Field(default="item_id", min_length=1)
+    title: str | None = Field(default=None, min_length=1)
+    image: str | None = Field(default=None, min_length=1)
+    url: str | None = Field(default=None, min_length=1)
+    group: str | None = Field(default=None, min_length=1, description="such as a genre or a brand")
+    eligible: str | None = Field(default=None, min_length=1, description="whether it may be recommended today")
+
+
+class ItemTable(BaseModel):
+    """A table with what is known of a domain's items."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
+    columns: ItemColumns = ItemColumns(title="title")
+
+
+class EligibleItems(BaseModel):
+    """A list of the items that may be recommended today."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    column: str = Field(default="item_id", min_length=1)
+
+
+class PeopleTable(BaseModel):
+    """A table that says which ids of several domains are one person: a row a person, a column a domain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
+    columns: dict[str, str] = Field(min_length=2, description="by domain, what the table calls its ids")
+
+
 class Domain(BaseModel):
-    """One domain's ratings: where they lie and how they are written."""
+    """One domain's ratings or events: where they lie and how they are written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +88,16 @@ class Domain(BaseModel):
     )
     table: str | None = Field(default=None, min_length=1, description="table of a database")
     columns: Columns = Columns(timestamp="timestamp")
+    feedback: Literal["explicit", "implicit"] = Field(
+        default="explicit", description="explicit: ratings with stars; implicit: events (bought, played), without any"
+    )
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
+    least_weight: float = Field(default=0, description="an event with a lower weight does not count")
+    items: ItemTable | None = Field(default=None, description="titles and more of the items")
+    eligible: EligibleItems | None = Field(default=None, description="the only items that may be recommended today")
+    people: PeopleTable | None = Field(
+        default=None, description="the catalog's table [people], if this domain is in it"
+    )
     settled_seconds: float = Field(
         default=0, ge=0, description="a file that has changed more lately is still being written, and left for later"
     )
@@ -68,9 +120,16 @@ class Domain(BaseModel):
         return shown(self.path or "")
 
     def entry(self) -> dict[str, Any]:
-        """What the catalog says of it, as JSON values, without secrets: what tables and pages keep."""
+        """What the catalog says of how its ratings are read, as JSON values, without secrets: what tables and pages
+        keep. What it says of items changes no rating, and is no part of it.
+        """
         hidden = {"path": self.shown_path} if self.path else {}
-        return self.model_dump(mode="json", exclude={"folder"}) | hidden
+        return self.model_dump(mode="json", exclude={"folder", "items", "eligible"}) | hidden
+
+    @property
+    def stars(self) -> tuple[float, float] | None:
+        """Lowest and highest rating; None where there are events and no stars."""
+        return self.scale if self.feedback == "explicit" else None
 
 
 class Pair(BaseModel):
@@ -130,10 +189,16 @@ def load_catalog(path: Path) -> Catalog:
         CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
     """
     document = _read(path)
-    problems = [f"{key}: unknown key, expected [domains.NAME] and [[pairs]]" for key in sorted(document.keys() - _TOP)]
+    problems = [
+        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and, if there is one, [people]"
+        for key in sorted(document.keys() - _TOP)
+    ]
     domains, found = _domains(document.get("domains"), path.absolute().parent)
     problems += found
     named = document.get("domains")
+    people, found = _people(document.get("people"), domains)
+    problems += found
+    domains = [domain.model_copy(update={"people": people.get(domain.name)}) for domain in domains]
     pairs, found = _pairs(document.get("pairs"), set(named) if isinstance(named, dict) else set())
     problems += found
     if problems:
@@ -141,7 +206,9 @@ def load_catalog(path: Path) -> Catalog:
     return Catalog(path=path, domains=tuple(domains), pairs=tuple(pairs))
 
 
-_TOP = {"domains", "pairs"}
+_TOP = {"domains", "pairs", "people"}
+_OWN = ("name", "folder", "people")
+"""Fields of a domain that do not stand at its own entry."""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -166,7 +233,7 @@ def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
         if not isinstance(spec, dict):
             problems.append(f"{key}: expected a table with at least the key format")
             continue
-        own = {given: value for given, value in spec.items() if given not in ("name", "folder")}
+        own = {given: value for given, value in spec.items() if given not in _OWN}
         problems += [f"{key}.{given}: unknown key" for given in spec.keys() - own.keys()]
         try:
             domain = Domain(name=name, folder=folder, **own)
@@ -176,6 +243,20 @@ def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
         problems += [f"{key}.{problem}" for problem in _domain_problems(domain)]
         domains.append(domain)
     return domains, problems
+
+
+def _people(spec: object, domains: list[Domain]) -> tuple[dict[str, PeopleTable], list[str]]:
+    """The table of people by the domains that it has a column for; by default a column is called as its domain."""
+    if spec is None:
+        return {}, []
+    names = [domain.name for domain in domains]
+    given = {"columns": {name: name for name in names}} | spec if isinstance(spec, dict) else spec
+    try:
+        table = PeopleTable.model_validate(given)
+    except ValidationError as error:
+        return {}, [*_explain("people", error)]
+    unknown = [f"people.columns.{name}: no such domain" for name in table.columns if name not in names]
+    return dict.fromkeys(table.columns, table), unknown
 
 
 def _name_problems(name: str, names: dict[str, Any]) -> Iterator[str]:
@@ -202,8 +283,26 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
         )
     if domain.format in _SELF_DESCRIBED and "columns" in given:
         yield f"columns: not expected, {domain.format} fixes them"
+    yield from _explicit_problems(domain) if domain.feedback == "explicit" else _implicit_problems(domain)
+
+
+def _explicit_problems(domain: Domain) -> Iterator[str]:
+    given = domain.model_fields_set
     if domain.format not in _SELF_DESCRIBED and "scale" not in given:
-        yield "scale: missing, expected [lowest, highest] rating, for example [1, 5]"
+        yield 'scale: missing, expected [lowest, highest] rating, for example [1, 5]; or feedback = "implicit"'
+    if "least_weight" in given or domain.columns.weight is not None:
+        yield 'feedback: expected "implicit" where events have weights'
+
+
+def _implicit_problems(domain: Domain) -> Iterator[str]:
+    if "scale" in domain.model_fields_set:
+        yield "scale: not expected, events have no stars"
+    if "rating" in domain.columns.model_fields_set:
+        yield "columns.rating: not expected, events have no stars; an amount such as a quantity is columns.weight"
+    if "least_weight" in domain.model_fields_set and domain.columns.weight is None:
+        yield "least_weight: expected with columns.weight, which names the column that it is about"
+    if not math.isfinite(domain.least_weight):
+        yield f"least_weight: expected a finite number, got {domain.least_weight}"
 
 
 def _pairs(specs: object, names: set[str]) -> tuple[list[Pair], list[str]]:

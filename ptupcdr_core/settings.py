@@ -63,9 +63,9 @@ class Settings(BaseModel):
     )
     mode: Annotated[Literal["rating", "ranking", "both"], Decides(("modes",))] = Field(
         default="both",
-        description="what bridges are trained for: predicted ratings; or also ranked lists, from which the "
-        "recommendations then come (calibrated alone: the reference's recipes rank nothing). ranking is both, because "
-        "warm start, gate and report need the ratings",
+        description="what bridges are trained for: predicted ratings, ranked lists, or both; recommendations come from "
+        "the lists where there are any (calibrated alone: the reference's recipes rank nothing). A pair without stars "
+        "has lists alone",
     )
     base_model: Annotated[BaseModelName, Decides(("rating",), varied=True)] = Field(
         default="mf", description="how a domain's own ratings are factorized"
@@ -209,9 +209,10 @@ class Settings(BaseModel):
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """What bridges are trained for; recommendations come from the last."""
-        ranks = self.recipe == "calibrated" and self.mode != "rating"
-        return ("rating", "ranking") if ranks else ("rating",)
+        """What bridges are to be trained for, where a pair has stars (see ``modes.registry.modes_of``)."""
+        if self.mode != "both":
+            return (self.mode,)
+        return ("rating", "ranking") if self.recipe == "calibrated" else ("rating",)
 
     @property
     def clipped(self) -> bool:

@@ -1,6 +1,6 @@
 """People by their source ratings, from a file or a table, against the source items that a model knows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,10 @@ from numpy.typing import NDArray
 from ptupcdr_core.data.pair_data import Reading
 from ptupcdr_core.data.people import People, people
 from ptupcdr_core.errors import SourceError
-from ptupcdr_core.sources.verify import count_parquet, physical
-from ptupcdr_core.sql import file_literal, statement
+from ptupcdr_core.sources.table_file import read_table
+from ptupcdr_core.sql import statement
 
-NEEDED, OPTIONAL = ("user_id", "item_id", "rating"), "timestamp"
-_SCANS = {
-    "csv": "read_csv({file}, all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"')",
-    "parquet": "read_parquet({file})",
-    "jsonl": "(select unnest(json_transform(json, '{keys}')) from read_ndjson_objects({file}))",
-}
-_KEYS = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in (*NEEDED, OPTIONAL)) + "}"
+NEEDED, STARS, OPTIONAL = ("user_id", "item_id"), "rating", "timestamp"
 _EXPECTED = {"user_id": "an id", "item_id": "an id", "timestamp": "seconds, or an ISO date"}
 
 
@@ -43,30 +37,15 @@ class Newcomers:
 
 
 def read_history_file(path: Path) -> pa.Table:
-    """The source ratings in a CSV, Parquet or JSON-lines file: user_id, item_id, rating and, if it is there, timestamp.
+    """The source ratings in a CSV, Parquet or JSON-lines file: user_id, item_id and, if they are there, rating and
+    timestamp.
 
     Raises:
         SourceError: the file is missing or damaged, of none of these kinds, or has not the columns.
     """
-    kind = next((ending for ending in path.suffixes[-2:] if ending[1:] in _SCANS), "")[1:]
-    if not path.is_file():
-        raise SourceError(f"{path}: no such file")
-    if not kind:
-        raise SourceError(f"{path}: its name must end in {', '.join('.' + kind for kind in _SCANS)} (or that and .gz)")
-    if kind == "parquet":
-        count_parquet(path, [*NEEDED, OPTIONAL])
-    else:
-        physical(path, with_quotes=False)
-    scan = _SCANS[kind].replace("{file}", file_literal(path)).replace("{keys}", _KEYS)
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
-        try:
-            table: pa.Table = connection.sql(f"select * from {scan}").to_arrow_table()  # nosec B608 # quoted
-        except duckdb.Error as error:
-            raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if kind == "jsonl":
-        table = table.select([name for name in table.column_names if table[name].null_count < len(table)])
-    return _with_columns(table, str(path))
+    table = read_table(path, (*NEEDED, STARS, OPTIONAL))
+    _require(table, str(path), NEEDED)
+    return table
 
 
 def newcomers(
@@ -75,8 +54,8 @@ def newcomers(
     """Match people's ratings with known source items and lay them out, as cleaning and splitting do for training.
 
     Args:
-        ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO dates);
-            where it is missing, the table's order counts.
+        ratings: columns user_id, item_id, rating (not read where the source has no stars) and, for the order of the
+            history, timestamp (seconds or ISO dates); where it is missing, the table's order counts.
         items: (S+1,) ids of the source items by index, entry 0 the padding.
         reading: how the ratings are read.
         users: ids of people to be served who may have no row.
@@ -85,11 +64,13 @@ def newcomers(
     Raises:
         SourceError: a column is missing, a value is not what it should be, or there is nobody.
     """
-    given = _with_columns(ratings, origin)
+    _require(ratings, origin, (*NEEDED, STARS) if reading.scale else NEEDED)
+    given = _as_texts(ratings)
     given = given.append_column("place", pa.array(np.arange(len(given))))
     variables = {
-        "low": reading.scale.low,
-        "high": reading.scale.high,
+        "rated": reading.scale is not None,
+        "low": reading.scale.low if reading.scale else None,
+        "high": reading.scale.high if reading.scale else None,
         "positive_above": reading.positive_above,
         "history_length": reading.history_length,
     }
@@ -118,21 +99,28 @@ def newcomers(
     )
 
 
-def _with_columns(table: pa.Table, origin: str) -> pa.Table:
-    """The four columns as texts, a missing time as nulls."""
-    missing = [name for name in NEEDED if name not in table.column_names]
+def _require(table: pa.Table, origin: str, needed: Sequence[str]) -> None:
+    missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise SourceError(
             f"{origin}: no column {', '.join(missing)}; it has {', '.join(table.column_names)}, and needs "
-            f"{', '.join(NEEDED)} and, for the order of the history, {OPTIONAL}"
+            f"{', '.join(needed)} and, for the order of the history, {OPTIONAL}"
         )
-    if OPTIONAL not in table.column_names:
-        table = table.append_column(OPTIONAL, pa.nulls(len(table), pa.string()))
-    return pa.table({name: table[name].cast(pa.string()) for name in (*NEEDED, OPTIONAL)})
+
+
+def _as_texts(table: pa.Table) -> pa.Table:
+    """The four columns as texts, missing ones as nulls."""
+    nothing = pa.nulls(len(table), pa.string())
+    columns = {name: table[name].cast(pa.string()) for name in table.column_names if name in (*NEEDED, STARS, OPTIONAL)}
+    return pa.table({name: columns.get(name, nothing) for name in (*NEEDED, STARS, OPTIONAL)})
 
 
 def _refuse(connection: duckdb.DuckDBPyConnection, reading: Reading, origin: str) -> None:
     for place, column, found in connection.execute("select place, fault, found from faulty").fetchall():
-        low, high = reading.scale.low, reading.scale.high
-        expected = _EXPECTED.get(column, f"a number from {low:g} to {high:g}, the scale of the source domain")
+        expected = _EXPECTED.get(column) or _stars_of(reading)
         raise SourceError(f"{origin}: column {column}, row {place + 1}: expected {expected}, got {found!r}")
+
+
+def _stars_of(reading: Reading) -> str:
+    assert reading.scale is not None  # of what has no stars none are asked for
+    return f"a number from {reading.scale.low:g} to {reading.scale.high:g}, the scale of the source domain"

@@ -6,13 +6,14 @@ Index 0 is padding in every vocabulary; users and items count from 1.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.store.warehouse import Warehouse
 
 SPLIT = "domain_splits"
@@ -27,7 +28,7 @@ class Ratings:
     Args:
         users: int32 user indices.
         items: int32 item indices.
-        stars: float32.
+        stars: float32; NaN in a domain of events, which have none.
         times: float32 in the source's own unit (seconds to about a minute), NaN where unknown; None where nobody asked.
     """
 
@@ -38,7 +39,7 @@ class Ratings:
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self.stars)
+        return len(self.users)
 
     def of_users(self, users: Index, user_count: int) -> "Ratings":
         """Keep only the ratings of these users, in their order."""
@@ -69,13 +70,13 @@ class Reading:
     """How source ratings are read.
 
     Args:
-        scale: of the source domain.
-        positive_above: a rating above this is positive.
+        scale: of the source domain; None where it has events without stars.
+        positive_above: a rating above this is positive; None: every event is.
         history_length: L, so many last positive items are a user's history.
     """
 
-    scale: Scale
-    positive_above: float
+    scale: Scale | None
+    positive_above: float | None
     history_length: int
 
 
@@ -85,9 +86,14 @@ class Outline:
 
     pair: str
     reading: Reading
-    target_scale: Scale
+    target_scale: Scale | None
     split: str
     """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
+
+    @property
+    def rated(self) -> bool:
+        """Whether both domains have stars."""
+        return self.reading.scale is not None and self.target_scale is not None
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,28 @@ class PairData:
     histories: Index
     """(U + 1, L): last positive source items, oldest first, padded with 0 at the end."""
     history_stars: Floats
-    """(U + 1, L): the ratings of those items; 0 where padded."""
-    source_scale: Scale
-    target_scale: Scale
+    """(U + 1, L): the ratings of those items; 0 where padded, NaN where the source has no stars."""
+    source_scale: Scale | None
+    """None where the domain has events without stars; so of the target."""
+    target_scale: Scale | None
     split: str
     """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
+
+    @property
+    def rated(self) -> bool:
+        """Whether both domains have stars."""
+        return self.source_scale is not None and self.target_scale is not None
+
+    @property
+    def scale(self) -> Scale:
+        """The target's scale, for predicted ratings.
+
+        Raises:
+            SettingsError: it has none, so there is nothing to predict.
+        """
+        if self.target_scale is None:
+            raise SettingsError(f"{self.pair}: the target domain has events without stars; only lists can be ranked")
+        return self.target_scale
 
     @property
     def bridge_ratings(self) -> Ratings:
@@ -192,8 +215,8 @@ def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tu
             cohorts={name: _cohort(connection, name) for name in _COHORTS},
             histories=histories,
             history_stars=history_stars,
-            source_scale=Scale(float(summary["source_low"]), float(summary["source_high"])),
-            target_scale=Scale(float(summary["target_low"]), float(summary["target_high"])),
+            source_scale=_scale(summary["source_low"], summary["source_high"]),
+            target_scale=_scale(summary["target_low"], summary["target_high"]),
             split=_identity(connection),
         )
 
@@ -209,7 +232,12 @@ def load_outline(warehouse: Warehouse, pair: str) -> Outline:
             "select source_low, source_high, target_low, target_high, history_length, positive_above from split_summary"
         )
         *ends, length, above = connection.execute(query).fetchall()[0]
-        return Outline(pair, Reading(Scale(*ends[:2]), above, length), Scale(*ends[2:]), _identity(connection))
+        return Outline(pair, Reading(_scale(*ends[:2]), above, length), _scale(*ends[2:]), _identity(connection))
+
+
+def _scale(low: float | None, high: float | None) -> Scale | None:
+    """None where a domain has no stars."""
+    return None if low is None or high is None or np.isnan(low) else Scale(float(low), float(high))
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
@@ -258,12 +286,18 @@ def _ratings(connection: duckdb.DuckDBPyConnection, table: str, condition: str, 
         f"select user_index::integer u, item_index::integer i, rating::float r{time} from {table} "  # nosec B608 # ours
         f"where {condition} order by u, i"
     ).fetchnumpy()
-    return Ratings(columns["u"], columns["i"], columns["r"], known_times(columns["t"]) if with_times else None)
+    times = known_times(columns["t"]) if with_times else None
+    return Ratings(columns["u"], columns["i"], known_stars(columns["r"]), times)
 
 
-def known_times(column: Floats) -> Floats | None:
+def known_stars(column: NDArray[Any]) -> Floats:
+    """(N,) float32 with NaN for missing ones, of a column as DuckDB gives it."""
+    return np.ma.filled(column.astype(np.float32), np.nan)
+
+
+def known_times(column: NDArray[Any]) -> Floats | None:
     """(N,) float32 with NaN for missing ones, of a column as DuckDB gives it; None where all are missing."""
-    times = np.ma.filled(column.astype(np.float32), np.nan)
+    times = known_stars(column)
     return None if np.isnan(times).all() else times
 
 
@@ -280,7 +314,7 @@ def _histories(connection: duckdb.DuckDBPyConnection, user_count: int, length: i
     items = np.zeros((user_count + 1, length), dtype=np.int32)
     stars = np.zeros((user_count + 1, length), dtype=np.float32)
     items[rows["u"], rows["p"]] = rows["i"]
-    stars[rows["u"], rows["p"]] = rows["r"]
+    stars[rows["u"], rows["p"]] = known_stars(rows["r"])
     return items, stars
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
-from ptupcdr_core.data.pair_data import SPLIT, Ratings, known_times
+from ptupcdr_core.data.pair_data import SPLIT, Ratings, known_stars, known_times
 from ptupcdr_core.store.warehouse import Warehouse
 
 
@@ -74,7 +74,9 @@ class People:
         return people, positions, places
 
 
-def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int, positive_above: float) -> People:
+def people_of(
+    warehouse: Warehouse, pair: str, users: Index, history_length: int, positive_above: float | None
+) -> People:
     """These users of a pair's split, in this order.
 
     Args:
@@ -83,7 +85,7 @@ def people_of(warehouse: Warehouse, pair: str, users: Index, history_length: int
         users: (R,) user indices, each once.
         history_length: L. If the split's histories are of another length or liking, they are made anew; of a source
             without times by item then, for the split does not keep the file's order.
-        positive_above: a rating above this is positive.
+        positive_above: a rating above this is positive; None: every event is.
     """
     with warehouse.read(SPLIT, pair) as connection:
         [split] = connection.execute("select history_length, positive_above from split_summary").fetchall()
@@ -108,7 +110,7 @@ with positive as (
     select person, item_index, rating,
         row_number() over (partition by person order by "timestamp" desc nulls last, item_index desc) as age
     from split_source_ratings join wanted using (user_index)
-    where rating > ?
+    where coalesce(rating > ?, true)
 )
 select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
 from positive where age <= ?"""
@@ -123,7 +125,7 @@ def people(
     histories = np.zeros((count + 1, history_length), np.int32)
     stars = np.zeros((count + 1, history_length), np.float32)
     histories[entries["person"], entries["position"]] = entries["item_index"]
-    stars[entries["person"], entries["position"]] = entries["rating"]
+    stars[entries["person"], entries["position"]] = known_stars(entries["rating"])
     times = known_times(ratings["moment"])
-    rated = Ratings(ratings["person"], ratings["item_index"], ratings["rating"].astype(np.float32), times)
+    rated = Ratings(ratings["person"], ratings["item_index"], known_stars(ratings["rating"]), times)
     return People(rated, histories, stars)

@@ -59,7 +59,7 @@ def build_split(
 
     Args:
         pair: the pair.
-        source: its source domain; the scale's middle is the default of ``positive_above``.
+        source: its source domain; the scale's middle is the default of ``positive_above``, and every event is positive.
         target: its target domain.
         warehouse: holds ``raw_ratings`` of both, and takes the split.
         settings: those that decide a split are used, and kept in ``provenance``.
@@ -76,6 +76,8 @@ def build_split(
     with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
         attach(connection, warehouse.file(RATINGS, source.name), "source_file")
         attach(connection, warehouse.file(RATINGS, target.name), "target_file")
+        for side, domain in (("source", source), ("target", target)):
+            connection.execute(f"create temp view {side}_given as {_with_stars(domain, side + '_file')}")
         for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.execute(statement("split"))
@@ -90,17 +92,25 @@ def is_test_user(user_id: str, seed: int, beta: float) -> bool:
     return int(digits, 16) / 16**13 < beta
 
 
-def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float]:
-    middle = (source.scale[0] + source.scale[1]) / 2
+def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float | None]:
+    ends = {"source": source.stars or (None, None), "target": target.stars or (None, None)}
+    positive_above = None  # every event is positive
+    if source.stars:
+        middle = sum(source.stars) / 2
+        positive_above = middle if settings.positive_above is None else settings.positive_above
     return {
         **settings.deciding("split"),
         "pair": pair.key,
-        "positive_above": middle if settings.positive_above is None else settings.positive_above,
-        "source_low": source.scale[0],
-        "source_high": source.scale[1],
-        "target_low": target.scale[0],
-        "target_high": target.scale[1],
+        "positive_above": positive_above,
+        **{f"{side}_low": low for side, (low, _) in ends.items()},
+        **{f"{side}_high": high for side, (_, high) in ends.items()},
     }
+
+
+def _with_stars(domain: Domain, file: str) -> str:
+    """A domain's rows of its attached file, with a rating, which events have none of."""
+    rating = "rating" if domain.stars else "null::double as rating"
+    return f'select user_id, item_id, {rating}, "timestamp", rowid as place from {file}.raw_ratings'  # nosec B608 # own names
 
 
 def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:

@@ -13,8 +13,8 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ptupcdr_core.arrays import Floats, Index
-from ptupcdr_core.data.pair_data import SPLIT, Ratings
+from ptupcdr_core.arrays import Index
+from ptupcdr_core.data.pair_data import SPLIT, Ratings, known_stars
 from ptupcdr_core.store.warehouse import Warehouse
 
 Part = Literal["test", "validation"]
@@ -82,8 +82,4 @@ def load_warm_split(warehouse: Warehouse, pair: str, part: Part) -> WarmSplit:
             "item_index) - 1 as place from split_target_ratings r where part = ? order by u, i",
             [part],
         ).fetchnumpy()
-    return WarmSplit.of(Ratings(columns["u"], columns["i"], _stars(columns["r"])), columns["place"])
-
-
-def _stars(values: NDArray[np.generic]) -> Floats:
-    return np.asarray(values, dtype=np.float32)
+    return WarmSplit.of(Ratings(columns["u"], columns["i"], known_stars(columns["r"])), columns["place"])

@@ -70,7 +70,7 @@ class Calibrator:
     def fit(self, scores: Floats) -> OrdinalCalibration:
         """Calibrate a method by its scores (N,) of the validation ratings."""
         validation = self.data.target_validation
-        clipped = self.data.target_scale.clip(scores)
+        clipped = self.data.scale.clip(scores)
         return fit_ordinal(self.levels, clipped, self.features(validation), validation.stars)
 
     def distributions(self, validation_scores: Floats, scores: Floats, ratings: Ratings) -> Distributions:
@@ -81,7 +81,7 @@ class Calibrator:
             scores: (N,) of the ratings.
             ratings: N.
         """
-        calibration, means = self.fit(validation_scores), np.asarray(self.data.target_scale.clip(scores), np.float32)
+        calibration, means = self.fit(validation_scores), np.asarray(self.data.scale.clip(scores), np.float32)
         features = self.features(ratings)
         nearer = self._medians_are_nearer(calibration, validation_scores)
         return Distributions(
@@ -94,7 +94,7 @@ class Calibrator:
 
     def _medians_are_nearer(self, calibration: OrdinalCalibration, validation_scores: Floats) -> bool:
         """Whether the validation ratings lie nearer to the medians than to the means."""
-        validation, means = self.data.target_validation, self.data.target_scale.clip(validation_scores)
+        validation, means = self.data.target_validation, self.data.scale.clip(validation_scores)
         medians = calibration.medians(means, self.features(validation))
         of_medians, of_means = (np.abs(found - validation.stars).sum(dtype=np.float64) for found in (medians, means))
         return bool(of_medians < of_means)

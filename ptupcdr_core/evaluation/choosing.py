@@ -96,7 +96,7 @@ def watch(data: PairData, choosers: dict[Recipe, Chooser], epoch: Epoch[FittedMe
     """Score an epoch's method once, on validation and test users, and offer it to all."""
     method = epoch.candidate
     validation_scores = np.asarray(method.score(data.target_validation), np.float32)
-    validation = rating_errors(validation_scores, data.target_validation, data.target_scale)
+    validation = rating_errors(validation_scores, data.target_validation, data.scale)
     scores = np.asarray(method.score(data.target_test), np.float32)
     for chooser in choosers.values():
         chooser.offer(epoch.number, validation, validation_scores, scores)

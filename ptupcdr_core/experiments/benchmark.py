@@ -20,6 +20,7 @@ from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.pair_data import load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.engines.choice import choose_engine
+from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
@@ -91,10 +92,12 @@ def run_benchmark(
 
     Raises:
         WarehouseError: a domain was not ingested.
-        SettingsError: a method is not known, or nothing is left to run.
+        SettingsError: a method is not known, nothing is left to run, or a domain has no stars to predict.
         SplitError: some β and seed leave a cohort empty.
         DeviceError: the environment asks for a GPU that is not there.
     """
+    if source.stars is None or target.stars is None:
+        raise SettingsError(f"{pair.key}: a domain has events without stars, and the benchmark is of predicted ratings")
     warehouse = Warehouse.from_environment(home.warehouse)
     store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source, target))
     units = units_of(grid, settings)

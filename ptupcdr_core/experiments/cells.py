@@ -84,6 +84,7 @@ def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:
     known = []
     for domain in domains:
         with warehouse.read("raw_ratings", domain.name) as connection:
-            query = 'select count(*), bit_xor(hash(rowid, user_id, item_id, rating, "timestamp")) from raw_ratings'
-            known.append([domain.name, domain.scale, *connection.execute(query).fetchall()[0]])
+            value = "rating" if domain.stars else "events, weight"
+            query = f'select count(*), bit_xor(hash(rowid, user_id, item_id, {value}, "timestamp")) from raw_ratings'  # nosec B608 # own columns
+            known.append([domain.name, domain.stars, *connection.execute(query).fetchall()[0]])
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()

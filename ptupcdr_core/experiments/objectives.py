@@ -39,7 +39,7 @@ class Objective:
     metric: str
     direction: Literal["minimize", "maximize"]
     measure: Callable[[PairData, Settings], dict[str, float]]
-    space: Callable[[Settings, Scale], Space]
+    space: Callable[[Settings, Scale | None], Space]
     trial: Result
 
 
@@ -85,7 +85,7 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
     return rank_by_vectors(task.target, bridges.personal.embed(task, users), users, task.validation).means()
 
 
-def space_of_ratings(settings: Settings, source_scale: Scale) -> Space:
+def space_of_ratings(settings: Settings, source_scale: Scale | None) -> Space:
     """The settings that change the result of this one's training, around their given values.
 
     Left alone: what decides who is held out; the seed; and what this recipe does not read (``calibrated`` has step
@@ -93,7 +93,7 @@ def space_of_ratings(settings: Settings, source_scale: Scale) -> Space:
 
     Args:
         settings: what the search starts from; always inside.
-        source_scale: for how much a source item has to be liked to stand in a history.
+        source_scale: for how much a source item has to be liked to stand in a history; None: all events do.
     """
     size, epochs, hidden = settings.embedding_size, settings.epochs, settings.meta_hidden_size
     # A bridge of low rank needs embeddings of at least that size.
@@ -116,7 +116,7 @@ def space_of_ratings(settings: Settings, source_scale: Scale) -> Space:
     return space
 
 
-def space_of_lists(settings: Settings, source_scale: Scale) -> Space:
+def space_of_lists(settings: Settings, source_scale: Scale | None) -> Space:
     """The size of the factors, and what histories hold, which counts where the personal bridge has earned a part.
 
     Left alone beside that: ``meta_hidden_size``, which changes no list from 16 on. The weights and penalties of the
@@ -124,7 +124,7 @@ def space_of_lists(settings: Settings, source_scale: Scale) -> Space:
 
     Args:
         settings: what the search starts from; always inside.
-        source_scale: for how much a source item has to be liked to stand in a history.
+        source_scale: for how much a source item has to be liked to stand in a history; None: all events do.
     """
     size = settings.ranking_size
     return {
@@ -133,14 +133,13 @@ def space_of_lists(settings: Settings, source_scale: Scale) -> Space:
     }
 
 
-def _histories(settings: Settings, source_scale: Scale) -> Space:
+def _histories(settings: Settings, source_scale: Scale | None) -> Space:
+    lengths: Space = {"history_length": _one_of(5, 10, 20, 40, 80, given=settings.history_length)}
+    if source_scale is None:
+        return lengths
     quarter = (source_scale.high - source_scale.low) / 4
-    return {
-        "history_length": _one_of(5, 10, 20, 40, 80, given=settings.history_length),
-        "positive_above": _one_of(
-            None, source_scale.low + quarter, source_scale.high - quarter, given=settings.positive_above
-        ),
-    }
+    ends = source_scale.low + quarter, source_scale.high - quarter
+    return lengths | {"positive_above": _one_of(None, *ends, given=settings.positive_above)}
 
 
 def _one_of(*choices: float | None, given: float | None) -> CategoricalDistribution:

@@ -28,6 +28,7 @@ from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.experiments.cells import ratings_fingerprint
 from ptupcdr_core.experiments.objectives import OBJECTIVES, Objective, Space
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store import formats
 from ptupcdr_core.store.home import Home
@@ -147,7 +148,8 @@ def tune(
     Raises:
         WarehouseError: a domain was not ingested.
         SplitError: the settings leave a cohort empty.
-        SettingsError: the recipe chooses on test users, or ranks nothing where lists are to become better.
+        SettingsError: the recipe chooses on test users, ranks nothing where lists are to become better, or the pair has
+            no stars where ratings are.
         TuningError: another search of the pair is running, or every training diverged.
         DeviceError: the environment asks for a GPU that is not there.
     """
@@ -158,6 +160,8 @@ def tune(
             f"these settings have no {OBJECTIVES[objective].what}: a search by them needs the recipe calibrated and "
             "the mode both"
         )
+    if MODES[objective].needs_stars and not (source.stars and target.stars):
+        raise SettingsError(f"{pair.key} has events without stars: search by ranked lists (--objective ranking)")
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
     goal = OBJECTIVES[objective]
     with alone(home.tuning, pair.key), scratch_folder() as folder:

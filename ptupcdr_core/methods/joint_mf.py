@@ -38,7 +38,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
         for strength in STRENGTHS:
             method = _fitted(offset, strength * users, items)
             scores = method.score(data.target_validation)
-            best.offer(0, rating_errors(scores, data.target_validation, data.target_scale).rmse, method)
+            best.offer(0, rating_errors(scores, data.target_validation, data.scale).rmse, method)
     yield Epoch(0, best.candidate, {})
 
 

@@ -110,6 +110,10 @@ class Mode(Protocol):
         """As it stands in tables and settings."""
 
     @property
+    def needs_stars(self) -> bool:
+        """Whether it reads the stars of both domains, and so is nothing for events without any."""
+
+    @property
     def criterion(self) -> Criterion:
         """By what one model is told to be better than another."""
 

@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 from ptupcdr_core.data.pair_data import Outline, PairData
 from ptupcdr_core.errors import ArtifactError
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.model_folders import FOLDERS
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -88,6 +89,13 @@ def load_between(
             f"materialize meta_network for {outline.pair} again"
         )
     return checkpoint
+
+
+def drop_others(home: Home, asset: str, pair: str, modes: Sequence[Mode]) -> None:
+    """Remove an asset's checkpoints of a pair in the modes that it was not trained in now, which nothing belongs to."""
+    for mode, folders in FOLDERS.items():
+        for folder in folders[asset] if mode not in modes else ():
+            artifacts.remove(home.models / folder, pair)
 
 
 def present_checksums(home: Home, folders: Sequence[str], pair: str) -> list[str]:

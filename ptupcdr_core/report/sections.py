@@ -206,12 +206,12 @@ def warm(facts: Facts) -> Section:
     return Section("warm", title, caption, pictures)
 
 
-def rankings(facts: Facts) -> Section:
-    """The lists that recommendations are made of."""
+def rankings(measured: pd.DataFrame | None) -> Section:
+    """The lists that recommendations are made of: a row a method; None where none were made."""
     title = "How good the lists are"
-    if facts.rankings is None:
+    if measured is None:
         return Section("lists", title, ["No lists were ranked: the mode was rating, or the recipe ranks nothing."])
-    found = facts.rankings.sort_values("ndcg_at_10", ascending=False, kind="stable")
+    found = measured.sort_values("ndcg_at_10", ascending=False, kind="stable")
     rows = found.set_index("method")
     own, popular = rows.loc["ptupcdr"], rows.loc["popularity"]
     caption = [

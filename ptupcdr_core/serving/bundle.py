@@ -10,7 +10,7 @@ of a bridged embedding.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,9 +23,10 @@ from safetensors.numpy import save as encode
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.newcomers import Newcomers, newcomers
+from ptupcdr_core.data.pair_data import SIDES, Side
 from ptupcdr_core.errors import ArtifactError, SettingsError
 from ptupcdr_core.kernels.exact_search import Search, top_items
-from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
+from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, texts_as_tensors, texts_from_tensors, under
 from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
@@ -68,10 +69,12 @@ class Bundle:
     Args:
         pair: its key, source first.
         modes: by name; recommendations come from the last one.
+        titles: of items by id, source and target, as far as they were known when it was deployed.
     """
 
     pair: str
     modes: Mapping[Mode, BundledMode]
+    titles: Mapping[Side, Mapping[str, str]] = field(default_factory=dict)
 
     def mode(self, name: Mode | None = None) -> tuple[Mode, BundledMode]:
         """A mode by its name; None: the one that recommends, and its name.
@@ -228,7 +231,8 @@ class Bundle:
                     raise ArtifactError(refused)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
-            return cls(head["pair"], modes)
+            titled = {side: under(tensors, f"titles.{side}.") for side in SIDES}
+            return cls(head["pair"], modes, {side: _titles(own) for side, own in titled.items() if own})
         except (OSError, KeyError, ValueError, SafetensorError, pa.ArrowInvalid) as error:
             raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
 
@@ -236,7 +240,21 @@ class Bundle:
         return {name: mode.head() for name, mode in self.modes.items()}
 
     def _tensors(self) -> Tensors:
-        return {f"{mode}/{name}": tensor for mode, own in self.modes.items() for name, tensor in own.tensors().items()}
+        titles = {
+            f"titles.{side}.{name}": tensor
+            for side, own in self.titles.items()
+            for column, values in (("ids", own.keys()), ("titles", own.values()))
+            for name, tensor in texts_as_tensors(column, pa.array(values, pa.string())).items()
+        }
+        models = {
+            f"{mode}/{name}": tensor for mode, own in self.modes.items() for name, tensor in own.tensors().items()
+        }
+        return models | titles
+
+
+def _titles(tensors: Mapping[str, Any]) -> dict[str, str]:
+    ids, titles = (texts_from_tensors(column, tensors).to_pylist() for column in ("ids", "titles"))
+    return dict(zip(ids, titles, strict=True))
 
 
 def served_people(

@@ -79,10 +79,10 @@ class BundledMode:
         personal, known = self.part.personal, self.part.known
         lists = {} if self.part.lists is None else self.part.lists.tensors()
         stars = {} if self.part.stars is None else self.part.stars.tensors()
-        users = {} if known is None else {"known.vectors": known.vectors} | _texts("known.ids", known.ids)
+        users = {} if known is None else {"known.vectors": known.vectors} | texts_as_tensors("known.ids", known.ids)
         return {
-            **_texts("source_ids", self.source_ids),
-            **_texts("target_ids", self.target_ids),
+            **texts_as_tensors("source_ids", self.source_ids),
+            **texts_as_tensors("target_ids", self.target_ids),
             **{f"space.{name}": tensor for name, tensor in self.part.source.tensors().items()},
             **{f"personal.{name}": tensor for name, tensor in network_tensors(personal.network).items()},
             "personal.common": personal.common,
@@ -121,16 +121,20 @@ class BundledMode:
                 personal=personal,
                 target=TargetItems(tensors["target.vectors"], tensors["target.offset"]),
                 mean=tensors["mean"],
-                scale=None if head["scale"] is None else Scale(**head["scale"]),
-                known=KnownUsers(_from_texts("known.ids", tensors), tensors["known.vectors"]) if known else None,
+                scale=_scale(head["scale"]),
+                known=KnownUsers(texts_from_tensors("known.ids", tensors), tensors["known.vectors"]) if known else None,
                 lists=None if chosen is None else Parts.from_tensors(under(tensors, "lists."), chosen),
                 stars=StarDistribution.from_tensors(stars) if stars else None,
             ),
-            source_ids=_from_texts("source_ids", tensors),
-            target_ids=_from_texts("target_ids", tensors),
-            reading=Reading(**head["reading"] | {"scale": Scale(**head["reading"]["scale"])}),
+            source_ids=texts_from_tensors("source_ids", tensors),
+            target_ids=texts_from_tensors("target_ids", tensors),
+            reading=Reading(**head["reading"] | {"scale": _scale(head["reading"]["scale"])}),
             origin=Origin(**head["origin"]),
         )
+
+
+def _scale(ends: Mapping[str, float] | None) -> Scale | None:
+    return None if ends is None else Scale(**ends)
 
 
 def digest_of(tensors: Mapping[str, Any]) -> str:
@@ -147,14 +151,15 @@ def under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _texts(name: str, texts: pa.Array) -> Tensors:
+def texts_as_tensors(name: str, texts: pa.Array) -> Tensors:
     """A column of text as two arrays: its bytes, and where each text ends."""
     _, ends, content = texts.cast(pa.large_string()).buffers()
     offsets = np.frombuffer(ends, np.int64, len(texts) + 1, 8 * texts.offset)
     return {f"{name}.bytes": np.frombuffer(content or b"", np.uint8), f"{name}.ends": offsets}
 
 
-def _from_texts(name: str, tensors: Mapping[str, Any]) -> pa.Array:
+def texts_from_tensors(name: str, tensors: Mapping[str, Any]) -> pa.Array:
+    """The column of text that ``texts_as_tensors`` made arrays of."""
     ends, content = tensors[f"{name}.ends"], tensors[f"{name}.bytes"]
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(content)]
     texts = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)

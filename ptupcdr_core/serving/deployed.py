@@ -18,6 +18,7 @@ from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.settings import Mode
+from ptupcdr_core.sources.items import Items, may_be_recommended
 from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
 from ptupcdr_core.store.bundles import CHAMPION as CHAMPION
 from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED
@@ -77,7 +78,16 @@ def deployed_bundle(home: Home, pair: str) -> Bundle:
     return Bundle.load(path)
 
 
-def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | None = None) -> list[Recommendation]:
+def recommend(
+    home: Home,
+    pair: str,
+    user_id: str,
+    k: int = 10,
+    mode: Mode | None = None,
+    *,
+    items: Items | None = None,
+    exclude: frozenset[str] = frozenset(),
+) -> list[Recommendation]:
     """The best k target items for one cold-start user of a pair, from the deployed bundle.
 
     Args:
@@ -86,6 +96,8 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
         user_id: a user with source ratings, and without target ratings but for held-out ones.
         k: how many items, at least 1.
         mode: of the bundle; None: the one that recommends.
+        items: what is known of the target items: only eligible ones are recommended; None: all.
+        exclude: target items that are not.
 
     Raises:
         UnknownUserError: the user is not a cold-start user of the pair.
@@ -101,12 +113,13 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
             f"lists them"
         )
     name, served = bundle.mode(mode)
-    served = served.among(pa.array(target_item_ids(warehouse, pair), pa.string()))
+    offered = pa.array(target_item_ids(warehouse, pair)[1:], pa.string())
+    served = served.among(may_be_recommended(offered, items or Items(), exclude))
     people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
     vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-    _, items, scores = next(best_lists(served.part, people, vectors, k, known_keys(warehouse, pair, users, served)))
+    _, best, scores = next(best_lists(served.part, people, vectors, k, known_keys(warehouse, pair, users, served)))
     rows = recommendation_rows(
-        listed(pair, name, users, served.part.lists_made_by(made_by)), people, items, scores, served
+        listed(pair, name, users, served.part.lists_made_by(made_by)), people, best, scores, served
     )
     return [
         Recommendation(
@@ -143,14 +156,21 @@ def recommend_new(
     seen: pa.Table | None = None,
     mode: Mode | None = None,
     origin: str = "ratings",
+    items: Items | None = None,
+    exclude: frozenset[str] = frozenset(),
 ) -> NewPeople:
-    """Serve people by their source ratings alone from a pair's deployed bundle: see ``Bundle.recommend``.
+    """Serve people by their source ratings alone from a pair's deployed bundle: see ``Bundle.recommend``, and
+    ``recommend`` for items and exclude.
 
     Raises:
         SourceError: a column is missing, or a value is not what it should be.
         ArtifactError: nothing is deployed.
     """
-    return deployed_bundle(home, pair).recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
+    bundle = deployed_bundle(home, pair)
+    if exclude or (items is not None and items.eligible is not None):
+        offered = bundle.mode(mode)[1].target_ids.slice(1)
+        bundle = bundle.among(may_be_recommended(offered, items or Items(), exclude))
+    return bundle.recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
 
 
 def cold_start_users(warehouse: Warehouse, pair: str, user_id: str | None = None) -> pa.Table:
@@ -203,7 +223,7 @@ class SplitPeople:
     warehouse: Warehouse
     pair: str
     history_length: int
-    positive_above: float
+    positive_above: float | None
     indices: Index
 
     @classmethod

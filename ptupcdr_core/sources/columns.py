@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptupcdr_core.catalog import Columns
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.layout import Layout
 
 MOST, LONGEST = 20, 60
 
 
-def wanted(columns: Columns, names: Sequence[str], path: Path | str) -> list[str | None]:
-    """The names of user, item, rating and timestamp, in this order; None for a timestamp nobody named.
+def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str | None]:
+    """The names of user, item, value and timestamp, in this order; None for what nobody named or what is not read.
 
     Raises:
         SourceError: the file has no such column, or has it twice.
     """
-    fields = [columns.user, columns.item, columns.rating, columns.timestamp]
+    fields = layout.fields
     missing = [name for name in fields if name and name not in names]
     if missing:
         raise SourceError(f"{path}: no column {', '.join(missing)}; it has {listed(names)}. {_remedy(names)}")

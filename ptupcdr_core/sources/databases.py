@@ -36,7 +36,7 @@ def stage_postgres(connection: duckdb.DuckDBPyConnection, domain: Domain, layout
         SourceError: the server, the table or a column is not there, or not all of its rows came.
     """
     with _postgres(domain) as cursor:
-        fields = wanted(layout.columns, _columns(cursor, domain), place(domain))
+        fields = wanted(layout, _columns(cursor, domain), place(domain))
         picked = [f'{identifier(name)}::text collate "C"' if name else "null::text" for name in fields]
         # Rows of a table have no order of their own, and which of two equals is the last must not depend on chance.
         cursor.execute(f"select {', '.join(picked)} from {_quoted(domain)} order by 1, 2, 4, 3")  # nosec B608 # quoted
@@ -73,7 +73,7 @@ def stage_sqlite(connection: duckdb.DuckDBPyConnection, path: Path, domain: Doma
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
         ) as source:
             rows = source.execute(f"select * from {_quoted(domain)} limit 0")  # nosec B608 # quoted
-            fields = wanted(layout.columns, [column[0] for column in rows.description], place(domain))
+            fields = wanted(layout, [column[0] for column in rows.description], place(domain))
             picked = [f"cast({identifier(name)} as text)" if name else "null" for name in fields]
             rows = source.execute(f"select {', '.join(picked)} from {_quoted(domain)}")  # nosec B608 # quoted
             _insert(connection, pa.RecordBatchReader.from_batches(_FIELDS, _batches(rows)), index)

@@ -29,7 +29,11 @@ def source_fingerprint(domain: Domain) -> str:
         state = without_user(domain.path)
     else:
         state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files(domain)]
-    return hashlib.sha256(json.dumps([domain.entry(), state], sort_keys=True).encode()).hexdigest()
+    made_from: list[object] = [domain.entry(), state]
+    if domain.people is not None:
+        people = (domain.folder / Path(domain.people.path).expanduser()).stat()
+        made_from.append([people.st_size, people.st_mtime_ns])
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
 def _files(domain: Domain) -> list[Path]:

@@ -1,6 +1,6 @@
-"""Cleaning: one domain's ratings as they lie become ``raw_ratings``; what is left out stands apart with its reason."""
+"""Cleaning: one domain's ratings or events as they lie become ``raw_ratings``; what is left out stands apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -8,6 +8,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.nothing_left import nothing_left
+from ptupcdr_core.sources.people import Forgotten, note_people
 from ptupcdr_core.sources.staging import stage
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
@@ -23,18 +24,22 @@ class IngestReport:
     domain: str
     rows_read: int
     kept: int
+    """Rows kept; of events several can be one row of ``raw_ratings``."""
     rejected: dict[str, int]
     """Rows left out, by reason."""
     users: int
     items: int
+    people: dict[str, int] = field(default_factory=dict)
+    """Users by what the table of people says of their ids: joined, not_listed, set_apart (see ``ingest_people``)."""
 
 
 def ingest_domain(
     domain: Domain, warehouse: Warehouse, fingerprint: str = "", downloads: Path | None = None
 ) -> IngestReport:
-    """Read, clean and store one domain's ratings.
+    """Read, clean and store one domain's ratings or events.
 
-    Of a repeated (user, item) the latest by time is kept, among equals the last in the file.
+    Of a repeatedly rated (user, item) the latest by time is kept, among equals the last in the file. Repeated events
+    are one, with their number, the sum of their weights, and the first and the last time.
 
     Args:
         domain: what to read.
@@ -43,23 +48,40 @@ def ingest_domain(
         downloads: where files from http(s) addresses are kept; the home's ``downloads`` unless given.
 
     Raises:
-        SourceError: the files cannot be read as the catalog describes them, or not one rating is left. The old
+        SourceError: the files cannot be read as the catalog describes them, or nothing is left. The old
             tables stay.
     """
     home = Home(warehouse.root.parent)
     with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry()) as connection:
-        stage(connection, domain, downloads or home.downloads, home.reads / domain.name)
-        low, high = domain.scale
-        for name, value in {"domain": domain.name, "low": low, "high": high}.items():
+        stage(connection, domain, downloads or home.downloads, home.reads / domain.name, Forgotten.of(home))
+        note_people(connection, domain, home)
+        for name, value in _variables(domain).items():
             connection.execute(f"set variable {name} = ?", [value])
-        connection.execute(statement("typed"))
-        connection.execute(statement("clean_ratings"))
+        kind, value = ("ratings", "rating") if domain.stars else ("events", "weight")
+        for step in ("typed", "judge_rows", f"keep_{kind}"):
+            connection.execute(statement(step))
+        connection.execute(statement("account_for_rows").format(value=value))
+        connection.execute(statement("count_people"))
         return _report(connection, domain)
+
+
+def _variables(domain: Domain) -> dict[str, object]:
+    """What a row is judged by; null where it does not matter."""
+    low, high = domain.stars or (None, None)
+    weighed = not domain.stars and domain.columns.weight is not None
+    return {
+        "domain": domain.name,
+        "rated": domain.stars is not None,
+        "low": low,
+        "high": high,
+        "weighed": weighed,
+        "least_weight": domain.least_weight if weighed else None,
+    }
 
 
 def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestReport:
     kept, users, items = connection.execute(
-        "select count(*), count(distinct user_id), count(distinct item_id) from raw_ratings"
+        f"select {kept_rows(domain)}, count(distinct user_id), count(distinct item_id) from raw_ratings"  # nosec B608 # own expression
     ).fetchall()[0]
     rejected = dict(
         connection.execute("select reason, count(*) from rejected_ratings group by all order by all").fetchall()
@@ -67,7 +89,13 @@ def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRepo
     read = _balance(connection, kept, sum(rejected.values()))
     if kept == 0:
         raise nothing_left(connection, domain, read, rejected)
-    return IngestReport(domain.name, read, kept, rejected, users, items)
+    people = dict(connection.execute("select is_person, users from ingest_people order by all").fetchall())
+    return IngestReport(domain.name, read, kept, rejected, users, items, people)
+
+
+def kept_rows(domain: Domain) -> str:
+    """How many rows of its source stand in a domain's ``raw_ratings``, in SQL."""
+    return "count(*)" if domain.stars else "coalesce(sum(events), 0)::bigint"
 
 
 def _balance(connection: duckdb.DuckDBPyConnection, kept: int, rejected: int) -> int:

@@ -23,7 +23,7 @@ BATCH = 100_000
 def kept_read(folder: Path, domain: Domain, file: Path) -> Path:
     """Where the rows of a file are kept: another place when the file or what says how it is read has changed."""
     state = file.stat()
-    read_by = domain.model_dump(mode="json", include={"format", "columns", "table"})
+    read_by = domain.model_dump(mode="json", include={"format", "columns", "table", "feedback"})
     identity = [RESULTS["raw_ratings"].version, read_by, str(file), state.st_size, state.st_mtime_ns]
     return folder / f"{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]}.parquet"
 

@@ -1,6 +1,6 @@
 """What is inside a domain's files: which kind they are, and where in a row user, item, rating and time stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ class Layout:
         delimiter: between the fields of a CSV line.
         header: the column names of a CSV file that has no header line; None where it has one.
         ticks_per_second: of a numeric timestamp; 1000 where it counts milliseconds.
+        rated: whether its rows have stars; events may have a weight instead.
     """
 
     kind: Kind
@@ -34,6 +35,13 @@ class Layout:
     delimiter: str = ","
     header: tuple[str, ...] | None = None
     ticks_per_second: int = 1
+    rated: bool = True
+
+    @property
+    def fields(self) -> list[str | None]:
+        """What the file calls user, item, value (a rating, or an event's weight) and time; None: not read."""
+        value = self.columns.rating if self.rated else self.columns.weight
+        return [self.columns.user, self.columns.item, value, self.columns.timestamp]
 
 
 def layout_of(domain: Domain, path: Path | None) -> Layout:
@@ -42,6 +50,10 @@ def layout_of(domain: Domain, path: Path | None) -> Layout:
     Amazon 2014 and 2018: ``.csv`` (before ``.gz`` or ``.zst``) is the ratings-only CSV without a header, everything
     else the 5-core JSON lines. Amazon 2023 is always CSV with a header.
     """
+    return replace(_written(domain, path), rated=domain.feedback == "explicit")
+
+
+def _written(domain: Domain, path: Path | None) -> Layout:
     match domain.format:
         case "demo":
             return Layout("demo", _STANDARD)

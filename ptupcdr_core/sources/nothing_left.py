@@ -12,6 +12,9 @@ _REMEDIES = {
     "empty_user_id": _COLUMNS,
     "empty_item_id": _COLUMNS,
     "rating_not_a_number": _COLUMNS,
+    "weight_not_a_number": _COLUMNS,
+    "weight_below_floor": "lower {entry}.least_weight in the catalog",
+    "forgotten": "all of its people are to be forgotten: leave the domain out of the catalog",
     "rating_off_scale": "set {entry}.scale to the lowest and the highest rating there can be, in the catalog",
     "timestamp_unparseable": (
         "name another column in {entry}.columns.timestamp in the catalog, or leave it out: time is then unknown"
@@ -20,13 +23,14 @@ _REMEDIES = {
     "invalid_utf8": "convert the file to UTF-8, for example with iconv",
     "malformed_json": _FORMAT + "; one JSON object a line is expected",
 }
-_FIELDS = {"empty_user_id": 0, "empty_item_id": 1, "rating_not_a_number": 2, "rating_off_scale": 2}
+_FIELDS = {"empty_user_id": 0, "empty_item_id": 1, "rating_not_a_number": 2, "rating_off_scale": 2,
+           "weight_not_a_number": 2, "weight_below_floor": 2}  # fmt: skip
 
 
 def nothing_left(
     connection: duckdb.DuckDBPyConnection, domain: Domain, read: int, rejected: dict[str, int]
 ) -> SourceError:
-    """The error for a domain of which not one rating is left.
+    """The error for a domain of which not one rating or event is left.
 
     Args:
         connection: where the rows were cleaned.
@@ -35,14 +39,17 @@ def nothing_left(
         rejected: rows by reason.
     """
     files = [row[0] for row in connection.execute("select source_file from source_files").fetchall()]
-    what = f"domain {domain.name}, {listed_files(files)}: not one rating is left of {read} rows"
+    kind = "rating" if domain.stars else "event"
+    what = f"domain {domain.name}, {listed_files(files)}: not one {kind} is left of {read} rows"
     entry = f"domains.{domain.name}"
     if not rejected:
         return SourceError(f"{what} (it has no rows): get the file anew, or check {entry}.path in the catalog")
     reasons = ", ".join(f"{amount} {reason}" for reason, amount in rejected.items())
     most = max(rejected, key=lambda reason: rejected[reason])
     remedy = _REMEDIES.get(most, _FORMAT).format(entry=entry)
-    return SourceError(f"{what} ({reasons}). The first, {_first(connection, most)}; {remedy}")
+    return SourceError(
+        f"{what} ({reasons}). The first, {_first(connection, most, 'rating' if domain.stars else 'weight')}; {remedy}"
+    )
 
 
 def listed_files(files: list[str]) -> str:
@@ -50,9 +57,9 @@ def listed_files(files: list[str]) -> str:
     return files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
 
 
-def _first(connection: duckdb.DuckDBPyConnection, reason: str) -> str:
+def _first(connection: duckdb.DuckDBPyConnection, reason: str, value: str) -> str:
     [(file, row, *fields)] = connection.execute(
-        'select source_file, source_row, user_id, item_id, rating, "timestamp" from rejected_ratings '
+        f'select source_file, source_row, user_id, item_id, {value}, "timestamp" from rejected_ratings '  # nosec B608 # own columns
         "where reason = ? limit 1",
         [reason],
     ).fetchall()

@@ -15,6 +15,7 @@ from ptupcdr_core.sources.databases import place, stage_postgres, stage_sqlite
 from ptupcdr_core.sources.kept_reads import forget_others, keep, kept_read, restage
 from ptupcdr_core.sources.layout import Layout, layout_of
 from ptupcdr_core.sources.locate import locate
+from ptupcdr_core.sources.people import Forgotten
 from ptupcdr_core.sources.tables import refuse_packed, stage_added, stage_demo, stage_duckdb, stage_parquet
 from ptupcdr_core.sources.text import reconcile, stage_csv, stage_jsonl
 from ptupcdr_core.sources.verify import count_parquet, physical
@@ -25,7 +26,9 @@ Seen = TypeVar("Seen")
 log = logging.getLogger(__name__)
 
 
-def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path, reads: Path) -> None:
+def stage(
+    connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path, reads: Path, forgotten: Forgotten
+) -> None:
     """Fill the temporary tables ``staged``, ``unreadable`` and ``source_files``: all text, nothing judged yet.
 
     Rows keep their order: the files' by name, then the file's own. ``source_files.rows_read`` is counted here, before
@@ -36,6 +39,7 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
         domain: what to read.
         downloads: where files from http(s) addresses are kept.
         reads: where what was read of each of several files is kept.
+        forgotten: people of whom nothing is kept.
 
     Raises:
         SourceError: a file is missing, damaged, or not as the catalog describes it.
@@ -51,7 +55,7 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
             if path not in kept or not restage(connection, index, kept[path]):
                 _stage_file(connection, domain, path, layout, index)
                 again += 1
-                if path in kept:
+                if path in kept and not forgotten.stand_in(connection, index):
                     keep(connection, index, kept[path])
         except duckdb.OutOfMemoryException:
             raise  # no fault of the file
@@ -96,7 +100,7 @@ def _stage_text(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layou
 
 
 def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int) -> None:
-    names = [name for name in layout.columns.model_dump().values() if name]
+    names = [name for name in layout.fields if name]
     refuse_packed(path)
     with _beside(connection, lambda: count_parquet(path, names)) as seen:
         stage_parquet(connection, path, layout, index)

@@ -72,6 +72,6 @@ def stage_added(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layou
 
 def _stage(connection: duckdb.DuckDBPyConnection, relation: str, path: Path, layout: Layout, index: int) -> None:
     names = [row[0] for row in connection.execute(f"describe from {relation}").fetchall()]
-    fields = wanted(layout.columns, names, path)
+    fields = wanted(layout, names, path)
     picked = ", ".join(f"{identifier(name)}::varchar" if name else "null" for name in fields)
     connection.execute(f"insert into staged select {index}, {picked}, null from {relation}")  # nosec B608 # quoted

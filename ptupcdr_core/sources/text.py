@@ -26,7 +26,7 @@ def stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout,
         SourceError: a column is missing, or a quote is opened and never closed, so that lines would be lost.
     """
     names = layout.header or _header(path, layout.delimiter)
-    fields = wanted(layout.columns, names, path)
+    fields = wanted(layout, names, path)
     places = [f"c{place}" for place in range(len(names))]
     options: Options = {"delim": layout.delimiter, "quote": '"', "escape": '"', "header": layout.header is None}
     scan, rejects = _scan(path, options, places)
@@ -41,16 +41,13 @@ def stage_jsonl(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layou
     Raises:
         SourceError: not one line has the wanted keys.
     """
-    names = [layout.columns.user, layout.columns.item, layout.columns.rating, layout.columns.timestamp]
-    keys = ", ".join(literal("$." + identifier(name).replace('""', '\\"')) for name in names if name)
+    names = [name for name in layout.fields if name]
+    keys = ", ".join(literal("$." + identifier(name).replace('""', '\\"')) for name in names)
     scan, rejects = _scan(path, _WHOLE_LINES, ["line"])
-    connection.execute(
-        statement("stage_jsonl").format(
-            index=index, keys=keys, scan=scan, timestamp="fields[4]" if layout.columns.timestamp else "null"
-        )
-    )
+    picked = ", ".join(f"fields[{names.index(name) + 1}]" if name else "null" for name in layout.fields)
+    connection.execute(statement("stage_jsonl").format(index=index, keys=keys, scan=scan, picked=picked))
     _note_rejects(connection, rejects, index, path, skipped=0)
-    _require_keys(connection, [name for name in names if name], index, path, scan)
+    _require_keys(connection, layout, index, path, scan)
 
 
 def reconcile(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int, seen: Physical) -> None:
@@ -120,8 +117,9 @@ def _note_rejects(connection: duckdb.DuckDBPyConnection, rejects: str, index: in
     connection.execute(statement("note_rejects").format(index=index, rejects=rejects, skipped=skipped))
 
 
-def _require_keys(connection: duckdb.DuckDBPyConnection, names: list[str], index: int, path: Path, scan: str) -> None:
-    fields = ["user_id", "item_id", "rating", '"timestamp"'][: len(names)]
+def _require_keys(connection: duckdb.DuckDBPyConnection, layout: Layout, index: int, path: Path, scan: str) -> None:
+    columns = zip(layout.fields, ("user_id", "item_id", "rating", '"timestamp"'), strict=True)
+    names, fields = zip(*[(name, column) for name, column in columns if name], strict=True)
     counted = ", ".join(f"count({field})" for field in fields)
     rows, *present = connection.execute(
         f"select count(*), {counted} from staged where file_index = ? and fault is null",  # nosec B608 # ours

@@ -3,7 +3,7 @@
 create temp table judged as
 with typed as (
     select
-        *, number_in(rating) as score,
+        *, if(getvariable('rated'), number_in(rating), null) as score,
         moment_in("timestamp", 1) as moment
     from given
 )
@@ -12,7 +12,8 @@ select
     case
         when trim(coalesce(user_id, '')) = '' then 'user_id'
         when trim(coalesce(item_id, '')) = '' then 'item_id'
-        when not coalesce(score between getvariable('low') and getvariable('high'), false) then 'rating'
+        when getvariable('rated') and not coalesce(score between getvariable('low') and getvariable('high'), false)
+            then 'rating'
         when trim(coalesce("timestamp", '')) <> '' and not is_time(moment) then 'timestamp'
     end as fault
 from typed;
@@ -52,7 +53,7 @@ with positive as (
             partition by person order by moment desc nulls last, if(moment is null, place, null) desc, item_index desc
         ) as age
     from newcomer_ratings
-    where rating > getvariable('positive_above')
+    where coalesce(rating > getvariable('positive_above'), true)
 )
 select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
 from positive

@@ -1,11 +1,12 @@
--- raw_ratings of both domains (attached as source_file and target_file)  ->  the split_* tables of one pair.
+-- source_given, target_given (raw_ratings of both domains, rating null where there are no stars)
+--   ->  the split_* tables of one pair.
 
 create temp table known_users as
 select user_id, bool_or(in_source) as in_source, bool_or(not in_source) as in_target
 from (
-    select distinct user_id, true as in_source from source_file.raw_ratings
+    select distinct user_id, true as in_source from source_given
     union all
-    select distinct user_id, false from target_file.raw_ratings
+    select distinct user_id, false from target_given
 )
 group by user_id;
 
@@ -32,18 +33,18 @@ order by user_index;
 
 create table split_source_items as
 select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id
-from (select distinct item_id from source_file.raw_ratings)
+from (select distinct item_id from source_given)
 order by item_index;
 
 create table split_target_items as
 select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id
-from (select distinct item_id from target_file.raw_ratings)
+from (select distinct item_id from target_given)
 order by item_index;
 
 -- Ids become indices once; place keeps the file's order for domains without timestamps.
 create temp table source_rows as
-select user_index, item_index, rating::float as rating, "timestamp", r.rowid as place
-from source_file.raw_ratings r join split_users using (user_id) join split_source_items using (item_id);
+select user_index, item_index, rating::float as rating, "timestamp", r.place
+from source_given r join split_users using (user_id) join split_source_items using (item_id);
 
 create table split_source_ratings as
 select getvariable('pair') as pair, user_index, item_index, rating, "timestamp"
@@ -56,8 +57,8 @@ create table split_target_ratings as
 select
     getvariable('pair') as pair, user_index, item_index, rating::float as rating, "timestamp",
     case when cohort in ('test', 'validation') then cohort else 'train' end as part,
-    r.rowid as place
-from target_file.raw_ratings r join split_users using (user_id) join split_target_items using (item_id)
+    r.place
+from target_given r join split_users using (user_id) join split_target_items using (item_id)
 order by user_index, item_index;
 
 -- The last positive source items, oldest first: by time, ties by item id; by file order where there is no time.
@@ -70,7 +71,7 @@ with positive as (
             order by "timestamp" desc nulls last, if("timestamp" is null, place, null) desc, item_index desc
         ) as age
     from source_rows
-    where rating > getvariable('positive_above')
+    where coalesce(rating > getvariable('positive_above'), true)
 )
 select
     getvariable('pair') as pair, user_index,
@@ -97,9 +98,9 @@ select
     (select count(*) from split_source_items join split_target_items using (item_id)) as shared_item_ids,
     (
         select count(*)
-        from (select user_id, item_id from source_file.raw_ratings semi join (
+        from (select user_id, item_id from source_given semi join (
             select item_id from split_source_items join split_target_items using (item_id)) using (item_id))
-        semi join target_file.raw_ratings using (user_id, item_id)
+        semi join target_given using (user_id, item_id)
     ) as shared_ratings,
     -- A length before each id keeps two vocabularies from running into the same text.
     (

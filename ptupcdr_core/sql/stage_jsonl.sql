@@ -1,6 +1,6 @@
 insert into staged
 select
-    {index}, fields[1], fields[2], fields[3], {timestamp},
+    {index}, {picked},
     -- Only where no object could be read is the line looked at again: lines can be whole reviews long.
     case when fields is null then
         if(trim(coalesce(line, ''), ' ' || chr(9) || chr(13)) = '', 'blank', 'malformed_json')

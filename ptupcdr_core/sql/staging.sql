@@ -1,4 +1,5 @@
--- What cleaning starts from. The rowid of staged is a row's place: files by name, then the file's own order.
+-- What cleaning starts from; rating is an event's weight where there are no stars. The rowid of staged is a row's place:
+-- files by name, then the file's own order.
 create temp table staged (
     file_index integer, user_id varchar, item_id varchar, rating varchar, "timestamp" varchar, fault varchar
 );

@@ -1,6 +1,7 @@
 """The stage of the bridges of a pair."""
 
 from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.serving.candidate import trained_bundle
 from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
@@ -20,12 +21,13 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     """
     data, curves, report = load_pair(Warehouse.from_environment(home.warehouse), pair), Curves(on_epoch), StageReport()
     parts = {}
-    for mode in modes_of(settings):
+    for mode in modes_of(settings, data):
         trained = mode.train(home, data, settings, curves, fingerprint)
         parts[mode.name] = trained.part
         report.metrics.update(trained.metrics)
         report.files.extend(trained.files)
         report.tables.update(trained.shown)
+    drop_others(home, "meta_network", pair, list(parts))
     bundle = bundle_file(home, CANDIDATE, pair)
     trained_bundle(home, data, parts, settings, fingerprint).save(bundle)
     report.files.append(bundle)

@@ -1,11 +1,12 @@
 """The stage between the gate and recommendations: which bundle of a pair is deployed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.data.pair_data import Side, load_pair
 from ptupcdr_core.gate.decision import read_decision
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
@@ -20,13 +21,17 @@ from ptupcdr_core.training.epochs import OnEpoch
 
 ASSET = "deployed_model"
 NEW, KEPT, NOTHING = "new", "kept", "nothing"
+Titles = Mapping[Side, Mapping[str, str]]
 
 
-def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "") -> StageReport:
+def deploy(
+    home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "", titles: Titles | None = None
+) -> StageReport:
     """Deploy what the gate let through, fitted again first with ``refit`` (asset ``deployed_model``).
 
     A mode that the gate refused goes on being served as before; so does the whole pair if it refused all. Without a
-    model that ever passed, nothing is deployed. ``no_gate`` deploys the new bundle whatever the gate said.
+    model that ever passed, nothing is deployed. ``no_gate`` deploys the new bundle whatever the gate said. The bundle
+    takes the titles along.
 
     Raises:
         WarehouseError: the pair was not split, or not judged.
@@ -50,7 +55,7 @@ def deploy(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerp
             served[mode] = judged
         rows.append(_row(pair, mode, NEW if fresh else KEPT, served[mode]))
     if served:
-        Bundle(pair, served).save(bundle_file(home, DEPLOYED, pair))
+        Bundle(pair, served, titles or {}).save(bundle_file(home, DEPLOYED, pair))
     rows += [_row(pair, mode, NOTHING, None) for mode in candidate.modes if mode not in served]
     decision = read_decision(home, pair)
     table = pd.DataFrame(rows).assign(gate="off" if settings.no_gate else "on", reason=decision)

@@ -21,7 +21,7 @@ def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: st
     warehouse = Warehouse.from_environment(home.warehouse)
     data, ids = load_pair(warehouse, pair), user_ids(warehouse, pair)
     tables, metrics = [], {"users": float(len(data.cold_users))}
-    for mode in modes_of(settings):
+    for mode in modes_of(settings, data):
         tables.append(bridged_rows(data, ids, mode.name, *mode.bridge(home, data)))
         vectors = embeddings_of(tables[-1])
         metrics[f"mean_norm_{mode.name}"] = float(np.linalg.norm(vectors, axis=1).mean()) if len(vectors) else 0.0

@@ -20,7 +20,7 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     data, ids = load_pair(warehouse, pair), user_ids(warehouse, pair)
     summaries, report = [], StageReport()
     tables: dict[str, pd.DataFrame] = {}
-    for mode in modes_of(settings):
+    for mode in modes_of(settings, data):
         found = mode.evaluate(home, data, settings, ids)
         summaries.append(found.summary)
         tables |= found.details

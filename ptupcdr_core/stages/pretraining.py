@@ -2,6 +2,7 @@
 
 from ptupcdr_core.data.pair_data import Side, load_pair
 from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
@@ -16,7 +17,8 @@ def pretrain(
     """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``).
 
     Raises:
-        SettingsError: the recipe is ``published_test_best``: what serves users may not be chosen on test users.
+        SettingsError: the recipe is ``published_test_best``: what serves users may not be chosen on test users. Or the
+            settings have no mode for a pair without stars.
         DeviceError: the environment asks for a GPU that is not there.
     """
     if settings.recipe == "published_test_best":
@@ -25,9 +27,8 @@ def pretrain(
             "benchmark` alone; the lineage serves one model, use the recipe honest or published"
         )
     data = load_pair(Warehouse.from_environment(home.warehouse), pair)
-    curves = Curves(on_epoch)
-    files = [
-        file for mode in modes_of(settings) for file in mode.train_side(home, data, side, settings, curves, fingerprint)
-    ]
+    curves, modes = Curves(on_epoch), modes_of(settings, data)
+    files = [file for mode in modes for file in mode.train_side(home, data, side, settings, curves, fingerprint)]
+    drop_others(home, f"{side}_model", pair, [mode.name for mode in modes])
     ratings, items = data.trained_on(side)
     return StageReport({"ratings": float(len(ratings)), "items": float(items), **curves.last()}, curves.values, files)

@@ -24,8 +24,10 @@ from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.long_tail import POOL, less_popular
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources.items import Items, may_be_recommended
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import create_table, repeated
 from ptupcdr_core.store.warehouse import Warehouse
 
 PEOPLE = 1 << 18
@@ -35,13 +37,16 @@ COMMITTED = 1 << 19
 the file."""
 
 
-def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+def recommend_cold_users(
+    home: Home, pair: str, settings: Settings, fingerprint: str = "", items: Items | None = None
+) -> StageReport:
     """The best target items of everybody who is cold-start today, from the deployed bundle (``recommendations``).
 
     People are folded in by their ratings in the present split, so nothing has to be trained for those who came since.
-    Where nothing is deployed, nobody is recommended anything.
+    Where nothing is deployed, nobody is recommended anything. Of the items that the catalog tells of, only eligible
+    ones are recommended, which stand in ``recommendable_items``, and titles stand beside their ids.
     """
-    warehouse = Warehouse.from_environment(home.warehouse)
+    warehouse, known = Warehouse.from_environment(home.warehouse), items or Items()
     metrics = {"users": 0.0, "recommendations": 0.0}
     with warehouse.write(
         "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
@@ -49,12 +54,17 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
         connection.execute(
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
-            "reason_weights float[])"
+            "reason_weights float[], title varchar)"
         )
+        offered = may_be_recommended(pa.array(target_item_ids(warehouse, pair)[1:], pa.string()), known)
+        create_table(connection, "recommendable_items", _described(pair, offered, known))
+        metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
         if bundle_file(home, DEPLOYED, pair).is_file():
             connection.begin()
             uncommitted = 0
-            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics):
+            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics, offered):
+                titles = pa.array(map(known.titles.get, rows["item_id"].to_pylist()), pa.string())
+                rows = rows.append_column("title", titles)
                 connection.register("block", rows)
                 connection.execute("insert into recommendations by name select * from block")
                 metrics["recommendations"] += len(rows)
@@ -67,10 +77,19 @@ def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint:
     return StageReport(metrics)
 
 
-def _lists(warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float]) -> Iterator[pa.Table]:
+def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
+    """The items that may be recommended, with what the catalog tells of them."""
+    ids = offered.to_pylist()
+    told = {name: pa.array(map(own.get, ids), pa.string()) for name, own in known.columns().items()}
+    return pa.table({"pair": repeated(pair, len(ids)), "item_id": offered, **told})
+
+
+def _lists(
+    warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float], offered: pa.Array
+) -> Iterator[pa.Table]:
     """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
     mode, served = bundle.mode()
-    served = served.among(pa.array(target_item_ids(warehouse, bundle.pair), pa.string()))
+    served = served.among(offered)
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
     popularity = taken_by(warehouse, bundle.pair, served)
     split, everybody = SplitPeople.of(warehouse, bundle.pair, served), cold_start_users(warehouse, bundle.pair)

@@ -18,6 +18,13 @@ from ptupcdr_core.store.tables import embedding_column, embeddings_of, repeated,
 from ptupcdr_core.store.warehouse import Warehouse
 
 TUNED, EVALUATION = "fine_tuned_embeddings", "warm_start_evaluation"
+_TEXTS = ("pair", "user_id", "mode", "known_ratings", "started_from")
+_NOBODY = pa.schema([*[(name, pa.string()) for name in _TEXTS], ("known_count", pa.int32()),
+                     ("embedding", pa.list_(pa.float32()))])  # fmt: skip
+_NOTHING = pa.schema([*[(name, pa.string()) for name in ("pair", "method", "recipe", "mode", "known_ratings")],
+                      *[(name, pa.int64()) for name in ("users", "ratings")],
+                      *[(name, pa.float64()) for name in ("mae", "rmse")]])  # fmt: skip
+"""Of tables without rows: lists alone are made, and no mode follows first target ratings."""
 
 
 def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
@@ -26,7 +33,7 @@ def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") 
     data, test, validation = _load(warehouse, pair)
     ids = user_ids(warehouse, pair)[test.users]
     tables, report = [], StageReport({"users": float(len(ids))})
-    for mode, warm in _warm(settings):
+    for mode, warm in _warm(settings, data):
         bridged, made_by = _bridged(warehouse, pair, mode, ids)
         tuned = warm.fine_tune(home, data, settings, validation, test, bridged)
         report.metrics.update(tuned.metrics)
@@ -41,7 +48,8 @@ def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") 
                 "started_from": pa.array(made_by, pa.string()),
             }
             tables.append(pa.table(columns))
-    write_tables(warehouse, TUNED, pair, {TUNED: pa.concat_tables(tables)}, settings, fingerprint)
+    table = pa.concat_tables(tables or [_NOBODY.empty_table()])
+    write_tables(warehouse, TUNED, pair, {TUNED: table}, settings, fingerprint)
     return report
 
 
@@ -50,9 +58,12 @@ def evaluate_warm_start(home: Home, pair: str, settings: Settings, fingerprint: 
     warehouse = Warehouse.from_environment(home.warehouse)
     data, test, validation = _load(warehouse, pair)
     ids, found = user_ids(warehouse, pair), []
-    for mode, warm in _warm(settings):
+    for mode, warm in _warm(settings, data):
         tuned = _fine_tuned(warehouse, pair, mode, ids[test.users])
         found.append(warm.evaluate(home, data, settings, validation, test, tuned, ids))
+    if not found:
+        write_tables(warehouse, EVALUATION, pair, {EVALUATION: _NOTHING.empty_table()}, settings, fingerprint)
+        return StageReport()
     summary, details = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
     tables = {EVALUATION: summary, "warm_start_errors": details}
     write_tables(warehouse, EVALUATION, pair, tables, settings, fingerprint)
@@ -66,9 +77,9 @@ def _load(warehouse: Warehouse, pair: str) -> tuple[PairData, WarmSplit, WarmSpl
     return load_pair(warehouse, pair), test, validation
 
 
-def _warm(settings: Settings) -> list[tuple[Mode, WarmStart]]:
-    """The modes of a run that follow first target ratings, and how."""
-    return [(mode.name, mode.warm_start) for mode in modes_of(settings) if mode.warm_start is not None]
+def _warm(settings: Settings, data: PairData) -> list[tuple[Mode, WarmStart]]:
+    """The modes of a run that follow first target ratings, and how; none where lists alone are made."""
+    return [(mode.name, mode.warm_start) for mode in modes_of(settings, data) if mode.warm_start is not None]
 
 
 def _curves(summary: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -68,6 +68,12 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
     return [folder / f"{name}.json", weights]
 
 
+def remove(folder: Path, name: str) -> None:
+    """Remove a checkpoint, if there is one: the manifest first, so that no half of it ever counts."""
+    for file in (folder / f"{name}.json", *folder.glob(f"{name}-????????????.safetensors")):
+        file.unlink(missing_ok=True)
+
+
 def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     """Read a checkpoint's manifest without its weights.
 

@@ -98,7 +98,7 @@ def bridge_task(data: PairData, source: Model, target: Model) -> BridgeTask:
             bridge_users=data.cohorts["bridge"],
             rows=rows,
             validation=data.target_validation,
-            scale=data.target_scale,
+            scale=data.scale,
             prior=prior.bridge,
             expected=prior.expected,
             effects=prior.effects,

@@ -1,10 +1,20 @@
 """What is deployed, and what it recommends."""
 
+from typing import TYPE_CHECKING
+
 from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.champion import champion
+from ptupcdr_dagster.assets.items import pair_items
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.tracking.runs import StageTracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ptupcdr_core.data.pair_data import Side
+    from ptupcdr_core.sources.items import Items
+    from ptupcdr_core.store.warehouse import Warehouse
 
 
 @stage_asset(
@@ -20,7 +30,9 @@ def deployed_model(stage: Stage) -> Materialized:
     from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
 
     home, pair, tracker = stage.home, stage.partition, stage.tracker
-    report = deploy(home, pair, stage.settings, on_epoch=tracker.on_epoch, fingerprint=stage.fingerprint)
+    known = pair_items(pair)
+    titles = {side: items.titles for side, items in known.items() if items.titles}
+    report = deploy(home, pair, stage.settings, tracker.on_epoch, stage.fingerprint, titles)
     if report.files:
         people = cold_start_ratings(stage.warehouse, pair)
 
@@ -37,4 +49,18 @@ def recommendations(stage: Stage) -> Materialized:
     """The best target items for every cold-start user, in order, and the source items that each rests on."""
     from ptupcdr_core.stages.recommendations import recommend_cold_users
 
-    return stage.run(recommend_cold_users)
+    known = pair_items(stage.partition)
+    made = recommend_cold_users(stage.home, stage.partition, stage.settings, stage.fingerprint, known["target"])
+    made.tables["some_lists"] = some_lists(stage.warehouse, stage.partition, known)
+    return stage.report(made)
+
+
+def some_lists(warehouse: "Warehouse", pair: str, known: "dict[Side, Items]") -> "pd.DataFrame":
+    """The first lists, items and reasons by their titles, to look at."""
+    with warehouse.read("recommendations", pair) as connection:
+        rows = connection.execute(
+            "select dense_rank() over (order by user_id) as person, rank, item_id, title, score, reasons "
+            "from recommendations order by user_id, rank limit 20"  # without an id: Dagster forgets nobody
+        ).fetchdf()
+    reasons = [", ".join(known["source"].title(item) for item in items) for items in rows["reasons"]]
+    return rows.assign(title=rows["title"].fillna(rows["item_id"]), reasons=reasons)

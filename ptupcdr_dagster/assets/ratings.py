@@ -15,4 +15,5 @@ def raw_ratings(stage: Stage) -> Materialized:
     rejected = {f"rejected_{reason}": count for reason, count in report.rejected.items()}
     stage.tracker.log_metrics(counts | rejected)
     stage.tracker.log_dataset(report.domain, stage.fingerprint, counts)
-    return stage.result({**counts, "rejected": counts_table(report.rejected, "reason")})
+    people = {"people": counts_table(report.people, "ids")} if report.people else {}
+    return stage.result({**counts, "rejected": counts_table(report.rejected, "reason"), **people})

@@ -6,6 +6,7 @@ from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.champion import champion
 from ptupcdr_dagster.assets.deployment import recommendations
 from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
+from ptupcdr_dagster.assets.items import pair_items
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.assets.warm_start import warm_start_evaluation
 from ptupcdr_dagster.metadata import picture
@@ -21,7 +22,8 @@ def pair_report(stage: Stage) -> Materialized:
     """Which method is best and whether that is real, with pictures, as one self-contained HTML page."""
     from ptupcdr_core.report.page import make_report
 
-    report = make_report(stage.home, stage.partition, stage.settings, fingerprint=stage.fingerprint)
+    items = pair_items(stage.partition)
+    report = make_report(stage.home, stage.partition, stage.settings, stage.fingerprint, items)
     stage.tracker.log_files([report.path])
     stage.log_split()
     return stage.result(

@@ -5,7 +5,7 @@ from typing import Any
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
+from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, pair_modes, table_checks, unique
 
 EMBEDDINGS, EVALUATION = "bridged_embeddings", "cold_start_evaluation"
 DEPLOYMENT, RECOMMENDATIONS = "deployed_model", "recommendations"
@@ -62,18 +62,21 @@ EVALUATION_FACTS = facts_about(
     Fact(
         "errors_add_up",
         "MAE and RMSE of every method are those of its users' errors, which are kept for paired comparisons.",
+        mode="rating",
     ),
     Fact(
         "bridge_beats_item_mean",
         "PTUPCDR's RMSE is below that of the damped item mean, which knows nothing of the user. Where it is not, "
         "the bridge carries nothing over, and the item mean is the better prediction.",
         warning=True,
+        mode="rating",
     ),
     Fact(
         "bridge_ranks_better_than_popularity",
         "PTUPCDR's NDCG@10 over all target items is above that of the most popular items, which are the same for "
         "everybody. Where it is not, show the popular ones.",
         warning=True,
+        mode="ranking",
     ),
 )
 
@@ -116,7 +119,7 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "recommended_items_are_target_items",
-        "Only items of the target domain are recommended, and none twice to one user.",
+        "Only items of the target domain that are eligible today are recommended, and none twice to one user.",
         (unique("user_id", "mode", "item_id"),),
     ),
     Fact(
@@ -146,11 +149,11 @@ def target_norm(home: Home, pair: str, mode: Mode) -> float:
 
 
 def _modes(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
-    return {"modes": str([*settings.modes])}
+    return {"modes": str(pair_modes(home, pair, settings))}
 
 
 def _modes_and_norm(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
-    norms = " ".join(f"when '{mode}' then {target_norm(home, pair, mode)}" for mode in settings.modes)
+    norms = " ".join(f"when '{mode}' then {target_norm(home, pair, mode)}" for mode in pair_modes(home, pair, settings))
     return {**_modes(home, pair, settings), "target_norm": f"case mode {norms} end"}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from ptupcdr_core.settings import Settings
+from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.partitions import PAIRS
@@ -45,12 +45,14 @@ class Fact:
         description: The fact in words, and what it would mean if it did not hold.
         expectations: All must be met.
         warning: Only warn when it does not hold, and let downstream assets go on.
+        mode: It is about this mode alone, and holds of nothing where a pair has not got it.
     """
 
     name: str
     description: str
     expectations: tuple[Expectation, ...] = ()
     warning: bool = False
+    mode: Mode | None = None
 
     def spec(self, asset: str, partitions: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
         """The asset check that shows this fact; it holds downstream assets back unless it only warns."""
@@ -129,16 +131,34 @@ def table_checks(
             for fact in facts:
                 yield dg.AssetCheckResult(passed=True, check_name=fact.name, description="nothing was made yet")
             return
-        yield from validate_table(
-            warehouse.file(asset, partition),
-            table or asset,
-            asset,
-            facts,
-            parameters(home, partition, settings.to_settings()),
-            {SPLIT: warehouse.file(SPLIT, partition)} if against_split else {},
-        )
+        chosen, held = settings.to_settings(), list(facts)
+        if any(fact.mode for fact in facts):
+            present = pair_modes(home, partition, chosen)
+            held = [fact for fact in facts if fact.mode in (None, *present)]
+        for fact in facts:
+            if fact not in held:
+                yield dg.AssetCheckResult(
+                    passed=True, check_name=fact.name, description=f"the pair has no mode {fact.mode}"
+                )
+        if held:
+            yield from validate_table(
+                warehouse.file(asset, partition),
+                table or asset,
+                asset,
+                held,
+                parameters(home, partition, chosen),
+                {SPLIT: warehouse.file(SPLIT, partition)} if against_split else {},
+            )
 
     return checks
+
+
+def pair_modes(home: Home, pair: str, settings: Settings) -> list[Mode]:
+    """The modes of a run on a pair, which depend on whether it has stars."""
+    from ptupcdr_core.data.pair_data import load_outline
+    from ptupcdr_core.modes.registry import modes_of
+
+    return [mode.name for mode in modes_of(settings, load_outline(Warehouse(home.warehouse), pair))]
 
 
 def no_rows(query: str) -> Expectation:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from ptupcdr_core.store.artifacts import Checkpoint, load
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.model_folders import standing
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, between, specs
 from ptupcdr_dagster.partitions import PAIRS
@@ -41,7 +42,7 @@ def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
     from ptupcdr_core.data.pair_data import load_outline
 
     split = load_outline(Warehouse.from_environment(home.warehouse), pair).split
-    return load(home.models / asset, pair, split=split)
+    return load(standing(home.models, asset, pair)[0], pair, split=split)
 
 
 def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":

@@ -1,62 +1,87 @@
 """Facts about ``raw_ratings``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.checks.facts import Fact, Parameter, between, facts_about, has_columns, not_null, specs, unique
+from ptupcdr_dagster.checks.facts import (
+    Expectation,
+    Fact,
+    Parameter,
+    between,
+    facts_about,
+    has_columns,
+    not_null,
+    specs,
+    unique,
+)
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 ASSET = "raw_ratings"
 
-FACTS = facts_about(
-    ASSET,
-    Fact(
-        "ratings_have_the_declared_columns",
-        "The tables have the columns and types that every later stage relies on.",
-        (
-            has_columns(
-                "raw_ratings",
-                domain="VARCHAR",
-                user_id="VARCHAR",
-                item_id="VARCHAR",
-                rating="DOUBLE",
-                timestamp="DOUBLE",
-            ),
-            has_columns("rejected_ratings", domain="VARCHAR", reason="VARCHAR", source_file="VARCHAR"),
+RATINGS: dict[str, tuple[Expectation, ...]] = {
+    "ratings_have_the_declared_columns": (
+        has_columns(
+            "raw_ratings", domain="VARCHAR", user_id="VARCHAR", item_id="VARCHAR", rating="DOUBLE", timestamp="DOUBLE"
         ),
+        has_columns("rejected_ratings", domain="VARCHAR", reason="VARCHAR", source_file="VARCHAR"),
     ),
-    Fact(
-        "ratings_are_complete",
-        "Every kept rating names its user and its item and has a value.",
-        (
-            not_null("user_id"),
-            not_null("item_id"),
-            not_null("rating"),
+    "ratings_are_complete": (not_null("user_id"), not_null("item_id"), not_null("rating")),
+    "ratings_within_scale": (between("rating", Parameter("low"), Parameter("high")),),
+}
+EVENTS: dict[str, tuple[Expectation, ...]] = {
+    "ratings_have_the_declared_columns": (
+        has_columns(
+            "raw_ratings", domain="VARCHAR", user_id="VARCHAR", item_id="VARCHAR", events="INTEGER", weight="DOUBLE",
+            first_time="DOUBLE", timestamp="DOUBLE",
         ),
+        has_columns("rejected_ratings", domain="VARCHAR", reason="VARCHAR", source_file="VARCHAR"),
     ),
-    Fact(
-        "ratings_within_scale",
-        "Every kept rating lies on the scale that the catalog declares for the domain.",
-        (between("rating", Parameter("low"), Parameter("high")),),
-    ),
-    Fact(
-        "one_rating_per_user_and_item",
-        "A user has rated an item once; of repeated ratings only the latest is kept.",
-        (unique("user_id", "item_id"),),
-    ),
-    Fact(
-        "every_row_is_accounted_for",
-        "Rows read = kept + rejected, for each file and in sum: no row is lost on the way.",
-    ),
-    Fact(
-        "every_rejected_row_has_a_reason",
-        "A rejected row says why it was rejected and where it came from.",
-    ),
-)
+    "ratings_are_complete": (not_null("user_id"), not_null("item_id"), not_null("events")),
+    "ratings_within_scale": (between("events", 1, None),),
+}  # fmt: skip
+
+
+def _facts(own: Mapping[str, tuple[Expectation, ...]]) -> tuple[Fact, ...]:
+    """The facts, of which some are others for events than for ratings."""
+    return facts_about(
+        ASSET,
+        Fact(
+            "ratings_have_the_declared_columns",
+            "The tables have the columns and types that every later stage relies on.",
+            own["ratings_have_the_declared_columns"],
+        ),
+        Fact(
+            "ratings_are_complete",
+            "Every kept rating names its user and its item and has a value; every event has happened.",
+            own["ratings_are_complete"],
+        ),
+        Fact(
+            "ratings_within_scale",
+            "Every kept rating lies on the scale that the catalog declares for the domain. Events have none.",
+            own["ratings_within_scale"],
+        ),
+        Fact(
+            "one_rating_per_user_and_item",
+            "A user has rated an item once; of repeated ratings only the latest is kept, and repeated events are one.",
+            (unique("user_id", "item_id"),),
+        ),
+        Fact(
+            "every_row_is_accounted_for",
+            "Rows read = kept + rejected, for each file and in sum: no row is lost on the way.",
+        ),
+        Fact(
+            "every_rejected_row_has_a_reason",
+            "A rejected row says why it was rejected and where it came from.",
+        ),
+    )
+
+
+FACTS, EVENT_FACTS = _facts(RATINGS), _facts(EVENTS)
 
 KNOWN_COUNTS = Fact(
     "counts_are_those_of_the_published_file",
@@ -73,10 +98,17 @@ def raw_ratings_checks(
     from ptupcdr_dagster.checks.validation import validate_table
 
     domain = CATALOG.domain(context.partition_key)
-    low, high = domain.scale
     file = Warehouse(home.warehouse).file(ASSET, domain.name)
-    yield from validate_table(file, ASSET, ASSET, FACTS, {"low": low, "high": high})
+    yield from validate_table(file, ASSET, ASSET, FACTS if domain.stars else EVENT_FACTS, parameters_of(domain))
     yield known_counts(home, domain)
+
+
+def parameters_of(domain: Domain) -> dict[str, Any]:
+    """What the facts are asked with: the ends of the scale, and how kept rows are counted."""
+    from ptupcdr_core.sources.ingest import kept_rows
+
+    low, high = domain.stars or (None, None)
+    return {"low": low, "high": high, "kept": kept_rows(domain)}
 
 
 def known_counts(home: Home, domain: Domain) -> dg.AssetCheckResult:

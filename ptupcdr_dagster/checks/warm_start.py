@@ -1,10 +1,18 @@
 """Facts about ``fine_tuned_embeddings`` and ``warm_start_evaluation``."""
 
+from dataclasses import replace
+
 from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
 
 TUNED, EVALUATION = "fine_tuned_embeddings", "warm_start_evaluation"
 
-TUNED_FACTS = facts_about(
+
+def about_ratings(asset: str, *facts: Fact) -> tuple[Fact, ...]:
+    """Facts about predicted ratings, the only mode that follows first target ratings."""
+    return tuple(replace(fact, mode="rating") for fact in facts_about(asset, *facts))
+
+
+TUNED_FACTS = about_ratings(
     TUNED,
     Fact(
         "fine_tuned_embeddings_have_the_declared_columns",
@@ -35,7 +43,7 @@ TUNED_FACTS = facts_about(
     ),
 )
 
-EVALUATION_FACTS = facts_about(
+EVALUATION_FACTS = about_ratings(
     EVALUATION,
     Fact(
         "methods_share_their_second_halves",

@@ -184,6 +184,9 @@ def recommend(
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    exclude: Annotated[
+        Path | None, typer.Option(help="A file with the column item_id: target items that are not recommended now.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
@@ -194,20 +197,47 @@ def recommend(
     if (user is None) == (history is None):
         raise typer.BadParameter("expected either USER or --history FILE")
     with _clear_errors():
-        [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        from ptupcdr_dagster.cli.recommending import for_people, recommended_to_new, recommended_to_user
+        catalog = load_catalog(catalog_path_from_environment())
+        [chosen] = _pairs(catalog, [pair])
+        from ptupcdr_dagster.cli.recommending import Shown, for_people, recommended_to_new, recommended_to_user
 
-        home = Home.from_environment()
+        home, shown = Home.from_environment(), Shown.of(catalog, chosen, exclude)
         if history is None:
-            frame, title = recommended_to_user(home, chosen, str(user), k), f"{chosen.key}: for {user}"
+            frame, title = recommended_to_user(home, chosen, str(user), k, shown), f"{chosen.key}: for {user}"
         else:
-            frame, note = recommended_to_new(home, chosen, history, k)
+            frame, note = recommended_to_new(home, chosen, history, k, shown)
             say(Console(stderr=True), note)
             title = f"{chosen.key}: for the people of {history}"
         if as_json:
             _print_json(frame)
         else:
             print_frame(_console(), for_people(frame), title)
+
+
+@app.command()
+def forget(
+    users: Annotated[list[str], typer.Argument(metavar="USER...", help="Ids of the people, in any of the domains.")],
+) -> None:
+    """Forget people: their rows leave all tables, bundles, pages and MLflow artifacts, and every later ingest.
+
+    The files that ratings are read from stay as they are. The next backfill trains again without these people.
+    """
+    with _clear_errors():
+        catalog = load_catalog(catalog_path_from_environment())
+        from ptupcdr_core.serving.forgetting import forget as forget_people
+        from ptupcdr_core.serving.forgetting import named_in
+        from ptupcdr_core.sources.people import People
+
+        home = Home.from_environment()
+        tables = [people for domain in catalog.domains if (people := People.read(domain))][:1]
+        ids = sorted({id for user in users for id in [user, *(id for table in tables for id in table.all_ids(user))]})
+        found = forget_people(home, ids)
+        print(f"{len(ids)} id{'s' * (len(ids) > 1)} of {len(users)} people; dropped at every later ingest")
+        for place, amount in found.items():
+            print(f"{amount:>8}  {place}")
+        for path in named_in(home.root, ids):
+            print(f"   still  {path.relative_to(home.root)}: remove it yourself if the id there is theirs")
+        print("Models were trained with them: `ptupcdr backfill` makes again what has changed, without them.")
 
 
 @app.command()
@@ -242,7 +272,9 @@ def prune(
         run_prune(Home.from_environment(), catalog, older_than, dry_run=dry_run)
 
 
-mlflow_app = typer.Typer(no_args_is_help=True, help="What is recorded in MLflow.")
+mlflow_app = typer.Typer(
+    no_args_is_help=True, help="What is recorded in MLflow: `ptupcdr mlflow sync` sends what a server did not take."
+)
 app.add_typer(mlflow_app, name="mlflow")
 
 
@@ -324,10 +356,11 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
     for pair in pairs:
         frame = read_evaluation(home, pair).drop(columns="pair")
         ratings = frame[frame["mode"] == "rating"].drop(columns=["mode", *RANKING_COLUMNS]).sort_values("rmse")
-        print_frame(_console(), ratings, f"{pair}: errors on held-out users, best first")
+        if len(ratings):
+            print_frame(_console(), ratings, f"{pair}: errors on held-out users, best first")
         rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
         if len(rankings):
-            title = f"{pair}: lists for the same users out of all target items, best first"
+            title = f"{pair}: lists for held-out users out of all target items, best first"
             print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
         for row in read_serving(home, pair).to_dict("records"):
             gate = ", whatever the gate said" if row["gate"] == "off" else ""

@@ -1,32 +1,74 @@
 """Recommendations as the command line shows them: one row an item, each with its reasons."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ptupcdr_core.catalog import Pair
+from ptupcdr_core.catalog import Catalog, Pair
 from ptupcdr_core.data.newcomers import read_history_file
 from ptupcdr_core.serving.deployed import recommend, recommend_new
+from ptupcdr_core.sources.items import Items, read_item_ids, read_items
 from ptupcdr_core.store.home import Home
 
 COLUMNS = ["rank", "item_id", "score", "stars", "likely", "made_by", "reasons"]
 
 
-def recommended_to_user(home: Home, pair: Pair, user: str, k: int) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Shown:
+    """What is known of a pair's items, and which of them are left out.
+
+    Args:
+        source: items of the source domain.
+        target: items of the target domain.
+        exclude: target items that are not recommended in this call.
+    """
+
+    source: Items
+    target: Items
+    exclude: frozenset[str]
+
+    @classmethod
+    def of(cls, catalog: Catalog, pair: Pair, exclude: Path | None) -> "Shown":
+        """Read the catalog's item tables, and the file of what is left out.
+
+        Raises:
+            SourceError: a file is missing or has not the columns.
+        """
+        source, target = (read_items(catalog.domain(name)) for name in (pair.source, pair.target))
+        return cls(source, target, frozenset() if exclude is None else read_item_ids(exclude))
+
+    def with_titles(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Titles beside the ids, where any is known."""
+        if self.source.titles:
+            frame = frame.assign(reasons=[[self._titled(one) for one in reasons] for reasons in frame["reasons"]])
+        if self.target.titles:
+            place = frame.columns.get_loc("item_id") + 1
+            frame.insert(place, "title", frame["item_id"].map(self.target.titles))
+        return frame
+
+    def _titled(self, reason: dict[str, Any]) -> dict[str, Any]:
+        title = self.source.titles.get(reason["item_id"])
+        return reason if title is None else {"item_id": reason["item_id"], "title": title, "weight": reason["weight"]}
+
+
+def recommended_to_user(home: Home, pair: Pair, user: str, k: int, shown: Shown) -> pd.DataFrame:
     """The best items for a cold-start user of the last run; reasons are lists of item_id and weight."""
+    found = recommend(home, pair.key, user, k, items=shown.target, exclude=shown.exclude)
     rows = [
-        {name: getattr(found, name) for name in COLUMNS[:-1]}
-        | {"reasons": [{"item_id": reason.item_id, "weight": reason.weight} for reason in found.reasons]}
-        for found in recommend(home, pair.key, user, k)
+        {name: getattr(item, name) for name in COLUMNS[:-1]}
+        | {"reasons": [{"item_id": reason.item_id, "weight": reason.weight} for reason in item.reasons]}
+        for item in found
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return shown.with_titles(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def recommended_to_new(home: Home, pair: Pair, history: Path, k: int) -> tuple[pd.DataFrame, str]:
+def recommended_to_new(home: Home, pair: Pair, history: Path, k: int, shown: Shown) -> tuple[pd.DataFrame, str]:
     """The best items for everybody in a file of source ratings, and a note on what of the file is unknown."""
-    people = recommend_new(home, pair.key, read_history_file(history), k, origin=str(history))
+    ratings = read_history_file(history)
+    people = recommend_new(home, pair.key, ratings, k, origin=str(history), items=shown.target, exclude=shown.exclude)
     frame = people.recommendations.to_pandas()
     frame["reasons"] = [
         [{"item_id": item, "weight": float(weight)} for item, weight in zip(items, weights, strict=True)]
@@ -39,18 +81,22 @@ def recommended_to_new(home: Home, pair: Pair, history: Path, k: int) -> tuple[p
     strangers = int(np.count_nonzero(people.known_items == 0))
     if strangers:
         note += f"; {strangers} of the people without a known item, recommended what the average user gets (mean)"
-    return frame.reindex(columns=["user_id", *COLUMNS]), note
+    return shown.with_titles(frame.reindex(columns=["user_id", *COLUMNS])), note
 
 
 def for_people(frame: pd.DataFrame) -> pd.DataFrame:
-    """Recommendations as people read them: 4.3 stars, 80 % likely to like it, and reasons in one line."""
+    """Recommendations as people read them: 4.3 stars, 80 % likely to like it, and reasons in one line; no word of
+    stars where nobody gives any.
+    """
+    frame = frame.assign(reasons=frame["reasons"].map(_told))
+    if frame["stars"].isna().all():
+        return frame.drop(columns=["stars", "likely"])
     return frame.assign(
         stars=frame["stars"].map("{:.1f}".format, na_action="ignore").fillna("–"),
         likely=frame["likely"].map("{:.0%}".format, na_action="ignore").fillna("–"),
-        reasons=frame["reasons"].map(_told),
     )
 
 
 def _told(reasons: list[dict[str, Any]]) -> str:
     """Reasons as one cell of a table."""
-    return ", ".join(f"{reason['item_id']} {reason['weight']:+.2f}" for reason in reasons)
+    return ", ".join(f"{reason.get('title', reason['item_id'])} {reason['weight']:+.2f}" for reason in reasons)

@@ -21,6 +21,7 @@ from ptupcdr_core.store.artifacts import read_manifest, read_whole
 from ptupcdr_core.store.bundles import CANDIDATE, bundle_file
 from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED_BUNDLE
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.model_folders import standing
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.partitions import CATALOG
@@ -30,6 +31,8 @@ FINGERPRINT = "fingerprint"
 DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
+SHOWS_ITEMS = ("recommendations", REPORT)
+"""What depends on the catalog's item tables, which no model does."""
 UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
 
@@ -58,6 +61,12 @@ def fingerprint(
         from ptupcdr_core.sources.fingerprint import source_fingerprint
 
         made_from["source"] = source_fingerprint(CATALOG.domain(partition))
+    if asset in SHOWS_ITEMS:
+        from ptupcdr_core.sources.items import items_fingerprint
+
+        pair = CATALOG.pair(partition)
+        told = [items_fingerprint(CATALOG.domain(domain)) for domain in (pair.source, pair.target)]
+        made_from |= {"items": told} if any(told) else {}
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
@@ -72,8 +81,10 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
     """Fingerprint and settings that the stored content itself carries; None when it does not stand."""
     try:
         if asset in MODELS:
-            manifest = read_manifest(home.models / asset, partition)
-            stands = (home.models / asset / str(manifest.get("weights"))).is_file()
+            found = {folder: read_manifest(folder, partition) for folder in standing(home.models, asset, partition)}
+            stands = all((folder / str(own.get("weights"))).is_file() for folder, own in found.items())
+            manifest = next(iter(found.values()))
+            stands = stands and all(own.get(FINGERPRINT) == manifest.get(FINGERPRINT) for own in found.values())
             bundled = asset != "meta_network" or bundle_file(home, CANDIDATE, partition).is_file()
             return manifest if stands and bundled else None
         if asset == REPORT:
@@ -111,8 +122,9 @@ def damage(home: Home, asset: str, partition: str) -> str | None:
 
 
 def _read_model(home: Home, asset: str, partition: str) -> None:
-    if (home.models / asset / f"{partition}.json").exists():
-        read_whole(home.models / asset, partition)
+    for folder in standing(home.models, asset, partition):
+        if (folder / f"{partition}.json").exists():
+            read_whole(folder, partition)
 
 
 def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings) -> str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ptupcdr_core.catalog import Domain
+from ptupcdr_core.data.pair_data import SIDES
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.kernels.exact_search import Search
 from ptupcdr_core.kernels.prepared_search import PreparedGraph, PreparedItems
@@ -17,6 +19,7 @@ from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import DEPLOYED, SplitPeople, bundle_file, cold_start_users, deployed_bundle
 from ptupcdr_core.serving.known import SplitUsers
 from ptupcdr_core.settings import Search as Kind
+from ptupcdr_core.sources.items import items_fingerprint, may_be_recommended, read_items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -37,13 +40,13 @@ class Loaded:
         answers: from the bundle.
         digest: the bundle's.
         at: when it was read.
-        file: what was read: inode, time and size.
+        file: what was read: inode, time and size, and the state of the lists of eligible items.
     """
 
     answers: Answers
     digest: str
     at: datetime
-    file: FILE
+    file: tuple[FILE, str]
 
 
 class Deployed:
@@ -53,14 +56,15 @@ class Deployed:
         home: has the bundle and the pair's split.
         pair: its key.
         kind: of search.
+        target: the pair's target domain, of whose items only eligible ones are recommended; None: all are.
 
     Raises:
         ArtifactError: nothing is deployed, or its file is damaged.
     """
 
-    def __init__(self, home: Home, pair: str, kind: Kind = "exact") -> None:
+    def __init__(self, home: Home, pair: str, kind: Kind = "exact", target: Domain | None = None) -> None:
         """Read what is deployed."""
-        self.home, self.pair, self.kind = home, pair, kind
+        self.home, self.pair, self.kind, self.target = home, pair, kind, target
         self.problem: str | None = None
         self.reloads = {"ok": 0, "failed": 0}
         self.now = self._load()
@@ -69,7 +73,7 @@ class Deployed:
     def look(self) -> None:
         """Read the bundle again if its file is another one; where it cannot be read, the one before goes on serving."""
         try:
-            file = _file(self.home, self.pair)
+            file = self._made_from()
             if file == self._tried:
                 return
             self._tried = file
@@ -84,16 +88,25 @@ class Deployed:
 
     def _load(self) -> Loaded:
         # Taken before reading: what is deployed meanwhile is seen at the next look.
-        file = _file(self.home, self.pair) if bundle_file(self.home, DEPLOYED, self.pair).is_file() else (0, 0, 0)
+        file = self._made_from()
         bundle = deployed_bundle(self.home, self.pair)
+        if self.target is not None and (known_items := read_items(self.target)).eligible is not None:
+            bundle = bundle.among(may_be_recommended(bundle.mode()[1].target_ids.slice(1), known_items))
         _, served = bundle.mode()
         warehouse = Warehouse.from_environment(self.home.warehouse)
         known = SplitUsers(warehouse, self.pair, served.origin.refitted)
         exact = PreparedItems(served.part.target)
         search: Search = exact if self.kind == "exact" else self._graph(warehouse, bundle, served)
-        answers = Answers(bundle, known, search=search, again=exact)
+        source, target = (bundle.titles.get(side, {}) for side in SIDES)
+        answers = Answers(bundle, known, source, target, search, exact)
         answers.to([Asked("", [])], 1)  # compiled loops and layouts are there before the first request
         return Loaded(answers, bundle.digest, datetime.now(UTC), file)
+
+    def _made_from(self) -> tuple[FILE, str]:
+        """What tells the bundle's file, and the lists of eligible items, from others."""
+        there = bundle_file(self.home, DEPLOYED, self.pair).is_file()
+        items = "" if self.target is None else items_fingerprint(self.target)
+        return _file(self.home, self.pair) if there else (0, 0, 0), items
 
     def _graph(self, warehouse: Warehouse, bundle: Bundle, served: BundledMode) -> Search:
         users = cold_start_users(warehouse, self.pair)[:SAMPLE]

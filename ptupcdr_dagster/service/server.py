@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import uvicorn
 from rich.console import Console
 
+from ptupcdr_core.catalog import load_catalog
 from ptupcdr_core.settings import Search
-from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.cli.services import refuse_taken
 from ptupcdr_dagster.service.app import make_app
@@ -24,7 +25,8 @@ def run(home: Home, pairs: Sequence[str], host: str, port: int, kind: Search, mo
     """
     refuse_taken(host, port, "--port")
     console = Console(stderr=True)
-    served = {pair: Deployed(home, pair, kind) for pair in pairs}
+    catalog = load_catalog(catalog_path_from_environment())
+    served = {pair: Deployed(home, pair, kind, catalog.domain(catalog.pair(pair).target)) for pair in pairs}
     app = make_app(served, most_bytes)
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     say(console, f"Serving {', '.join(pairs)} on http://{shown}:{port}/docs; Ctrl-C stops it.")

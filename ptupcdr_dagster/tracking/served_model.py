@@ -26,7 +26,8 @@ class ServedModel(PythonModel):
         from ptupcdr_core.serving.known import TabledPeople
 
         bundle, people = Bundle.load(context.artifacts["bundle"]), pq.read_table(context.artifacts["people"])
-        self.answers = Answers(bundle, TabledPeople(people))
+        titles = bundle.titles
+        self.answers = Answers(bundle, TabledPeople(people), titles.get("source", {}), titles.get("target", {}))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Recommend to everybody in the input, or predict ratings.

@@ -45,7 +45,10 @@ def input_example(people: pa.Table) -> pd.DataFrame:
         people: Source ratings of the people whom the model knows.
     """
     rated = people.slice(0, 2).to_pylist()
-    history = [{"item_id": row["item_id"], "rating": float(row["rating"])} for row in rated]
+    history = [
+        {"item_id": row["item_id"]} | ({} if row["rating"] is None else {"rating": float(row["rating"])})
+        for row in rated
+    ]
     known = [{"user_id": str(row["user_id"]), "history": None} for row in rated[:1]]
     return pd.DataFrame([*known, {"user_id": "somebody new", "history": history}])
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PASSWORD = "rhubarb & custard/7"
 ESCAPED = "rhubarb%20%26%20custard%2F7"
@@ -48,7 +49,7 @@ class Postgres:
 def serving(bin_folder: Path) -> Iterator[Postgres]:
     """A new, empty server whose users ``owner`` and ``reader`` have the password; gone when the block ends."""
     # It refuses to run as root.
-    user = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
+    user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
         secret = folder / "password"
@@ -60,14 +61,15 @@ def serving(bin_folder: Path) -> Iterator[Postgres]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         data = folder / "data"
-        made = [bin_folder / "initdb", "-D", data, "-U", "owner", "-A", "scram-sha-256", "--pwfile", secret, "-N"]
-        subprocess.run([*made, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd=folder, **user)  # type: ignore[call-overload]
+        options = ["-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}", "-N", "-E", "UTF8", "--locale=C"]
+        made = [str(bin_folder / "initdb"), "-D", str(data), *options]
+        subprocess.run(made, check=True, capture_output=True, cwd=folder, **user)
         quick = ["-c", "fsync=off", "-c", f"unix_socket_directories={folder}", "-c", "listen_addresses=127.0.0.1"]
         with (folder / "log").open("wb") as log:
-            command = [bin_folder / "postgres", "-D", data, "-p", str(port), *quick]
-            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user)  # type: ignore[call-overload]
+            command = [str(bin_folder / "postgres"), "-D", str(data), "-p", str(port), *quick]
+            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user)
             try:
-                ready = [bin_folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-t", "60"]
+                ready = [str(bin_folder / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-t", "60"]
                 while server.poll() is None and subprocess.run(ready, capture_output=True, check=False).returncode:
                     pass
                 if server.poll() is not None:

@@ -21,6 +21,8 @@ from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
 from ptupcdr_dagster.checks.facts import Fact, facts_about
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
+SCALE = {"low": 1, "high": 5, "kept": "count(*)"}
+
 
 def failing(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> set[str]:
     return {result.check_name for result in results(file, table, facts, **parameters) if not result.passed}
@@ -95,6 +97,7 @@ def _results(warehouse: Warehouse) -> None:
             f"from {histories} join {source_items} using (item_index) group by all) as h "
             "where cohort in ('cold', 'test') and item_index <= 3 and u.user_index = h.user_index"
         )
+        connection.execute(f"create table recommendable_items as select item_id from {items}")
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ RATINGS = [
 def test_ratings(broken: Warehouse, statements: str, expected: set[str]) -> None:
     file = broken.file("raw_ratings", "books")
     tamper(file, statements or "select 1")
-    found = failing(file, "raw_ratings", ratings.FACTS, low=1, high=5)
+    found = failing(file, "raw_ratings", ratings.FACTS, **SCALE)
     # A column of another type or gone cannot be validated further.
     assert found >= expected if "alter" in statements else found == expected
 
@@ -288,6 +291,10 @@ RECOMMENDATIONS = [
     ("update recommendations set rank = 7 where rank = 3", {"every_cold_user_has_recommendations"}),
     ("update recommendations set score = 2 where rank = 3", {"every_cold_user_has_recommendations"}),
     ("update recommendations set score = 'nan' where rank = 3", {"every_cold_user_has_recommendations"}),
+    (
+        "delete from recommendable_items where item_id in (select item_id from recommendations where rank = 2)",
+        {"recommended_items_are_target_items"},
+    ),
     ("update recommendations set item_id = 'books-00' where rank = 3", {"recommended_items_are_target_items"}),
     ("update recommendations set item_id = 'movies-00'", {"recommended_items_are_target_items"}),
     (
@@ -410,7 +417,7 @@ def test_a_query_without_its_fact_is_refused() -> None:
 def test_a_failed_check_says_what_it_found(broken: Warehouse) -> None:
     file = broken.file("raw_ratings", "books")
     tamper(file, "update raw_ratings set rating = 7.5 where rowid = 3")
-    [found] = [r for r in results(file, "raw_ratings", ratings.FACTS, low=1, high=5) if not r.passed]
+    [found] = [r for r in results(file, "raw_ratings", ratings.FACTS, **SCALE) if not r.passed]
     assert found.severity == dg.AssetCheckSeverity.ERROR
     assert found.description is not None
     assert "7.5" in found.description
@@ -430,7 +437,7 @@ def test_another_release_of_a_published_file_is_noticed(broken: Warehouse, home:
 def test_warnings_do_not_hold_back_what_follows() -> None:
     warnings = {fact.name for fact in (*splits.FACTS, *cold_start.EVALUATION_FACTS) if fact.warning}
     bridge = {"bridge_beats_item_mean", "bridge_ranks_better_than_popularity"}
-    assert warnings == {"item_ids_differ_between_domains", *bridge}
+    assert warnings == {"item_ids_differ_between_domains", "times_are_of_one_unit", *bridge}
 
 
 def test_a_file_that_was_replaced_is_validated_as_it_is_now(broken: Warehouse) -> None:
@@ -438,9 +445,9 @@ def test_a_file_that_was_replaced_is_validated_as_it_is_now(broken: Warehouse) -
     replacement = file.with_name("replacement.duckdb")
     shutil.copy(file, replacement)
     tamper(replacement, "delete from raw_ratings")
-    before = failing(file, "raw_ratings", ratings.FACTS, low=1, high=5)
+    before = failing(file, "raw_ratings", ratings.FACTS, **SCALE)
     replacement.replace(file)
-    assert "every_row_is_accounted_for" in failing(file, "raw_ratings", ratings.FACTS, low=1, high=5) - before
+    assert "every_row_is_accounted_for" in failing(file, "raw_ratings", ratings.FACTS, **SCALE) - before
 
 
 def test_validation_reads_beside_another_process(broken: Warehouse) -> None:
@@ -449,6 +456,6 @@ def test_validation_reads_beside_another_process(broken: Warehouse) -> None:
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == b"open\n"
-        found = failing(file, "raw_ratings", ratings.FACTS, low=1, high=5)
+        found = failing(file, "raw_ratings", ratings.FACTS, **SCALE)
         reader.communicate(b"\n")
     assert found == set()

@@ -11,11 +11,12 @@ from ptupcdr_core.modes.ranking.joint import JointFactors
 from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.store import model_folders
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.implicit import ImplicitFactors
 
-FOLDERS: dict[Side, str] = {"source": "source_model_ranking", "target": "target_model_ranking"}
-BRIDGES, PARTS = "meta_network_ranking", "meta_network_lists"
+FOLDERS: dict[Side, str] = {side: model_folders.FOLDERS["ranking"][f"{side}_model"][0] for side in SIDES}
+BRIDGES, PARTS = model_folders.FOLDERS["ranking"]["meta_network"]
 
 
 def save_side(

@@ -43,6 +43,7 @@ class Ranking:
     """Ranked lists, better with a higher NDCG@10; see ``modes.base.Mode``."""
 
     name: Mode = "ranking"
+    needs_stars = False
     columns = RANKING_COLUMNS
     warm_start = None
     criterion = Criterion(

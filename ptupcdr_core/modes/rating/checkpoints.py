@@ -10,6 +10,7 @@ from ptupcdr_core.models.ordinal import OrdinalCalibration
 from ptupcdr_core.modes import checkpoints
 from ptupcdr_core.modes.checkpoints import Sides, load_between, present_checksums
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.store import model_folders
 from ptupcdr_core.store.artifacts import Checkpoint
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.bridging import Bridges
@@ -17,8 +18,8 @@ from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.epochs import Curves
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 
-FOLDERS: dict[Side, str] = {"source": "source_model", "target": "target_model"}
-BRIDGES = "meta_network"
+FOLDERS: dict[Side, str] = {side: model_folders.FOLDERS["rating"][f"{side}_model"][0] for side in SIDES}
+(BRIDGES,) = model_folders.FOLDERS["rating"]["meta_network"]
 CALIBRATION = "stars."
 SHARED = ("recipe", "base_model", "embedding_size")
 """Settings that both sides must share, for a bridge can only join vectors of one kind and size."""

@@ -56,6 +56,7 @@ class Rating:
     """Predicted ratings, better with a lower RMSE; see ``modes.base.Mode``."""
 
     name: Mode = "rating"
+    needs_stars = True
     columns = ("mae", "rmse", "mae_of_mean", "log_loss")
     warm_start = FineTuning()
     criterion = Criterion(
@@ -150,8 +151,8 @@ def _part(data: PairData, source: Model, target: Model, bridges: Bridges, calibr
         personal=bridges.personal,
         target=target.target_items(),
         mean=target.target_users()[trained].mean(0, dtype=np.float64).astype(np.float32),
-        scale=data.target_scale,
-        stars=None if spread is None else StarDistribution(calibration, spread, data.target_scale),
+        scale=data.scale,
+        stars=None if spread is None else StarDistribution(calibration, spread, data.scale),
     )
 
 
@@ -163,7 +164,7 @@ def _known(home: Home, data: PairData, source: Model) -> KnownUsers:
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
     """The methods' own predictions for the validation users, by whom they are calibrated only later."""
-    validation, scale = data.target_validation, data.target_scale if settings.clipped else None
+    validation, scale = data.target_validation, data.scale if settings.clipped else None
     errors = {method.name: rating_errors(method.score(validation), validation, scale) for method in methods}
     rows = [(name, len(e.users), len(validation), e.mae, e.rmse) for name, e in errors.items()]
     return pd.DataFrame(rows, columns=["method", "users", "ratings", "mae", "rmse"])

@@ -86,7 +86,7 @@ def tuned_method(
     start: FittedMethod, candidates: Sequence[Tuning], validation: WarmSplit, data: PairData
 ) -> WarmMethod:
     """A way to start, followed by the tuning that validation users are best served with."""
-    chosen = choose_tuning(candidates, start.embed(validation.users), start.items, validation, data.target_scale)
+    chosen = choose_tuning(candidates, start.embed(validation.users), start.items, validation, data.scale)
 
     def score(split: WarmSplit, amount: Known) -> Floats:
         vectors, known = start.embed(split.users), split.known(amount)
@@ -160,7 +160,7 @@ def evaluate_warm(
     Raises:
         EvaluationError: a method left a rating without a score.
     """
-    scale = data.target_scale if settings.clipped else None
+    scale = data.scale if settings.clipped else None
     summaries, details = [], []
     for method in methods:
         for amount in KNOWN:
@@ -187,7 +187,7 @@ class FineTuning:
         """Tune the test users' embeddings, as far as validation users are best served with."""
         task, bridges = load_task_and_bridges(home, data)
         start = bridges.personal.embed(task, validation.users)
-        chosen = choose_tuning(tunings(task, settings), start, task.target, validation, data.target_scale)
+        chosen = choose_tuning(tunings(task, settings), start, task.target, validation, data.scale)
         embeddings = {}
         for amount, tuning in chosen.items():
             known = test.known(amount)

@@ -1,4 +1,4 @@
--- Violations of the facts about raw_ratings, one domain's cleaned ratings.
+-- Violations of the facts about raw_ratings, one domain's cleaned ratings; $kept counts the rows that stand in it.
 
 -- name: ratings_are_complete
 select * from raw_ratings where trim(user_id) = '' or trim(item_id) = '';
@@ -10,7 +10,7 @@ select *
 from (
     select
         (select sum(kept) from ingest_counts) as counted,
-        (select count(*) from raw_ratings) as kept,
+        (select $kept from raw_ratings) as kept,
         (select sum(rejected) from ingest_counts) as counted_rejected,
         (select count(*) from rejected_ratings) as rejected
 ) as sums

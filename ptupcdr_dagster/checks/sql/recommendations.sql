@@ -6,13 +6,15 @@ select cold.*
 from (select user_id, cohort from domain_splits.split_users where cohort in ('cold', 'test') and $deployed) as cold
 anti join recommendations using (user_id)
 anti join (
-    -- Who has rated every target item has no item left to be recommended.
+    -- Who has rated every item that may be recommended has none left.
     select user_id
     from domain_splits.split_users
     join domain_splits.split_target_ratings using (user_index)
+    join domain_splits.split_target_items using (item_index)
+    join recommendable_items using (item_id)
     where part = 'test'
     group by user_id
-    having count(*) >= (select count(*) from domain_splits.split_target_items)
+    having count(*) >= (select count(*) from recommendable_items)
 ) as satisfied using (user_id);
 
 select user_id, mode
@@ -29,6 +31,8 @@ where score is null or not isfinite(score) or score > better;
 
 -- name: recommended_items_are_target_items
 select * from recommendations where item_id not in (select item_id from domain_splits.split_target_items);
+
+select * from recommendations anti join recommendable_items using (item_id);
 
 -- name: recommended_items_are_unseen
 select user_id, item_id

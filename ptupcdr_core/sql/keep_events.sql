@@ -1,0 +1,13 @@
+-- judged  ->  raw_ratings: events without stars; nothing is superseded.
+
+create temp table superseded (place bigint);
+
+-- Repeats are one event that happened several times; it stands where it happened last.
+create table raw_ratings as
+select
+    getvariable('domain') as domain, user_id, item_id, count(*)::integer as events, sum(value) as weight,
+    min(moment) as first_time, max(moment) as "timestamp"
+from judged
+where reason is null
+group by user_id, item_id
+order by max(place);
