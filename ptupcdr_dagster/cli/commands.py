@@ -272,7 +272,9 @@ def prune(
         run_prune(Home.from_environment(), catalog, older_than, dry_run=dry_run)
 
 
-mlflow_app = typer.Typer(no_args_is_help=True, help="What is recorded in MLflow.")
+mlflow_app = typer.Typer(
+    no_args_is_help=True, help="What is recorded in MLflow: `ptupcdr mlflow sync` sends what a server did not take."
+)
 app.add_typer(mlflow_app, name="mlflow")
 
 
