@@ -6,7 +6,7 @@
 # make load         how many people a second the service answers, and how long they wait (some minutes)
 # make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
 # make docs         the documentation site in data/site
-# make attack   what docs/resilience.md tells of, at full length: generated input, kills, full disks, crowds, years (hours)
+# make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -59,10 +59,6 @@ load: $(INSTALLED)
 attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
-	$(BIN)/python tests/attack/executor.py --kills 20 $(ATTACKED)/executor
-	$(BIN)/python tests/attack/disks.py --sizes 24 $(ATTACKED)/disks
-	$(BIN)/python tests/attack/crowd.py --processes 8 --pairs 3 $(ATTACKED)/crowd
-	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py

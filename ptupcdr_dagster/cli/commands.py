@@ -272,7 +272,9 @@ def prune(
         run_prune(Home.from_environment(), catalog, older_than, dry_run=dry_run)
 
 
-mlflow_app = typer.Typer(no_args_is_help=True, help="What is recorded in MLflow.")
+mlflow_app = typer.Typer(
+    no_args_is_help=True, help="What is recorded in MLflow: `ptupcdr mlflow sync` sends what a server did not take."
+)
 app.add_typer(mlflow_app, name="mlflow")
 
 
@@ -348,6 +350,7 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
 
 
 def _print_evaluations(home: Home, pairs: list[str]) -> None:
+    from ptupcdr_core.evaluation.beyond_accuracy import COLUMNS
     from ptupcdr_core.experiments.readout import read_evaluation, read_serving
     from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
 
@@ -359,7 +362,9 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
         rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
         if len(rankings):
             title = f"{pair}: lists for held-out users out of all target items, best first"
-            print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
+            measures = [name for name in RANKING_COLUMNS if name not in COLUMNS]
+            print_frame(_console(), rankings[["method", "users", *measures]], title)
+            print_frame(_console(), rankings[["method", *COLUMNS]], f"{pair}: what these lists show beside being right")
         for row in read_serving(home, pair).to_dict("records"):
             gate = ", whatever the gate said" if row["gate"] == "off" else ""
             say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")

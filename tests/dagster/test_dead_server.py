@@ -90,7 +90,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             urllib.request.urlopen(f"{address}/health", timeout=2).close()
@@ -110,8 +110,8 @@ def test_what_a_server_stops_taking_is_sent_when_it_is_back(
 ) -> None:
     """It freezes in the middle of a stage: nothing that the stage has told before or after is missing in the end."""
     address, process = server
-    monkeypatch.setattr(stores, "ANSWER_SECONDS", 20.0)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    monkeypatch.setattr(stores, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "200")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     file = tmp_path / "weights.txt"
     file.write_text("weights")
@@ -139,8 +139,8 @@ def test_what_a_server_stops_taking_is_sent_when_it_is_back(
         send_kept(home)
     os.killpg(process.pid, signal.SIGCONT)
     unanswered.cache_clear()
-    monkeypatch.setattr(stores, "ANSWER_SECONDS", 20.0)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    monkeypatch.setattr(stores, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "200")
     assert send_kept(home) == 2
     assert send_kept(home) == 0, "nothing is sent twice"
     run = theirs.get_run(on_server)
