@@ -210,7 +210,7 @@ def test_time_may_be_missing_and_of_a_repeated_item_the_last_rating_counts(linea
         ("a.csv", "user_id,item_id,rating\n", "a.csv: no rows"),
         ("a.jsonl", '{"user_id": "u", "item": "i", "rating": 3}\n', "a.jsonl: no column item_id"),
         ("a.jsonl", '{"user_id": "u"\n', "a.jsonl cannot be read"),
-        ("a.parquet", "no parquet", "a.parquet cannot be read"),
+        ("a.parquet", "no parquet", "a.parquet is damaged"),
         ("a.xlsx", "", "a.xlsx: its name must end in .csv, .parquet, .jsonl"),
     ],
 )
