@@ -54,7 +54,10 @@ def table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
 
 
 def frame_table(frame: "pd.DataFrame") -> dg.TableMetadataValue:
-    """A small data frame as a table."""
+    """A small data frame as a table, which may be empty."""
+    if frame.empty:
+        columns = [dg.TableColumn(str(name)) for name in frame.columns]
+        return dg.MetadataValue.table([], schema=dg.TableSchema(columns))
     return table(frame.to_dict(orient="records"))
 
 

@@ -4,6 +4,7 @@ Shape letters, here and everywhere: U users, I items (S source, T target), L his
 Index 0 is padding in every vocabulary; users and items count from 1.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -237,7 +238,7 @@ def load_outline(warehouse: Warehouse, pair: str) -> Outline:
 
 def _scale(low: float | None, high: float | None) -> Scale | None:
     """None where a domain has no stars."""
-    return None if low is None or high is None or np.isnan(low) else Scale(float(low), float(high))
+    return None if low is None or high is None or math.isnan(low) else Scale(float(low), float(high))
 
 
 def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:

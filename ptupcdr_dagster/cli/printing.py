@@ -26,6 +26,7 @@ def say(console: Console, line: str, *, markup: bool = False) -> None:
     """Print a message: broken between words on a terminal, one line elsewhere; a long path is never broken."""
     text = Text.from_markup(line) if markup else Text(line)
     for part in _between_words(text, console.width) if console.is_terminal else [text]:
+        part.rstrip()
         console.print(part, highlight=False, soft_wrap=True)
 
 

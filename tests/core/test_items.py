@@ -87,7 +87,7 @@ def test_a_changed_item_table_makes_lists_anew_and_no_ratings(tmp_path: Path) ->
     (tmp_path / "movies.csv").write_text(TABLE + "m5,Fifth,drama,yes\n")
     assert items_fingerprint(domain) != before
     assert items_fingerprint(plain) == ""
-    assert domain.entry == plain.entry
+    assert domain.entry() == plain.entry()
 
 
 @pytest.mark.parametrize("search", ["exact", "approximate"])

@@ -100,7 +100,7 @@ def test_people_stand_there_with_history_list_and_reasons(report: PairReport, li
     assert len(shown) == PEOPLE
     text = " ".join(Page(report.path.read_text()).text.split())
     for person in shown:
-        assert f"{person.id} {person.length} items rated in books; the latest: {person.history[0]['item']}" in text
+        assert f"{person.id} {person.length} items in books; the latest: {person.history[0]['item']}" in text
         first = person.recommended[0]
         assert f"{first['item_id']} {first['score']:.2f} for {first['reasons'][0]} (+" in text
         assert [row["rank"] for row in person.recommended] == [*range(1, LIST + 1)]

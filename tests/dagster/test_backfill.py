@@ -225,9 +225,9 @@ def test_force_makes_everything_again(made: Made) -> None:
         ({"beta": 0.5}, PAIR_ASSETS),
         ({"seed": 1}, PAIR_ASSETS),
         ({"recipe": "published"}, PAIR_ASSETS[1:]),
-        ({"top_k": 5}, ["recommendations"]),
-        ({"search": "approximate"}, ["recommendations"]),
-        ({"refit": True}, ["deployed_model", "recommendations"]),
+        ({"top_k": 5}, ["recommendations", "pair_report"]),
+        ({"search": "approximate"}, ["recommendations", "pair_report"]),
+        ({"refit": True}, ["deployed_model", "recommendations", "pair_report"]),
     ],
 )
 def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, object], stale: list[str]) -> None:
@@ -367,7 +367,7 @@ def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made)
     settings = SETTINGS.model_copy(update={"refit": True})
     report = mine.run(settings)
     assert report.failures == []
-    assert report.made == {PAIR: ["deployed_model", "recommendations"]}
+    assert report.made == {PAIR: ["deployed_model", "recommendations", "pair_report"]}
     assert mine.plan(settings) == {}
     metadata = mine.materialization("deployed_model", PAIR).metadata
     before = mine.materialization("target_model", PAIR).metadata["ratings"].value

@@ -1,6 +1,6 @@
 """The commands in the documents are commands of today, and the page of options is made from the options themselves.
 
-As a script it writes that page: ``python tests/dagster/test_docs.py``. A console block is understood here option by
+As a script it writes that page: ``python tests/dagster/test_docs_of_commands.py``. A console block is understood here option by
 option; what its commands do is tested where they are, and a block with something else says why it is not tried.
 """
 
@@ -23,7 +23,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "READ
 CONSOLE = re.compile(r"(?P<before>[^\n]*)\n```console\n(?P<text>.*?)```", re.DOTALL)
 HEAD = """# Commands and their options
 
-Made from the program by `.venv/bin/python tests/dagster/test_docs.py`, and a test fails when they disagree.
+Made from the program by `.venv/bin/python tests/dagster/test_docs_of_commands.py`, and a test fails when they disagree.
 
 ## Settings
 
@@ -82,7 +82,7 @@ def written() -> Iterator[pytest.param]:
 
 
 def test_the_page_of_options_says_what_the_program_takes() -> None:
-    assert PAGE.read_text() == page(), "write it again: python tests/dagster/test_docs.py"
+    assert PAGE.read_text() == page(), "write it again: python tests/dagster/test_docs_of_commands.py"
 
 
 @pytest.mark.parametrize("words", [*written()])
