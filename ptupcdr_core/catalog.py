@@ -110,7 +110,9 @@ def load_catalog(path: Path) -> Catalog:
         CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
     """
     document = _read(path)
-    problems = [f"{key}: unknown key, expected [domains.NAME] and [[pairs]]" for key in sorted(document.keys() - _TOP)]
+    problems = [
+        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and [nights]" for key in sorted(document.keys() - _TOP)
+    ]
     domains, found = _domains(document.get("domains"), path.absolute().parent)
     problems += found
     named = document.get("domains")
@@ -121,7 +123,8 @@ def load_catalog(path: Path) -> Catalog:
     return Catalog(path=path, domains=tuple(domains), pairs=tuple(pairs))
 
 
-_TOP = {"domains", "pairs"}
+_TOP = {"domains", "pairs", "nights"}
+"""What happens at night is the orchestration's, which reads that table itself."""
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.store.replacing import replaced
 
-FORMAT = 1
-"""Of the file; another one is refused."""
+FORMAT, READ = 2, (1, 2)
+"""Of the file that is written, and those that are read; another one is refused. Format 1 says nothing of the data that
+it was trained on."""
 NEW = "new"
 """The cohort of people who are served by their ratings alone."""
 
@@ -178,9 +179,10 @@ class Bundle:
         try:
             with safe_open(path, framework="numpy") as file:
                 head = json.loads((file.metadata() or {})["bundle"])
-                if head["format"] != FORMAT:
+                if head["format"] not in READ:
+                    known = " and ".join(map(str, READ))
                     raise ArtifactError(
-                        f"{path}: a bundle of format {head['format']}, and this version reads format {FORMAT}; "
+                        f"{path}: a bundle of format {head['format']}, and this version reads format {known}; "
                         "deploy the pair again with this version, or read it with the version that wrote it"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -33,6 +33,7 @@ class Origin:
         refitted: whether it was fitted again on everybody, so that nobody is left to measure it by.
         bridge_users: how many people its bridge was trained on.
         target_ratings: how many ratings its target model was trained on.
+        data: what it was trained on in a few numbers (the fields of ``DataSummary``); empty where that is not known.
     """
 
     settings: Mapping[str, Any]
@@ -41,6 +42,7 @@ class Origin:
     refitted: bool
     bridge_users: int
     target_ratings: int
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

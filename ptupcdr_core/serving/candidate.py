@@ -1,7 +1,7 @@
 """The bundle of what was trained: as it was, or fitted again on everybody."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pyarrow as pa
 
@@ -11,6 +11,7 @@ from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode, Origin, digest_of
+from ptupcdr_core.serving.data_summary import split_summary
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -69,6 +70,7 @@ def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerpr
         refitted=False,
         bridge_users=len(data.cohorts["bridge"]),
         target_ratings=len(data.target_train),
+        data=asdict(split_summary(warehouse, data.pair)),
     )
     outline = load_outline(warehouse, data.pair)
     if outline.split != data.split:

@@ -1,7 +1,7 @@
 """A home's bundles: the one that was just trained, the one that passed the gate, and the one that is deployed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Index
-from ptupcdr_core.data.pair_data import SPLIT, source_item_ids, target_item_ids
+from ptupcdr_core.data.pair_data import SPLIT, source_item_ids
 from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
-from ptupcdr_core.serving.bundle import Bundle, NewPeople, seen_keys, served_people
+from ptupcdr_core.serving.bundle import Bundle, NewPeople, served_people
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
+from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
 from ptupcdr_core.store.bundles import CHAMPION as CHAMPION
@@ -76,7 +77,7 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
     """The best k target items for one cold-start user of a pair, from the deployed bundle.
 
     Args:
-        home: where the bundle and the pair's split are.
+        home: where the bundle and the raw ratings are.
         pair: the pair's key.
         user_id: a user with source ratings, and without target ratings but for held-out ones.
         k: how many items, at least 1.
@@ -84,22 +85,23 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
 
     Raises:
         UnknownUserError: the user is not a cold-start user of the pair.
-        WarehouseError: the pair has not been split.
+        WarehouseError: one of the two domains was not ingested.
         ArtifactError: nothing is deployed.
     """
-    warehouse, bundle = Warehouse.from_environment(home.warehouse), deployed_bundle(home, pair)
-    users = cold_start_users(warehouse, pair, user_id)
+    bundle = deployed_bundle(home, pair)
+    name, _ = bundle.mode(mode)
+    today = Today.of(home, replace(bundle, modes={name: bundle.modes[name]}))
+    users = today.users(user_id)
     if not len(users):
         raise UnknownUserError(
             f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "
-            f"or were held out for testing; `select user_id, cohort from bridged_embeddings where pair = '{pair}'` "
+            f"or were held out for testing; `select user_id, cohort from recommendations where pair = '{pair}'` "
             f"lists them"
         )
-    name, served = bundle.mode(mode)
-    served = served.among(pa.array(target_item_ids(warehouse, pair), pa.string()))
-    people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
-    vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-    _, items, scores = next(best_lists(served.part, people, vectors, k, known_keys(warehouse, pair, users, served)))
+    ids, served = users["user_id"].combine_chunks(), today.served
+    people = today.people(ids)
+    vectors, made_by = served.part.embed(people, ids)
+    _, items, scores = next(best_lists(served.part, people, vectors, k, today.seen(ids)))
     rows = recommendation_rows(
         listed(pair, name, users, served.part.lists_made_by(made_by)), people, items, scores, served
     )
@@ -133,26 +135,6 @@ def recommend_new(
         ArtifactError: nothing is deployed.
     """
     return deployed_bundle(home, pair).recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
-
-
-def cold_start_users(warehouse: Warehouse, pair: str, user_id: str | None = None) -> pa.Table:
-    """(R, 3) user_index, user_id and cohort of everybody who is cold-start in the present split, by index.
-
-    Args:
-        warehouse: has the split.
-        pair: its key.
-        user_id: this user alone; None: everybody.
-
-    Raises:
-        WarehouseError: the pair has not been split.
-    """
-    query = (
-        "select user_index, user_id, cohort from split_users where cohort in ('cold', 'test') "
-        "and coalesce(user_id = ?, true) order by user_index"
-    )
-    with warehouse.read(SPLIT, pair) as connection:
-        users: pa.Table = connection.sql(query, params=[user_id]).to_arrow_table()
-    return users
 
 
 def cold_start_ratings(warehouse: Warehouse, pair: str) -> pa.Table:
@@ -203,23 +185,6 @@ class SplitPeople:
         return people if same else people.renumbered(self.indices)
 
 
-def known_keys(warehouse: Warehouse, pair: str, users: pa.Table, served: BundledMode) -> NDArray[np.int64]:
-    """What these users have rated in the target, if the mode was trained on it, as ``unseen_items`` takes it.
-
-    Evaluated models leave nothing out: what a cold-start user has rated in the target are, at most, a test user's
-    held-out ratings, which the lists must be free to find. Models that were fitted again on everybody know them.
-    """
-    if not served.origin.refitted:
-        return seen_keys(None, users["user_id"], served.target_ids)
-    with warehouse.read(SPLIT, pair) as connection:
-        connection.register("asked", users)
-        seen: pa.Table = connection.sql(
-            "select user_id, item_id from split_target_ratings join asked using (user_index) "
-            "join split_target_items using (item_index)"
-        ).to_arrow_table()
-    return seen_keys(seen, users["user_id"], served.target_ids)
-
-
 def listed(pair: str, mode: Mode, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:
-    """Users of ``cold_start_users`` as ``recommendation_rows`` wants them."""
+    """Users of ``Today`` as ``recommendation_rows`` wants them."""
     return served_people(pair, mode, users["cohort"], users["user_id"], made_by)

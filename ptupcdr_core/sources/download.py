@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ptupcdr_core.errors import SourceError
+from ptupcdr_core.errors import FetchError, SourceError
 from ptupcdr_core.store.replacing import replaced
 
 TIMEOUT_SECONDS = 60
@@ -30,7 +30,8 @@ def fetch(address: str, folder: Path) -> Path:
         folder: where copies are kept; deleting one makes the next run fetch it again.
 
     Raises:
-        SourceError: the file cannot be fetched whole, or is not the one that was meant.
+        FetchError: the file cannot be fetched whole.
+        SourceError: it is not the one that was meant.
         StorageError: it cannot be kept.
     """
     plain, _, fragment = address.partition("#")
@@ -44,7 +45,7 @@ def fetch(address: str, folder: Path) -> Path:
                 if not target.is_file():
                     _download(plain, fragment, target)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise SourceError(f"{plain} cannot be fetched to {target}: {error}") from error
+            raise FetchError(f"{plain} cannot be fetched to {target}: {error}") from error
     return target
 
 
@@ -59,7 +60,7 @@ def _download(address: str, fragment: str, target: Path) -> None:
 def _check(address: str, fragment: str, file: Path, announced: str | None) -> None:
     size = file.stat().st_size
     if announced is not None and int(announced) != size:
-        raise SourceError(f"{address} broke off: {size} of {announced} bytes came; run again to fetch it anew")
+        raise FetchError(f"{address} broke off: {size} of {announced} bytes came; run again to fetch it anew")
     expected = urllib.parse.parse_qs(fragment).get("sha256", [])
     if expected:
         with file.open("rb") as content:

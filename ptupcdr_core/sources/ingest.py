@@ -47,7 +47,9 @@ def ingest_domain(
     """
     downloads = downloads or Home(warehouse.root.parent).downloads
     entry = domain.model_dump(mode="json", exclude={"folder"})
-    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=entry) as connection:
+    with warehouse.write(
+        ASSET, domain.name, fingerprint=fingerprint, settings=entry, read_by_others=ASSET
+    ) as connection:
         stage(connection, domain, downloads)
         low, high = domain.scale
         for name, value in {"domain": domain.name, "low": low, "high": high}.items():

@@ -2,30 +2,27 @@
 
 from collections.abc import Iterator
 
+import duckdb
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import target_item_ids
 from ptupcdr_core.kernels.approximate_search import approximate_top_items, recall
 from ptupcdr_core.kernels.exact_search import Block, top_items
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.serving.bundle import Bundle
-from ptupcdr_core.serving.deployed import (
-    DEPLOYED,
-    SplitPeople,
-    bundle_file,
-    cold_start_users,
-    deployed_bundle,
-    known_keys,
-    listed,
-)
+from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle, listed
+from ptupcdr_core.serving.drift import Measure, data_drift, list_drift, metrics_of, write_drift
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
+from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
+ASSET = "recommendations"
 PEOPLE = 1 << 18
 """People served at a time: their ratings, histories and embeddings are in memory."""
 COMMITTED = 1 << 19
@@ -36,48 +33,60 @@ the file."""
 def recommend_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """The best target items of everybody who is cold-start today, from the deployed bundle (``recommendations``).
 
-    People are folded in by their ratings in the present split, so nothing has to be trained for those who came since.
-    Where nothing is deployed, nobody is recommended anything.
+    People are folded in by their ratings in today's raw ratings, so that neither a split nor a model has to be made
+    for those who came since. Beside the lists stands how far today's data and lists are from those of the training
+    (table ``drift``). Where nothing is deployed, nobody is recommended anything.
     """
-    warehouse = Warehouse.from_environment(home.warehouse)
-    metrics = {"users": 0.0, "recommendations": 0.0}
-    with warehouse.write(
-        "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
-    ) as connection:
+    warehouse, report = Warehouse.from_environment(home.warehouse), StageReport({"users": 0.0, "recommendations": 0.0})
+    used = settings.deciding("recommendations")
+    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
         connection.execute(
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
             "reason_weights float[])"
         )
+        measures, digest = list[Measure](), ""
         if bundle_file(home, DEPLOYED, pair).is_file():
+            bundle = deployed_bundle(home, pair)
+            digest, today = bundle.digest, Today.of(home, bundle)
+            connection.begin()
+            scores = _insert(connection, _lists(today, bundle, settings, report.metrics))
+            report.metrics["recommendations"] = float(len(scores))
+            measures = [*data_drift(today), *list_drift(connection, warehouse, pair, digest, scores)]
+            connection.commit()
+        write_drift(connection, pair, digest, measures)
+    report.metrics.update(metrics_of(measures))
+    if measures:
+        report.tables["drift"] = pd.DataFrame([vars(measure) for measure in measures])
+    return report
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, lists: Iterator[pa.Table]) -> Floats:
+    """Write all rows, in an open transaction that stays open; returns their scores."""
+    uncommitted, scores = 0, [np.zeros(0, np.float32)]
+    for rows in lists:
+        connection.register("block", rows)
+        connection.execute("insert into recommendations by name select * from block")
+        scores.append(rows["score"].to_numpy())
+        uncommitted += len(rows)
+        if uncommitted >= COMMITTED:
+            connection.commit()
             connection.begin()
             uncommitted = 0
-            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics):
-                connection.register("block", rows)
-                connection.execute("insert into recommendations by name select * from block")
-                metrics["recommendations"] += len(rows)
-                uncommitted += len(rows)
-                if uncommitted >= COMMITTED:
-                    connection.commit()
-                    connection.begin()
-                    uncommitted = 0
-            connection.commit()
-    return StageReport(metrics)
+    return np.concatenate(scores)
 
 
-def _lists(warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float]) -> Iterator[pa.Table]:
+def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, float]) -> Iterator[pa.Table]:
     """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
-    mode, served = bundle.mode()
-    served = served.among(pa.array(target_item_ids(warehouse, bundle.pair), pa.string()))
+    (mode, _), served, everybody = bundle.mode(), today.served, today.users()
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
-    split, everybody = SplitPeople.of(warehouse, bundle.pair, served), cold_start_users(warehouse, bundle.pair)
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
         users = everybody[start : start + PEOPLE].combine_chunks()
-        people = split(users["user_index"].to_numpy())
-        vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-        hidden = known_keys(warehouse, bundle.pair, users, served)
-        found = best_lists(served.part, people, vectors, settings.top_k, hidden, search)
+        ids = users["user_id"].combine_chunks()
+        people = today.people(ids)
+        vectors, made_by = served.part.embed(people, ids)
+        found = best_lists(served.part, people, vectors, settings.top_k, today.seen(ids), search)
         if settings.search == "approximate":
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)

@@ -75,6 +75,11 @@ class Home:
         return self.root / "dagster"
 
     @property
+    def source_digests(self) -> Path:
+        """Digests of the source files by size and time of change, so that they need not be read to be compared."""
+        return self.root / "source_digests.json"
+
+    @property
     def downloads(self) -> Path:
         """Files fetched once from http(s) addresses."""
         return self.root / "downloads"

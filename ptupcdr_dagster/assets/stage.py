@@ -4,24 +4,38 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ptupcdr_core.errors import FetchError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
+from ptupcdr_dagster.nights import NIGHTS
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
-from ptupcdr_dagster.running.freshness import FINGERPRINT, current_fingerprint
+from ptupcdr_dagster.running.freshness import (
+    CONTENT,
+    FINGERPRINT,
+    current_fingerprint,
+    damage,
+    stored_provenance,
+)
 from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
 
 Materialized = dg.MaterializeResult[Any]
+UNLESS_UNCHANGED = "ptupcdr/unless_unchanged"
+"""Tag of a run: the assets, with commas between them, or ``all``, that stay as they stand where what they read has come
+out as it was."""
+KEPT = "left_as_it_stood"
+"""Metadata of a materialization at which nothing was made."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +96,14 @@ class Stage:
         """
         has_tables = self.warehouse.exists(self.asset, self.partition)
         tables = describe_tables(self.home, self.asset, self.partition, table or self.asset) if has_tables else {}
-        origin = {"mlflow_run": dg.MetadataValue.url(self.tracker.url), FINGERPRINT: self.fingerprint}
-        return dg.MaterializeResult(
-            metadata=metadata | tables | origin, data_version=dg.DataVersion(self.fingerprint[:16])
-        )
+        stored = stored_provenance(self.home, self.asset, self.partition) or {}
+        content = str(stored.get(CONTENT) or self.fingerprint)
+        origin = {
+            "mlflow_run": dg.MetadataValue.url(self.tracker.url),
+            FINGERPRINT: self.fingerprint,
+            CONTENT: content,
+        }
+        return dg.MaterializeResult(metadata=metadata | tables | origin, data_version=dg.DataVersion(content[:16]))
 
     def log_split(self) -> None:
         """Name the pair's split as the data set of the MLflow run."""
@@ -104,17 +122,83 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
         yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
 
 
+def _freshness_policy() -> dg.FreshnessPolicy | None:
+    hours = NIGHTS.fresh_within_hours
+    return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
+
+
+def _automation(scored: bool) -> dg.AutomationCondition[dg.AssetKey] | None:
+    """Made again once something that it reads holds something else than before, and has passed its checks."""
+    if NIGHTS.automation is None or (NIGHTS.automation == "score" and not scored):
+        return None
+    condition = dg.AutomationCondition
+    other = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
+    return (
+        other.since_last_handled()
+        & condition.all_deps_blocking_checks_passed()
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    ).with_label("what it reads has changed")
+
+
+@contextmanager
+def _outside_reasons(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """What fails because of a network or a server is tried again, where [nights] retries says so."""
+    if NIGHTS.retries is None:
+        yield
+        return
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (FetchError, ConnectionError, TimeoutError, MlflowException) as error:
+        raise dg.RetryRequested(NIGHTS.retries, NIGHTS.retry_seconds * 2**context.retry_number) from error
+
+
+def _as_it_stands(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Materialized | None:
+    """The partition's last materialization once more, where the run wants it kept and it is up to date after all."""
+    asset, partition = context.asset_key.to_user_string(), context.partition_key
+    wanted = context.run.tags.get(UNLESS_UNCHANGED, "").split(",")
+    stored = stored_provenance(home, asset, partition) if {asset, "all"} & set(wanted) else None
+    if stored is None:
+        return None
+    now = current_fingerprint(context.assets_def, home, partition, settings.to_settings())
+    selection = dg.AssetRecordsFilter(context.asset_key, asset_partitions=[partition])
+    records = context.instance.fetch_materializations(selection, limit=1).records
+    event = records[0].asset_materialization if records else None
+    if stored[FINGERPRINT] != now or event is None or damage(home, asset, partition) is not None:
+        return None
+    noted = dict(event.metadata)
+    if FINGERPRINT not in noted or noted[FINGERPRINT].value != now:
+        return None
+    context.log.info("what it is made from has not changed: it stays as it stands")
+    return dg.MaterializeResult(
+        metadata=noted | {KEPT: "what it is made from has not changed"},
+        data_version=dg.DataVersion(str(stored[CONTENT])[:16]),
+    )
+
+
 def stage_asset(
     *,
     deps: Iterable[dg.AssetsDefinition | dg.AssetDep],
     group: str,
     kinds: set[str],
     partitions: dg.PartitionsDefinition = PAIRS,
+    scored: bool = False,
 ) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
     """An asset, named and described as the function that makes one partition of it in an open stage.
 
     It depends on what it reads. Of models and what they were trained on, that is the last model alone: a checkpoint is
     refused beside another split, or other models, than those that it was trained on.
+
+    Args:
+        deps: What it reads.
+        group: Of the lineage.
+        kinds: Shown on it.
+        partitions: Its own.
+        scored: Whether it is made every night, as ratings and lists are: it can be overdue, and lists follow the
+            ratings by themselves without a training.
     """
 
     def decorate(make: Callable[[Stage], Materialized]) -> dg.AssetsDefinition:
@@ -126,11 +210,18 @@ def stage_asset(
             group_name=group,
             kinds=kinds,
             code_version=str(RESULTS[make.__name__].version),
+            owners=NIGHTS.owners,
+            tags=NIGHTS.tags,
+            freshness_policy=_freshness_policy() if scored else None,
+            automation_condition=_automation(scored) if partitions is PAIRS else None,
         )
         def asset(
             context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
         ) -> Materialized:
-            with stage(context, settings, home) as current:
+            kept = _as_it_stands(context, settings, home)
+            if kept is not None:
+                return kept
+            with _outside_reasons(context), stage(context, settings, home) as current:
                 return make(current)
 
         return asset

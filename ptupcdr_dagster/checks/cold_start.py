@@ -5,7 +5,7 @@ from typing import Any
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
+from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, raw_ratings_of, split_of, table_checks, unique
 
 EMBEDDINGS, EVALUATION = "bridged_embeddings", "cold_start_evaluation"
 DEPLOYMENT, RECOMMENDATIONS = "deployed_model", "recommendations"
@@ -106,8 +106,8 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "every_cold_user_has_recommendations",
-        "Each user of the cohorts cold and test has a list, ranked 1, 2, 3, … by falling score; but for test users who "
-        "have rated every target item.",
+        "Each user who has rated in the source and not in the target has a list, ranked 1, 2, 3, … by falling score, "
+        "and nobody else but held-out users, who are called so.",
         (unique("user_id", "mode", "rank"),),
     ),
     Fact(
@@ -117,14 +117,44 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "recommended_items_are_unseen",
-        "Nobody is recommended an item that they rated in the target's training part. A test user's held-out ratings "
-        "are no part of it, so the list may find them, unless the models were fitted again on these too; a cold user "
-        "has rated nothing there.",
+        "Nobody is recommended an item that they have rated in the target. A held-out user's list may find what they "
+        "rated, unless the models were fitted again on that.",
     ),
     Fact(
         "reasons_are_from_the_history",
-        "A recommendation names up to three source items of the user's own history, each with how much it raises the "
+        "A recommendation names up to three source items that the user has rated, each with how much it raises the "
         "score, most first; it says whether the personal bridge or a fallback made it.",
+    ),
+    Fact(
+        "counts_are_near_those_of_the_training",
+        "There are about as many users, items and ratings tonight as the deployed bundle was trained on.",
+        warning=True,
+    ),
+    Fact(
+        "stars_are_spread_as_in_the_training",
+        "Tonight's ratings are spread over the scale as those that the deployed bundle was trained on.",
+        warning=True,
+    ),
+    Fact(
+        "rated_items_are_known_to_the_bundle",
+        "People's histories, and the ratings of the target, are of items that the deployed bundle knows; others it "
+        "cannot read, and not recommend.",
+        warning=True,
+    ),
+    Fact(
+        "scores_are_spread_as_at_the_deployment",
+        "The scores of tonight's lists are spread as on the night on which the bundle was deployed.",
+        warning=True,
+    ),
+    Fact(
+        "lists_resemble_those_of_the_night_before",
+        "Who had a list last night finds some of it in tonight's.",
+        warning=True,
+    ),
+    Fact(
+        "no_training_is_due",
+        "Nothing that is measured of tonight's data says that the deployed bundle should be trained again.",
+        warning=True,
     ),
 )
 
@@ -158,7 +188,9 @@ def _deployment(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
     return {"deployed": deployed, "refitted": refitted}
 
 
-bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against_split=True, parameters=_modes_and_norm)
+bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against=split_of, parameters=_modes_and_norm)
 cold_start_evaluation_checks = table_checks(EVALUATION, EVALUATION_FACTS)
-deployed_model_checks = table_checks(DEPLOYMENT, DEPLOYMENT_FACTS, against_split=True, parameters=_modes)
-recommendations_checks = table_checks(RECOMMENDATIONS, RECOMMENDATION_FACTS, against_split=True, parameters=_deployment)
+deployed_model_checks = table_checks(DEPLOYMENT, DEPLOYMENT_FACTS, against=split_of, parameters=_modes)
+recommendations_checks = table_checks(
+    RECOMMENDATIONS, RECOMMENDATION_FACTS, against=raw_ratings_of, parameters=_deployment
+)

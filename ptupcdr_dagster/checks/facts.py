@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -16,6 +17,7 @@ import dagster as dg
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.checks.bounds import bounds_of
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
@@ -98,7 +100,7 @@ def table_checks(
     asset: str,
     facts: Sequence[Fact],
     *,
-    against_split: bool = False,
+    against: Callable[[Warehouse, str], Mapping[str, Path]] = lambda warehouse, partition: {},
     parameters: Callable[[Home, str, Settings], Mapping[str, Any]] = lambda home, partition, settings: {},
     table: str | None = None,
     optional: bool = False,
@@ -109,8 +111,9 @@ def table_checks(
     Args:
         asset: Key of the asset.
         facts: What is validated, all in one pass.
-        against_split: Queries read the tables of the pair's split.
-        parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, of a partition under some settings.
+        against: Further files that queries read of a partition, by the name under which they do.
+        parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, of a partition under some settings,
+            beside the asset's bounds.
         table: The table that column expectations are about; by default it is called as the asset.
         optional: The file need not be there; the facts hold of nothing.
         partitions: Those of the asset.
@@ -134,11 +137,25 @@ def table_checks(
             table or asset,
             asset,
             facts,
-            parameters(home, partition, settings.to_settings()),
-            {SPLIT: warehouse.file(SPLIT, partition)} if against_split else {},
+            {**bounds_of(home, asset), **parameters(home, partition, settings.to_settings())},
+            against(warehouse, partition),
         )
 
     return checks
+
+
+def split_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
+    """The pair's split, for queries of ``domain_splits.…``."""
+    return {SPLIT: warehouse.file(SPLIT, pair)}
+
+
+def raw_ratings_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
+    """The raw ratings of the pair's two domains, for queries of ``source_file.…`` and ``target_file.…``."""
+    source, target = pair.split("__")
+    return {
+        "source_file": warehouse.file("raw_ratings", source),
+        "target_file": warehouse.file("raw_ratings", target),
+    }
 
 
 def no_rows(query: str) -> Expectation:

@@ -1,6 +1,6 @@
 """Facts about ``fine_tuned_embeddings`` and ``warm_start_evaluation``."""
 
-from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
+from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, split_of, table_checks, unique
 
 TUNED, EVALUATION = "fine_tuned_embeddings", "warm_start_evaluation"
 
@@ -54,5 +54,5 @@ EVALUATION_FACTS = facts_about(
     ),
 )
 
-fine_tuned_embeddings_checks = table_checks(TUNED, TUNED_FACTS, against_split=True)
+fine_tuned_embeddings_checks = table_checks(TUNED, TUNED_FACTS, against=split_of)
 warm_start_evaluation_checks = table_checks(EVALUATION, EVALUATION_FACTS)

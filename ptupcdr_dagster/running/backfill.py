@@ -11,12 +11,15 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN, SCORE_PAIR
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.running.freshness import RAW, Freshness
+from ptupcdr_dagster.running.freshness import DEPLOYED, RAW, Freshness, State
 from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, run_partition
 from ptupcdr_dagster.running.private import assets_of_job
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
+
+Plan = dict[tuple[str, str], list[str]]
+"""Assets to make, by job and partition."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,10 @@ class Backfill:
     assets_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     workers: int = 1
 
-    def plan(self, pairs: Sequence[Pair]) -> dict[tuple[str, str], list[str]]:
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Assets to make, by (job, partition), in the order of the runs; a partition of no assets is up to date.
+
+        What hangs on something that is to be made is planned too, and left as it stands if that comes out as it was.
 
         Raises:
             SourceError: never; a domain whose files are missing is planned, and fails in its own run.
@@ -54,12 +59,12 @@ class Backfill:
         freshness = self._freshness()
         return {
             (job, partition): [
-                asset for asset in lineage(job) if self._always(job) or not _is_fresh(freshness, asset, partition)
+                asset for asset in lineage(job) if self._always(job) or _state(freshness, asset, partition) != "fresh"
             ]
             for job, partition in jobs
         }
 
-    def run(self, pairs: Sequence[Pair], plan: dict[tuple[str, str], list[str]]) -> Iterator[tuple[str, Report]]:
+    def run(self, pairs: Sequence[Pair], plan: Plan) -> Iterator[tuple[str, Report]]:
         """Carry out a plan; after each partition, its key and the report so far.
 
         A failure stops only its own pair, Ctrl-C all.
@@ -81,17 +86,27 @@ class Backfill:
                 yield partition, report
             elif job == self.job:
                 runnable[job, partition] = assets
+        runnable = self._still_wanted(runnable)
         for partition, found in self._carry_out(runnable, self.workers):
             report.add(found)
             yield partition, report
 
-    def _carry_out(self, plan: dict[tuple[str, str], list[str]], workers: int) -> Iterator[tuple[str, Report]]:
+    def _still_wanted(self, plan: Plan) -> Plan:
+        """The plan without what turned out to be up to date since it was made."""
+        freshness = self._freshness()
+        return {
+            (job, partition): [a for a in assets if self._always(job) or _state(freshness, a, partition) != "fresh"]
+            for (job, partition), assets in plan.items()
+        }
+
+    def _carry_out(self, plan: Plan, workers: int) -> Iterator[tuple[str, Report]]:
         """Run what independent partitions want; after each, its key and what it alone reports."""
-        wanted = []
+        wanted, freshness = [], self._freshness()
         for (job, partition), assets in plan.items():
             if assets:
                 config = run_config(self.settings, **(self.assets_config if job == self.job else {}))
-                wanted.append(Work(job, partition, assets, config))
+                waiting = [a for a in assets if not self._always(job) and _state(freshness, a, partition) == "open"]
+                wanted.append(Work(job, partition, assets, config, tuple(waiting)))
             else:
                 yield partition, Report(up_to_date=[partition])
         if min(workers, len(wanted)) > 1:
@@ -113,12 +128,14 @@ class Backfill:
         return self.force or job == BENCHMARK_PAIR
 
     def _freshness(self) -> Freshness:
+        """Of how things stand at this moment."""
         checks: dict[str, list[dg.AssetCheckKey]] = {}
         for definition in defs.asset_checks or []:
             for spec in definition.check_specs:
                 if spec.blocking:
                     checks.setdefault(spec.asset_key.to_user_string(), []).append(spec.key)
-        return Freshness(self.instance, self.home, self.settings, _definitions(), checks)
+        as_they_stand = {DEPLOYED} if self.job == SCORE_PAIR else set()
+        return Freshness(self.instance, self.home, self.settings, _definitions(), checks, as_they_stand)
 
 
 def lineage(job: str) -> list[str]:
@@ -132,9 +149,9 @@ def _definitions() -> dict[str, dg.AssetsDefinition]:
     return {a.key.to_user_string(): a for a in defs.assets or [] if isinstance(a, dg.AssetsDefinition)}
 
 
-def _is_fresh(freshness: Freshness, asset: str, partition: str) -> bool:
+def _state(freshness: Freshness, asset: str, partition: str) -> State:
     try:
-        return freshness.is_fresh(asset, partition)
+        return freshness.state(asset, partition)
     except PtupcdrError:
         # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
-        return False
+        return "stale"

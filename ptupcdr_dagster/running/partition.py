@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from ptupcdr_dagster.assets.stage import KEPT, UNLESS_UNCHANGED
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.running.private import SerializableErrorInfo, listen
 
@@ -66,12 +67,14 @@ class Work:
         partition: The domain or pair.
         assets: Which of the job's assets.
         run_config: As Dagster wants it.
+        unless_unchanged: Those of them that stay where what they read turns out as it was.
     """
 
     job: str
     partition: str
     assets: list[str]
     run_config: dict[str, Any]
+    unless_unchanged: tuple[str, ...] = ()
 
 
 def run_partition(work: Work, instance: dg.DagsterInstance, listener: Listener) -> Report:
@@ -85,9 +88,13 @@ def run_partition(work: Work, instance: dg.DagsterInstance, listener: Listener) 
         asset_selection=[dg.AssetKey(asset) for asset in work.assets],
         run_id=run_id,
         raise_on_error=False,
-        tags={"ptupcdr/backfill": "command line"},
+        tags={"ptupcdr/backfill": "command line", UNLESS_UNCHANGED: ",".join(work.unless_unchanged)},
     )
-    made = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events() if m.asset_key]
+    made = [
+        event.asset_key.to_user_string()
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and KEPT not in event.materialization.metadata
+    ]
     return Report(
         made={work.partition: made},
         seconds={work.partition: time.monotonic() - started},

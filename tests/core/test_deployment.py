@@ -339,7 +339,7 @@ def test_a_bundle_of_another_format_says_which(
     monkeypatch.setattr("ptupcdr_core.serving.bundle.FORMAT", 99)
     bundle.save(tmp_path / "later.safetensors")
     monkeypatch.undo()
-    with pytest.raises(ArtifactError, match="a bundle of format 99, and this version reads format 1"):
+    with pytest.raises(ArtifactError, match="a bundle of format 99, and this version reads format 1 and 2"):
         Bundle.load(tmp_path / "later.safetensors")
 
 

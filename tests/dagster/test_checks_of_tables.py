@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 from conftest import PAIR, SETTINGS, tamper
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
-from ptupcdr_dagster.checks.facts import Fact, facts_about
+from ptupcdr_dagster.checks.bounds import bounds_of
+from ptupcdr_dagster.checks.facts import Fact, facts_about, raw_ratings_of, split_of
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 
@@ -29,9 +30,11 @@ def failing(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) ->
 def results(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> list[dg.AssetCheckResult]:
     from ptupcdr_dagster.checks.validation import validate_table
 
-    split = file.parents[1] / "domain_splits" / f"{PAIR}.duckdb"
-    attached = {} if file == split else {"domain_splits": split}
-    return list(validate_table(file, table, "asset", facts, parameters, attached))
+    warehouse = Warehouse(file.parents[1])
+    against = raw_ratings_of if table == "recommendations" else split_of
+    attached = against(warehouse, PAIR) if file != warehouse.file("domain_splits", PAIR) else {}
+    bounds = bounds_of(Home(warehouse.root.parent), file.parent.name)
+    return list(validate_table(file, table, "asset", facts, bounds | parameters, attached))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,13 @@ def _results(warehouse: Warehouse) -> None:
             "true as bridged, [liked] as reasons, [0.1::float] as reason_weights "
             f"from {split} as u, {items} as i, (select user_index, arg_max(item_id, position) as liked "
             f"from {histories} join {source_items} using (item_index) group by all) as h "
-            "where cohort in ('cold', 'test') and item_index <= 3 and u.user_index = h.user_index"
+            "where cohort in ('cold', 'test') and item_index <= 3 and u.user_index = h.user_index;"
+            "create table drift as from (values ('books__movies', 'b', 'count', 'source_users', 100.0, 110.0, 0.1), "
+            "('books__movies', 'b', 'stars', 'target_stars', 0.6, 0.6, 0.01), "
+            "('books__movies', 'b', 'unknown', 'source_items_unknown', 0.0, 0.01, 0.01), "
+            "('books__movies', 'b', 'lists', 'scores', 1.0, 1.1, 0.05), "
+            "('books__movies', 'b', 'lists', 'list_overlap', 1.0, 0.9, 0.1)) "
+            "as drifts(pair, bundle, kind, measure, before, tonight, drift)"
         )
 
 
@@ -309,12 +318,43 @@ def test_recommendations(broken: Warehouse, statements: str, expected: set[str])
     assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED) == expected
 
 
-def test_a_rating_that_was_trained_on_is_not_recommended(broken: Warehouse) -> None:
-    split = broken.file("domain_splits", PAIR)
-    tamper(split, "update split_target_ratings set part = 'train' where part = 'test' and item_index = 1")
+DRIFTS = [
+    ("count", "counts_are_near_those_of_the_training", 0.6),
+    ("count", "counts_are_near_those_of_the_training", -0.6),
+    ("stars", "stars_are_spread_as_in_the_training", 0.3),
+    ("unknown", "rated_items_are_known_to_the_bundle", 0.2),
+]
+
+
+@pytest.mark.parametrize(("kind", "fact", "drift"), DRIFTS)
+def test_a_night_that_is_far_from_the_training_warns_with_numbers(
+    broken: Warehouse, kind: str, fact: str, drift: float
+) -> None:
     file = broken.file("recommendations", PAIR)
+    tamper(file, f"update drift set drift = {drift} where kind = '{kind}'")
+    found = results(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
+    failed = {result.check_name: result for result in found if not result.passed}
+    assert set(failed) == {fact, "no_training_is_due"}
+    assert all(result.severity == dg.AssetCheckSeverity.WARN for result in failed.values())
+    assert str(drift) in str(failed[fact].description)
+    assert "retrain: ptupcdr backfill books__movies" in str(failed["no_training_is_due"].description)
+
+
+def test_other_lists_than_last_night_warn_and_ask_for_no_training(broken: Warehouse) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "update drift set drift = 0.9 where measure = 'list_overlap'")
     found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
-    assert found == {"recommended_items_are_unseen"}
+    assert found == {"lists_resemble_those_of_the_night_before"}
+
+
+def test_an_edited_bound_takes_effect(broken: Warehouse, home: Home) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "update drift set drift = 0.3 where kind = 'stars'")
+    (home.root / "bounds.toml").write_text("[recommendations]\nmost_drift_of_stars = 0.4\n")
+    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED) == set()
+    (home.root / "bounds.toml").write_text("[recommendations]\nmost_drift_of_strs = 0.4\n")
+    with pytest.raises(CatalogError, match=r"bounds.toml: unknown key recommendations.most_drift_of_strs; expected"):
+        failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
 
 
 def test_what_a_test_user_has_rated_may_be_found_until_the_models_know_it(broken: Warehouse) -> None:
@@ -332,22 +372,18 @@ def test_where_nothing_is_deployed_nobody_needs_a_list(broken: Warehouse) -> Non
         assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **served) == expected
 
 
-def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
-    split, file = broken.file("domain_splits", PAIR), broken.file("recommendations", PAIR)
-    with duckdb.connect(str(split)) as connection:
-        [(index, user)] = connection.execute(
-            "select user_index, user_id from split_users where cohort = 'test' order by user_index limit 1"
-        ).fetchall()
-    tamper(file, f"delete from recommendations where user_id = '{user}'")
-    facts = cold_start.RECOMMENDATION_FACTS
-    assert failing(file, "recommendations", facts, **SERVED) == {"every_cold_user_has_recommendations"}
-    tamper(
-        split,
-        f"""delete from split_target_ratings where user_index = {index};
-           insert into split_target_ratings by name select pair, {index} as user_index, item_index, 3 as rating,
-           'test' as part from split_target_items""",
-    )
-    assert failing(file, "recommendations", facts, **SERVED) == set()
+def test_a_held_out_user_needs_no_list(broken: Warehouse) -> None:
+    """Who has rated every target item has none."""
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "delete from recommendations where cohort = 'test'")
+    assert failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED) == set()
+
+
+def test_whoever_has_rated_in_the_target_is_not_called_cold(broken: Warehouse) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "update recommendations set cohort = 'cold' where cohort = 'test'")
+    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
+    assert found == {"every_cold_user_has_recommendations", "recommended_items_are_unseen"}
 
 
 BENCHMARK = [

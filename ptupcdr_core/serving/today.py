@@ -1,0 +1,140 @@
+"""Who is cold-start today, and what they rated: read from the raw ratings as they stand, whatever split was trained on.
+
+So people who came since the training are served without a new split, and those who have rated in the target meanwhile
+are no longer recommended anything.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ptupcdr_core.data.people import People, people
+from ptupcdr_core.data.splits import RATINGS
+from ptupcdr_core.serving.bundle import Bundle, seen_keys
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.data_summary import DataSummary, summarized
+from ptupcdr_core.sql import statement
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Today:
+    """Reads a pair's people from the raw ratings of its two domains, as a mode of a bundle knows them.
+
+    Args:
+        warehouse: has the raw ratings.
+        source: the source domain's name.
+        target: the target domain's.
+        served: the mode.
+    """
+
+    warehouse: Warehouse
+    source: str
+    target: str
+    served: BundledMode
+
+    @classmethod
+    def of(cls, home: Home, bundle: Bundle) -> Self:
+        """Of a bundle's recommending mode, without target items that are no longer rated by anybody.
+
+        Raises:
+            WarehouseError: one of the two domains was not ingested.
+        """
+        source, target = bundle.pair.split("__")
+        today = cls(Warehouse.from_environment(home.warehouse), source, target, bundle.mode()[1])
+        with today._raw() as connection:
+            items = connection.sql("select distinct item_id from target_file.raw_ratings").to_arrow_table()
+        return cls(today.warehouse, source, target, today.served.among(items["item_id"].combine_chunks()))
+
+    def users(self, user_id: str | None = None) -> pa.Table:
+        """(R, 2) user_id and cohort of everybody who is cold-start today, by id.
+
+        Cohort ``cold`` has rated in the source and not in the target; ``test`` has rated in both, and was held out from
+        the bundle's training if it came before.
+
+        Args:
+            user_id: this user alone; None: everybody.
+        """
+        settings = self.served.origin.settings
+        with self._raw() as connection:
+            for name, value in {"seed": settings["seed"], "beta": settings["beta"], "asked": user_id}.items():
+                connection.execute(f"set variable {name} = ?", [value])
+            found: pa.Table = connection.sql(statement("cold_today")).to_arrow_table()
+        return found
+
+    def people(self, users: pa.Array) -> People:
+        """These (R,) users, in this order."""
+        reading = self.served.reading
+        with self._raw() as connection:
+            self._ask(connection, users)
+            for name in ("positive_above", "history_length"):
+                connection.execute(f"set variable {name} = ?", [getattr(reading, name)])
+            connection.execute(statement("people_today"))
+            ratings = connection.execute("from asked_ratings order by person, item_index").fetchnumpy()
+            entries = connection.execute("from asked_histories").fetchnumpy()
+        return people(len(users), reading.history_length, ratings, entries)
+
+    def seen(self, users: pa.Array) -> NDArray[np.int64]:
+        """What these users have rated in the target, if the mode was trained on it, as ``unseen_items`` takes it.
+
+        Evaluated models leave nothing out: what people have rated in the target are, at most, a test user's held-out
+        ratings, which the lists must be free to find. Models that were fitted again on everybody know them.
+        """
+        if not self.served.origin.refitted:
+            return seen_keys(None, users, self.served.target_ids)
+        with self._raw() as connection:
+            connection.register("asked", pa.table({"user_id": users}))
+            query = "select user_id, item_id from target_file.raw_ratings semi join asked using (user_id)"
+            rated: pa.Table = connection.sql(query).to_arrow_table()
+        return seen_keys(rated, users, self.served.target_ids)
+
+    def summary(self) -> DataSummary:
+        """Counts and stars of today's ratings, on the scales of those that the mode was trained on."""
+        before = DataSummary(**self.served.origin.data)
+        with self._raw() as connection:
+            return summarized(
+                connection,
+                "select user_id as person, item_id as item, rating from source_file.raw_ratings",
+                "select user_id as person, item_id as item, rating from target_file.raw_ratings",
+                before.source_scale,
+                before.target_scale,
+            )
+
+    def unknown(self) -> dict[str, float]:
+        """Shares of today's ratings whose item the mode does not know: of cold-start people's histories, and of all
+        ratings in the target.
+        """
+        shares = {}
+        cold = (
+            "semi join (select user_id from source_file.raw_ratings except select user_id from target_file.raw_ratings)"
+        )
+        with self._raw() as connection:
+            for side, known, among in (
+                ("source", self.served.source_ids, cold),
+                ("target", self.served.target_ids, ""),
+            ):
+                connection.register("known", pa.table({"item_id": known}).slice(1))
+                [(share,)] = connection.execute(
+                    f"select coalesce(avg((item_id not in (select item_id from known))::integer), 0) "
+                    f"from {side}_file.raw_ratings {among}"
+                ).fetchall()
+                connection.unregister("known")
+                shares[side] = float(share)
+        return shares
+
+    def _ask(self, connection: duckdb.DuckDBPyConnection, users: pa.Array) -> None:
+        places = pa.array(np.arange(1, len(users) + 1, dtype=np.int32))
+        items = self.served.source_ids
+        known = pa.table({"item_id": items, "item_index": np.arange(len(items), dtype=np.int32)})
+        connection.register("asked", pa.table({"user_id": users, "person": places}))
+        connection.register("known_source_items", known.slice(1))
+
+    def _raw(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """The raw ratings of both domains, as source_file.raw_ratings and target_file.raw_ratings."""
+        return self.warehouse.read_several(source_file=(RATINGS, self.source), target_file=(RATINGS, self.target))
