@@ -1,6 +1,7 @@
 # make demo   three generated domains to bridged embeddings, recommendations and an evaluation
 # make test   format, lint, types, the dependency rule, and all tests
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
+# make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 
-.PHONY: demo test lint same-results install clean
+.PHONY: demo test lint same-results cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -30,6 +31,9 @@ lint: $(INSTALLED)
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py
+
+cells: $(INSTALLED)
+	$(BIN)/python perf/released_pairs.py data/cells
 
 install: $(INSTALLED)
 

@@ -21,9 +21,12 @@ Shapes: R users, T items, E coordinates, K items wanted.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 from usearch.index import BatchMatches, Matches
 from usearch.index import Index as Graph
 
@@ -57,26 +60,71 @@ def approximate_top_items(target: TargetItems, user_vectors: Floats, count: int)
     Raises:
         ValueError: a number is not finite.
     """
-    if not all(np.isfinite(array).all() for array in (user_vectors, target.vectors, target.offset)):
-        raise ValueError("vectors and offsets must be finite")
     wanted = min(count, len(target.offset) - 1)
-    if not len(user_vectors) or not wanted:
-        return
-    items, users = _coordinates(target, user_vectors)
-    graph = Graph(
-        ndim=items.shape[1],
-        metric="ip",
-        dtype="f32",
-        connectivity=CONNECTIVITY,
-        expansion_add=EXPANSION_ADD,
-        expansion_search=max(EXPANSION_SEARCH, 2 * wanted),
-        enable_key_lookups=False,
-    )
-    graph.add(np.arange(1, len(items) + 1), items, threads=1)
-    block = max(1, RESULTS // wanted)
-    for start in range(0, len(users), block):
-        found = graph.search(users[start : start + block], wanted, threads=numba.get_num_threads())
-        yield start, *_best_first(target, user_vectors[start : start + block], found, wanted)
+    if len(user_vectors) and wanted:
+        yield from ItemGraph.of(target, user_vectors, wanted).search(user_vectors, wanted)
+
+
+@dataclass(frozen=True)
+class ItemGraph:
+    """A graph of items.
+
+    Args:
+        target: the items.
+        graph: of them in other coordinates, and
+        root: (E+1, E+1) what makes users' ones: L.
+    """
+
+    target: TargetItems
+    graph: Graph
+    root: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, target: TargetItems, users: Floats, wanted: int, threads: int = 1) -> Self:
+        """Build it.
+
+        Args:
+            target: offsets and vectors (T+1, E) of the items.
+            users: (R, E) float32, by whom the coordinates are chosen.
+            wanted: how many items are searched for at most.
+            threads: with more than one, another graph comes out every time.
+
+        Raises:
+            ValueError: a number is not finite.
+        """
+        if not all(np.isfinite(array).all() for array in (users, target.vectors, target.offset)):
+            raise ValueError("vectors and offsets must be finite")
+        root = _root(users)
+        centred = target.offset[1:] - target.offset[1:].mean(dtype=np.float64)
+        with one_thread():
+            items = (np.column_stack([target.vectors[1:], centred]) @ root).astype(np.float32)
+        graph = Graph(
+            ndim=items.shape[1],
+            metric="ip",
+            dtype="f32",
+            connectivity=CONNECTIVITY,
+            expansion_add=EXPANSION_ADD,
+            expansion_search=max(EXPANSION_SEARCH, 2 * wanted),
+            enable_key_lookups=False,
+        )
+        graph.add(np.arange(1, len(items) + 1), items, threads=threads)
+        return cls(target, graph, root)
+
+    def search(self, user_vectors: Floats, wanted: int) -> Iterator[Block]:
+        """Find (R, E) users' items, as ``approximate_top_items`` does.
+
+        Raises:
+            ValueError: a number is not finite.
+        """
+        if not np.isfinite(user_vectors).all():
+            raise ValueError("vectors must be finite")
+        with one_thread():
+            extended = np.column_stack([user_vectors, np.ones(len(user_vectors))])
+            users = np.linalg.solve(self.root, extended.T).T.astype(np.float32, order="C")
+        block = max(1, RESULTS // wanted)
+        for start in range(0, len(users), block):
+            found = self.graph.search(users[start : start + block], wanted, threads=numba.get_num_threads())
+            yield start, *_best_first(self.target, user_vectors[start : start + block], found, wanted)
 
 
 def recall(target: TargetItems, user_vectors: Floats, items: Items, scores: Floats) -> float:
@@ -93,14 +141,12 @@ def recall(target: TargetItems, user_vectors: Floats, items: Items, scores: Floa
     return float((scores[rows] >= exact - ROUNDING * np.abs(exact)).mean())
 
 
-def _coordinates(target: TargetItems, user_vectors: Floats) -> tuple[Floats, Floats]:
-    """(T, E+1) items and (R, E+1) users whose inner products rank as the scores do."""
-    items = np.column_stack([target.vectors[1:], target.offset[1:] - target.offset[1:].mean(dtype=np.float64)])
+def _root(user_vectors: Floats) -> NDArray[np.float64]:
+    """L of the (R, E) users' second moments L Lᵀ, with a constant coordinate."""
     users = np.column_stack([user_vectors, np.ones(len(user_vectors))])
     with one_thread():
         moments = users.T @ users / len(users)
-        root = np.linalg.cholesky(moments + RIDGE * moments.trace() / len(moments) * np.eye(len(moments)))
-        return (items @ root).astype(np.float32), np.linalg.solve(root, users.T).T.astype(np.float32, order="C")
+        return np.linalg.cholesky(moments + RIDGE * moments.trace() / len(moments) * np.eye(len(moments)))
 
 
 def _best_first(

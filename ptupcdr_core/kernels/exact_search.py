@@ -9,7 +9,7 @@ one user at a time); multiplying blocks and ``torch.topk`` took 50 to 85 s.
 Shapes: R users, T items, E coordinates, K items wanted, N tiles of W items.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -35,6 +35,8 @@ PADDING = -1
 Items = NDArray[np.int64]
 Block = tuple[int, Items, Floats]
 """The first row of a block of users, their (B, K) item indices, best first, and their (B, K) scores."""
+Search = Callable[[TargetItems, Floats, int], Iterator[Block]]
+"""Finds the best items: ``top_items``, or another one with its arguments."""
 
 
 class Tiles(NamedTuple):
@@ -101,16 +103,32 @@ def highest(user_vectors: Floats, item_vectors: Floats, offsets: Floats, count: 
     Raises:
         ValueError: a number is not finite.
     """
-    if not all(np.isfinite(array).all() for array in (user_vectors, item_vectors, offsets)):
+    if not all(np.isfinite(array).all() for array in (item_vectors, offsets)):
         raise ValueError("vectors and offsets must be finite")
-    shape = len(user_vectors), min(count, len(item_vectors))
+    return searched(user_vectors, partial(tiles_of, item_vectors, offsets), min(count, len(item_vectors)))
+
+
+def searched(user_vectors: Floats, laid_out: Callable[[float, float], Tiles], count: int) -> Found:
+    """As ``highest``, with items that may have been laid out before.
+
+    Args:
+        user_vectors: (R, E) float32.
+        laid_out: gives the tiles for users of a length between the two that it is called with.
+        count: K, no more than there are items.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    if not np.isfinite(user_vectors).all():
+        raise ValueError("vectors must be finite")
+    shape = len(user_vectors), count
     found, scores = np.full(shape, PADDING), np.full(shape, -np.inf, np.float32)
     lengths, threads, computed = _lengths(user_vectors), numba.get_num_threads(), 0
     if not shape[0] * shape[1]:
         return Found(found, scores, 0)
     with ThreadPoolExecutor(threads) as pool:
         for group in np.array_split(np.argsort(lengths, kind="stable"), -(-shape[0] // GROUP)):
-            tiles = _tiles(item_vectors, offsets, lengths[group[0]], lengths[group[-1]])
+            tiles = laid_out(lengths[group[0]], lengths[group[-1]])
             parts = np.array_split(group, min(PARTS * threads, len(group)))
             search = partial(_search, lengths, user_vectors, tiles, found, scores)
             scratch = np.empty((len(parts), TOGETHER, WIDTH), np.float32)
@@ -123,7 +141,7 @@ def _lengths(vectors: Floats) -> NDArray[np.float64]:
     return lengths
 
 
-def _tiles(vectors: Floats, offsets: Floats, shortest: float, longest: float) -> Tiles:
+def tiles_of(vectors: Floats, offsets: Floats, shortest: float, longest: float) -> Tiles:
     """Lay out the items for users of a length between these two."""
     lengths = _lengths(vectors)
     order = np.argsort(-(offsets + longest * lengths), kind="stable")

@@ -10,7 +10,7 @@ of a bridged embedding.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from safetensors.numpy import save as encode
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.newcomers import newcomers
 from ptupcdr_core.errors import ArtifactError, SettingsError
+from ptupcdr_core.kernels.exact_search import Search, top_items
 from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
@@ -83,6 +84,10 @@ class Bundle:
             raise SettingsError(f"{self.pair} is not served in the mode {name!r}; there are: {', '.join(self.modes)}")
         return name, self.modes[name]
 
+    def among(self, items: pa.Array) -> Self:
+        """The same bundle where nothing else is recommended than the target items with these ids."""
+        return replace(self, modes={name: mode.among(items) for name, mode in self.modes.items()})
+
     @property
     def digest(self) -> str:
         """Of all it says: two bundles with one digest serve alike."""
@@ -98,6 +103,8 @@ class Bundle:
         seen: pa.Table | None = None,
         mode: Mode | None = None,
         origin: str = "ratings",
+        search: Search = top_items,
+        again: Search = top_items,
     ) -> NewPeople:
         """Fold people in by their source ratings, bridge them, and find their best k target items.
 
@@ -112,6 +119,8 @@ class Bundle:
             seen: columns user_id, item_id: target items that are not to be recommended to these people.
             mode: which models; None: those that recommend.
             origin: what messages call the ratings, such as the name of their file.
+            search: exact, or approximate, and
+            again: exact, for those who have seen something of their list.
 
         Raises:
             SourceError: a column is missing, or a value is not what it should be.
@@ -122,7 +131,7 @@ class Bundle:
         embeddings, made_by = served.part.embed(new.people)
         people = served_people(self.pair, name, NEW, new.user_ids, served.part.lists_made_by(made_by))
         hidden = seen_keys(seen, new.user_ids, served.target_ids)
-        found = best_lists(served.part, new.people, embeddings, k, hidden)
+        found = best_lists(served.part, new.people, embeddings, k, hidden, search, again)
         rows = explained(found, people, new.people.__getitem__, served)
         return NewPeople(
             new.user_ids.to_numpy(zero_copy_only=False),

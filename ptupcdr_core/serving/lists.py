@@ -1,23 +1,26 @@
 """The best items of people for a part of a bundle, without what they have seen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.people import People
-from ptupcdr_core.kernels.exact_search import Block, top_items
+from ptupcdr_core.kernels.exact_search import Block, Search, top_items
 from ptupcdr_core.kernels.sparse_extra import with_extra
-from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.modes.part import Part
 from ptupcdr_core.serving.unseen import unseen_items
 
-Search = Callable[[TargetItems, Floats, int], Iterator[Block]]
-
 
 def best_lists(
-    part: Part, people: People, embeddings: Floats, k: int, seen: NDArray[np.int64], search: Search = top_items
+    part: Part,
+    people: People,
+    embeddings: Floats,
+    k: int,
+    seen: NDArray[np.int64],
+    search: Search = top_items,
+    again: Search = top_items,
 ) -> Iterator[Block]:
     """Search for everybody's best items, by all that lists are made from.
 
@@ -28,7 +31,8 @@ def best_lists(
         k: how many items, at least 1.
         seen: (N,) what is left out, as ``unseen_items`` takes it.
         search: by vectors alone: exact, or approximate.
+        again: an exact search, for those who have seen something of their list.
     """
     vectors, extra = part.sought(people, embeddings)
     found = with_extra(search(part.target, vectors, k), part.target, vectors, extra)
-    return unseen_items(found, part.target, vectors, seen, extra)
+    return unseen_items(found, part.target, vectors, seen, extra, again)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.kernels.exact_search import Block, top_items
+from ptupcdr_core.kernels.exact_search import Block, Search, top_items
 from ptupcdr_core.kernels.sparse_extra import ExtraScores, with_extra
 from ptupcdr_core.kernels.target_items import TargetItems
 
@@ -22,6 +22,7 @@ def unseen_items(
     user_vectors: Floats,
     seen: NDArray[np.int64],
     extra: ExtraScores | None = None,
+    again: Search = top_items,
 ) -> Iterator[Block]:
     """Pass on the blocks of a search, their lists without what was seen and filled up from further down.
 
@@ -34,6 +35,7 @@ def unseen_items(
         user_vectors: (R, E) float32, the users of the search.
         seen: (N,) numbers user · (T+1) + item, users counted from 0 in their order.
         extra: what was added to the scores of the search (see ``kernels.sparse_extra``).
+        again: the exact search for the others.
 
     Yields:
         The blocks; item 0 at the end of lists for which too few are left.
@@ -41,21 +43,21 @@ def unseen_items(
     width = np.int64(len(target.offset))
     for first, items, scores in found:
         users = first + np.arange(len(items), dtype=np.int64)
-        again, length = users[np.isin(users[:, None] * width + items, seen).any(1)], items.shape[1]
-        if len(again):
+        waiting, length = users[np.isin(users[:, None] * width + items, seen).any(1)], items.shape[1]
+        if len(waiting):
             items, scores = items.copy(), scores.copy()
-        while len(again):
-            length, short = 2 * length, again[:0]
-            searching = user_vectors[again]
-            own = None if extra is None else partial(_of_some, extra, again)
-            for start, longer, their_scores in with_extra(top_items(target, searching, length), target, searching, own):
-                searched = again[start : start + len(longer)]
+        while len(waiting):
+            length, short = 2 * length, waiting[:0]
+            searching = user_vectors[waiting]
+            own = None if extra is None else partial(_of_some, extra, waiting)
+            for start, longer, their_scores in with_extra(again(target, searching, length), target, searching, own):
+                searched = waiting[start : start + len(longer)]
                 hidden = np.isin(searched[:, None] * width + longer, seen)
                 order = np.argsort(hidden, axis=1, kind="stable")[:, : items.shape[1]]
                 items[searched - first] = np.take_along_axis(np.where(hidden, 0, longer), order, axis=1)
                 scores[searched - first] = np.take_along_axis(their_scores, order, axis=1)
                 short = np.append(short, searched[(~hidden).sum(1) < items.shape[1]])
-            again = short if length < width - 1 else short[:0]
+            waiting = short if length < width - 1 else short[:0]
         yield first, items, scores
 
 

@@ -26,6 +26,7 @@ def champion(stage: Stage) -> Materialized:
     tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
     tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
     registry.tag(version, tags)
+    registry.describe(version, decision.own, decision.reason)
     tracker.tag(tags | {"ptupcdr.model": f"{registry.name}/{version}"})
     stage.log_split()
     others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}

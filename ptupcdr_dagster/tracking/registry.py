@@ -26,6 +26,16 @@ NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "pyarrow", "duckdb", "numb
           "filelock", "threadpoolctl")  # fmt: skip
 """What the served model imports; ``ptupcdr_core`` itself travels with every version."""
 
+DESCRIPTION = """Recommends target items of {pair} to people who have source ratings and no target rating.
+
+{numbers}
+
+The gate: {reason}.
+
+Ask it with a user_id, or with a history: `{{"dataframe_records": [{{"user_id": "me", "history":
+[{{"item_id": "…", "rating": 5}}]}}], "params": {{"k": 10}}}}`. Each person is answered on their own: items with scores
+and reasons, a status, and what made the list."""
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -84,6 +94,19 @@ class Registry:
         """Give a version an alias."""
         self.client.set_registered_model_alias(self.name, alias, version)
 
+    def describe(self, version: str, measured: Mapping[str, float], reason: str) -> None:
+        """Write a version's description: what it is, what was measured, what the gate said, and how it is asked.
+
+        Args:
+            version: Of the model.
+            measured: Numbers by name.
+            reason: The gate's.
+        """
+        numbers = ["| measured on held-out users | |", "| --- | --- |"]
+        numbers += [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in measured.items()]
+        text = DESCRIPTION.format(pair=self.pair, numbers="\n".join(numbers), reason=reason)
+        self.client.update_model_version(self.name, version, text)
+
     def tag(self, version: str, tags: Mapping[str, str]) -> None:
         """Put tags on a version."""
         for key, value in tags.items():
@@ -91,18 +114,10 @@ class Registry:
 
     def _upload(self, bundle: Bundle, people: pa.Table, tracker: StageTracker, digest: str) -> str:
         """Keep the model's files with the run; returns their place."""
-        from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model
-        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
-        columns: list[ColSpec | TensorSpec] = [
-            ColSpec("string", "user_id"),
-            ColSpec("string", "item_id", required=False),
-            ColSpec("double", "rating", required=False),
-            ColSpec("string", "timestamp", required=False),
-            ColSpec("string", "target_item_id", required=False),
-        ]
-        parameters = ParamSchema([ParamSpec("k", "long", 10)])
+        from ptupcdr_dagster.tracking.signature import input_example, signature
+
         folder_name = f"model-{digest[:12]}"
         with TemporaryDirectory(prefix="ptupcdr-") as folder:
             files = {"bundle": Path(folder) / "bundle.safetensors", "people": Path(folder) / "people.parquet"}
@@ -114,7 +129,8 @@ class Registry:
                 python_model=str(SERVED),
                 artifacts={name: str(place) for name, place in files.items()},
                 code_paths=[str(PACKAGE)],
-                signature=ModelSignature(Schema(columns), params=parameters),
+                signature=signature(),
+                input_example=input_example(people),
                 pip_requirements=[f"{package}=={installed(package)}" for package in NEEDED],
             )
             self.client.log_artifacts(tracker.run_id, str(model), folder_name)

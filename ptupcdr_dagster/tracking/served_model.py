@@ -4,71 +4,90 @@ The version brings the bundle, the code of ``ptupcdr_core`` that reads it, and t
 cold-start, so that they can be asked for by their id.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import mlflow
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlflow.pyfunc.model import PythonModel
 
-HISTORY = ("user_id", "item_id", "rating", "timestamp")
-ANSWER = ["user_id", "status", "rank", "item_id", "score", "made_by", "reasons", "reason_weights"]
+RATED = ["item_id", "rating", "timestamp"]
 
 
 class ServedModel(PythonModel):
-    """Predicted ratings and recommendations for people of one pair."""
+    """Recommendations and predicted ratings for people of one pair."""
 
     def load_context(self, context: Any) -> None:
         """Read what lies beside this file."""
+        from ptupcdr_core.serving.answers import Answers
         from ptupcdr_core.serving.bundle import Bundle
+        from ptupcdr_core.serving.known import TabledPeople
 
-        self.bundle = Bundle.load(context.artifacts["bundle"])
-        self.people = pq.read_table(context.artifacts["people"])
+        bundle, people = Bundle.load(context.artifacts["bundle"]), pq.read_table(context.artifacts["people"])
+        self.answers = Answers(bundle, TabledPeople(people))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Recommend to everybody in the input, or predict ratings.
 
         Args:
             context: Not used.
-            model_input: Rows of user_id alone ask for people who were cold-start when this version was registered. Rows
-                of user_id, item_id, rating and, if known, timestamp are a person's source ratings, which count instead.
-                With target_item_id, the person's rating of that target item is predicted.
-            params: k, how many items are recommended.
+            model_input: A user_id alone asks for a person who was cold-start when this version was registered. A
+                person's source ratings count instead where they are given: as rows of user_id, item_id, rating and, if
+                known, timestamp, or in one row as history, a list of such objects. seen lists target items that are not
+                to be recommended. With target_item_id, the person's rating of that target item is predicted.
+            params: k, how many items are recommended; eligible, the only target items that may be, if any are named.
 
         Returns:
-            A row a recommended item: user_id; status, ``given`` (by the ratings of the input), ``known`` (by those of
-            this version) or ``unknown``, who get what the average user gets; rank, item_id, score, made_by, reasons and
-            reason_weights. Or, with target_item_id, the input's user_id and target_item_id with status and rating,
-            which is empty for items that are not of the target domain.
+            A row a person: user_id; status, ``given`` (served by the input's ratings), ``known`` (by those of this
+            version), ``unknown`` (by what people get of whom nothing is known) or ``refused`` (the message says why);
+            made_by; message; unknown_items, how many of the history were not known; and items, each with rank, item_id,
+            title, score and reasons. Or, with target_item_id, the input's user_id and target_item_id with status and
+            rating, which is empty for items that are not of the target domain.
         """
-        asked = pa.Table.from_pandas(model_input, preserve_index=False)
-        users = pc.unique(asked["user_id"].cast(pa.string()))
-        ratings, status = self._ratings(asked, users)
-        if "target_item_id" in model_input:
-            wanted = model_input.loc[model_input["target_item_id"].notna(), ["user_id", "target_item_id"]]
-            couples = pa.Table.from_pandas(wanted, preserve_index=False).rename_columns(["user_id", "item_id"])
-            rating = self.bundle.rate(ratings, couples)
-            return wanted.assign(status=wanted["user_id"].map(status), rating=rating).reset_index(drop=True)
-        k = int((params or {}).get("k", 10))
-        found = self.bundle.recommend(ratings, k, users=users.to_pylist(), origin="the input").recommendations
-        return found.to_pandas().assign(status=lambda rows: rows["user_id"].map(status))[ANSWER]
+        chosen = params or {}
+        asked = [self._asked(str(user), rows) for user, rows in model_input.groupby("user_id", sort=False)]
+        if "target_item_id" in model_input and model_input["target_item_id"].notna().any():
+            return self._rated(asked, model_input)
+        eligible = [item for item in chosen.get("eligible", []) if item] or None
+        found = self.answers.to(asked, int(chosen.get("k", 10)), eligible)
+        return pd.DataFrame([asdict(answer) for answer in found])
 
-    def _ratings(self, asked: pa.Table, users: pa.Array) -> tuple[pa.Table, dict[str, str]]:
-        """The source ratings to serve people by, and where each person's come from."""
-        given = pa.table({name: pa.array([], pa.string()) for name in HISTORY})
-        if "item_id" in asked.column_names:
-            rated = asked.filter(pc.is_valid(asked["item_id"]))
-            columns = [name for name in HISTORY if name in asked.column_names]
-            given = rated.select(columns).cast(pa.schema([(name, pa.string()) for name in columns]))
-        others = pc.invert(pc.is_in(self.people["user_id"], value_set=pc.unique(given["user_id"].combine_chunks())))
-        known = self.people.filter(pc.and_(others, pc.is_in(self.people["user_id"], value_set=users)))
-        status = dict.fromkeys(users.to_pylist(), "unknown")
-        status |= dict.fromkeys(known["user_id"].to_pylist(), "known")
-        status |= dict.fromkeys(given["user_id"].to_pylist(), "given")
-        texts = pa.schema([(name, pa.string()) for name in HISTORY])
-        return pa.concat_tables([given, known.cast(texts)], promote_options="default"), status
+    def _asked(self, user: str, rows: pd.DataFrame) -> Any:
+        """One person, told of by one row or by several."""
+        from ptupcdr_core.serving.answers import Asked
+
+        given = rows[rows["item_id"].notna()] if "item_id" in rows else rows[:0]
+        history = [tuple(row) for row in given.reindex(columns=RATED).astype(object).itertuples(index=False)]
+        lists = [told for told in rows.get("history", ()) if _is_list(told)]
+        history += [tuple(rated.get(name) for name in RATED) for told in lists for rated in told]
+        seen = [str(item) for items in rows.get("seen", ()) if _is_list(items) for item in items]
+        known_times = [(item, rating, None if pd.isna(time) else time) for item, rating, time in history]
+        return Asked(user, known_times if len(given) or lists else None, seen)
+
+    def _rated(self, asked: list[Any], model_input: pd.DataFrame) -> pd.DataFrame:
+        """Predicted ratings of the input's target items."""
+        from ptupcdr_core.serving.answers import RATINGS
+
+        wanted = model_input.loc[model_input["target_item_id"].notna(), ["user_id", "target_item_id"]]
+        known = self.answers.known.ratings([person.user_id for person in asked if person.history is None])
+        given = [(one.user_id, *map(_text, row)) for one in asked for row in one.history or ()]
+        columns = [*zip(*given, strict=True)] or [()] * len(RATINGS)
+        ratings = pa.concat_tables([known, pa.table([pa.array(column, pa.string()) for column in columns], RATINGS)])
+        status = dict.fromkeys(model_input["user_id"], "unknown") | dict.fromkeys(known["user_id"].to_pylist(), "known")
+        status |= {person.user_id: "given" for person in asked if person.history is not None}
+        couples = pa.Table.from_pandas(wanted, preserve_index=False).rename_columns(["user_id", "item_id"])
+        rating = self.answers.bundle.rate(ratings, couples)
+        return wanted.assign(status=wanted["user_id"].map(status), rating=rating).reset_index(drop=True)
+
+
+def _is_list(value: object) -> bool:
+    return not isinstance(value, str) and hasattr(value, "__len__")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 mlflow.models.set_model(ServedModel())

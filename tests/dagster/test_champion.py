@@ -240,6 +240,7 @@ def test_the_registered_model_serves_with_the_code_that_it_brings(gate: Gate) ->
             "join split_source_items using (item_index) where user_id = ?"
         )
         history = connection.execute(query, [users[0]]).fetchall()
+    eligible = [one.item_id for one in recommend(gate.home, PAIR, users[0], 3)]
     program = f"""
 import json, os, sys
 os.chdir({str(gate.home.root)!r})
@@ -250,27 +251,42 @@ asked = pd.DataFrame({{"user_id": [*{users!r}, "nobody"]}})
 lists = model.predict(asked, params={{"k": 3}})
 history = pd.DataFrame([("new", *row) for row in {history!r}], columns=["user_id", "item_id", "rating"])
 given = model.predict(history, params={{"k": 3}})
-wanted = lists[["user_id", "item_id"]].rename(columns={{"item_id": "target_item_id"}})
+told = [{{"item_id": item, "rating": rating}} for item, rating in {history!r}]
+seen = [lists["items"][0][0]["item_id"]]
+batch = [{{"user_id": "new", "history": told, "seen": seen}}]
+batch += [{{"user_id": "bad", "history": [{{"item_id": "x", "rating": 9}}]}}]
+answers = model.predict(pd.DataFrame([*batch, {{"user_id": "nobody"}}]), params={{"k": 3, "eligible": {eligible!r}}})
+wanted = pd.DataFrame([{{"user_id": "nobody", "target_item_id": item["item_id"]}} for item in lists["items"][0]])
 stars = model.predict(wanted)
 import ptupcdr_core
-tables = [table.to_dict("records") for table in (lists, given, stars)]
+tables = [table.to_dict("records") for table in (lists, given, answers, stars)]
 print(json.dumps([*tables, ptupcdr_core.__file__], default=lambda value: value.tolist()))
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    lists, given, stars, code = json.loads(done.stdout.splitlines()[-1])
+    lists, given, answers, stars, code = json.loads(done.stdout.splitlines()[-1])
     assert code.startswith(str(gate.home.mlflow)) or "/tmp" in code, "the code travels with the model"
-    expected = [
-        (user, "known", r.rank, r.item_id, r.made_by, [reason.item_id for reason in r.reasons])
-        for user in users
-        for r in recommend(gate.home, PAIR, user, 3)
+    assert [(row["user_id"], row["status"]) for row in lists] == [
+        *((user, "known") for user in users),
+        ("nobody", "unknown"),
     ]
-    found = [tuple(row[n] for n in ("user_id", "status", "rank", "item_id", "made_by", "reasons")) for row in lists]
-    assert [row for row in found if row[0] != "nobody"] == expected
-    assert {(row[1], row[4]) for row in found if row[0] == "nobody"} == {("unknown", "mean")}
-    own = [row for row in lists if row["user_id"] == users[0]]
-    assert [(row["status"], row["item_id"]) for row in given] == [("given", row["item_id"]) for row in own]
+    for user, row in zip(users, lists, strict=False):
+        stored = recommend(gate.home, PAIR, user, 3)
+        assert row["made_by"] == stored[0].made_by
+        assert [item["item_id"] for item in row["items"]] == [one.item_id for one in stored]
+        named = [[reason["item_id"] for reason in item["reasons"]] for item in row["items"]]
+        assert named == [[reason.item_id for reason in one.reasons] for one in stored]
+    assert lists[-1]["made_by"] == "mean"
+    assert "nothing is known" in lists[-1]["message"]
+    assert given[0]["status"] == "given"
+    assert [item["item_id"] for item in given[0]["items"]] == [item["item_id"] for item in lists[0]["items"]]
+    new, bad, nobody = answers
+    assert (new["status"], bad["status"], nobody["status"]) == ("given", "refused", "unknown")
+    assert {item["item_id"] for item in new["items"]} == set(eligible) - {lists[0]["items"][0]["item_id"]}
+    assert "expected a number from 1 to 5" in bad["message"]
+    assert bad["items"] == []
+    assert len(nobody["items"]) == len(eligible) == 3
     assert all(1 <= row["rating"] <= 5 for row in stars)
 
 

@@ -1,0 +1,120 @@
+"""Released ratings beside the checkout, and what one cell of the measurements on them is: pair, β, seed and mode."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ptupcdr_core.catalog import Columns, Domain, Pair
+from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, load_pair, user_ids
+from ptupcdr_core.data.scratch_splits import ScratchSplits
+from ptupcdr_core.modes.registry import MODES
+from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+WITHOUT_TIME = Columns(user="user_id", item="item_id", rating="rating")
+WITH_TIME = Columns(user="user_id", item="item_id", rating="rating", timestamp="timestamp")
+FILES = {f"category_{n}": (f"epinions/category_{n}.csv.gz", WITH_TIME) for n in (3, 4, 5)} | {
+    name: (f"douban/{name}.csv.gz", WITHOUT_TIME) for name in ("book", "music")
+}
+PAIRS = tuple(
+    Pair(source=source, target=target)
+    for source, target in (
+        ("category_3", "category_4"),
+        ("category_3", "category_5"),
+        ("category_4", "category_5"),
+        ("book", "music"),
+        ("music", "book"),
+    )
+)
+Measured = Literal["test", "bridge"]
+"""Who is measured: test users; or, for choices, a quarter of the bridge users, while test ratings are not even read."""
+STAND_INS = 4
+DETAILS: dict[Mode, str] = {"rating": "cold_start_errors", "ranking": "cold_start_rankings"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training with default settings, and whom it is measured on."""
+
+    pair: Pair
+    beta: float
+    seed: int
+    mode: Mode
+    on: Measured
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.pair.key}-{self.mode}-beta{self.beta:g}-seed{self.seed}-{self.on}"
+
+
+def splits_of(folder: Path, pairs: Sequence[Pair]) -> dict[str, ScratchSplits]:
+    """Clean the ratings of these pairs' domains once, into a folder, and split them when asked for."""
+    domains = {name: _domain(name) for pair in pairs for name in (pair.source, pair.target)}
+    warehouse, scratch = (Warehouse.from_environment(folder / name) for name in ("warehouse", "splits"))
+    for name, domain in domains.items():
+        if not warehouse.exists("raw_ratings", name):
+            ingest_domain(domain, warehouse)
+    return {
+        pair.key: ScratchSplits(pair, domains[pair.source], domains[pair.target], warehouse, scratch) for pair in pairs
+    }
+
+
+def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train as the lineage does and measure as it does.
+
+    Returns:
+        One row a method; and one row a method and user. Both with what ``cold_start_evaluation`` has, and ``on``.
+    """
+    settings, mode = Settings(beta=cell.beta, seed=cell.seed), MODES[cell.mode]
+    warehouse = splits.of(settings)
+    data, ids = load_pair(warehouse, cell.pair.key, test_ratings=cell.on == "test"), user_ids(warehouse, cell.pair.key)
+    if cell.on == "bridge":
+        data = with_stand_ins(data, cell.seed)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="ptupcdr-cell-") as folder:
+        home = Home(Path(folder))
+        for side in SIDES:
+            mode.train_side(home, data, side, settings, _unheard, "")
+        mode.train(home, data, settings, _unheard, "")
+        trained = time.perf_counter() - start
+        found = mode.evaluate(home, data, settings, ids)
+    return found.summary.assign(on=cell.on, seconds=trained), found.details[DETAILS[cell.mode]].assign(on=cell.on)
+
+
+def with_stand_ins(data: PairData, seed: int) -> PairData:
+    """The split with a part of its bridge users in the place of its test users, who leave the pair."""
+    bridge = data.cohorts["bridge"]
+    chosen = np.zeros(data.user_count + 1, bool)
+    dealt = np.random.default_rng([seed, *b"stand-ins"]).permutation(bridge)
+    chosen[dealt[: len(bridge) // STAND_INS]] = True
+    train = data.target_train
+    own = chosen[train.users]
+    return replace(
+        data,
+        target_train=_without_times(train.where(~own)),
+        target_test=_without_times(train.where(own)),
+        cohorts=data.cohorts | {"test": np.flatnonzero(chosen).astype(np.int32), "bridge": bridge[~chosen[bridge]]},
+    )
+
+
+def _without_times(ratings: Ratings) -> Ratings:
+    return replace(ratings, times=None)
+
+
+def _domain(name: str) -> Domain:
+    file, columns = FILES[name]
+    return Domain(name=name, format="csv", path=str(DATA / file), columns=columns)
+
+
+def _unheard(_epoch: int, _metrics: dict[str, float]) -> None:
+    pass
