@@ -112,18 +112,23 @@ follows = dg.AutomationConditionSensorDefinition(
 )
 def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
     """Told are job, partition, run, and the first error of each failed step."""
-    errors = [f"{event.step_key}: {_innermost(event)}" for event in context.get_step_failure_events()]
-    told = {
-        "job": context.dagster_run.job_name,
-        "partition": context.dagster_run.tags.get("dagster/partition", ""),
-        "run_id": context.dagster_run.run_id,
-        "message": "; ".join(errors) or context.failure_event.message or "failed",
-    }
+    told = failures_of(context)
     if NIGHTS.webhook:
         post(NIGHTS.webhook, told)
     if NIGHTS.command:
         variables = {f"PTUPCDR_FAILED_{name.upper()}": value for name, value in told.items()}
         subprocess.run(NIGHTS.command, shell=True, check=True, timeout=TELL_SECONDS, env=os.environ | variables)
+
+
+def failures_of(context: dg.RunFailureSensorContext) -> dict[str, str]:
+    """Job, partition, run id, and a message."""
+    errors = [f"{event.step_key}: {_innermost(event)}" for event in context.get_step_failure_events()]
+    return {
+        "job": context.dagster_run.job_name,
+        "partition": context.dagster_run.tags.get("dagster/partition", ""),
+        "run_id": context.dagster_run.run_id,
+        "message": "; ".join(errors) or context.failure_event.message or "failed",
+    }
 
 
 def post(address: str, told: dict[str, str]) -> None:

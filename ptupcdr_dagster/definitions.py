@@ -28,7 +28,7 @@ from ptupcdr_dagster.checks.ratings import raw_ratings_checks
 from ptupcdr_dagster.checks.splits import domain_splits_checks
 from ptupcdr_dagster.checks.warm_start import fine_tuned_embeddings_checks, warm_start_evaluation_checks
 from ptupcdr_dagster.jobs import benchmark_pair_job, bridge_pair_job, ingest_domain_job, score_pair_job
-from ptupcdr_dagster.resources import SettingsResource, home_resource
+from ptupcdr_dagster.resources import default_settings, home_resource
 from ptupcdr_dagster.running.executors import chosen_executor
 
 defs = dg.Definitions(
@@ -64,6 +64,6 @@ defs = dg.Definitions(
     jobs=[ingest_domain_job, bridge_pair_job, score_pair_job, benchmark_pair_job],
     sensors=SENSORS,
     schedules=SCHEDULES,
-    resources={"settings": SettingsResource(), "home": home_resource},
+    resources={"settings": default_settings(), "home": home_resource},
     executor=chosen_executor(os.environ),
 )

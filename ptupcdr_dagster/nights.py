@@ -40,6 +40,9 @@ class Nights(BaseModel):
     automation: Literal["score", "train"] | None = Field(
         None, description="what follows ratings that were ingested and are others: lists alone, or the whole pair"
     )
+    settings_file: Path | None = Field(
+        None, description="settings of what is made by itself, as `backfill --settings-file` takes them"
+    )
     timezone: str = Field("UTC", description="of the three schedules")
     fresh_within_hours: float | None = Field(
         None, gt=0, description="age at which ratings and recommendations are shown as overdue"
@@ -70,9 +73,11 @@ def load_nights(catalog: Path, environment: Mapping[str, str] | None = None) -> 
             given = given | {name: _of_text(value, field.annotation)}
             places[name] = variable
     try:
-        return Nights(**given)
+        nights = Nights(**given)
     except ValidationError as error:
         raise CatalogError("\n".join(_told(fault, places, catalog) for fault in error.errors())) from error
+    file = nights.settings_file
+    return nights if file is None else nights.model_copy(update={"settings_file": catalog.parent / file.expanduser()})
 
 
 def _of_text(value: str, kind: object) -> object:

@@ -110,10 +110,8 @@ class Today:
         """Shares of today's ratings whose item the mode does not know: of cold-start people's histories, and of all
         ratings in the target.
         """
-        shares = {}
-        cold = (
-            "semi join (select user_id from source_file.raw_ratings except select user_id from target_file.raw_ratings)"
-        )
+        shares, raters = {}, "select user_id from {}_file.raw_ratings"
+        cold = f"semi join ({raters.format('source')} except {raters.format('target')}) as cold using (user_id)"
         with self._raw() as connection:
             for side, known, among in (
                 ("source", self.served.source_ids, cold),

@@ -75,6 +75,11 @@ class Home:
         return self.root / "dagster"
 
     @property
+    def served_at(self) -> Path:
+        """Addresses at which the UIs were served last."""
+        return self.root / "served_at.json"
+
+    @property
     def source_digests(self) -> Path:
         """Digests of the source files by size and time of change, so that they need not be read to be compared."""
         return self.root / "source_digests.json"

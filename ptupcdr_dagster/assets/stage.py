@@ -25,7 +25,8 @@ from ptupcdr_dagster.running.freshness import (
     damage,
     stored_provenance,
 )
-from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
+from ptupcdr_dagster.tracking.pipeline import describe_pipeline, end_stage, log_chosen
+from ptupcdr_dagster.tracking.runs import StageTracker, dagster_ui, track_stage
 
 if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
@@ -76,7 +77,8 @@ class Stage:
     def report(self, report: "StageReport") -> Materialized:
         """Record a stage's report in MLflow and show it: numbers, curves, checkpoints and small tables."""
         self.log_split()
-        self.tracker.log_metrics(report.metrics)
+        self.tracker.log_metrics({name: value for name, value in report.metrics.items() if name not in report.chosen})
+        log_chosen(self.tracker, {name: report.metrics[name] for name in sorted(report.chosen)})
         self.tracker.log_files(report.files)
         # The page lists entries in this order, and single numbers, which it plots over time, fill a screen.
         metadata: dict[str, Any] = {name: frame_table(frame) for name, frame in report.tables.items()}
@@ -118,8 +120,20 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
     """Open one asset partition's stage: checks the upstream settings, opens the MLflow run, closes it at the end."""
     chosen = settings.to_settings()
     with track_stage(context, chosen, home) as tracker:
-        fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
-        yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
+        describe_pipeline(tracker, chosen, _note(context))
+        try:
+            fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
+            yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
+        finally:
+            end_stage(tracker)
+
+
+def _note(context: dg.AssetExecutionContext) -> str:
+    run = context.run
+    return (
+        f"`{run.job_name}` of **{context.partition_key}**, in Dagster: [{run.run_id[:8]}]({dagster_ui()}/runs/"
+        f"{run.run_id}). Below it is a run a stage."
+    )
 
 
 def _freshness_policy() -> dg.FreshnessPolicy | None:
@@ -127,7 +141,7 @@ def _freshness_policy() -> dg.FreshnessPolicy | None:
     return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
 
 
-def _automation(scored: bool) -> dg.AutomationCondition[dg.AssetKey] | None:
+def _automation(scored: bool) -> dg.AutomationCondition[Any] | None:
     """Made again once something that it reads holds something else than before, and has passed its checks."""
     if NIGHTS.automation is None or (NIGHTS.automation == "score" and not scored):
         return None

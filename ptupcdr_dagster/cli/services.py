@@ -16,7 +16,7 @@ from rich.console import Console
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
-from ptupcdr_dagster.running.instance import write_workspace
+from ptupcdr_dagster.running.instance import note_addresses, write_workspace
 from ptupcdr_dagster.tracking.runs import open_store, tracking_uri
 
 GRACE_SECONDS = 20.0
@@ -42,6 +42,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
     os.environ["PTUPCDR_MLFLOW_UI"] = f"http://{shown}:{mlflow_port}"
+    note_addresses(home)
     commands = {"Dagster": _dagster_command(home, host, port)}
     say(console, f"Dagster UI  http://{shown}:{port}")
     if remote_mlflow:

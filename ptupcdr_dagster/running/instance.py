@@ -1,5 +1,6 @@
 """The Dagster instance that every way of running shares, so that all runs show in one UI."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ptupcdr_core.store.replacing import replaced
 from ptupcdr_dagster.running.private import open_storages
 
 LOCATION = "ptupcdr"
+ADDRESSES = ("PTUPCDR_DAGSTER_UI", "PTUPCDR_MLFLOW_UI")
 
 DAGSTER_YAML = """\
 # Made once by ptupcdr; yours to change. https://docs.dagster.io/deployment/oss/dagster-yaml
@@ -49,10 +51,28 @@ def open_instance(home: Home) -> dg.DagsterInstance:
 
     One process at a time, because two that find no SQLite store both make its tables, and one of them fails.
     """
+    recall_addresses(home)
     with FileLock(dagster_home(home) / ".ptupcdr.lock"):
         instance = dg.DagsterInstance.get()
         open_storages(instance)
         return instance
+
+
+def note_addresses(home: Home) -> None:
+    """Keep where the UIs are served, for links from processes that `ptupcdr up` did not start."""
+    with replaced(home.served_at) as temporary:
+        temporary.write_text(json.dumps({name: os.environ[name] for name in ADDRESSES}))
+
+
+def recall_addresses(home: Home) -> None:
+    """Link to where the last `ptupcdr up` of this home served the UIs, unless the environment says otherwise."""
+    try:
+        noted = json.loads(home.served_at.read_text())
+    except (OSError, ValueError):
+        return
+    for name in ADDRESSES:
+        if isinstance(noted, dict) and isinstance(noted.get(name), str):
+            os.environ.setdefault(name, noted[name])
 
 
 def write_workspace(home: Home) -> Path:

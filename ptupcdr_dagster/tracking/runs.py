@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.tracking.moved import adopt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -161,6 +162,8 @@ def open_store(home: Home) -> tuple["MlflowClient", str]:
 
     home.mlflow.mkdir(parents=True, exist_ok=True)
     with store_lock(home):
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            adopt(home, EXPERIMENT)
         client = MlflowClient(tracking_uri=tracking_uri(home))
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:

@@ -75,7 +75,8 @@ class Ranking:
         parts = train_parts(data, task, bridges.personal, joint)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
         files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
-        return Trained(_part(sides.source, sides.target, bridges, parts), bridges.chosen | parts.chosen, files)
+        chosen = bridges.chosen | parts.chosen
+        return Trained(_part(sides.source, sides.target, bridges, parts), chosen, files, chosen=set(chosen))
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
