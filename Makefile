@@ -2,6 +2,7 @@
 # make test   format, lint, types, the dependency rule, and all tests
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
+# make fortnight   fourteen nights with all switches of [nights] on, in some minutes (docs/nights.md)
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 
-.PHONY: demo test lint same-results cells install clean
+.PHONY: demo test lint same-results cells fortnight install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -34,6 +35,9 @@ same-results: $(INSTALLED)
 
 cells: $(INSTALLED)
 	$(BIN)/python perf/released_pairs.py data/cells
+
+fortnight: $(INSTALLED)
+	$(BIN)/python perf/fortnight.py
 
 install: $(INSTALLED)
 

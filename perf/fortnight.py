@@ -238,9 +238,8 @@ class House:
 
     def warnings(self, pair: str) -> list[str]:
         """The drift checks of the last lists that warn."""
-        from dagster._core.event_api import PartitionKeyFilter
-
         from ptupcdr_dagster.definitions import defs
+        from ptupcdr_dagster.running.private import failed_checks
 
         keys = [
             spec.key
@@ -248,12 +247,7 @@ class House:
             for spec in definition.check_specs
             if spec.asset_key.to_user_string() == "recommendations" and not spec.blocking
         ]
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            keys, partition_filter=PartitionKeyFilter(key=pair)
-        )
-        return [
-            key.name for key in keys if key in latest and latest[key].evaluation and not latest[key].evaluation.passed
-        ]
+        return [key.name for key in failed_checks(self.instance, keys, pair)]
 
 
 def write_files(folder: Path, night: int) -> str:

@@ -150,11 +150,11 @@ def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
             problems.append(f"{key}: expected a table with at least the key format")
             continue
         own = {given: value for given, value in spec.items() if given not in ("name", "folder")}
-        problems += [f"{key}.{given}: unknown key" for given in spec.keys() - own.keys()]
+        problems += [f"{key}.{given}: {_unknown(Domain)}" for given in spec.keys() - own.keys()]
         try:
             domain = Domain(name=name, folder=folder, **own)
         except ValidationError as error:
-            problems += _explain(key, error)
+            problems += _explain(key, error, Domain)
             continue
         problems += [f"{key}.{problem}" for problem in _domain_problems(domain)]
         domains.append(domain)
@@ -197,7 +197,7 @@ def _pairs(specs: object, names: set[str]) -> tuple[list[Pair], list[str]]:
         try:
             pair = Pair.model_validate(spec)
         except ValidationError as error:
-            problems += _explain(key, error)
+            problems += _explain(key, error, Pair)
             continue
         problems += [f"{key}{problem}" for problem in _pair_problems(pair, pairs, names)]
         pairs.append(pair)
@@ -214,11 +214,21 @@ def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator
         yield f": {pair.key} stands here twice"
 
 
-def _explain(key: str, error: ValidationError) -> Iterator[str]:
+def _explain(key: str, error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     for problem in error.errors():
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
         got = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {problem['input']!r}"
+        accepting = Columns if problem["loc"][0] == "columns" and len(problem["loc"]) > 1 else model
         message = (
-            "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+            _unknown(accepting)
+            if problem["type"] == "extra_forbidden"
+            else problem["msg"].removeprefix("Value error, ")
         )
         yield f"{key}{place}: {message}{got}"
+
+
+def _unknown(model: type[BaseModel]) -> str:
+    """What to say of a key that is none, which is a typo more often than not."""
+    # These two of a domain are its table's name and the catalog's folder.
+    accepted = [name for name in model.model_fields if name not in ("name", "folder")]
+    return f"unknown key, expected some of {', '.join(accepted)}"

@@ -6,7 +6,8 @@ and ``tests/dagster/test_private.py`` says what another one has changed.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,12 +23,18 @@ try:
     # How many rows of a query the library reads at most; more are not counted.
     from great_expectations.constants import MAX_RESULT_RECORDS as MAX_RESULT_RECORDS
     from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult as ExpectationSuiteValidationResult,
+    )
+    from great_expectations.core.expectation_validation_result import (
         ExpectationValidationResult as ExpectationValidationResult,
     )
+    from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.datasource.fluent.interfaces import Batch as Batch
     from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
     from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
     from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaPageView
 except ImportError as error:
     raise ImportError(
         f"great_expectations {gx.__version__} has moved a name that is not public ({error}): find its new place and "
@@ -136,3 +143,30 @@ def exception_message(result: ExpectationValidationResult) -> str:
         [info] if "exception_message" in info else [record for record in info.values() if isinstance(record, dict)]
     )
     return next((str(record["exception_message"]) for record in records if record.get("exception_message")), "")
+
+
+def rendered(name: str, validations: Sequence[ExpectationSuiteValidationResult]) -> str:
+    """The Data Docs page of one or several validations of one thing, as HTML.
+
+    Args:
+        name: What the page is called.
+        validations: With their results; the first one's description of the data stands for all.
+    """
+    results = [result for validation in validations for result in validation.results]
+    met = sum(bool(result.success) for result in results)
+    whole = ExpectationSuiteValidationResult(
+        success=met == len(results),
+        results=results,
+        suite_name=name,
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": met,
+            "unsuccessful_expectations": len(results) - met,
+            "success_percent": 100 * met / max(1, len(results)),
+        },
+        meta={**validations[0].meta, "run_id": RunIdentifier(run_name=name)},
+    )
+    view: Any = DefaultJinjaPageView()
+    page: str = view.render(ValidationResultsPageRenderer(run_info_at_end=True).render(whole))
+    # The suite has no page of its own: its facts are plain data of this project.
+    return re.sub(r'href="[./]*expectations/[^"]*"', 'href="#"', page)

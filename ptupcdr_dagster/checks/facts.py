@@ -139,6 +139,7 @@ def table_checks(
             facts,
             {**bounds_of(home, asset), **parameters(home, partition, settings.to_settings())},
             against(warehouse, partition),
+            (home, partition),
         )
 
     return checks

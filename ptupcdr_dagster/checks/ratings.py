@@ -75,7 +75,8 @@ def raw_ratings_checks(
     domain = CATALOG.domain(context.partition_key)
     low, high = domain.scale
     file = Warehouse(home.warehouse).file(ASSET, domain.name)
-    yield from validate_table(file, ASSET, ASSET, FACTS, {"low": low, "high": high})
+    scale = {"low": low, "high": high}
+    yield from validate_table(file, ASSET, ASSET, FACTS, scale, documented=(home, domain.name))
     yield known_counts(home, domain)
 
 
