@@ -3,6 +3,7 @@
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # make fortnight   fourteen nights with all switches of [nights] on, in some minutes (docs/nights.md)
+# make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 
-.PHONY: demo test lint same-results cells fortnight install clean
+.PHONY: demo test lint same-results evidence cells fortnight install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -38,6 +39,9 @@ cells: $(INSTALLED)
 
 fortnight: $(INSTALLED)
 	$(BIN)/python perf/fortnight.py
+
+evidence: $(INSTALLED)
+	PYTHONPATH=tests/core $(BIN)/python tests/core/planted_parts.py 100
 
 install: $(INSTALLED)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ptupcdr_core.addresses import shown
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.extensions import added_formats
 
@@ -38,7 +39,9 @@ class Domain(BaseModel):
 
     name: str
     format: str = Field(description="one of FORMATS, or one that an installed package adds (see extensions)")
-    path: str | None = Field(default=None, min_length=1, description="file, glob, or http(s) address")
+    path: str | None = Field(
+        default=None, min_length=1, repr=False, description="file, glob, or http(s) address; it may hold secrets"
+    )
     table: str | None = Field(default=None, min_length=1, description="table of a duckdb file")
     columns: Columns = Columns(timestamp="timestamp")
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
@@ -51,6 +54,16 @@ class Domain(BaseModel):
         if name not in known:
             raise ValueError(f"expected one of {', '.join(known)}")
         return name
+
+    @property
+    def shown_path(self) -> str:
+        """The path without the secrets that an address may hold; empty for generated ratings."""
+        return shown(self.path or "")
+
+    def entry(self) -> dict[str, Any]:
+        """What the catalog says of it, as JSON values, without secrets: what tables and pages keep."""
+        hidden = {"path": self.shown_path} if self.path else {}
+        return self.model_dump(mode="json", exclude={"folder"}) | hidden
 
 
 class Pair(BaseModel):
@@ -217,7 +230,9 @@ def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator
 def _explain(key: str, error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     for problem in error.errors():
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        got = "" if problem["type"] in ("missing", "extra_forbidden") else f", got {problem['input']!r}"
+        # A path may hold secrets, whatever it was given as.
+        quiet = problem["type"] in ("missing", "extra_forbidden") or "path" in problem["loc"]
+        got = "" if quiet else f", got {problem['input']!r}"
         accepting = Columns if problem["loc"][0] == "columns" and len(problem["loc"]) > 1 else model
         message = (
             _unknown(accepting)

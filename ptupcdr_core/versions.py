@@ -31,22 +31,22 @@ class Result:
 
 
 RESULTS = {
-    "raw_ratings": Result(1, ()),
+    "raw_ratings": Result(2, ()),
     "domain_splits": Result(2, ("split",)),
     "source_model": Result(6),
     "target_model": Result(6),
-    "meta_network": Result(8),
+    "meta_network": Result(9),
     "bridged_embeddings": Result(4),
-    "cold_start_evaluation": Result(5),
+    "cold_start_evaluation": Result(6),
     "fine_tuned_embeddings": Result(3),
     "warm_start_evaluation": Result(3),
-    "champion": Result(4),
-    "deployed_model": Result(4, (*EVALUATED, "deployment")),
-    "recommendations": Result(7, ("recommendations",)),
-    "pair_report": Result(4),
+    "champion": Result(5),
+    "deployed_model": Result(5, (*EVALUATED, "deployment")),
+    "recommendations": Result(8, ("recommendations",)),
+    "pair_report": Result(5),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(2, ("split", "rating")),
     "rating_trial": Result(2, ("split", "rating")),
-    "ranking_trial": Result(2, ("split", "ranking")),
+    "ranking_trial": Result(3, ("split", "ranking")),
 }
 """By the name of the asset, or what else it is called."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.data.pair_data import Reading
 from ptupcdr_core.data.people import People, people
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.verify import count_parquet, physical
 from ptupcdr_core.sql import file_literal, statement
 
 NEEDED, OPTIONAL = ("user_id", "item_id", "rating"), "timestamp"
@@ -52,6 +53,10 @@ def read_history_file(path: Path) -> pa.Table:
         raise SourceError(f"{path}: no such file")
     if not kind:
         raise SourceError(f"{path}: its name must end in {', '.join('.' + kind for kind in _SCANS)} (or that and .gz)")
+    if kind == "parquet":
+        count_parquet(path, [*NEEDED, OPTIONAL])
+    else:
+        physical(path, with_quotes=False)
     scan = _SCANS[kind].replace("{file}", file_literal(path)).replace("{keys}", _KEYS)
     with duckdb.connect() as connection:
         connection.execute("set enable_progress_bar = false")
@@ -96,6 +101,7 @@ def newcomers(
         connection.register("given", given)
         connection.register("known_source_items", known.slice(1))
         connection.register("asked", pa.table({"user_id": pa.array(list(users), pa.string())}))
+        connection.execute(statement("typed"))
         connection.execute(statement("newcomers"))
         _refuse(connection, reading, origin)
         found = connection.sql("select * from newcomers order by person").to_arrow_table()

@@ -91,3 +91,23 @@ def best_that_earns(
     best = min(candidates, key=lambda name: float(candidates[name].mean(dtype=np.float64)))
     evidence = earns_its_place(losses_without, candidates[best], standard_errors=standard_errors)
     return (best if evidence.earned else None), evidence
+
+
+FOLDS = 5
+"""Of held-out users: those of one are judged by the candidate that is best for the others."""
+
+
+def judged_by_others(losses: Losses) -> tuple[int, Losses]:
+    """The candidate with the lowest loss, and (R,) each user's loss with the one that *other* users would choose.
+
+    So having tried several candidates is no evidence by itself, as it is in ``best_that_earns``.
+
+    Args:
+        losses: (K, R) of K candidates.
+    """
+    fold = np.arange(losses.shape[1]) % FOLDS
+    judged = np.empty(losses.shape[1])
+    for k in range(FOLDS):
+        own = fold == k
+        judged[own] = losses[losses[:, ~own].sum(1).argmin(), own]
+    return int(losses.sum(1).argmin()), judged

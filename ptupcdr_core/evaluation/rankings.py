@@ -36,13 +36,13 @@ class Rankings:
             over those of an ideal list. ``hit_rate_at_10``: 1 if any of the first 10 is relevant. ``recall_at_10``,
             ``recall_at_50``: share of the relevant items found there. ``mrr``: 1 / rank of the first relevant item, 0
             beyond 50.
-        items_shown: different items in all first tens together.
+        top: (R, up to 10) item indices of the lists' first ten, 0 where a list is shorter.
     """
 
     users: Index
     counts: NDArray[np.int64]
     values: dict[str, Doubles]
-    items_shown: int
+    top: NDArray[np.int64]
 
     def means(self) -> dict[str, float]:
         """Mean over users, by measure."""
@@ -82,7 +82,7 @@ def measure(lists: NDArray[np.int64], users: Index, relevant: Ratings) -> Rankin
         "recall_at_50": hits.sum(1) / counts,
         "mrr": first,
     }
-    return Rankings(users, counts, values, len(np.setdiff1d(lists[:, :TOP], [0])))
+    return Rankings(users, counts, values, lists[:, :TOP])
 
 
 def _ndcg(hits: NDArray[np.bool_], counts: NDArray[np.int64], length: int) -> Doubles:

@@ -1,15 +1,16 @@
 """One thread for linear algebra where more would cost time or change the last bits, and several for whole pieces."""
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Piece = TypeVar("Piece")
 Done = TypeVar("Done")
@@ -25,13 +26,15 @@ class _OneThread:
         self._lock = threading.Lock()
         self._inside = 0
         self._torch_threads = 0
-        self._blas: threadpool_limits | None = None
+        self._blas: Any = None
+        self._libraries: ThreadpoolController | None = None
+        self._imported = 0
 
     def enter(self) -> None:
         with self._lock:
             if self._inside == 0:
                 self._torch_threads = torch.get_num_threads()
-                self._blas = threadpool_limits(1, user_api="blas")
+                self._blas = self._all_libraries().limit(limits=1, user_api="blas")
             torch.set_num_threads(1)
             self._inside += 1
 
@@ -41,6 +44,12 @@ class _OneThread:
             if self._inside == 0 and self._blas is not None:
                 self._blas.restore_original_limits()
                 torch.set_num_threads(self._torch_threads)
+
+    def _all_libraries(self) -> ThreadpoolController:
+        """Looked for again only after an import: it takes some milliseconds, several times a request of a service."""
+        if self._libraries is None or self._imported != len(sys.modules):
+            self._libraries, self._imported = ThreadpoolController(), len(sys.modules)
+        return self._libraries
 
 
 _ONE_THREAD = _OneThread()

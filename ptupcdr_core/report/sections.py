@@ -207,6 +207,10 @@ def rankings(facts: Facts) -> Section:
         f"is {own['ndcg_at_10']:.4f} (95 % interval {own['ndcg_at_10_low']:.4f} to {own['ndcg_at_10_high']:.4f}), "
         f"{own['ndcg_at_10'] / popular['ndcg_at_10']:.2f} times that of the most popular items, which are the same for "
         "everybody. Recommendations come from these lists.",
+        f"Beside being right: {percent(own['coverage_at_10'])} of all target items stand in somebody's first ten "
+        "(coverage); a listed item is by its self-information so many bits of surprise, one for an item that half of "
+        f"the people took; {percent(own['long_tail_at_10'])} of the listed items are of the long tail, outside the few "
+        "that make four fifths of what was taken.",
     ]
     if own["ndcg_at_10"] == rows.loc["common_bridge", "ndcg_at_10"]:
         caption.append(

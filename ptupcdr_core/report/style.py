@@ -35,6 +35,12 @@ _STYLES = {
         "item mean + source offset, damping 5", "the same with fixed dampings, as older tables have it", "#767676", "d"
     ),
     "joint_mf": Style("joint MF", "the item means and offsets, and factors of both domains together", "#44AA99", ">"),
+    "popularity": Style("popularity", "the items that most people took, the same list for everybody", "#767676", "x"),
+    "item_knn": Style("item-kNN", "target items next to the person's source items, by cosines", "#56B4E9", "s"),
+    "kernel_ridge": Style("kernel ridge", "ridge regression from source rows to target rows", "#0072B2", "D"),
+    "cgsp": Style("CGSP", "source items as a signal, filtered by a graph of both domains", "#AA4499", "<"),
+    "joint_als": Style("joint iALS", "one implicit factorization of both domains", "#44AA99", ">"),
+    "personal_bridge": Style("personal bridge", "the bridge alone, without further parts", "#CC79A7", "P"),
     "tgt": Style("TGT", "the target model alone, which has never seen these people", "#000000", "v"),
     "random": Style("random start", "fine-tuned from a random embedding", "#767676", "x"),
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),

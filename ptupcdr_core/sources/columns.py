@@ -6,6 +6,8 @@ from pathlib import Path
 from ptupcdr_core.catalog import Columns
 from ptupcdr_core.errors import SourceError
 
+MOST, LONGEST = 20, 60
+
 
 def wanted(columns: Columns, names: Sequence[str], path: Path) -> list[str | None]:
     """The names of user, item, rating and timestamp, in this order; None for a timestamp nobody named.
@@ -16,11 +18,30 @@ def wanted(columns: Columns, names: Sequence[str], path: Path) -> list[str | Non
     fields = [columns.user, columns.item, columns.rating, columns.timestamp]
     missing = [name for name in fields if name and name not in names]
     if missing:
-        raise SourceError(
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}. "
-            "Set columns of the domain in the catalog"
-        )
+        raise SourceError(f"{path}: no column {', '.join(missing)}; it has {listed(names)}. {_remedy(names)}")
     twice = [name for name in fields if name and list(names).count(name) > 1]
     if twice:
         raise SourceError(f"{path}: more than one column {', '.join(twice)}; rename one in the file")
     return fields
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names of a file that somebody else has written, in one line that is fit to be read."""
+    return ", ".join(map(printable, names[:MOST])) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
+
+
+def printable(text: str) -> str:
+    """The beginning of a text, with nothing in it that a terminal would obey."""
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:LONGEST])
+    return plain + "…" * (len(text) > LONGEST)
+
+
+def _remedy(names: Sequence[str]) -> str:
+    if any("\0" in name or "\N{REPLACEMENT CHARACTER}" in name for name in names):
+        return "It is not UTF-8: convert it, for example with iconv"
+    delimiter = next((sign for sign in "\t;|" if len(names) == 1 and sign in names[0]), None)
+    if delimiter == "\t":
+        return 'Its fields stand between tabs: set format = "tsv" in the catalog'
+    if delimiter:
+        return f"Its fields seem to stand between {delimiter!r}: write them with ',' between"
+    return "Set columns of the domain in the catalog"

@@ -1,20 +1,21 @@
-"""Files from http(s) addresses, fetched once and kept."""
+"""Files from http(s) addresses, fetched once and kept; one that broke off is gone on with where it broke off."""
 
 import hashlib
-import http.client
-import shutil
-import urllib.error
-import urllib.parse
-import urllib.request
+import os
+import re
+import time
 from pathlib import Path
 
 from filelock import FileLock
 
+from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
 from ptupcdr_core.errors import FetchError, SourceError
-from ptupcdr_core.store.replacing import replaced
+from ptupcdr_core.sources.limits import Limits
+from ptupcdr_core.sources.transfer import BrokeOffError, Part, transfer
+from ptupcdr_core.store.replacing import replaced, writing
 
-TIMEOUT_SECONDS = 60
-CHUNK = 1 << 20
+ATTEMPTS = 3
+PAUSE_SECONDS = 1.0
 
 
 def is_address(path: str) -> bool:
@@ -22,48 +23,84 @@ def is_address(path: str) -> bool:
     return path.lower().startswith(("http://", "https://"))
 
 
-def fetch(address: str, folder: Path) -> Path:
+def fetch(address: str, folder: Path, limits: Limits | None = None) -> Path:
     """The local copy of a file; fetched if it is not there yet.
 
     Args:
-        address: http(s); may end in ``#sha256=<hex>``, which the content must then match.
+        address: http(s); may hold user and password, name environment variables (``${NAME}``), and end in
+            ``#sha256=<hex>``, which the content must then match. Without a user, netrc is asked.
         folder: where copies are kept; deleting one makes the next run fetch it again.
+        limits: of time and size; those that the environment sets unless given.
 
     Raises:
         FetchError: the file cannot be fetched whole.
         SourceError: it is not the one that was meant.
         StorageError: it cannot be kept.
     """
-    plain, _, fragment = address.partition("#")
-    # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart.
-    name = Path(urllib.parse.urlparse(plain).path).name or "download"
-    target = folder / f"{hashlib.sha256(plain.encode()).hexdigest()[:12]}-{name}"
+    plain, _, digest = address.partition("#sha256=")
+    target = folder / _name(plain)
     if not target.is_file():
-        try:
+        with writing(target):
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(target.with_name(f".{target.name}.lock")):
-                if not target.is_file():
-                    _download(plain, fragment, target)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise FetchError(f"{plain} cannot be fetched to {target}: {error}") from error
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not target.is_file():
+                _download(plain, digest, target, limits or Limits.from_environment())
     return target
 
 
-def _download(address: str, fragment: str, target: Path) -> None:
+def _name(address: str) -> str:
+    # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart. Neither
+    # depends on who asks, so that a new password fetches nothing anew.
+    identity = without_user(address)
+    path = identity.partition("?")[0].partition("#")[0].partition("://")[2].partition("/")[2]
+    last = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2])[-150:]
+    return f"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-{last or 'download'}"
+
+
+def _download(address: str, digest: str, target: Path, limits: Limits) -> None:
+    part = Part(target.with_name(f".{target.name}.part"))
+    with_secrets = filled(address)
+    deadline = time.monotonic() + limits.seconds
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            transfer(with_secrets, part, deadline, limits)
+            break
+        except BrokeOffError as error:
+            kept = part.keep_if_resumable()
+            if attempt == ATTEMPTS or time.monotonic() + PAUSE_SECONDS > deadline:
+                raise FetchError(_told(address, with_secrets, f"{error}; {_remedy(kept, deadline, limits)}")) from None
+            time.sleep(PAUSE_SECONDS)
+        except SourceError as error:
+            part.discard()
+            raise SourceError(_told(address, with_secrets, str(error))) from None
+    _check(address, digest, part)
     with replaced(target) as temporary:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer, temporary.open("wb") as file:
-            shutil.copyfileobj(answer, file, CHUNK)
-            announced = answer.headers.get("Content-Length")
-        _check(address, fragment, temporary, announced)
+        os.replace(part.file, temporary)
+    part.discard()
 
 
-def _check(address: str, fragment: str, file: Path, announced: str | None) -> None:
-    size = file.stat().st_size
-    if announced is not None and int(announced) != size:
-        raise FetchError(f"{address} broke off: {size} of {announced} bytes came; run again to fetch it anew")
-    expected = urllib.parse.parse_qs(fragment).get("sha256", [])
-    if expected:
-        with file.open("rb") as content:
+def _told(address: str, with_secrets: str, what: str) -> str:
+    # None of its causes is told: their texts hold the address.
+    return f"{shown(address)} cannot be fetched: {scrubbed(what, with_secrets, *_proxies())}"
+
+
+def _proxies() -> list[str]:
+    return [value for name, value in os.environ.items() if name.lower().endswith("_proxy") and "@" in value]
+
+
+def _remedy(kept: int, deadline: float, limits: Limits) -> str:
+    again = f"{kept} bytes are kept, run again to go on from there" if kept else "run again to fetch it anew"
+    late = time.monotonic() + PAUSE_SECONDS > deadline
+    return f"{again}, or raise PTUPCDR_DOWNLOAD_SECONDS (now {limits.seconds:g})" if late else again
+
+
+def _check(address: str, digest: str, part: Part) -> None:
+    if digest:
+        with part.file.open("rb") as content:
             actual = hashlib.file_digest(content, "sha256").hexdigest()
-        if actual != expected[0].lower():
-            raise SourceError(f"{address} is not the expected file: its sha256 is {actual}, not {expected[0]}")
+        if actual != digest.lower():
+            part.discard()
+            raise SourceError(
+                f"{shown(address)} is not the expected file: its sha256 is {actual}, not {digest}; mend the "
+                "address in the catalog, or ask whoever published it"
+            )

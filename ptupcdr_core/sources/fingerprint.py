@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.download import is_address
@@ -18,7 +19,8 @@ SETTLED_SECONDS = 2.0
 def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
     """A hash that changes when the catalog's entry or the content or name of one of the files does.
 
-    A download is fetched once and kept, so its address stands for it.
+    A download is fetched once and kept, so its address stands for it, and not who asks for it: a new
+    password makes nothing stale.
 
     Args:
         domain: whose files.
@@ -29,14 +31,13 @@ def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
         SourceError: there is no such file.
         StorageError: the shortcuts cannot be kept.
     """
-    entry = domain.model_dump(mode="json", exclude={"folder"})
     if domain.path is None:
         state: object = demo.VERSION
     elif is_address(domain.path):
-        state = domain.path
+        state = without_user(domain.path)
     else:
         state = _digests(local_files(domain), shortcuts)
-    return hashlib.sha256(json.dumps([entry, state], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([domain.entry(), state], sort_keys=True).encode()).hexdigest()
 
 
 def _digests(files: list[Path], shortcuts: Path | None) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources import stage
+from ptupcdr_core.sources.nothing_left import nothing_left
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -46,14 +47,14 @@ def ingest_domain(
             tables stay.
     """
     downloads = downloads or Home(warehouse.root.parent).downloads
-    entry = domain.model_dump(mode="json", exclude={"folder"})
     with warehouse.write(
-        ASSET, domain.name, fingerprint=fingerprint, settings=entry, read_by_others=ASSET
+        ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry(), read_by_others=ASSET
     ) as connection:
         stage(connection, domain, downloads)
         low, high = domain.scale
         for name, value in {"domain": domain.name, "low": low, "high": high}.items():
             connection.execute(f"set variable {name} = ?", [value])
+        connection.execute(statement("typed"))
         connection.execute(statement("clean_ratings"))
         return _report(connection, domain)
 
@@ -67,8 +68,7 @@ def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRepo
     )
     read = _balance(connection, kept, sum(rejected.values()))
     if kept == 0:
-        reasons = ", ".join(f"{amount} {reason}" for reason, amount in rejected.items()) or "it has no rows"
-        raise SourceError(f"domain {domain.name}: not one rating is left of {read} rows ({reasons})")
+        raise nothing_left(connection, domain, read, rejected)
     return IngestReport(domain.name, read, kept, rejected, users, items)
 
 

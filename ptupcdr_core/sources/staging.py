@@ -1,7 +1,10 @@
 """All of a domain's files, one after the other, into the tables that cleaning starts from."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -9,10 +12,12 @@ from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.layout import Layout, layout_of
 from ptupcdr_core.sources.locate import locate
-from ptupcdr_core.sources.tables import stage_added, stage_demo, stage_duckdb, stage_parquet
+from ptupcdr_core.sources.tables import refuse_packed, stage_added, stage_demo, stage_duckdb, stage_parquet
 from ptupcdr_core.sources.text import reconcile, stage_csv, stage_jsonl
-from ptupcdr_core.sources.verify import physical
+from ptupcdr_core.sources.verify import count_parquet, physical
 from ptupcdr_core.sql import statement
+
+Seen = TypeVar("Seen")
 
 
 def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path) -> None:
@@ -46,7 +51,7 @@ def _stage_file(
     if path is None:
         stage_demo(connection, layout, index, domain.name)
     elif layout.kind == "parquet":
-        stage_parquet(connection, path, layout, index)
+        _stage_parquet(connection, path, layout, index)
     elif layout.kind == "duckdb":
         stage_duckdb(connection, path, layout, index, domain.table or "")
     elif layout.kind == "added":
@@ -57,14 +62,33 @@ def _stage_file(
 
 def _stage_text(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int) -> None:
     read = stage_csv if layout.kind == "csv" else stage_jsonl
+    with _beside(connection, lambda: physical(path, with_quotes=layout.kind == "csv")) as seen:
+        read(connection, path, layout, index)
+    reconcile(connection, path, layout, index, seen.result())
+
+
+def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int) -> None:
+    names = [name for name in layout.columns.model_dump().values() if name]
+    refuse_packed(path)
+    with _beside(connection, lambda: count_parquet(path, names)) as seen:
+        stage_parquet(connection, path, layout, index)
+    query = "select count(*) from staged where file_index = ?"
+    [(found,)] = connection.execute(query, [index]).fetchall()
+    if seen.result() not in (None, found):
+        raise SourceError(f"{path}: {seen.result()} rows, of which DuckDB read {found}; write the file anew")
+
+
+@contextmanager
+def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> Iterator[Future[Seen]]:
+    """A second look at the file that the block reads; where it fails, the block is stopped."""
     with ThreadPoolExecutor(max_workers=1) as beside:
-        second_look = beside.submit(physical, path, with_quotes=layout.kind == "csv")
+        seen = beside.submit(look)
+        seen.add_done_callback(lambda done: connection.interrupt() if done.exception() else None)
         try:
-            read(connection, path, layout, index)
+            yield seen
         finally:
             # A damaged file is why the reading failed, or why it should have: that is the message to give.
-            seen = second_look.result()
-    reconcile(connection, path, layout, index, seen)
+            seen.result()
 
 
 def _reason(error: duckdb.Error) -> str:

@@ -17,12 +17,20 @@ def stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: Lay
     """Stage a Parquet file, whatever codec it uses inside.
 
     Raises:
-        SourceError: a column is missing, or the file is compressed as a whole.
+        SourceError: a column is missing.
+    """
+    _stage(connection, f"read_parquet({file_literal(path)})", path, layout, index)
+
+
+def refuse_packed(path: Path) -> None:
+    """Refuse a Parquet file that is compressed as a whole.
+
+    Raises:
+        SourceError: it is.
     """
     packed = compression_of(path)
     if packed:
         raise SourceError(f"{path}: {packed} around a Parquet file, which compresses inside itself; unpack it first")
-    _stage(connection, f"read_parquet({file_literal(path)})", path, layout, index)
 
 
 def stage_duckdb(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, index: int, table: str) -> None:

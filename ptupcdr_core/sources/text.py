@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from ptupcdr_core.errors import SourceError
-from ptupcdr_core.sources.columns import wanted
+from ptupcdr_core.sources.columns import listed, wanted
 from ptupcdr_core.sources.layout import Layout
 from ptupcdr_core.sources.verify import Physical, beginning, compression_of
 from ptupcdr_core.sql import file_literal, identifier, literal, statement
@@ -76,9 +76,15 @@ def reconcile(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout,
 def _header(path: Path, delimiter: str) -> tuple[str, ...]:
     # Read here and not by DuckDB, which guesses whether there is a header and gives equal names other ones.
     start = io.StringIO(beginning(path).decode("utf-8-sig", errors="replace"), newline="")
-    names = next(csv.reader(start, delimiter=delimiter), [])
+    try:
+        names = next(csv.reader(start, delimiter=delimiter), [])
+    except csv.Error as error:
+        raise SourceError(
+            f"{path}, line 1: no header line can be read ({error}); is it a text file with a header? Check path and "
+            "format of the domain in the catalog"
+        ) from error
     if not names:
-        raise SourceError(f"{path}: empty, expected a header line")
+        raise SourceError(f"{path}: empty, expected a header line; get it anew, or check path in the catalog")
     return tuple(names)
 
 
@@ -123,7 +129,8 @@ def _require_keys(connection: duckdb.DuckDBPyConnection, names: list[str], index
     missing = [name for name, amount in zip(names, present, strict=True) if rows and not amount]
     if missing:
         first = connection.execute(f"select json_keys(line) from {scan} where try(json_keys(line)) is not null limit 1")
-        keys = first.fetchone()
+        [keys] = first.fetchone() or [[]]
         raise SourceError(
-            f"{path}: no line has the key {', '.join(missing)}; the first has {', '.join(keys[0] if keys else [])}"
+            f"{path}: no line has the key {', '.join(missing)}; the first has {listed(keys or ['none'])}. "
+            "Set columns of the domain in the catalog"
         )

@@ -1,15 +1,18 @@
-"""A second look at a text file, without DuckDB: is it whole, and how many lines has it?
+"""A second look at a file, without DuckDB: is it whole, and how many lines or rows has it?
 
 DuckDB decompresses without testing checksums, and takes a zstd stream that breaks off for one that ends. Ratings would
 be missing or wrong and nobody would know. So the file is read once more, beside DuckDB, by a reader that does test.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.limits import UNPACKED, Limits
 
 CHUNK = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -47,16 +50,46 @@ def physical(path: Path, *, with_quotes: bool) -> Physical:
     """Read a text file to its end and count; quotes only where they are asked for, since JSON is full of them.
 
     Raises:
-        SourceError: its compressed stream is damaged or breaks off.
+        SourceError: its compressed stream is damaged or breaks off, or holds more than is allowed.
     """
-    lines = quotes = 0
+    lines = quotes = size = 0
     last = b"\n"
+    limit = Limits.from_environment().unpacked
+    packed = compression_of(path)
     try:
-        with pa.input_stream(str(path), compression=compression_of(path)) as stream:
+        with pa.input_stream(str(path), compression=packed) as stream:
             while chunk := stream.read(CHUNK):
                 lines += chunk.count(b"\n")
                 quotes += chunk.count(b'"') if with_quotes else 0
                 last = chunk[-1:]
+                size += len(chunk)
+                if packed and size > limit:
+                    raise SourceError(
+                        f"{path}: more than {limit} bytes are packed in its {path.stat().st_size}; raise {UNPACKED} if "
+                        "that is right, else get the file anew from somebody you trust"
+                    )
     except OSError as error:
         raise SourceError(f"{path} is damaged ({error}): get it anew") from error
     return Physical(lines + (last != b"\n"), quotes)
+
+
+def count_parquet(path: Path, columns: Sequence[str]) -> int | None:
+    """The rows of a Parquet file, all of the named columns read, and the checksum of each page tested that has one.
+
+    DuckDB does not test them, and takes a flipped bit for a value. Most writers write none unless they are asked to
+    (pyarrow: ``write_page_checksum=True``); then nobody can tell.
+
+    Returns:
+        None where pyarrow cannot read what is in the file; DuckDB may.
+
+    Raises:
+        SourceError: it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            present = [name for name in columns if name in file.schema_arrow.names]
+            return sum(int(batch.num_rows) for batch in file.iter_batches(columns=present))
+    except pa.ArrowNotImplementedError:
+        return None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"{path} is damaged ({error}): get it anew") from error

@@ -3,11 +3,8 @@ create temp table judged as
 with typed as (
     select
         s.rowid as place, file_index, user_id, item_id, fault, "timestamp" as timestamp_text,
-        try_cast(rating as double) as score,
-        coalesce(
-            try_cast("timestamp" as double) / ticks,        -- a number is taken as it is: seconds, or ordinal bins
-            epoch(try_cast("timestamp" as timestamptz))     -- an ISO date or date-time, UTC where it names no zone
-        ) as moment
+        number_in(rating) as score,
+        moment_in("timestamp", ticks) as moment
     from staged s join source_files using (file_index)
     where fault is null or fault <> 'blank'
 )
@@ -20,7 +17,7 @@ select
         when score is null or not isfinite(score) then 'rating_not_a_number'
         when score not between getvariable('low') and getvariable('high') then 'rating_off_scale'
         -- An empty timestamp says that the time is unknown; one that says something must be understood.
-        when trim(coalesce(timestamp_text, '')) <> '' and not coalesce(isfinite(moment), false)
+        when trim(coalesce(timestamp_text, '')) <> '' and not is_time(moment)
             then 'timestamp_unparseable'
     end as reason
 from typed;

@@ -3,8 +3,8 @@
 create temp table judged as
 with typed as (
     select
-        *, try_cast(rating as double) as score,
-        coalesce(try_cast("timestamp" as double), epoch(try_cast("timestamp" as timestamptz))) as moment
+        *, number_in(rating) as score,
+        moment_in("timestamp", 1) as moment
     from given
 )
 select
@@ -13,7 +13,7 @@ select
         when trim(coalesce(user_id, '')) = '' then 'user_id'
         when trim(coalesce(item_id, '')) = '' then 'item_id'
         when not coalesce(score between getvariable('low') and getvariable('high'), false) then 'rating'
-        when trim(coalesce("timestamp", '')) <> '' and not coalesce(isfinite(moment), false) then 'timestamp'
+        when trim(coalesce("timestamp", '')) <> '' and not is_time(moment) then 'timestamp'
     end as fault
 from typed;
 

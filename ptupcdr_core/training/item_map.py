@@ -6,6 +6,9 @@ between a few factors can. A user's scores are the sum of the rows of B of the u
 in by adding them up, and each source item's share of a score is its own entry: reasons are exact. Only the strongest
 entries of each row are kept, for they say nearly as much as all.
 
+Where people took much, it is better to fit source rows of length one, items weighted by w = n^-b before: then nobody
+who took much outweighs the rest, and popular items say less. What is kept is w B, so scores are sums of rows as before.
+
 It is solved in the bridge users' own dimensions, B = Sᵀ (S Sᵀ + λ I)⁻¹ T: by a factorization where they are few, and
 else by conjugate gradients, which only ever multiply with the sparse S. No more than a block of B is ever dense.
 
@@ -25,8 +28,10 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.threads import worked_ahead
 
-STRONGEST = 50
-"""Target items kept for each source item."""
+STRONGEST = (50, 200)
+"""Target items kept for each source item, at least and at most: as many as make"""
+ENTRIES = 4_000_000
+"""entries together (32 MB)."""
 FEW_USERS = 4_096
 """Up to so many, a matrix with an entry for each two of them is factorized (67 MB)."""
 STEPS = 40
@@ -41,6 +46,38 @@ def taken(ratings: Ratings, user_count: int, item_count: int) -> sp.csr_matrix:
     """(R+1, items+1) float32: 1 where a user took an item."""
     ones = np.ones(len(ratings), np.float32)
     return sp.csr_matrix((ones, (ratings.users, ratings.items)), shape=(user_count + 1, item_count + 1))
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """How a map is fitted to source rows.
+
+    Args:
+        penalty: λ > 0: in items taken, or in people where rows have length one.
+        exponent: b of the item weights n^-b of rows of length one; None: rows as they are.
+    """
+
+    penalty: float
+    exponent: float | None = None
+
+    def weights(self, rows: sp.csr_matrix) -> Floats:
+        """(S+1,) float32 of the source items, by how many took each in these rows."""
+        counts = np.asarray(rows.sum(0), np.float32).ravel()
+        if self.exponent is None:
+            return np.ones_like(counts)
+        return np.where(counts > 0, np.maximum(counts, 1) ** -self.exponent, 0).astype(np.float32)
+
+    def fitted_rows(self, rows: sp.csr_matrix, weights: Floats) -> sp.csr_matrix:
+        """Rows (M, S+1) as the ridge reads them, with the items' weights."""
+        return rows if self.exponent is None else unit_rows(rows, weights)
+
+
+def unit_rows(rows: sp.csr_matrix, weights: Floats) -> sp.csr_matrix:
+    """Rows (R, S+1) times the weights (S+1,) of their items, each of length one; float32."""
+    weighted = (rows @ sp.diags(weights)).tocsr()
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1), np.float32)).ravel()
+    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return (sp.diags(inverse) @ weighted).tocsr().astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -171,17 +208,28 @@ class ItemMap:
         return found.reshape(source_items.shape)
 
 
-def fit_item_map(source: sp.csr_matrix, target: sp.csr_matrix, penalty: float, strongest: int = STRONGEST) -> ItemMap:
+def fit_item_map(
+    source: sp.csr_matrix,
+    target: sp.csr_matrix,
+    kind: RowKind,
+    weights: Floats | None = None,
+    *,
+    strongest: int | None = None,
+) -> ItemMap:
     """Fit B to bridge users, and keep the strongest positive entries of each source item.
 
     Args:
         source: (M, S+1) their rows in the source.
         target: (M, T+1) their rows in the target.
-        penalty: λ > 0, in items taken.
-        strongest: entries kept for each source item, at most.
+        kind: how.
+        weights: (S+1,) of the source items; by these rows when left out.
+        strongest: entries kept for each source item, at most; by their number when left out.
     """
-    ridge, columns, by_item = RowRidge(source, penalty), source.tocsc(), target.T.tocsr()
+    weights = kind.weights(source) if weights is None else weights
+    fitted = kind.fitted_rows(source, weights)
+    ridge, columns, by_item = RowRidge(fitted, kind.penalty), fitted.tocsc(), target.T.tocsr()
     known = np.flatnonzero(np.diff(columns.indptr))
+    strongest = strongest or int(np.clip(ENTRIES // max(1, len(known)), *STRONGEST))
     size = max(1, BLOCK // (max(source.shape) + target.shape[1]))
 
     def rows(items: NDArray[np.int64]) -> tuple[NDArray[np.int32], Floats]:
@@ -191,11 +239,12 @@ def fit_item_map(source: sp.csr_matrix, target: sp.csr_matrix, penalty: float, s
     found = list(worked_ahead(rows, _blocks(known, size)))
     kept = min(strongest, target.shape[1] - 1)
     items = np.concatenate([np.zeros((0, kept), np.int32), *(block for block, _ in found)])
-    weights = np.concatenate([np.zeros((0, kept), np.float32), *(block for _, block in found)])
-    positive = weights > 0
+    entries = np.concatenate([np.zeros((0, kept), np.float32), *(block for _, block in found)])
+    entries *= weights[known, None]
+    positive = entries > 0
     counts = np.zeros(source.shape[1] + 1, np.int64)
     counts[known + 1] = positive.sum(1)
-    return ItemMap(np.cumsum(counts), items[positive], weights[positive], target.shape[1] - 1)
+    return ItemMap(np.cumsum(counts), items[positive], entries[positive], target.shape[1] - 1)
 
 
 def _blocks(places: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -10,6 +10,8 @@ from ptupcdr_dagster.metadata import frame_table
 @stage_asset(deps=[domain_splits, meta_network, cold_start_evaluation], group="cold_start", kinds={"mlflow", "duckdb"})
 def champion(stage: Stage) -> Materialized:
     """The bundle that may serve: the new one in every mode in which it is as good as others, else the one before."""
+    from ptupcdr_core.evaluation.beyond_accuracy import COLUMNS
+    from ptupcdr_core.experiments.readout import read_evaluation
     from ptupcdr_core.gate.decision import judge, keep_verdict
     from ptupcdr_core.serving.deployed import CHAMPION, cold_start_ratings
     from ptupcdr_dagster.tracking.pipeline import log_main
@@ -45,5 +47,9 @@ def champion(stage: Stage) -> Materialized:
         fingerprint=stage.fingerprint,
     )
     shown = {"comparisons": frame_table(decision.table()), "decision": decision.reason}
+    evaluated = read_evaluation(home, pair)
+    lists = evaluated[(evaluated["mode"] == "ranking") & evaluated["method"].isin(["ptupcdr", "popularity"])]
+    if len(lists):  # what the new lists show beside being right, and what they would replace at worst
+        shown["lists"] = frame_table(lists[["method", "ndcg_at_10", *COLUMNS]].round(4))
     use = "none yet" if now is None else f"models:/{registry.name}@champion, version {now}"
     return stage.result({**shown, "version": version, "in_use": use})

@@ -35,12 +35,16 @@ EMBEDDING_FACTS = facts_about(
     Fact("embeddings_are_finite", "No coordinate is missing, NaN or infinite."),
     Fact(
         "embeddings_are_not_collapsed",
-        "Users' embeddings differ: a bridge that collapsed says the same of everybody.",
+        "Users' embeddings differ: a bridge that collapsed says the same of everybody. Lists then do without it, and "
+        "the gate says whether its ratings may serve.",
+        warning=True,
     ),
     Fact(
         "norms_are_comparable_with_the_target_model",
         "The median length of a bridged embedding is within a factor of 20 of that of the target model's own users: "
-        "a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space.",
+        "a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space. Lists then "
+        "do without it, and the gate says whether its ratings may serve.",
+        warning=True,
     ),
     Fact(
         "every_fallback_is_declared",

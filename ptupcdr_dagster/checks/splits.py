@@ -50,6 +50,12 @@ FACTS = facts_about(
         "target is not really new to the user. They are still treated as different items.",
         warning=True,
     ),
+    Fact(
+        "times_are_of_one_unit",
+        "The times of the one domain are not a hundred times those of the other and more, as milliseconds are beside "
+        "seconds. Write both in one unit: histories and warm-start splits go by time.",
+        warning=True,
+    ),
 )
 
 domain_splits_checks = table_checks(ASSET, FACTS, table=MAIN_TABLE)

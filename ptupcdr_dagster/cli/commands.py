@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ptupcdr_core.catalog import Catalog, Pair, load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
-from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.settings import Mode, Search, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.options import SpreadCommand, settings_options
 from ptupcdr_dagster.cli.printing import print_frame, say
@@ -249,6 +249,27 @@ def up(
         log = log_file(home, "up")
         with everything_else_to(log) as console:
             raise typer.Exit(serve(home, host, port, mlflow_port, console, log))
+
+
+@app.command()
+def serve(
+    pairs: Annotated[list[str], typer.Argument(metavar="PAIR...", help=PAIR_HELP)],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the service.")] = 8000,
+    search: Annotated[
+        Search, typer.Option(help="exact; or approximate, which pays off from about a million target items on.")
+    ] = "exact",
+    most_megabytes: Annotated[float, typer.Option(min=0.001, help="Longer requests are refused.")] = 8.0,
+) -> None:
+    """Serve recommendations of deployed pairs over HTTP; a newly deployed bundle is used without a restart.
+
+    `/docs` shows what it takes; `/recommend`, `/health` and `/metrics` are for programs. Ctrl-C stops it.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs)
+        from ptupcdr_dagster.service.server import run
+
+        run(Home.from_environment(), [pair.key for pair in chosen], host, port, search, round(most_megabytes * 1e6))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ptupcdr_core.addresses import scrubbed, shown
 from ptupcdr_core.catalog import Catalog, Domain, load_catalog
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
@@ -88,7 +89,7 @@ def _source(domain: Domain) -> Finding:
         source_fingerprint(domain)
     except PtupcdrError as error:
         return Finding(f"ratings of {domain.name}", str(error), ok=False)
-    return Finding(f"ratings of {domain.name}", f"{domain.format} {domain.path or ''}".strip())
+    return Finding(f"ratings of {domain.name}", f"{domain.format} {domain.shown_path}".strip())
 
 
 def _definitions() -> Iterator[Finding]:
@@ -150,5 +151,5 @@ def _reached(uri: str) -> Finding:
     try:
         experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
     except MlflowException as error:
-        return Finding("mlflow store", f"{uri}: {error.message}", ok=False)
-    return Finding("mlflow store", f"{uri}{'' if experiment else ' (no run yet)'}")
+        return Finding("mlflow store", f"{shown(uri)}: {scrubbed(error.message, uri)}", ok=False)
+    return Finding("mlflow store", f"{shown(uri)}{'' if experiment else ' (no run yet)'}")

@@ -17,7 +17,7 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.running.instance import note_addresses, write_workspace
-from ptupcdr_dagster.tracking.runs import open_store, tracking_uri
+from ptupcdr_dagster.tracking.runs import mlflow_ui, open_store, tracking_uri
 
 GRACE_SECONDS = 20.0
 
@@ -37,7 +37,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     remote_mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
     for wanted, option in ((port, "--port"), (mlflow_port, "--mlflow-port")):
         if not (remote_mlflow and option == "--mlflow-port"):
-            _refuse_taken(host, wanted, option)
+            refuse_taken(host, wanted, option)
     shown = "127.0.0.1" if host == "0.0.0.0" else host
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
@@ -46,7 +46,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     commands = {"Dagster": _dagster_command(home, host, port)}
     say(console, f"Dagster UI  http://{shown}:{port}")
     if remote_mlflow:
-        say(console, f"MLflow UI   {os.environ['MLFLOW_TRACKING_URI']} (MLFLOW_TRACKING_URI)")
+        say(console, f"MLflow UI   {mlflow_ui()} (MLFLOW_TRACKING_URI)")
     else:
         open_store(home)
         commands["MLflow"] = _mlflow_command(home, host, mlflow_port)
@@ -80,7 +80,12 @@ def _program(name: str) -> str:
     return beside if os.path.exists(beside) else name
 
 
-def _refuse_taken(host: str, port: int, option: str) -> None:
+def refuse_taken(host: str, port: int, option: str) -> None:
+    """Find out before anything is started whether a port can be listened on.
+
+    Raises:
+        PtupcdrError: it cannot; names the option that chooses another.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

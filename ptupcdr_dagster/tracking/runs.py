@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from filelock import FileLock
 
+from ptupcdr_core.addresses import without_user
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.tracking.moved import adopt
@@ -40,7 +41,9 @@ def tracking_uri(home: Home) -> str:
 def mlflow_ui() -> str:
     """Where the MLflow UI is served: the tracking server itself, else where ``ptupcdr up`` puts it."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return (uri if uri.startswith("http") else os.environ.get("PTUPCDR_MLFLOW_UI", "http://127.0.0.1:5000")).rstrip("/")
+    return (
+        without_user(uri) if uri.startswith("http") else os.environ.get("PTUPCDR_MLFLOW_UI", "http://127.0.0.1:5000")
+    ).rstrip("/")
 
 
 def dagster_ui() -> str:

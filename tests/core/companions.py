@@ -29,6 +29,9 @@ class Shop:
         of_corner: share, in either domain, that come from the person's corner; the rest is popular with everybody.
         corners: into which both domains are divided.
         shared_corners: whether a person's corner is the same in both domains, so that a bridge can learn it.
+        of_side: share that come from the person's side of the shop, of two. People are of two kinds, told by some of
+            their source items, and the second kind's side in the target is the other one: what carries over from it
+            depends on the person.
         skew: exponent of the popularity's power law.
     """
 
@@ -45,6 +48,7 @@ class Shop:
     of_corner: float = 0.3
     corners: int = 8
     shared_corners: bool = True
+    of_side: float = 0.0
     skew: float = 0.8
 
 
@@ -73,13 +77,15 @@ def purchases(shop: Shop, seed: int) -> PairData:
     corners = {side: rng.integers(shop.corners, size=people + 1) for side in ("source", "target")}
     if shop.shared_corners:
         corners["target"] = corners["source"]
+    kinds, sides = rng.integers(2, size=(2, people + 1))
     in_source = np.concatenate([cohorts[name] for name in ("cold", "test", "validation", "bridge")])
-    source = _domain(rng, shop, np.sort(in_source), shop.source_items, corners["source"])
+    source = _domain(rng, shop, np.sort(in_source), shop.source_items, corners["source"], sides)
+    if shop.of_side:
+        source = _with_marks(rng, source, kinds)
     in_target = np.concatenate([cohorts[name] for name in ("test", "validation", "bridge", "target_only")])
     goes_with = rng.integers(1, shop.target_items + 1, (shop.source_items + 1, shop.companions))
-    target = _domain(
-        rng, shop, np.sort(in_target), shop.target_items, corners["target"], _inspired(source, goes_with, people)
-    )
+    inspired = _inspired(source, goes_with, people)
+    target = _domain(rng, shop, np.sort(in_target), shop.target_items, corners["target"], (sides + kinds) % 2, inspired)
     part = {name: target.of_users(cohorts[name], people) for name in ("validation", "test")}
     histories, stars = _histories(source, people)
     return PairData(
@@ -106,19 +112,25 @@ def _domain(
     users: Index,
     items: int,
     corners: NDArray[np.int64],
+    sides: NDArray[np.int64],
     inspired: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Ratings:
     """What these users buy of items 1..items."""
     bought = np.repeat(users, 1 + rng.geometric(1 / (shop.purchases - 1), len(users)))
     popular = np.arange(1, items + 1) ** -shop.skew
     popular = rng.permutation(popular / popular.sum())
-    corner_of = rng.integers(shop.corners, size=items)
     chosen = rng.choice(items, len(bought), p=popular)
-    local = rng.random(len(bought)) < shop.of_corner
-    for corner in range(shop.corners):
-        mine, there = np.flatnonzero(local & (corners[bought] == corner)), np.flatnonzero(corner_of == corner)
-        if len(there):
-            chosen[mine] = rng.choice(there, len(mine), p=popular[there] / popular[there].sum())
+    why = rng.random(len(bought))
+    reasons = (
+        (why < shop.of_corner, corners, shop.corners),
+        ((why >= shop.of_corner) & (why < shop.of_corner + shop.of_side), sides, 2),
+    )
+    for local, place, places in reasons:
+        place_of = rng.integers(places, size=items)
+        for here in range(places):
+            mine, there = np.flatnonzero(local & (place[bought] == here)), np.flatnonzero(place_of == here)
+            if len(there):
+                chosen[mine] = rng.choice(there, len(mine), p=popular[there] / popular[there].sum())
     chosen += 1
     if inspired is not None:
         counts, offsets, companions = inspired
@@ -128,6 +140,16 @@ def _domain(
     keys = np.unique(bought.astype(np.int64) * (items + 1) + chosen)
     stars = rng.integers(3, 6, len(keys)).astype(np.float32)
     return Ratings((keys // (items + 1)).astype(np.int32), (keys % (items + 1)).astype(np.int32), stars)
+
+
+def _with_marks(rng: np.random.Generator, source: Ratings, kinds: NDArray[np.int64]) -> Ratings:
+    """The last forty items are marks: every third purchase is one of the twenty of the person's kind."""
+    items, last = source.items.copy(), int(source.items.max())
+    marked = np.flatnonzero(rng.random(len(items)) < 1 / 3)
+    items[marked] = last - 20 * kinds[source.users[marked]] - rng.integers(20, size=len(marked))
+    keys = np.unique(source.users.astype(np.int64) * (last + 1) + items)
+    stars = rng.integers(4, 6, len(keys)).astype(np.float32)
+    return Ratings((keys // (last + 1)).astype(np.int32), (keys % (last + 1)).astype(np.int32), stars)
 
 
 def _inspired(

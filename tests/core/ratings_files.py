@@ -45,9 +45,9 @@ def as_json_lines(rows: Sequence[Row], keys: Sequence[str] = ("user_id", "item_i
     return "".join(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def as_parquet(path: Path, rows: Sequence[Row], compression: str = "snappy") -> Path:
+def as_parquet(path: Path, rows: Sequence[Row], compression: str = "snappy", **options: Any) -> Path:
     columns = dict(zip(("user_id", "item_id", "rating", "timestamp"), map(list, zip(*rows, strict=True)), strict=True))
-    pq.write_table(pa.table(columns), path, compression=compression)
+    pq.write_table(pa.table(columns), path, compression=compression, **options)
     return path
 
 

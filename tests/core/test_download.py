@@ -3,58 +3,29 @@
 import hashlib
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import Server, serving
 from ratings_files import ROWS, as_delimited, as_json_lines, ingest, kept, pack
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.download import fetch
 from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.sources.limits import Limits
 from ptupcdr_core.store.warehouse import Warehouse
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``files``, counts what was asked for, and may announce more bytes than it sends."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.breaks_off = False
-
-    def address(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/{name}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        content = self.server.files.get(self.path.split("?")[0].strip("/"))
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content) + 10 * self.server.breaks_off))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ptupcdr_core.sources.download.PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -83,11 +54,11 @@ def test_the_ending_of_an_address_tells_the_format(server: Server, warehouse: Wa
 
 def test_a_transfer_that_breaks_off_leaves_nothing(server: Server, warehouse: Warehouse, tmp_path: Path) -> None:
     server.files["a.csv"] = as_delimited(ROWS)
-    server.breaks_off = True
+    server.announces = 10
     with pytest.raises(SourceError, match="broke off"):
         ingest(warehouse, server.address("a.csv"))
     assert not [path for path in (tmp_path / "home" / "downloads").iterdir() if path.suffix != ".lock"]
-    server.breaks_off = False
+    server.announces = 0
     ingest(warehouse, server.address("a.csv"))
     assert kept(warehouse) == ROWS
 
@@ -127,3 +98,103 @@ def test_many_at_once_fetch_once(server: Server, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert server.asked == ["/a.csv"]
+
+
+CONTENT = as_delimited([(f"user{n}", f"item{n}", 3, n) for n in range(500)])
+
+
+def test_a_transfer_that_broke_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+    server.files["a.csv"], server.etag, server.sends = CONTENT, '"first"', [100, 50]
+    assert fetch(server.address("a.csv"), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100-", "bytes=150-"]
+    assert not list(tmp_path.glob(".*.part*"))
+
+
+def test_the_next_run_goes_on_too_and_a_file_that_changed_meanwhile_comes_anew(server: Server, tmp_path: Path) -> None:
+    server.files["a.csv"], server.etag, server.sends = CONTENT, '"first"', [100, 0, 0]
+    with pytest.raises(SourceError, match=r"broke off.*100 bytes are kept, run again to go on from there"):
+        fetch(server.address("a.csv"), tmp_path)
+    server.files["a.csv"], server.etag = CONTENT.replace(b"user", b"USER"), '"second"'
+    assert fetch(server.address("a.csv"), tmp_path).read_bytes() == server.files["a.csv"]
+    assert server.ranges[-1] == "bytes=100-", "asked to go on, and refused by the changed mark"
+
+
+def test_a_part_that_is_longer_than_the_file_comes_anew(server: Server, tmp_path: Path) -> None:
+    server.files["a.csv"], server.etag, server.sends = CONTENT, '"first"', [100, 0, 0]
+    with pytest.raises(SourceError, match="broke off"):
+        fetch(server.address("a.csv"), tmp_path)
+    server.files["a.csv"] = CONTENT[:50]
+    assert fetch(server.address("a.csv"), tmp_path).read_bytes() == CONTENT[:50]
+
+
+def test_one_byte_at_a_time_is_not_waited_for_without_end(server: Server, tmp_path: Path) -> None:
+    server.files["a.csv"], server.etag, server.pause = CONTENT, '"first"', 0.02
+    with pytest.raises(SourceError, match=r"not whole in time.*bytes are kept.*PTUPCDR_DOWNLOAD_SECONDS \(now 0\.5\)"):
+        fetch(server.address("a.csv"), tmp_path, Limits(seconds=0.5))
+    server.pause = 0
+    assert fetch(server.address("a.csv"), tmp_path).read_bytes() == CONTENT
+    assert server.ranges[-1] is not None, "the next run went on"
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_download_larger_than_allowed_is_refused(server: Server, tmp_path: Path, endless: bool) -> None:
+    server.files["a.csv"], server.endless = CONTENT, endless
+    with pytest.raises(SourceError, match="1000 are allowed; raise PTUPCDR_DOWNLOAD_LIMIT"):
+        fetch(server.address("a.csv"), tmp_path, Limits(download=1000))
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("text/html; charset=utf-8", b"user_id,item_id"),
+        ("text/csv", b"\n  <!DOCTYPE html><p>Please sign in"),
+        ("application/octet-stream", b"<html><body>Error"),
+    ],
+)
+def test_a_web_page_is_no_file(server: Server, tmp_path: Path, kind: str, content: bytes) -> None:
+    server.files["a.csv"], server.kind = content, kind
+    with pytest.raises(SourceError, match="a web page came, not a file: open the address in a browser"):
+        fetch(server.address("a.csv"), tmp_path)
+    assert not list(tmp_path.glob("*a.csv"))
+
+
+@pytest.mark.parametrize("elsewhere", ["file:///etc/passwd", "ftp://127.0.0.1/a.csv", "gopher://127.0.0.1/"])
+def test_a_server_cannot_send_on_to_another_scheme(server: Server, tmp_path: Path, elsewhere: str) -> None:
+    server.redirects["a.csv"] = elsewhere
+    with pytest.raises(SourceError, match=r"the server sends on from http to .* which is not followed"):
+        fetch(server.address("a.csv"), tmp_path)
+    assert server.asked == ["/a.csv"]
+
+
+def test_a_server_may_send_on_to_another_address(server: Server, tmp_path: Path) -> None:
+    server.files["b.csv"], server.redirects = CONTENT, {"a.csv": "/b.csv", "c.csv": "/c.csv"}
+    assert fetch(server.address("a.csv"), tmp_path).read_bytes() == CONTENT
+    with pytest.raises(SourceError, match="from address to address without end"):
+        fetch(server.address("c.csv"), tmp_path)
+
+
+def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.files["a.csv"], server.status = CONTENT, 503
+    with pytest.raises(SourceError, match="the server answers 503"):
+        fetch(server.address("a.csv"), tmp_path)
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PTUPCDR_DOWNLOAD_SECONDS": "soon"}, "PTUPCDR_DOWNLOAD_SECONDS=soon: expected a number of seconds above 0"),
+        ({"PTUPCDR_DOWNLOAD_LIMIT": "-1"}, "PTUPCDR_DOWNLOAD_LIMIT=-1: expected a size such as 500MB"),
+        ({"PTUPCDR_UNPACKED_LIMIT": "0"}, "PTUPCDR_UNPACKED_LIMIT=0: expected a size such as 500MB"),
+    ],
+)
+def test_limits_that_are_none_are_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        Limits.from_environment(given)
+
+
+def test_limits_come_from_the_environment() -> None:
+    given = {"PTUPCDR_DOWNLOAD_SECONDS": "2.5", "PTUPCDR_DOWNLOAD_LIMIT": "3 GB", "PTUPCDR_UNPACKED_LIMIT": "17"}
+    assert Limits.from_environment(given) == Limits(2.5, 3_000_000_000, 17)
+    assert Limits.from_environment({}) == Limits()

@@ -9,7 +9,7 @@ from companions import Shop, purchases
 
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.training import item_map
-from ptupcdr_core.training.item_map import ItemMap, RowRidge, fit_item_map, taken
+from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
 SHAPE = 30, 12, 15
 """Bridge users, source items, target items."""
@@ -37,14 +37,14 @@ def test_all_entries_kept_are_the_positive_ones_of_the_ridge_solution(
     rng = np.random.default_rng(0)
     source, target = some_rows(rng, SHAPE[1]), some_rows(rng, SHAPE[2])
     expected = dense_map(source, target, 3.0)
-    found = fit_item_map(source, target, 3.0, strongest=SHAPE[2])
+    found = fit_item_map(source, target, RowKind(3.0), strongest=SHAPE[2])
     np.testing.assert_allclose(found.matrix.toarray(), np.maximum(expected, 0), atol=2e-5)
 
 
 def test_the_strongest_target_items_of_each_source_item_are_kept_best_first() -> None:
     rng = np.random.default_rng(1)
     source, target = some_rows(rng, SHAPE[1]), some_rows(rng, SHAPE[2])
-    found, expected = fit_item_map(source, target, 3.0, strongest=4), dense_map(source, target, 3.0)
+    found, expected = fit_item_map(source, target, RowKind(3.0), strongest=4), dense_map(source, target, 3.0)
     for item in range(1, SHAPE[1] + 1):
         kept = found.items[found.offsets[item] : found.offsets[item + 1]]
         assert kept.tolist() == np.argsort(-expected[item])[:4].tolist()
@@ -53,7 +53,7 @@ def test_the_strongest_target_items_of_each_source_item_are_kept_best_first() ->
 def test_scores_are_the_sums_of_the_rows_of_the_source_items_and_shares_are_their_parts() -> None:
     rng = np.random.default_rng(2)
     source, target, people = some_rows(rng, SHAPE[1]), some_rows(rng, SHAPE[2]), some_rows(rng, SHAPE[1], users=5)
-    found = fit_item_map(source, target, 3.0, strongest=4)
+    found = fit_item_map(source, target, RowKind(3.0), strongest=4)
     scores = found.scores(people).toarray()
     np.testing.assert_allclose(scores, people.toarray() @ found.matrix.toarray(), rtol=1e-6)
     for person in range(5):
@@ -72,13 +72,13 @@ def test_people_can_be_scored_by_the_whole_map_without_making_it(monkeypatch: py
 
 def test_an_item_that_no_bridge_user_took_says_nothing() -> None:
     source, target = sp.csr_matrix(np.eye(4, 6, k=1, dtype=np.float32)), some_rows(np.random.default_rng(4), 5, users=4)
-    found = fit_item_map(source, target, 1.0)
+    found = fit_item_map(source, target, RowKind(1.0))
     assert found.scores(sp.csr_matrix(np.eye(1, 6, k=5, dtype=np.float32))).nnz == 0
 
 
 def test_a_map_is_what_its_tensors_say() -> None:
     rng = np.random.default_rng(5)
-    found = fit_item_map(some_rows(rng, SHAPE[1]), some_rows(rng, SHAPE[2]), 3.0)
+    found = fit_item_map(some_rows(rng, SHAPE[1]), some_rows(rng, SHAPE[2]), RowKind(3.0))
     again = ItemMap.from_tensors(found.tensors())
     assert (again.matrix != found.matrix).nnz == 0
     assert again.target_item_count == SHAPE[2]
@@ -90,7 +90,7 @@ def test_planted_companions_are_found() -> None:
     bridge = data.cohorts["bridge"]
     source = taken(data.source, data.user_count, data.source_item_count)[bridge]
     target = taken(data.target_train, data.user_count, data.target_item_count)[bridge]
-    found = fit_item_map(source, target, 3.0)
+    found = fit_item_map(source, target, RowKind(3.0))
     counts = np.diff(source.tocsc().indptr)
     together = (source.T @ target).toarray()
     often = np.flatnonzero(counts >= 20)

@@ -13,6 +13,7 @@ from small_lineage import PAIR, SETTINGS, domains, read, run
 
 from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.evaluation.beyond_accuracy import Shelf
 from ptupcdr_core.evaluation.rankings import best_of_rows, measure, rank_by_vectors
 from ptupcdr_core.experiments.readout import read_evaluation
 from ptupcdr_core.gate.decision import held_out_ratings
@@ -67,7 +68,7 @@ def test_measures_by_hand() -> None:
     np.testing.assert_allclose(found.values["hit_rate_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["recall_at_10"], [1, 0])
     np.testing.assert_allclose(found.values["mrr"], [1, 0])
-    assert found.items_shown == 6
+    assert found.top.tolist() == lists.tolist()
     assert found.counts.tolist() == [2, 1]
 
 
@@ -164,6 +165,7 @@ METHODS = {
     "kernel_ridge",
     "item_knn",
     "joint_als",
+    "cgsp",
     "emcdr",
     "common_bridge",
     "personal_bridge",
@@ -321,3 +323,16 @@ def test_where_histories_say_how_taste_carries_over_the_personal_bridge_ranks_be
     assert refitted.chosen == bridges.chosen
     for name, tensor in bridges.tensors().items():
         np.testing.assert_array_equal(refitted.tensors()[name], tensor, err_msg=name)
+
+
+def test_lists_beside_being_right_by_hand() -> None:
+    """Ten people; item 1 was taken by nine, item 2 by four, item 3 by one, item 4 by nobody."""
+    shelf = Shelf.of_counts(np.array([0, 9, 4, 1, 0]), users=10)
+    assert shelf.tail[1:].tolist() == [False, False, True, True]  # 9 of 14 are less than 80 %, 13 are more
+    found = shelf.measures(np.array([[1, 2], [1, 0]]))
+    assert found["coverage_at_10"] == 2 / 4
+    assert found["self_information_at_10"] == pytest.approx((2 * np.log2(11 / 10) + np.log2(11 / 5)) / 3)
+    assert found["long_tail_at_10"] == 0
+    assert shelf.measures(np.array([[3, 4]]))["long_tail_at_10"] == 1
+    with pytest.raises(ValueError, match="9 of 8 users"):
+        Shelf.of_counts(np.array([0, 9]), users=8)

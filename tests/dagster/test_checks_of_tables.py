@@ -168,6 +168,9 @@ SPLITS = [
     ("update split_histories set position = position + 1 where user_index = 1", {"histories_hold_known_source_items"}),
     ("update split_target_items set item_index = item_index - 1", {"indices_count_from_1"}),
     ("update split_summary set shared_item_ids = 3", {"item_ids_differ_between_domains"}),
+    ('update split_source_ratings set "timestamp" = 1000 * "timestamp"', {"times_are_of_one_unit"}),
+    ('update split_target_ratings set "timestamp" = 1000 * "timestamp"', {"times_are_of_one_unit"}),
+    ('update split_source_ratings set "timestamp" = null', set()),
 ]
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.evaluation.evidence import earns_its_place, judged_by_others
 from ptupcdr_core.evaluation.rankings import Rankings, rank_by_vectors
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
@@ -52,8 +53,6 @@ COORDINATES = 16
 """Of the source vectors, the directions in which bridge users differ most, that a personal bridge may turn."""
 EVIDENCE = "ndcg_at_50"
 """What shows whether a personal bridge is worth its place: fifty items say more of a user than ten do."""
-EARNED = 2.0
-"""Standard errors over validation users by which the personal bridge must rank better than the common one."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +159,20 @@ def refit_ranking_bridges(
         return RankingBridges(fits.emcdr(chosen["ranking_emcdr_penalty"]), personal, fits.mean(common), chosen)
 
 
+def without_personal(task: RankingTask, bridges: RankingBridges, *, hidden_size: int, seed: int) -> RankingBridges:
+    """The same bridges, the personal one correcting nothing; as ``refit_ranking_bridges`` then makes them.
+
+    Args:
+        task: the frozen vectors.
+        bridges: trained on it.
+        hidden_size: H of the meta network.
+        seed: of the meta network's unused weights.
+    """
+    none = {"ranking_personal_penalty": np.inf, "ranking_personal_gates": 0.0, "ranking_personal_strength": 0.0}
+    personal = _Fits(task, hidden_size, seed).uncorrected(bridges.common)
+    return replace(bridges, personal=personal, chosen=bridges.chosen | none)
+
+
 def _train(fits: "_Fits") -> RankingBridges:
     task = fits.task
     emcdr, emcdr_penalty, _ = _best(task, {penalty: fits.emcdr(penalty) for penalty in MAPPING_PENALTIES})
@@ -167,11 +180,12 @@ def _train(fits: "_Fits") -> RankingBridges:
         task, {penalties: fits.common(penalties) for penalties in COMMON_PENALTIES}
     )
     choices = [(gates, penalty) for gates in fits.gate_counts for penalty in PERSONAL_PENALTIES]
-    best, (gates, personal_penalty), found = _best(
-        task, {choice: fits.personal(common, *choice) for choice in choices}, EVIDENCE
-    )
-    certainty = found.certainty_beyond(reached, EVIDENCE)
-    if certainty < EARNED:
+    personal = {choice: fits.personal(common, *choice) for choice in choices}
+    found = _rankings(task, personal)
+    at, judged = judged_by_others(np.stack([1 - found[choice].values[EVIDENCE] for choice in choices]))
+    evidence = earns_its_place(1 - reached.values[EVIDENCE], judged)
+    (gates, personal_penalty), best = choices[at], personal[choices[at]]
+    if not evidence.earned:
         best, gates, personal_penalty = fits.uncorrected(common), 0, np.inf
     chosen = {
         "ranking_emcdr_penalty": emcdr_penalty,
@@ -179,7 +193,7 @@ def _train(fits: "_Fits") -> RankingBridges:
         "ranking_constant_penalty": constant_penalty,
         "ranking_personal_penalty": float(personal_penalty),
         "ranking_personal_gates": float(gates),
-        "ranking_personal_certainty": certainty,
+        "ranking_personal_certainty": evidence.certainty,
         "ranking_personal_strength": best.strength,
     }
     return RankingBridges(emcdr, best, fits.mean(common), chosen)
@@ -268,17 +282,20 @@ def _leading(vectors: Floats) -> Floats:
     return leading
 
 
-def _best(
-    task: RankingTask, candidates: Mapping[Key, AnyBridge], measure: str = "ndcg_at_10"
-) -> tuple[AnyBridge, Key, Rankings]:
+def _best(task: RankingTask, candidates: Mapping[Key, AnyBridge]) -> tuple[AnyBridge, Key, Rankings]:
     """The bridge whose lists serve the validation users best, its key, and how well."""
+    found = _rankings(task, candidates)
+    best = max(found, key=lambda key: found[key].means()["ndcg_at_10"])
+    return candidates[best], best, found[best]
+
+
+def _rankings(task: RankingTask, candidates: Mapping[Key, AnyBridge]) -> dict[Key, Rankings]:
+    """How well each bridge's lists serve the validation users."""
     users = np.unique(task.validation.users)
-    found = {
+    return {
         key: rank_by_vectors(task.target, bridge.embed(task, users), users, task.validation)
         for key, bridge in candidates.items()
     }
-    best = max(found, key=lambda key: found[key].means()[measure])
-    return candidates[best], best, found[best]
 
 
 def _mapping(task: RankingTask, users: Index, penalty: float) -> Floats:

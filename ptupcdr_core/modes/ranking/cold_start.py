@@ -8,16 +8,20 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.evaluation.beyond_accuracy import COLUMNS as BEYOND
+from ptupcdr_core.evaluation.beyond_accuracy import Shelf
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.rankings import MEASURES, Rankings, rank_by_vectors
 from ptupcdr_core.kernels.target_items import TargetItems
-from ptupcdr_core.methods.lists import Rank, ranking_baselines
+from ptupcdr_core.methods.cgsp import cgsp
+from ptupcdr_core.methods.kernel_ridge import kernel_ridge
+from ptupcdr_core.methods.lists import Rank, Rows, item_knn, popularity
 from ptupcdr_core.modes.ranking.bridging import RankingBridges, RankingTask
 from ptupcdr_core.modes.ranking.joint import JointFactors
 from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.settings import Settings
 
-RANKING_COLUMNS = (*MEASURES, "ndcg_at_10_low", "ndcg_at_10_high", "coverage_at_10")
+RANKING_COLUMNS = (*MEASURES, "ndcg_at_10_low", "ndcg_at_10_high", *BEYOND)
 """Measures of a method's lists in the evaluation's table; empty for the errors of predicted ratings."""
 
 
@@ -42,11 +46,17 @@ def evaluate_rankings(
         ids: (U+1,) user ids by index.
 
     Returns:
-        One row a method: the measures of ``ranking.evaluation``, the ends of NDCG@10's 95 % interval, and coverage, the
-        share of target items in anybody's first ten. And one row a method and test user.
+        One row a method: the measures of ``evaluation.rankings``, the ends of NDCG@10's 95 % interval, and those of
+        ``evaluation.beyond_accuracy``. And one row a method and test user.
     """
     users = np.unique(data.target_test.users)
-    methods: dict[str, Rank] = ranking_baselines(data)
+    rows = Rows.of(data)
+    methods: dict[str, Rank] = {
+        "popularity": popularity(data),
+        "kernel_ridge": kernel_ridge(data, rows),
+        "item_knn": item_knn(data, rows),
+        "cgsp": cgsp(data, rows),
+    }
     source = data.source.of_users(users, data.user_count)
     folded = joint.fold_in(source, data.user_count)
     nothing = np.zeros(len(joint.target), np.float32)
@@ -66,17 +76,17 @@ def evaluate_rankings(
         return rank_by_vectors(parts.target(task.target), vectors, users, taken, parts.extra(own, len(users)))
 
     methods["ptupcdr"] = by_parts
-    summaries, details = [], []
+    shelf, summaries, details = Shelf.of(data), [], []
     for name, rank in methods.items():
         found = rank(users, data.target_test)
         about = labels(data.pair, name, "ranking", settings, "ials")
-        summaries.append({**about, **_summary(found, data.target_item_count)})
+        summaries.append({**about, **_summary(found, shelf)})
         own = {"user_id": ids[users], "ratings": found.counts, **found.values}
         details.append(pd.DataFrame({**about, **own}))
     return pd.DataFrame(summaries), pd.concat(details, ignore_index=True)
 
 
-def _summary(found: Rankings, item_count: int) -> dict[str, float]:
+def _summary(found: Rankings, shelf: Shelf) -> dict[str, float]:
     low, high = found.interval("ndcg_at_10")
     return {
         "users": len(found.users),
@@ -84,5 +94,5 @@ def _summary(found: Rankings, item_count: int) -> dict[str, float]:
         **found.means(),
         "ndcg_at_10_low": low,
         "ndcg_at_10_high": high,
-        "coverage_at_10": found.items_shown / item_count,
+        **shelf.measures(found.top),
     }

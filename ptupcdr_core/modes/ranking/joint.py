@@ -12,7 +12,7 @@ Source: Hu, Koren and Volinsky (ICDM 2008), in the form of Rendle et al. (RecSys
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,20 +20,52 @@ import scipy.linalg
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Ratings
+from ptupcdr_core.evaluation.rankings import rank_by_vectors
 from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.training.als import als, fold_in
 from ptupcdr_core.training.folding import Places, solve_without
 
-UNOBSERVED_WEIGHT = 0.1
-"""α, and"""
-REGULARIZATION = 5.0
-"""λ: as those of each domain's own factors."""
+GRID = ((0.1, 5.0), (0.03, 5.0), (0.3, 5.0), (0.1, 1.0), (0.1, 20.0))
+"""α and λ, those of each domain's own factors first; tried with"""
+SMALL = 64
+"""dimensions, on"""
+GRID_EVENTS = 200_000
+"""events, in"""
+GRID_ITERATIONS = 4
+"""iterations, which tell them apart for a fraction of the whole cost. D is chosen between this and a larger one:"""
 ITERATIONS = 8
 SIZES = ((500_000, 256), (np.inf, 128))
-"""D by the number of events: more is better on pairs with few of them, and costs too much with many."""
+"""by the number of events: more is better on pairs with few of them, and costs too much with many."""
 MOST_EVENTS = 1_000_000
 """Of people of one domain alone, every n-th is left out until there are about so many events."""
+CHOOSING_USERS = 500
+"""Validation users that are ranked for it, at most."""
+
+
+@dataclass(frozen=True)
+class JointChoice:
+    """How joint factors are trained.
+
+    Args:
+        unobserved_weight: α.
+        regularization: λ.
+        size: D.
+    """
+
+    unobserved_weight: float
+    regularization: float
+    size: int
+
+    def told(self) -> dict[str, float]:
+        """Its numbers by name, as checkpoints and metrics have them."""
+        return {f"joint_{name}": float(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, told: Mapping[str, float]) -> Self:
+        """The choice that ``told()`` described."""
+        return cls(told["joint_unobserved_weight"], told["joint_regularization"], int(told["joint_size"]))
 
 
 @dataclass(frozen=True)
@@ -68,16 +100,44 @@ class JointFactors:
         return solve_without(ratings, ones, self.source, user_count, places, 1.0, np.inf).embeddings
 
 
-def train_joint(data: PairData, *, seed: int, size: int | None = None) -> JointFactors:
+def choose_joint(data: PairData, *, seed: int) -> tuple[JointFactors, JointChoice]:
+    """The factors that rank best for validation users, of a small grid: α and λ first, then D.
+
+    Args:
+        data: the pair's split; test ratings are not read.
+        seed: fixes the initial item vectors.
+    """
+    users = np.unique(data.target_validation.users)
+    users = users[:: -(-len(users) // CHOOSING_USERS)]
+    relevant, source = (part.of_users(users, data.user_count) for part in (data.target_validation, data.source))
+
+    def quality(factors: JointFactors) -> float:
+        target = TargetItems(factors.target, np.zeros(len(factors.target), np.float32))
+        embeddings = factors.fold_in(source, data.user_count)[users]
+        return rank_by_vectors(target, embeddings, users, relevant).means()["ndcg_at_10"]
+
+    events = len(data.source) + len(data.target_train)
+    tried = [JointChoice(weight, penalty, SMALL) for weight, penalty in GRID]
+    few = {"seed": seed, "iterations": GRID_ITERATIONS, "most_events": GRID_EVENTS}
+    best = max(tried, key=lambda choice: quality(train_joint(data, choice, **few)))
+    large = next(size for most, size in SIZES if events <= most)
+    found = [(train_joint(data, choice, seed=seed), choice) for choice in (best, replace(best, size=large))]
+    return max(found, key=lambda one: quality(one[0]))
+
+
+def train_joint(
+    data: PairData, choice: JointChoice, *, seed: int, iterations: int = ITERATIONS, most_events: int = MOST_EVENTS
+) -> JointFactors:
     """Factorize who took what in either domain, the target items of test and validation users left out.
 
     Args:
         data: the pair's split.
+        choice: α, λ and D.
         seed: fixes the initial item vectors.
-        size: D; by the number of events when left out.
+        iterations: each solves all users, then all items.
+        most_events: of people of one domain alone, every n-th is left out until there are about so many events.
     """
-    events = _thinned(data)
-    size = size or next(size for most, size in SIZES if len(events) <= most)
+    events = _thinned(data, most_events)
     sources, targets = data.source_item_count, data.target_item_count
     _, items = als(
         events.users,
@@ -85,25 +145,24 @@ def train_joint(data: PairData, *, seed: int, size: int | None = None) -> JointF
         np.ones(len(events), np.float32),
         data.user_count,
         sources + targets,
-        size=size,
-        user_regularization=REGULARIZATION,
-        item_regularization=REGULARIZATION,
-        iterations=ITERATIONS,
+        size=choice.size,
+        user_regularization=choice.regularization,
+        item_regularization=choice.regularization,
+        iterations=iterations,
         seed=seed,
         weighted=False,
-        unobserved_weight=UNOBSERVED_WEIGHT,
+        unobserved_weight=choice.unobserved_weight,
     )
     source, target = items[: sources + 1], np.concatenate([items[:1], items[sources + 1 :]])
     with one_thread():
         wide = source.astype(np.float64)
-        root = scipy.linalg.cholesky(
-            UNOBSERVED_WEIGHT * wide.T @ wide + REGULARIZATION * np.eye(size), lower=True, check_finite=False
-        )
-        white = scipy.linalg.solve_triangular(root, np.eye(size), lower=True).T.astype(np.float32)
+        system = choice.unobserved_weight * wide.T @ wide + choice.regularization * np.eye(choice.size)
+        root = scipy.linalg.cholesky(system, lower=True, check_finite=False)
+        white = scipy.linalg.solve_triangular(root, np.eye(choice.size), lower=True).T.astype(np.float32)
         return JointFactors(source @ white, target @ white)
 
 
-def _thinned(data: PairData) -> Ratings:
+def _thinned(data: PairData, most_events: int) -> Ratings:
     """The events of both domains, target items counted on after the source's."""
     users = np.concatenate([data.source.users, data.target_train.users])
     items = np.concatenate([data.source.items, data.target_train.items + np.int32(data.source_item_count)])
@@ -111,6 +170,6 @@ def _thinned(data: PairData) -> Ratings:
     shared[data.cohorts["bridge"]] = True
     kept = shared[users]
     others = len(users) - kept.sum()
-    step = max(1, -(-others // max(1, MOST_EVENTS - kept.sum())))
+    step = max(1, -(-others // max(1, most_events - kept.sum())))
     kept |= users % step == 0
     return Ratings(users[kept], items[kept], np.ones(kept.sum(), np.float32))

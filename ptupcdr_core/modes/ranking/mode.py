@@ -19,6 +19,7 @@ from ptupcdr_core.modes.ranking.bridging import (
     ranked_items,
     refit_ranking_bridges,
     train_ranking_bridges,
+    without_personal,
 )
 from ptupcdr_core.modes.ranking.checkpoints import (
     load_parts,
@@ -29,7 +30,7 @@ from ptupcdr_core.modes.ranking.checkpoints import (
     save_side,
 )
 from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.modes.ranking.joint import train_joint
+from ptupcdr_core.modes.ranking.joint import choose_joint
 from ptupcdr_core.modes.ranking.parts import Parts, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Mode, Settings
@@ -71,8 +72,10 @@ class Ranking:
         sides = load_sides(home, data)
         task = RankingTask.of(data, sides.source, sides.target)
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        joint = train_joint(data, seed=settings.seed)
-        parts = train_parts(data, task, bridges.personal, joint)
+        joint, choice = choose_joint(data, seed=settings.seed)
+        parts = train_parts(data, task, bridges.personal, joint).with_choices(choice.told())
+        if bridges.personal.strength and not parts.chosen["list_personal"]:
+            bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
         files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
         chosen = bridges.chosen | parts.chosen

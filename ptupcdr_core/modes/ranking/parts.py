@@ -2,10 +2,12 @@
 
     score = b û·v  +  π popularity  +  γ p·q  +  δ Σ B[source item]
 
-The bridge's û·v, or popularity where that serves better; γ times joint factors of both domains (``ranking.joint``); δ
-times a sparse map from source to target items (``training.item_map``). Weights are tried in units in which each part's
-scores are spread equally over the items. A part is used only if the one rule of evidence (``evaluation.evidence``) says
-so; the weight that a user is judged by was chosen by other users, so that trying several is no evidence by itself.
+The bridge's û·v and popularity, one of which every list begins with; γ times joint factors of both domains
+(``ranking.joint``); δ times a sparse map from source to target items (``training.item_map``). Weights are tried in
+units in which each part's scores are spread equally over the items. A part is used only if the one rule of evidence
+(``evaluation.evidence``) says so; the weight that a user is judged by was chosen by other users, so that trying several
+is no evidence by itself. A bridge that shrank to nothing is no part of it, and a personal one has to be better than the
+common one beside all other parts too.
 
 Shapes: V validation users, R users, N ratings, T target items, Y coordinates of the bridge, D of the joint factors.
 """
@@ -21,26 +23,31 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
-from ptupcdr_core.evaluation.evidence import Evidence, Losses, earns_its_place
+from ptupcdr_core.evaluation.evidence import Evidence, Losses, earns_its_place, judged_by_others
 from ptupcdr_core.evaluation.rankings import best_of_rows, measure
 from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.modes.ranking.bridging import RankingTask
-from ptupcdr_core.modes.ranking.joint import JointFactors, train_joint
-from ptupcdr_core.training.item_map import ItemMap, RowRidge, fit_item_map, taken
+from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, train_joint
+from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
-EVIDENCE = "ndcg_at_50"
-"""What shows whether a part is worth its place: fifty items say more of a user than ten do."""
-FOLDS = 5
-"""Of validation users: those of one are judged by the weight that is best for the others."""
-JOINT_WEIGHTS = (0.25, 0.5, 1.0, 2.0)
-"""γ, and"""
-MAP_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 16.0)
-"""δ in units of equal spread; the last leaves little but the map."""
-MAP_PENALTIES = (30.0, 300.0)
-"""λ of the map, in items taken; between them it matters little."""
+EVIDENCE = ("ndcg_at_10", "ndcg_at_50")
+"""What shows, in the mean of both, whether a part is worth its place: ten items are what people look at, and fifty say
+more of a person. By fifty alone, a map beside which popularity still had some weight was two standard errors below the
+map alone by ten (generated purchases)."""
+WEIGHTS = {
+    "bridge": (0.25, 0.5, 1.0, 2.0),
+    "popularity": (0.125, 0.25, 0.5, 1.0),
+    "joint": (0.25, 0.5, 1.0, 2.0),
+    "item_map": (0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0),
+}
+"""In units of equal spread; the last of the map leaves little but the map."""
+KINDS = (RowKind(30.0), RowKind(300.0), RowKind(1000.0), RowKind(10.0, 0.25), RowKind(100.0, 0.5))
+"""Of the map: rows as they are, for people who took little, and of length one, for people who took much."""
+SHRUNK = 1 / 20
+"""A bridge whose users' vectors are shorter than this share of the target's own has learned nothing."""
 SCORES = 1 << 25
 """Scores of a part held at a time: where there are many target items, every n-th validation user decides."""
 
@@ -52,8 +59,8 @@ class Parts:
     """The parts of a pair's lists, with their weights.
 
     Args:
-        bridge: b, 1 or, where the bridge has not proved better than popularity, 0.
-        popularity: (T+1,) float32, π times how many took each item; zeros beside a bridge.
+        bridge: b; 0 where popularity serves better.
+        popularity: (T+1,) float32, π times how many took each item.
         joint: its target side times γ; None where it has not earned its place.
         item_map: times δ; None where it has not earned its place.
         chosen: the weights and what they were chosen by: all that ``refit_parts`` has to know.
@@ -77,6 +84,10 @@ class Parts:
         joint = JointFactors.from_tensors(tensors) if "joint_target" in tensors else None
         item_map = ItemMap.from_tensors(tensors) if "map_items" in tensors else None
         return cls(float(tensors["bridge"][0]), tensors["popularity"], joint, item_map, chosen)
+
+    def with_choices(self, further: dict[str, float]) -> Self:
+        """The same parts, with further choices to remember."""
+        return replace(self, chosen=self.chosen | further)
 
     def target(self, bridge_items: TargetItems) -> TargetItems:
         """The items' side of all that is a product of vectors: (T+1, Y+D), and popularity for offset."""
@@ -130,13 +141,11 @@ class Offer:
 
     Args:
         weight: what its scores are multiplied by.
-        scores: (V, T+1) float32.
-        penalty: λ of the item map.
+        scores: (V, T+1) float32, or (1, T+1) where they are the same for all.
     """
 
     weight: float
     scores: Floats
-    penalty: float = 0.0
 
 
 def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint: JointFactors) -> Parts:
@@ -145,47 +154,41 @@ def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint
     Args:
         data: the pair's split; test ratings are not read.
         task: its frozen vectors.
-        bridge: trained between them.
+        bridge: trained between them. Where it is personal, that has to prove itself beside all other parts too: it is
+            not to be used where ``chosen["list_personal"]`` is 0.
         joint: factors of both domains.
     """
-    users, rows = judges(data), bridge_rows(data)
+    users = judges(data)
     relevant = data.target_validation.of_users(users, data.user_count)
-    people = taken(data.source, data.user_count, data.source_item_count)[users]
 
     def losses(scores: Floats) -> Losses:
-        lists = best_of_rows(iter([scores]))
-        return np.asarray(1 - measure(lists, users, relevant).values[EVIDENCE])
+        lists = best_of_rows(iter([_full(scores, users)]))
+        values = measure(lists, users, relevant).values
+        return np.asarray(1 - np.mean([values[name] for name in EVIDENCE], axis=0))
 
     with one_thread():
-        bridged = bridge.embed(task, users) @ task.target.vectors.T
-        popular = np.tile(popularity(data), (len(users), 1))
-        lost = {name: losses(scores.copy()).mean() for name, scores in (("bridge", bridged), ("popularity", popular))}
-        by_bridge = lost["bridge"] <= lost["popularity"]
-        if not by_bridge:
-            log.warning(
-                "%s: for validation users, popularity makes better lists than the bridge, so it serves", data.pair
-            )
-        base = bridged if by_bridge else popular
+        begins = {"popularity": popularity(data)[None], **_bridged(data, task, bridge, users)}
+        personal = begins.pop("personal", None)
+        lost = {name: float(losses(own).mean()) for name, own in begins.items()}
+        first = min(begins, key=lambda name: lost[name])
         folded = joint.fold_in(data.source.of_users(users, data.user_count), data.user_count)[users]
-        joint_offers = _offers(base, folded @ joint.target.T, JOINT_WEIGHTS)
-        map_offers = [
-            offer
-            for penalty in MAP_PENALTIES
-            for offer in _offers(base, RowRidge(rows[0], penalty).scores(people, rows[1]), MAP_WEIGHTS, penalty)
-        ]
-        found, certainties = forward(losses, base, {"joint": joint_offers, "item_map": map_offers})
-        item_map = None
-        if "item_map" in found:  # what serves is the sparse map, so that has to prove itself
-            item_map = fit_item_map(*rows, found["item_map"].penalty)
-            scores = item_map.scores(people).toarray()
-            map_offers = _offers(base, scores, MAP_WEIGHTS, found["item_map"].penalty)
-            found, certainties = forward(losses, base, {"joint": joint_offers, "item_map": map_offers})
-    chosen = {"list_bridge": float(by_bridge)}
-    for name in ("joint", "item_map"):
-        chosen[f"list_{name}_weight"] = found[name].weight if name in found else 0.0
-        chosen[f"list_{name}_certainty"] = certainties[name]
-    chosen["list_item_map_penalty"] = found["item_map"].penalty if "item_map" in found else 0.0
-    return _parts(data, chosen, joint, item_map)
+        trial = _Trial(losses, folded @ joint.target.T, _Maps.of(data, users))
+        found = None
+        if personal is not None and losses(personal).mean() < lost[first]:
+            found = trial.beside(personal, {"popularity": begins["popularity"]})
+            without = found.scores + (begins["bridge"] - personal)
+            if not earns_its_place(losses(without), losses(found.scores)).earned:
+                found = None
+        chosen = {"list_personal": float(found is not None)}
+        if found is None:
+            others = {name: own for name, own in begins.items() if name != first}
+            found = trial.beside(_full(begins[first], users), others)
+        else:
+            first = "bridge"
+        if first == "popularity" and "bridge" in begins:
+            log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
+    chosen |= {"list_bridge_weight": 0.0, f"list_{first}_weight": 1.0} | found.chosen
+    return _parts(data, chosen, joint, found.item_map)
 
 
 def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts:
@@ -193,14 +196,118 @@ def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts
 
     Args:
         data: the pair's split, of more bridge users than before.
-        chosen: what was chosen in the first training.
+        chosen: what was chosen in the first training, ``JointChoice.told`` among it.
         seed: of the joint factors.
     """
-    joint = train_joint(data, seed=seed) if chosen["list_joint_weight"] else None
+    joint = train_joint(data, JointChoice.of(chosen), seed=seed) if chosen["list_joint_weight"] else None
     item_map = None
     if chosen["list_item_map_weight"]:
-        item_map = fit_item_map(*bridge_rows(data), chosen["list_item_map_penalty"])
+        kind = RowKind(chosen["list_item_map_penalty"], chosen.get("list_item_map_exponent"))
+        with one_thread():  # as it was fitted, to the last digit
+            item_map = _Maps.of(data, data.cohorts["bridge"][:0]).sparse(kind)
     return _parts(data, chosen, joint, item_map)
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What maps are fitted to and tried on: everybody's source rows, bridge users' in both domains, the judges'."""
+
+    everybody: sp.csr_matrix
+    source: sp.csr_matrix
+    target: sp.csr_matrix
+    people: sp.csr_matrix
+
+    @classmethod
+    def of(cls, data: PairData, judges: Index) -> Self:
+        everybody = taken(data.source, data.user_count, data.source_item_count)
+        target = taken(data.bridge_ratings, data.user_count, data.target_item_count)
+        bridge = data.cohorts["bridge"]
+        return cls(everybody, everybody[bridge], target[bridge], everybody[judges])
+
+    def scores(self, kind: RowKind) -> Floats:
+        """(V, T+1) by the whole map, which nobody needs for it."""
+        weights = kind.weights(self.everybody)
+        ridge = RowRidge(kind.fitted_rows(self.source, weights), kind.penalty)
+        return ridge.scores((self.people @ sp.diags(weights)).tocsr().astype(np.float32), self.target)
+
+    def sparse(self, kind: RowKind) -> ItemMap:
+        return fit_item_map(self.source, self.target, kind, kind.weights(self.everybody))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was taken: (V, T+1) the sum's scores, the choices by name, and the map if it is among them."""
+
+    scores: Floats
+    chosen: dict[str, float]
+    item_map: ItemMap | None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Parts on trial: the joint factors' scores (V, T+1), and maps."""
+
+    losses: Callable[[Floats], Losses]
+    joint: Floats
+    maps: _Maps
+
+    def beside(self, base: Floats, others: Mapping[str, Floats]) -> _Found:
+        """Take what proves itself beside the base (V, T+1): of the others, the joint factors and the best map."""
+        kind, mapped = self._best_map(base)
+        scores = {**others, "joint": self.joint, "item_map": mapped}
+        offers = {name: _offers(base, own, name) for name, own in scores.items()}
+        found, certainties = forward(self.losses, base, offers)
+        item_map = None
+        if "item_map" in found:  # what serves is the sparse map, so that has to prove itself
+            item_map = self.maps.sparse(kind)
+            offers["item_map"] = _offers(base, item_map.scores(self.maps.people).toarray(), "item_map")
+            found, certainties = forward(self.losses, base, offers)
+        chosen = {f"list_{name}_certainty": certainties[name] for name in offers}
+        chosen |= {f"list_{name}_weight": found[name].weight if name in found else 0.0 for name in offers}
+        chosen["list_item_map_penalty"] = kind.penalty
+        if kind.exponent is not None:
+            chosen["list_item_map_exponent"] = kind.exponent
+        total = base.copy()
+        for offer in found.values():
+            total += np.float32(offer.weight) * offer.scores
+        return _Found(total, chosen, item_map)
+
+    def _best_map(self, base: Floats) -> tuple[RowKind, Floats]:
+        """The kind that helps most, and (V, T+1) its scores; no more than two kinds' are held at a time."""
+        best: tuple[float, RowKind, Floats] | None = None
+        for kind in KINDS:
+            scores = self.maps.scores(kind)
+            lost = min(
+                float(self.losses(base + np.float32(offer.weight) * offer.scores).mean())
+                for offer in _offers(base, scores, "item_map")
+            )
+            if best is None or lost < best[0]:
+                best = lost, kind, scores
+        assert best is not None
+        return best[1:]
+
+
+def _bridged(data: PairData, task: RankingTask, bridge: PersonalBridge, users: Index) -> dict[str, Floats]:
+    """(V, T+1) scores of the common bridge, and of the personal one if it is; none of one that shrank to nothing."""
+    common = replace(bridge, strength=0.0).embed(task, users)
+    if _shrunk(common, task.target_user_vectors):
+        log.warning("%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", data.pair)
+        return {}
+    found = {"bridge": common @ task.target.vectors.T}
+    if bridge.strength:
+        found["personal"] = bridge.embed(task, users) @ task.target.vectors.T
+    return found
+
+
+def _full(scores: Floats, users: Index) -> Floats:
+    """(V, T+1), new, of scores that may be the same for all."""
+    return np.repeat(scores, len(users), 0) if len(scores) == 1 else scores.copy()
+
+
+def _shrunk(bridged: Floats, own: Floats) -> bool:
+    """Whether bridged vectors (V, Y) are next to nothing beside the target's own (U+1, Y); no own ones say nothing."""
+    lengths, usual = np.linalg.norm(bridged, axis=1), np.linalg.norm(own, axis=1)
+    return bool(np.median(lengths) < SHRUNK * np.median(usual[usual > 0])) if usual.any() else False
 
 
 def forward(
@@ -209,7 +316,7 @@ def forward(
     """Add the part that helps most, and so on, as long as one proves itself beside those that are there already.
 
     Args:
-        losses: (V,) each validation user's loss of lists by scores (V, T+1), which may be written to.
+        losses: (V,) each validation user's loss of lists by scores (V, T+1).
         base: scores without any part.
         offers: by part.
 
@@ -218,7 +325,7 @@ def forward(
     """
     found: dict[str, Offer] = {}
     certainties: dict[str, float] = {}
-    scores, without = base, losses(base.copy())
+    scores, without = base, losses(base)
     while rest := [name for name in offers if name not in found]:
         tried = {name: _judged(losses, scores, without, offers[name]) for name in rest}
         certainties |= {name: evidence.certainty for name, (_, _, evidence) in tried.items()}
@@ -235,20 +342,15 @@ def _judged(
 ) -> tuple[Offer, Losses, Evidence]:
     """The offer that is best for all, the losses with it, and what users say who did not choose it."""
     lost = np.stack([losses(scores + np.float32(offer.weight) * offer.scores) for offer in offers])
-    fold = np.arange(len(without)) % FOLDS
-    judged = np.empty_like(without)
-    for k in range(FOLDS):
-        own = fold == k
-        judged[own] = lost[lost[:, ~own].sum(1).argmin(), own]
-    best = int(lost.sum(1).argmin())
+    best, judged = judged_by_others(lost)
     return offers[best], lost[best], earns_its_place(without, judged)
 
 
-def _offers(base: Floats, scores: Floats, weights: Sequence[float], penalty: float = 0.0) -> list[Offer]:
-    """A part with each of the weights, in units of equal spread; nothing, where its scores do not differ."""
-    spread = _spread(scores)
+def _offers(base: Floats, scores: Floats, name: str) -> list[Offer]:
+    """A part with each of its weights; of weight 0, where its scores do not differ."""
+    weights, spread = WEIGHTS[name], _spread(scores)
     unit = _spread(base) / spread if spread > 0 else 0.0
-    return [Offer(weight * unit, scores, penalty) for weight in weights]
+    return [Offer(weight * unit, scores) for weight in weights]
 
 
 def _spread(scores: Floats) -> float:
@@ -256,17 +358,10 @@ def _spread(scores: Floats) -> float:
 
 
 def judges(data: PairData) -> Index:
-    """The validation users who decide: all of them, or every n-th where there are very many items."""
+    """The validation users who decide: all of them, or as many, evenly chosen, as very many items leave room for."""
     users = np.unique(data.target_validation.users)
-    return users[:: -(-len(users) * (data.target_item_count + 1) // SCORES)]
-
-
-def bridge_rows(data: PairData) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """(M, S+1) and (M, T+1): what bridge users took in the source, and in the target."""
-    users = data.cohorts["bridge"]
-    source = taken(data.source, data.user_count, data.source_item_count)
-    target = taken(data.bridge_ratings, data.user_count, data.target_item_count)
-    return source[users], target[users]
+    most = max(1, SCORES // (data.target_item_count + 1))
+    return users if len(users) <= most else users[np.linspace(0, len(users) - 1, most).astype(int)]
 
 
 def popularity(data: PairData) -> Floats:
@@ -275,13 +370,11 @@ def popularity(data: PairData) -> Floats:
 
 
 def _parts(data: PairData, chosen: dict[str, float], joint: JointFactors | None, item_map: ItemMap | None) -> Parts:
-    weight = chosen["list_joint_weight"]
+    weight, map_weight = chosen["list_joint_weight"], chosen["list_item_map_weight"]
     return Parts(
-        chosen["list_bridge"],
-        popularity(data) * np.float32(1 - chosen["list_bridge"]),
+        chosen["list_bridge_weight"],
+        popularity(data) * np.float32(chosen["list_popularity_weight"]),
         JointFactors(joint.source, joint.target * np.float32(weight)) if joint is not None and weight else None,
-        item_map.scaled(chosen["list_item_map_weight"])
-        if item_map is not None and chosen["list_item_map_weight"]
-        else None,
+        item_map.scaled(map_weight) if item_map is not None and map_weight else None,
         chosen,
     )

@@ -77,3 +77,12 @@ where first is distinct from 1 or last <> entries or amount <> entries;
 
 -- name: item_ids_differ_between_domains
 select shared_item_ids from split_summary where shared_item_ids > 0;
+
+-- name: times_are_of_one_unit
+select *
+from (
+    select
+        (select median("timestamp") from split_source_ratings) as source_time,
+        (select median("timestamp") from split_target_ratings) as target_time
+) as medians
+where source_time > 0 and target_time > 0 and (source_time > 100 * target_time or target_time > 100 * source_time);

@@ -1,0 +1,128 @@
+"""A pair's deployed bundle in memory, read again when another one was deployed."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ptupcdr_core.errors import PtupcdrError
+from ptupcdr_core.kernels.exact_search import Search
+from ptupcdr_core.kernels.prepared_search import PreparedGraph, PreparedItems
+from ptupcdr_core.serving.answers import Answers, Asked
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.deployed import DEPLOYED, SplitPeople, bundle_file, cold_start_users, deployed_bundle
+from ptupcdr_core.serving.known import SplitUsers
+from ptupcdr_core.settings import Search as Kind
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+SAMPLE = 5_000
+"""People by whom the approximate search chooses its coordinates."""
+SECONDS = 2.0
+"""Between two looks at the deployed file."""
+FILE = tuple[int, int, int]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A bundle that answers.
+
+    Args:
+        answers: from the bundle.
+        digest: the bundle's.
+        at: when it was read.
+        file: what was read: inode, time and size.
+    """
+
+    answers: Answers
+    digest: str
+    at: datetime
+    file: FILE
+
+
+class Deployed:
+    """What serves a pair now. Reading a new bundle takes its time beside the old one, which serves until it is done.
+
+    Args:
+        home: has the bundle and the pair's split.
+        pair: its key.
+        kind: of search.
+
+    Raises:
+        ArtifactError: nothing is deployed, or its file is damaged.
+    """
+
+    def __init__(self, home: Home, pair: str, kind: Kind = "exact") -> None:
+        """Read what is deployed."""
+        self.home, self.pair, self.kind = home, pair, kind
+        self.problem: str | None = None
+        self.reloads = {"ok": 0, "failed": 0}
+        self.now = self._load()
+        self._tried = self.now.file
+
+    def look(self) -> None:
+        """Read the bundle again if its file is another one; where it cannot be read, the one before goes on serving."""
+        try:
+            file = _file(self.home, self.pair)
+            if file == self._tried:
+                return
+            self._tried = file
+            self.now, self.problem = self._load(), None
+            self.reloads["ok"] += 1
+            log.info("%s: bundle %s serves from now on", self.pair, self.now.digest[:12])
+        except (PtupcdrError, OSError) as error:
+            if self.problem is None:
+                self.reloads["failed"] += 1
+                log.warning("%s: the newly deployed bundle cannot be read: %s", self.pair, error)
+            self.problem = str(error)
+
+    def _load(self) -> Loaded:
+        # Taken before reading: what is deployed meanwhile is seen at the next look.
+        file = _file(self.home, self.pair) if bundle_file(self.home, DEPLOYED, self.pair).is_file() else (0, 0, 0)
+        bundle = deployed_bundle(self.home, self.pair)
+        _, served = bundle.mode()
+        warehouse = Warehouse.from_environment(self.home.warehouse)
+        known = SplitUsers(warehouse, self.pair, served.origin.refitted)
+        exact = PreparedItems(served.part.target)
+        search: Search = exact if self.kind == "exact" else self._graph(warehouse, bundle, served)
+        answers = Answers(bundle, known, search=search, again=exact)
+        answers.to([Asked("", [])], 1)  # compiled loops and layouts are there before the first request
+        return Loaded(answers, bundle.digest, datetime.now(UTC), file)
+
+    def _graph(self, warehouse: Warehouse, bundle: Bundle, served: BundledMode) -> Search:
+        users = cold_start_users(warehouse, self.pair)[:SAMPLE]
+        if not len(users):
+            return PreparedItems(served.part.target)
+        people = SplitPeople.of(warehouse, self.pair, served)(users["user_index"].to_numpy())
+        vectors, _ = served.part.embed(people, users["user_id"].combine_chunks())
+        return PreparedGraph(served.part.target, served.part.sought(people, vectors).vectors, os.cpu_count() or 1)
+
+
+@contextmanager
+def watched(pairs: list[Deployed], seconds: float = SECONDS) -> Iterator[None]:
+    """While in the block, look for newly deployed bundles now and then."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(seconds):
+            for pair in pairs:
+                pair.look()
+
+    thread = threading.Thread(target=watch, name="bundles", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(seconds)
+
+
+def _file(home: Home, pair: str) -> FILE:
+    found = bundle_file(home, DEPLOYED, pair).stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,89 @@
+"""How often the right parts of lists are taken, where it is known which of them say something.
+
+    PYTHONPATH=tests/core python tests/core/planted_parts.py 100        (``make evidence``)
+
+People shop in two domains (``companions``). What carries over is, case by case: nothing; corners of the shop, more of
+them than the bridge has dimensions, which joint factors of more dimensions can tell (a personal bridge tells a little
+more of them than a common one, and a map knows items of one corner, so both may be taken too); companions, item to
+item; the side of the shop, which depends on the kind of person, so that a personal bridge alone can tell; or all.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from companions import Shop, purchases
+
+from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.modes.ranking.bridging import RankingTask, train_ranking_bridges
+from ptupcdr_core.modes.ranking.joint import JointChoice, train_joint
+from ptupcdr_core.modes.ranking.parts import train_parts
+from ptupcdr_core.modes.ranking.space import RankingSpace
+from ptupcdr_core.training.implicit import train_factors
+
+SIZE = 8
+JOINT = JointChoice(unobserved_weight=0.1, regularization=5.0, size=48)
+NOTHING = replace(
+    Shop(), bridge=800, validation=400, test=10, source_only=1_000, target_only=1_000, of_companions=0.0, of_corner=0.0
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What carries over, and the parts that must be taken; others must not, but for those that may."""
+
+    shop: Shop
+    right: frozenset[str]
+    may: frozenset[str] = frozenset()
+
+
+CASES = {
+    "none": Case(NOTHING, frozenset()),
+    "joint": Case(
+        replace(NOTHING, of_corner=0.7, corners=30), frozenset({"joint"}), frozenset({"item_map", "personal"})
+    ),
+    "item to item": Case(replace(NOTHING, of_companions=0.6, companions=1), frozenset({"item_map"})),
+    "personal": Case(replace(NOTHING, of_side=0.7), frozenset({"personal"})),
+    "all": Case(
+        replace(NOTHING, of_corner=0.4, corners=30, of_side=0.4, of_companions=0.25, companions=1),
+        frozenset({"item_map", "joint", "personal"}),
+    ),
+}
+
+
+def taken_parts(data: PairData) -> frozenset[str]:
+    """Train a pair's lists and say which parts they are made from beside the common bridge or popularity."""
+    sides = (
+        (data.source, data.user_count, data.source_item_count),
+        (data.target_train, data.user_count, data.target_item_count),
+    )
+    source, target = (train_factors(*of, size=SIZE, seed=1, on_epoch=_silent) for of in sides)
+    task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
+    bridges = train_ranking_bridges(task, hidden_size=2 * SIZE, seed=0)
+    parts = train_parts(data, task, bridges.personal, train_joint(data, JOINT, seed=0))
+    found = {"personal": parts.chosen["list_personal"], "joint": parts.joint, "item_map": parts.item_map}
+    return frozenset(name for name, part in found.items() if part)
+
+
+def draws(case: Case, count: int) -> Iterator[frozenset[str]]:
+    """The parts that are taken in so many draws."""
+    return (taken_parts(purchases(case.shop, seed)) for seed in range(count))
+
+
+def _silent(epoch: int, metrics: dict[str, float]) -> None:
+    pass
+
+
+def main() -> None:
+    """Print for each case how often which parts were taken."""
+    count = int(sys.argv[1])
+    for name, case in CASES.items():
+        found = Counter(draws(case, count))
+        right = sum(n for parts, n in found.items() if case.right <= parts <= case.right | case.may)
+        told = ", ".join(f"{' + '.join(sorted(parts)) or 'nothing'} {n}" for parts, n in found.most_common())
+        print(f"{name}: right in {right} of {count} ({told})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
