@@ -162,10 +162,14 @@ class House:
         from ptupcdr_dagster.automation import KEEP
         from ptupcdr_dagster.definitions import defs
 
-        found = dg.evaluate_automation_conditions(defs, instance=self.instance, cursor=self.cursor)
-        self.cursor = found.cursor
-        for pair in sorted(map(str, found.get_requested_partitions(dg.AssetKey("recommendations")))):
-            self.run(night, "score_pair", dg.RunRequest(partition_key=pair, tags=KEEP))
+        while True:  # a tick after the other, until one wants nothing
+            found = dg.evaluate_automation_conditions(defs, instance=self.instance, cursor=self.cursor)
+            self.cursor = found.cursor
+            pairs = sorted(map(str, found.get_requested_partitions(dg.AssetKey("recommendations"))))
+            for pair in pairs:
+                self.run(night, "score_pair", dg.RunRequest(partition_key=pair, tags=KEEP))
+            if not pairs:
+                return
 
     def run(self, night: Night, job: str, wanted: "dg.RunRequest") -> None:
         """Run it to the end, as the daemon's worker would; a failure goes to the hook."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ptupcdr_core.errors import FetchError
+from ptupcdr_core.errors import FetchError, WarehouseError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -21,10 +21,13 @@ from ptupcdr_dagster.resources import SettingsResource
 from ptupcdr_dagster.running.freshness import (
     CONTENT,
     FINGERPRINT,
+    RAW,
     current_fingerprint,
     damage,
     stored_provenance,
+    upstream_partitions,
 )
+from ptupcdr_dagster.running.private import failed_checks
 from ptupcdr_dagster.tracking.pipeline import describe_pipeline, end_stage, log_chosen
 from ptupcdr_dagster.tracking.runs import StageTracker, dagster_ui, track_stage
 
@@ -117,8 +120,13 @@ class Stage:
 
 @contextmanager
 def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Iterator[Stage]:
-    """Open one asset partition's stage: checks the upstream settings, opens the MLflow run, closes it at the end."""
+    """Open one asset partition's stage: checks what is upstream, opens the MLflow run, closes it at the end.
+
+    Raises:
+        WarehouseError: something upstream was made with other settings, or failed a check in a run of its own.
+    """
     chosen = settings.to_settings()
+    _refuse_unsound(context)
     with track_stage(context, chosen, home) as tracker:
         describe_pipeline(tracker, chosen, _note(context))
         try:
@@ -126,6 +134,22 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
             yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
         finally:
             end_stage(tracker)
+
+
+def _refuse_unsound(context: dg.AssetExecutionContext) -> None:
+    """Of ratings that failed a blocking check nothing is made: of another run than this one Dagster does not know it."""
+    from ptupcdr_dagster.checks.ratings import FACTS
+
+    asset = context.asset_key.to_user_string()
+    if asset == RAW or dg.AssetKey(RAW) not in context.assets_def.dependency_keys:
+        return
+    checks = [dg.AssetCheckKey(dg.AssetKey(RAW), fact.name) for fact in FACTS if not fact.warning]
+    for domain in upstream_partitions(asset, RAW, context.partition_key):
+        failed = ", ".join(key.name for key in failed_checks(context.instance, checks, domain))
+        if failed:
+            raise WarehouseError(
+                f"{RAW} of {domain} failed {failed}, so nothing is made of them: mend the source, and ingest it again"
+            )
 
 
 def _note(context: dg.AssetExecutionContext) -> str:
@@ -147,9 +171,11 @@ def _automation(scored: bool) -> dg.AutomationCondition[Any] | None:
         return None
     condition = dg.AutomationCondition
     other = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
+    # Not all_deps_blocking_checks_passed: of partitioned checks it heeds none.
+    failed = condition.any_checks_match(condition.check_failed(), blocking_only=True)
     return (
         other.since_last_handled()
-        & condition.all_deps_blocking_checks_passed()
+        & ~condition.any_deps_match(failed)
         & ~condition.any_deps_missing()
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
