@@ -137,7 +137,7 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
 
 
 def _refuse_unsound(context: dg.AssetExecutionContext) -> None:
-    """Of ratings that failed a blocking check nothing is made: of another run than this one Dagster does not know it."""
+    """Of ratings that failed a blocking check nothing is made; Dagster heeds that within one run alone."""
     from ptupcdr_dagster.checks.ratings import FACTS
 
     asset = context.asset_key.to_user_string()
