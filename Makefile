@@ -1,5 +1,6 @@
 # make demo   three generated domains to bridged embeddings, recommendations and an evaluation
 # make test   format, lint, types, the dependency rule, and all tests
+# make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # make fortnight   fourteen nights with all switches of [nights] on, in some minutes (docs/nights.md)
@@ -12,14 +13,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
+# Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
+# takes no more than some five seconds.
+QUICK := als bridge_forms bridges bridging calibrated catalog code_versions download evidence item_map leading \
+	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
+	variance_components whitened
 
-.PHONY: demo test lint same-results evidence cells fortnight install clean
+.PHONY: demo test quick lint same-results evidence cells fortnight install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile \
+		$(QUICK:%=tests/core/test_%.py) tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -133,6 +133,13 @@ class Settings(BaseModel):
         description="for the best items: exact, or approximate by a graph of the items, which misses a few in a "
         "thousand and pays off from a million items and some 50,000 users on",
     )
+    long_tail: Annotated[float, Decides(("recommendations",))] = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="by how much stored lists prefer, among each person's best items, those that few people took: 0 "
+        "not at all; more shows more of the target's items and hits less (measured in docs/carry_over.md)",
+    )
     refit: Annotated[bool, Decides(("deployment",))] = Field(
         default=False,
         description="once the evaluation is done, fit again on all overlapping users, test users too, and recommend "

@@ -44,7 +44,9 @@ def default_settings() -> SettingsResource:
 @dg.resource(description="Where generated state lives: PTUPCDR_HOME, or data/ of the project.")
 def home_resource(_context: dg.InitResourceContext) -> Home:
     """The home directory at the time of the run, not of the import."""
-    return Home.from_environment()
+    home = Home.from_environment()
+    home.claim()
+    return home
 
 
 def run_config(settings: Settings, **of_assets: Mapping[str, Any]) -> dict[str, Any]:

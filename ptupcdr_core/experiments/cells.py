@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import StorageError
 from ptupcdr_core.experiments.grid import Cell
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
@@ -40,6 +41,7 @@ class CellStore:
     def place(self, cell: Cell) -> Path:
         """The cell's folder."""
         entries = {
+            "format": formats.CELL,
             "method": cell.method.name,
             "base_model": cell.base_model,
             "family": cell.family,

@@ -18,6 +18,23 @@ def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
         return connection.execute("select * from cold_start_evaluation order by mode, rmse desc, ndcg_at_10").fetchdf()
 
 
+def read_serving(home: Home, pair: str) -> pd.DataFrame:
+    """What serves each mode of a pair since its last training, and what the gate said of that training.
+
+    Returns:
+        One row a mode: mode, serves (new, kept from the champion, or nothing), gate (on, off), reason; none where
+        nothing was deployed yet.
+
+    Raises:
+        WarehouseError: the table is damaged.
+    """
+    warehouse = Warehouse.from_environment(home.warehouse)
+    if not warehouse.exists("deployed_model", pair):
+        return pd.DataFrame(columns=["mode", "serves", "gate", "reason"])
+    with warehouse.read("deployed_model", pair) as connection:
+        return connection.execute("select mode, serves, gate, reason from deployed_model").fetchdf()
+
+
 def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:
     """A table of a pair's benchmark: ``benchmark`` or ``benchmark_slices``.
 

@@ -30,6 +30,7 @@ from ptupcdr_core.errors import EvaluationError, SettingsError, TuningError
 from ptupcdr_core.experiments.cells import ratings_fingerprint
 from ptupcdr_core.experiments.objectives import OBJECTIVES, Objective, Space
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -232,6 +233,7 @@ def _open_study(journal: Path, name: str, objective: Objective) -> optuna.Study:
 
 def _study_name(objective: Objective, settings: Settings, space: Space, ratings: str) -> str:
     entries = {
+        "format": formats.SEARCH,
         "objective": objective.metric,
         "settings": objective.trial.relevant(settings),
         "space": {name: distribution_to_json(values) for name, values in space.items()},

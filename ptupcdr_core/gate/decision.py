@@ -249,7 +249,6 @@ def keep_verdict(
         metric=("metric", "first"),
         value=("candidate", "first"),
         as_good=("as_good", "all"),
-        promoted=("as_good", "all"),
     )
     tables = {
         "champion": judged.reset_index().assign(**labels, **outcome, promoted=lambda rows: rows["as_good"])[

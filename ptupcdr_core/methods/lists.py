@@ -24,7 +24,7 @@ from ptupcdr_core.training.item_map import taken
 
 NEIGHBOUR_EXPONENTS = (0.5, 0.3, 0.1)
 """Of the target item's number of users; with a half, as for the source item's, it is the cosine."""
-CHOOSING_USERS = 500
+CHOOSING_USERS = 300
 """Validation users that fits are told apart by, at most."""
 BLOCK = 1 << 24
 """Scores held at a time."""

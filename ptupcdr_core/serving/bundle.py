@@ -29,12 +29,10 @@ from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Mode
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.store.replacing import replaced
 
-FORMAT, READ = 2, (1, 2)
-"""Of the file that is written, and those that are read; another one is refused. Format 1 says nothing of the data that
-it was trained on."""
 NEW = "new"
 """The cohort of people who are served by their ratings alone."""
 
@@ -172,7 +170,7 @@ class Bundle:
         Raises:
             StorageError: it cannot be written.
         """
-        head = {"format": FORMAT, "pair": self.pair, "modes": self._heads()}
+        head = {"format": formats.BUNDLE, "pair": self.pair, "modes": self._heads()}
         tensors = {name: np.asarray(tensor, order="C") for name, tensor in self._tensors().items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as temporary:
@@ -188,12 +186,10 @@ class Bundle:
         try:
             with safe_open(path, framework="numpy") as file:
                 head = json.loads((file.metadata() or {})["bundle"])
-                if head["format"] not in READ:
-                    known = " and ".join(map(str, READ))
-                    raise ArtifactError(
-                        f"{path}: a bundle of format {head['format']}, and this version reads format {known}; "
-                        "deploy the pair again with this version, or read it with the version that wrote it"
-                    )
+                remedy = "deploy the pair again with this version, or read it with the version that wrote it"
+                refused = formats.refusal("a bundle", path, head.get("format"), formats.BUNDLE, remedy)
+                if refused:
+                    raise ArtifactError(refused)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
             return cls(head["pair"], modes)

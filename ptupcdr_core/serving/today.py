@@ -11,8 +11,10 @@ from typing import Self
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.people import People, people
 from ptupcdr_core.data.splits import RATINGS
 from ptupcdr_core.serving.bundle import Bundle, seen_keys
@@ -93,6 +95,15 @@ class Today:
             query = "select user_id, item_id from target_file.raw_ratings semi join asked using (user_id)"
             rated: pa.Table = connection.sql(query).to_arrow_table()
         return seen_keys(rated, users, self.served.target_ids)
+
+    def taken(self) -> Floats:
+        """(T+1,) float32, how many people have rated each of the mode's target items."""
+        with self._raw() as connection:
+            counts = connection.sql(
+                "select item_id, count(*)::float as taken from target_file.raw_ratings group by item_id"
+            ).to_arrow_table()
+        places = pc.index_in(self.served.target_ids, value_set=counts["item_id"].combine_chunks())
+        return np.asarray(pc.fill_null(counts["taken"].take(places), 0.0).to_numpy(), np.float32)
 
     def summary(self) -> DataSummary:
         """Counts and stars of today's ratings, on the scales of those that the mode was trained on."""

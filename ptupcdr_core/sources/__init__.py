@@ -3,8 +3,3 @@
 ``locate`` finds a domain's files (and downloads them), ``layout`` says what is in them, ``text`` and ``tables`` read
 them, ``verify`` reads them once more by other means, and ``staging`` puts these together.
 """
-
-from ptupcdr_core.sources.fingerprint import source_fingerprint
-from ptupcdr_core.sources.staging import stage
-
-__all__ = ["source_fingerprint", "stage"]

@@ -7,8 +7,8 @@ import duckdb
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
-from ptupcdr_core.sources import stage
 from ptupcdr_core.sources.nothing_left import nothing_left
+from ptupcdr_core.sources.staging import stage
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse

@@ -15,6 +15,7 @@ from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle, listed
 from ptupcdr_core.serving.drift import Measure, data_drift, list_drift, metrics_of, write_drift
 from ptupcdr_core.serving.lists import best_lists
+from ptupcdr_core.serving.long_tail import POOL, less_popular
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Settings
@@ -80,16 +81,20 @@ def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, 
     """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
     (mode, _), served, everybody = bundle.mode(), today.served, today.users()
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
+    taken = today.taken() if settings.long_tail else None
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
         users = everybody[start : start + PEOPLE].combine_chunks()
         ids = users["user_id"].combine_chunks()
         people = today.people(ids)
         vectors, made_by = served.part.embed(people, ids)
-        found = best_lists(served.part, people, vectors, settings.top_k, today.seen(ids), search)
+        wanted = settings.top_k * (POOL if settings.long_tail else 1)
+        found = best_lists(served.part, people, vectors, wanted, today.seen(ids), search)
         if settings.search == "approximate":
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)
+        if taken is not None:
+            found = less_popular(found, taken, settings.top_k, settings.long_tail)
         about = listed(bundle.pair, mode, users, served.part.lists_made_by(made_by))
         yield from explained(found, about, people.__getitem__, served)
 

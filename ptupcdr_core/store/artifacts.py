@@ -16,6 +16,7 @@ from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
 from ptupcdr_core.errors import ArtifactError
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.replacing import replaced
 
 Tensors = dict[str, NDArray[Any]]
@@ -52,7 +53,7 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
     digest = hashlib.sha256(payload).hexdigest()
     weights = folder / f"{name}-{digest[:12]}.safetensors"
     _replace(weights, payload)
-    entries = {**manifest, "split": split, "weights": weights.name, "sha256": digest}
+    entries = {**manifest, "format": formats.CHECKPOINT, "split": split, "weights": weights.name, "sha256": digest}
     _replace(folder / f"{name}.json", json.dumps(entries, indent=2, sort_keys=True).encode())
     for stale in folder.glob(f"{name}-????????????.safetensors"):
         if stale != weights:
@@ -64,7 +65,7 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     """Read a checkpoint's manifest without its weights.
 
     Raises:
-        ArtifactError: there is none, or it is not a JSON object.
+        ArtifactError: there is none, it is not a JSON object, or of another format.
     """
     path = folder / f"{name}.json"
     again = f"materialize {folder.name} for {name} again"
@@ -76,6 +77,8 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
         raise ArtifactError(f"{path}: not a manifest ({error}); {again}") from error
     if not isinstance(entries, dict):
         raise ArtifactError(f"{path}: not a manifest (expected a JSON object); {again}")
+    if refused := formats.refusal("a checkpoint", path, entries.get("format"), formats.CHECKPOINT, again):
+        raise ArtifactError(refused)
     return entries
 
 

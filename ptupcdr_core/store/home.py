@@ -1,9 +1,14 @@
 """Where generated state lives, and which catalog is read: the two places a run depends on."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ptupcdr_core.errors import StorageError
+from ptupcdr_core.store import formats
+from ptupcdr_core.store.replacing import replaced
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -31,8 +36,46 @@ class Home:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Home":
-        """The folder that ``PTUPCDR_HOME`` names, else ``data`` of the project."""
-        return cls(_chosen(environment, "PTUPCDR_HOME") or default_root())
+        """The folder that ``PTUPCDR_HOME`` names, else ``data`` of the project.
+
+        Raises:
+            StorageError: another version's folders are in it.
+        """
+        home = cls(_chosen(environment, "PTUPCDR_HOME") or default_root())
+        home.require_format()
+        return home
+
+    @property
+    def note(self) -> Path:
+        """Says which format the home is of; made with the first run."""
+        return self.root / "home.json"
+
+    def require_format(self) -> None:
+        """Refuse a home whose folders mean something else.
+
+        Raises:
+            StorageError: it is of another format, or its note cannot be read.
+        """
+        remedy = "set PTUPCDR_HOME to another folder, or use the version that made this one"
+        try:
+            found = json.loads(self.note.read_text(encoding="utf-8"))["format"]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{self.note}: no readable note of the home's format ({error!r}); {remedy}") from error
+        if refused := formats.refusal("a home", self.note, found, formats.HOME, remedy):
+            raise StorageError(refused)
+
+    def claim(self) -> None:
+        """Note which format the home is of, before anything is written to it.
+
+        Raises:
+            StorageError: it is of another format, or cannot be written.
+        """
+        self.require_format()
+        if not self.note.exists():
+            with replaced(self.note) as temporary:
+                temporary.write_text(json.dumps({"format": formats.HOME}) + "\n", encoding="utf-8")
 
     @property
     def warehouse(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.settings import EVALUATED, Settings
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.replacing import replaced
 
 
@@ -14,12 +15,16 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     """What a file sets; the values are checked by ``Settings`` alone.
 
     Raises:
-        SettingsError: it cannot be read, is not TOML, or sets something that is no setting.
+        SettingsError: it cannot be read, is not TOML, of another format, or sets something that is no setting.
     """
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: not a readable TOML file of settings ({error})") from error
+    remedy = "write it again with `ptupcdr tune`, or leave out the line `format` where it was written by hand"
+    found = entries.pop("format", formats.SETTINGS_FILE)
+    if refused := formats.refusal("settings", path, found, formats.SETTINGS_FILE, remedy):
+        raise SettingsError(refused)
     unknown = sorted(entries.keys() - Settings.model_fields.keys())
     if unknown:
         known = ", ".join(Settings.model_fields)
@@ -39,7 +44,7 @@ def write_settings_file(path: Path, settings: Settings, comment: str) -> None:
     Raises:
         StorageError: it cannot be written; the old file stands.
     """
-    lines = [f"# {line}" for line in comment.splitlines()]
+    lines = [*(f"# {line}" for line in comment.splitlines()), f"format = {formats.SETTINGS_FILE}"]
     for name, value in settings.deciding(*EVALUATED).items():
         if value is not None:
             lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")

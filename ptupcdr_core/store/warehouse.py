@@ -20,7 +20,7 @@ import duckdb
 
 from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.sql import identifier, literal
-from ptupcdr_core.store import views
+from ptupcdr_core.store import formats, views
 from ptupcdr_core.store.database import read_all, replaced_database, says_full
 from ptupcdr_core.store.replacing import no_space
 
@@ -141,7 +141,7 @@ class Warehouse:
         """A read-only connection in which the partition's tables are found by their bare names.
 
         Raises:
-            WarehouseError: the partition was never written, or its file is damaged.
+            WarehouseError: the partition was never written, or its file is damaged or of another format.
         """
         path = self.require(asset, partition)
         # Attached to a fresh in-memory instance: DuckDB hands out one instance a path and process, so connecting to
@@ -171,10 +171,11 @@ class Warehouse:
             WarehouseError: it was never written, or its file is damaged.
         """
         with self.read(asset, partition) as connection, _reading(self.file(asset, partition)):
-            found = connection.execute("from provenance")
-            row = dict(zip((column[0] for column in found.description or ()), found.fetchall()[0], strict=True))
+            [(fingerprint, settings)] = connection.execute("select fingerprint, settings from provenance").fetchall()
             # Files of earlier versions have no digest.
-            return Provenance(str(row["fingerprint"]), json.loads(row["settings"]), str(row.get("content", "")))
+            known = connection.execute("select 1 from (describe provenance) where column_name = 'content'").fetchone()
+            [(content,)] = connection.execute("select content from provenance").fetchall() if known else [("",)]
+            return Provenance(fingerprint, json.loads(settings), content)
 
     def read_whole(self, asset: str, partition: str) -> None:
         """Read every row of a partition, to know that it can be read: about 0.1 s a million ratings.
@@ -208,10 +209,22 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None
     """Attach a partition's file for reading.
 
     Raises:
-        WarehouseError: it is damaged.
+        WarehouseError: it is damaged, or of another format.
     """
     with _reading(path):
         connection.execute(f"attach {literal(path)} as {identifier(name)} (read_only)")
+        found = _format_of(connection, name)
+    remedy = f"materialize {path.parent.name} for {path.stem} again"
+    if refused := formats.refusal("a file of tables", path, found, formats.TABLES, remedy):
+        raise WarehouseError(refused)
+
+
+def _format_of(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
+    try:
+        [(found,)] = connection.execute(f"select format from {identifier(name)}.provenance").fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):  # no such table, no such column
+        return None
+    return int(found)
 
 
 @contextmanager
@@ -244,9 +257,16 @@ def _note_provenance(
 ) -> None:
     connection.execute(
         """create or replace table provenance as
-        select ?::varchar as asset, ?::varchar as "partition", ?::varchar as fingerprint, ?::json as settings,
-               now() as created_at, ?::varchar as content""",
-        [asset, partition, fingerprint, json.dumps(settings, sort_keys=True), _content(connection, read_by_others)],
+        select ?::integer as format, ?::varchar as asset, ?::varchar as "partition", ?::varchar as fingerprint,
+               ?::json as settings, now() as created_at, ?::varchar as content""",
+        [
+            formats.TABLES,
+            asset,
+            partition,
+            fingerprint,
+            json.dumps(settings, sort_keys=True),
+            _content(connection, read_by_others),
+        ],
     )
 
 

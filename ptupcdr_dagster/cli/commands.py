@@ -33,6 +33,11 @@ app = typer.Typer(
 
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."
+SERVES = {
+    "new": "the new model serves",
+    "kept": "not the new model but the champion serves, as before",
+    "nothing": "the new model was refused and there is no other: nothing serves",
+}
 JSON_HELP = "Print JSON instead of a table."
 
 
@@ -168,15 +173,17 @@ def evaluate(
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Show how well every method and simple baseline predicts the held-out users' ratings of a pair."""
+    """Show how well every method and simple baseline does on a pair's held-out users, and what the gate made of it."""
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        from ptupcdr_core.experiments.readout import read_evaluation
+        from ptupcdr_core.experiments.readout import read_evaluation, read_serving
 
+        home = Home.from_environment()
         if as_json:
-            _print_json(read_evaluation(Home.from_environment(), chosen.key))
+            serves = read_serving(home, chosen.key)[["mode", "serves"]].assign(method="ptupcdr")
+            _print_json(read_evaluation(home, chosen.key).merge(serves, on=["mode", "method"], how="left"))
         else:
-            _print_evaluations(Home.from_environment(), [chosen.key])
+            _print_evaluations(home, [chosen.key])
 
 
 @app.command()
@@ -295,7 +302,7 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
 
 
 def _print_evaluations(home: Home, pairs: list[str]) -> None:
-    from ptupcdr_core.experiments.readout import read_evaluation
+    from ptupcdr_core.experiments.readout import read_evaluation, read_serving
     from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
 
     for pair in pairs:
@@ -306,6 +313,9 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
         if len(rankings):
             title = f"{pair}: lists for the same users out of all target items, best first"
             print_frame(_console(), rankings[["method", "users", *RANKING_COLUMNS]], title)
+        for row in read_serving(home, pair).to_dict("records"):
+            gate = ", whatever the gate said" if row["gate"] == "off" else ""
+            say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")
 
 
 def _told(reasons: list[dict[str, Any]]) -> str:

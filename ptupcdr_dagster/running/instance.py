@@ -51,6 +51,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
 
     One process at a time, because two that find no SQLite store both make its tables, and one of them fails.
     """
+    home.claim()
     recall_addresses(home)
     with FileLock(dagster_home(home) / ".ptupcdr.lock"):
         instance = dg.DagsterInstance.get()

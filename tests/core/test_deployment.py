@@ -336,10 +336,10 @@ def test_a_bundle_of_another_format_says_which(
     lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = deployed_bundle(lineage.home, PAIR)
-    monkeypatch.setattr("ptupcdr_core.serving.bundle.FORMAT", 99)
+    monkeypatch.setattr("ptupcdr_core.store.formats.BUNDLE", 99)
     bundle.save(tmp_path / "later.safetensors")
     monkeypatch.undo()
-    with pytest.raises(ArtifactError, match="a bundle of format 99, and this version reads format 1 and 2"):
+    with pytest.raises(ArtifactError, match="a bundle of format 99, and this version reads format 2"):
         Bundle.load(tmp_path / "later.safetensors")
 
 

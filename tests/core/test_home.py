@@ -30,7 +30,11 @@ def test_paths_from_the_environment_become_absolute_and_know_the_home_directory(
 def test_installed_outside_a_checkout_the_demo_catalog_of_the_package_is_found(tmp_path: Path) -> None:
     """As from a wheel: the package without its repository, and a working directory without a catalog."""
     package = tmp_path / "site" / "ptupcdr_core"
-    for name in ("__init__.py", "store/__init__.py", "store/home.py"):
+    for name in (
+        "__init__.py",
+        "errors.py",
+        *(f"store/{part}.py" for part in ("__init__", "home", "formats", "replacing")),
+    ):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_bytes((CHECKOUT / "ptupcdr_core" / name).read_bytes())
     (package / "demo_domains.toml").write_text("")

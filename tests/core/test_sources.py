@@ -24,7 +24,8 @@ from ratings_files import (
 )
 
 from ptupcdr_core.catalog import Columns, Domain
-from ptupcdr_core.sources import demo, source_fingerprint
+from ptupcdr_core.sources import demo
+from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse
 

@@ -98,7 +98,8 @@ def test_the_target_models_own_users_score_as_the_target_model(data: PairData, t
 def test_the_prior_says_what_least_squares_finds_of_offset_and_item(data: PairData, task: BridgeTask) -> None:
     """Six numbers, two of them zero where the items' raters have as many ratings each, spread as widely."""
     vectors, of_users = task.rows.vectors[task.rows.pick], task.source_vectors[task.rows.users]
-    assert np.count_nonzero(task.prior) == np.count_nonzero(task.prior[SIZE : SIZE + 2, CONSTANT:SPREADS]) == 4
+    told = np.abs(task.prior) > 1e-9  # rounding leaves less of the others
+    assert told.sum() == told[SIZE : SIZE + 2, CONSTANT:SPREADS].sum() == 4
     read = np.concatenate([of_users[:, [SIZE]], vectors[:, CONSTANT:WIDTH]], axis=1).astype(float)
     left = task.rows.wanted - np.einsum("nx,xy,ny->n", of_users, task.prior, vectors)
     found = np.concatenate([task.prior[[SIZE], CONSTANT], task.prior[SIZE + 1, CONSTANT:WIDTH]])

@@ -13,6 +13,7 @@ import dagster as dg
 import numpy as np
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS
+from typer.testing import CliRunner
 
 from ptupcdr_core.gate.decision import held_out_ratings
 from ptupcdr_core.gate.judged import Judged
@@ -21,6 +22,7 @@ from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file, depl
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
@@ -202,6 +204,25 @@ def test_a_mode_that_is_refused_goes_on_coming_from_the_champion(gate: Gate) -> 
     champion, candidate = (Bundle.load(bundle_file(gate.home, kind, PAIR)).modes for kind in (CHAMPION, CANDIDATE))
     assert champion["rating"].origin == candidate["rating"].origin
     assert champion["ranking"].origin != candidate["ranking"].origin
+
+
+def test_evaluate_says_what_the_gate_made_of_a_training_and_what_serves(gate: Gate) -> None:
+    def told() -> tuple[str, dict[str, str]]:
+        gate.judge()
+        gate.materialize(BRIDGE_PAIR, PAIR, ["deployed_model"])
+        text, rows = (CliRunner().invoke(app, ["evaluate", PAIR, *more]).stdout for more in ([], ["--json"]))
+        return text, {row["mode"]: row["serves"] for row in json.loads(rows) if row["method"] == "ptupcdr"}
+
+    gate.foresee()
+    gate.spoil(0.98, "rating")
+    text, serves = told()
+    assert serves == {"rating": "new", "ranking": "new"}
+    assert f"{PAIR}, ranking: the new model serves (RMSE" in text
+    gate.spoil(-1, "ranking")
+    text, serves = told()
+    assert serves == {"rating": "new", "ranking": "kept"}
+    assert f"{PAIR}, ranking: not the new model but the champion serves, as before (RMSE" in text
+    assert "worse than champion" in text
 
 
 def test_a_model_for_ratings_only_and_one_that_ranks_are_compared_by_ratings(gate: Gate) -> None:

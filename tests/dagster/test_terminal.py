@@ -50,7 +50,7 @@ GRID = [
     "--methods",
     "item_mean",
     "emcdr",
-    "--settings",
+    "--recipes",
     "honest",
     *QUICK,
 ]
@@ -331,7 +331,7 @@ def test_a_table_cuts_names_and_leaves_out_columns_but_no_number(width: int) -> 
         }
     )
     written = io.StringIO()
-    print_frame(Console(file=written, width=width), frame, "items")
+    print_frame(Console(file=written, width=width, force_terminal=True, color_system=None), frame, "items")
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert "1234.5000" in written.getvalue()

@@ -34,13 +34,13 @@ SMALL = 64
 GRID_EVENTS = 200_000
 """events, in"""
 GRID_ITERATIONS = 4
-"""iterations, which tell them apart for a fraction of the whole cost. D is chosen between this and a larger one:"""
+"""iterations, which tell them apart for a fraction of the whole cost."""
 ITERATIONS = 8
-SIZES = ((500_000, 256), (np.inf, 128))
-"""by the number of events: more is better on pairs with few of them, and costs too much with many."""
+SIZES = ((500_000, (SMALL, 256)), (np.inf, (128,)))
+"""D by the number of events, tried whole: more is better on pairs with few of them, and costs too much with many."""
 MOST_EVENTS = 1_000_000
 """Of people of one domain alone, every n-th is left out until there are about so many events."""
-CHOOSING_USERS = 500
+CHOOSING_USERS = 300
 """Validation users that are ranked for it, at most."""
 
 
@@ -120,8 +120,8 @@ def choose_joint(data: PairData, *, seed: int) -> tuple[JointFactors, JointChoic
     tried = [JointChoice(weight, penalty, SMALL) for weight, penalty in GRID]
     few = {"seed": seed, "iterations": GRID_ITERATIONS, "most_events": GRID_EVENTS}
     best = max(tried, key=lambda choice: quality(train_joint(data, choice, **few)))
-    large = next(size for most, size in SIZES if events <= most)
-    found = [(train_joint(data, choice, seed=seed), choice) for choice in (best, replace(best, size=large))]
+    sizes = next(sizes for most, sizes in SIZES if events <= most)
+    found = [(train_joint(data, choice, seed=seed), choice) for choice in (replace(best, size=d) for d in sizes)]
     return max(found, key=lambda one: quality(one[0]))
 
 

@@ -15,7 +15,7 @@ Shapes: V validation users, R users, N ratings, T target items, Y coordinates of
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,6 +48,10 @@ KINDS = (RowKind(30.0), RowKind(300.0), RowKind(1000.0), RowKind(10.0, 0.25), Ro
 """Of the map: rows as they are, for people who took little, and of length one, for people who took much."""
 SHRUNK = 1 / 20
 """A bridge whose users' vectors are shorter than this share of the target's own has learned nothing."""
+KIND_SCORES = 1 << 23
+"""Scores that kinds of maps are told apart by."""
+WORK = 20_000_000_000
+"""Source items times what bridge users took in the source: where there is more, every n-th bridge user fits the map."""
 SCORES = 1 << 25
 """Scores of a part held at a time: where there are many target items, every n-th validation user decides."""
 
@@ -161,9 +165,13 @@ def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint
     users = judges(data)
     relevant = data.target_validation.of_users(users, data.user_count)
 
-    def losses(scores: Floats) -> Losses:
-        lists = best_of_rows(iter([_full(scores, users)]))
-        values = measure(lists, users, relevant).values
+    def losses(scores: Floats, some: Index | None = None) -> Losses:
+        """Of all the users, or of some places among them."""
+        own, theirs = users, relevant
+        if some is not None:
+            own = users[some]
+            theirs = relevant.of_users(own, data.user_count)
+        values = measure(best_of_rows(iter([_full(scores, own)])), own, theirs).values
         return np.asarray(1 - np.mean([values[name] for name in EVIDENCE], axis=0))
 
     with one_thread():
@@ -208,6 +216,12 @@ def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts
     return _parts(data, chosen, joint, item_map)
 
 
+class _Judge(Protocol):
+    """Gives validation users' losses (V,) of lists by scores (V, T+1), or those of some places among them."""
+
+    def __call__(self, scores: Floats, some: Index | None = None, /) -> Losses: ...
+
+
 @dataclass(frozen=True)
 class _Maps:
     """What maps are fitted to and tried on: everybody's source rows, bridge users' in both domains, the judges'."""
@@ -222,13 +236,14 @@ class _Maps:
         everybody = taken(data.source, data.user_count, data.source_item_count)
         target = taken(data.bridge_ratings, data.user_count, data.target_item_count)
         bridge = data.cohorts["bridge"]
+        bridge = bridge[:: max(1, -(-int(everybody[bridge].nnz) * data.source_item_count // WORK))]
         return cls(everybody, everybody[bridge], target[bridge], everybody[judges])
 
-    def scores(self, kind: RowKind) -> Floats:
-        """(V, T+1) by the whole map, which nobody needs for it."""
+    def scores(self, kind: RowKind, some: Index) -> Floats:
+        """(R, T+1) of some judges by the whole map, which nobody needs for it."""
         weights = kind.weights(self.everybody)
         ridge = RowRidge(kind.fitted_rows(self.source, weights), kind.penalty)
-        return ridge.scores((self.people @ sp.diags(weights)).tocsr().astype(np.float32), self.target)
+        return ridge.scores((self.people[some] @ sp.diags(weights)).tocsr().astype(np.float32), self.target)
 
     def sparse(self, kind: RowKind) -> ItemMap:
         return fit_item_map(self.source, self.target, kind, kind.weights(self.everybody))
@@ -247,13 +262,14 @@ class _Found:
 class _Trial:
     """Parts on trial: the joint factors' scores (V, T+1), and maps."""
 
-    losses: Callable[[Floats], Losses]
+    losses: "_Judge"
     joint: Floats
     maps: _Maps
 
     def beside(self, base: Floats, others: Mapping[str, Floats]) -> _Found:
         """Take what proves itself beside the base (V, T+1): of the others, the joint factors and the best map."""
-        kind, mapped = self._best_map(base)
+        kind = self._best_kind(base)
+        mapped = self.maps.scores(kind, np.arange(len(base), dtype=np.int32))
         scores = {**others, "joint": self.joint, "item_map": mapped}
         offers = {name: _offers(base, own, name) for name, own in scores.items()}
         found, certainties = forward(self.losses, base, offers)
@@ -272,19 +288,17 @@ class _Trial:
             total += np.float32(offer.weight) * offer.scores
         return _Found(total, chosen, item_map)
 
-    def _best_map(self, base: Floats) -> tuple[RowKind, Floats]:
-        """The kind that helps most, and (V, T+1) its scores; no more than two kinds' are held at a time."""
-        best: tuple[float, RowKind, Floats] | None = None
-        for kind in KINDS:
-            scores = self.maps.scores(kind)
-            lost = min(
-                float(self.losses(base + np.float32(offer.weight) * offer.scores).mean())
-                for offer in _offers(base, scores, "item_map")
-            )
-            if best is None or lost < best[0]:
-                best = lost, kind, scores
-        assert best is not None
-        return best[1:]
+    def _best_kind(self, base: Floats) -> RowKind:
+        """The kind of map that helps most, as some of the users have it."""
+        some = np.unique(np.linspace(0, len(base) - 1, max(1, KIND_SCORES // base.shape[1])).astype(np.int32))
+        own = base[some]
+
+        def lost(kind: RowKind) -> float:
+            offers = _offers(own, self.maps.scores(kind, some), "item_map")
+            sums = (own + np.float32(offer.weight) * offer.scores for offer in offers)
+            return min(float(self.losses(scores, some).mean()) for scores in sums)
+
+        return min(KINDS, key=lost)
 
 
 def _bridged(data: PairData, task: RankingTask, bridge: PersonalBridge, users: Index) -> dict[str, Floats]:
