@@ -4,6 +4,10 @@
 # make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
 # make fortnight   fourteen nights with all switches of [nights] on, in some minutes (docs/nights.md)
+# make load         how many people a second the service answers, and how long they wait (some minutes)
+# make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
+# make docs         the documentation site in data/site
+# make attack   what the tests try against it, ten thousand times: generated input (see docs/resilience.md)
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -19,7 +23,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint same-results evidence cells fortnight install clean
+.PHONY: demo test quick lint load pictures docs attack same-results evidence cells fortnight install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -39,7 +43,20 @@ lint: $(INSTALLED)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+pictures: $(INSTALLED)
+	$(BIN)/python docs/take_pictures.py data/pictures
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --site-dir data/site
+
+load: $(INSTALLED)
+	$(BIN)/python perf/serving.py
+
+attack: $(INSTALLED)
+	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py

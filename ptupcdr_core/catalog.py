@@ -13,7 +13,8 @@ from ptupcdr_core.addresses import shown
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.extensions import added_formats
 
-FORMATS = ("demo", "csv", "tsv", "parquet", "jsonl", "duckdb", "amazon-2014", "amazon-2018", "amazon-2023")
+DATABASES = ("duckdb", "sqlite", "postgres")
+FORMATS = ("demo", "csv", "tsv", "parquet", "jsonl", *DATABASES, "amazon-2014", "amazon-2018", "amazon-2023")
 
 # "__" joins the two names of a pair's key, so it may not stand inside a name, nor arise where two names meet.
 _NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
@@ -42,7 +43,7 @@ class Domain(BaseModel):
     path: str | None = Field(
         default=None, min_length=1, repr=False, description="file, glob, or http(s) address; it may hold secrets"
     )
-    table: str | None = Field(default=None, min_length=1, description="table of a duckdb file")
+    table: str | None = Field(default=None, min_length=1, description="table of a database")
     columns: Columns = Columns(timestamp="timestamp")
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
@@ -190,8 +191,10 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
         yield "path: not expected, demo ratings are generated"
     if domain.format != "demo" and domain.path is None:
         yield "path: missing, expected a file, a glob or an http(s) address"
-    if (domain.format == "duckdb") != (domain.table is not None):
-        yield "table: expected with format duckdb, the table's name" + (
+    if domain.format == "postgres" and not (domain.path or "").startswith(("postgresql://", "postgres://")):
+        yield "path: expected an address, postgresql://USER:${PASSWORD}@HOST/DATABASE"
+    if (domain.format in DATABASES) != (domain.table is not None):
+        yield f"table: expected with format {' or '.join(DATABASES)}, the table's name" + (
             "" if domain.table is None else ", and only there"
         )
     if domain.format in _SELF_DESCRIBED and "columns" in given:

@@ -43,10 +43,10 @@ RESULTS = {
     "champion": Result(6),
     "deployed_model": Result(5, (*EVALUATED, "deployment")),
     "recommendations": Result(9, ("recommendations",)),
-    "pair_report": Result(5),
+    "pair_report": Result(6),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
-    "benchmark_cell": Result(2, ("split", "rating")),
-    "rating_trial": Result(2, ("split", "rating")),
+    "benchmark_cell": Result(3, ("split", "rating")),
+    "rating_trial": Result(3, ("split", "rating")),
     "ranking_trial": Result(3, ("split", "ranking")),
 }
 """By the name of the asset, or what else it is called."""

@@ -61,7 +61,7 @@ def read_history_file(path: Path) -> pa.Table:
     with duckdb.connect() as connection:
         connection.execute("set enable_progress_bar = false")
         try:
-            table: pa.Table = connection.sql(f"select * from {scan}").to_arrow_table()
+            table: pa.Table = connection.sql(f"select * from {scan}").to_arrow_table()  # nosec B608 # quoted
         except duckdb.Error as error:
             raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if kind == "jsonl":
@@ -106,7 +106,7 @@ def newcomers(
         _refuse(connection, reading, origin)
         found = connection.sql("select * from newcomers order by person").to_arrow_table()
         columns = "person, item_index, rating, moment"
-        rated = connection.execute(f"select {columns} from newcomer_ratings order by all").fetchnumpy()
+        rated = connection.execute(f"select {columns} from newcomer_ratings order by all").fetchnumpy()  # nosec B608 # ours
         entries = connection.execute("select * from newcomer_histories").fetchnumpy()
     if not len(found):
         raise SourceError(f"{origin}: no rows, so there is nobody to recommend to")

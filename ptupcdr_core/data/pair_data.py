@@ -246,7 +246,7 @@ def _identity(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
-    row = connection.execute(f"select coalesce(max({column}), 0) from {table}").fetchone()
+    row = connection.execute(f"select coalesce(max({column}), 0) from {table}").fetchone()  # nosec B608 # ours
     assert row is not None
     return int(row[0])
 
@@ -255,7 +255,7 @@ def _ratings(connection: duckdb.DuckDBPyConnection, table: str, condition: str, 
     # The order is fixed because training shuffles rows by position: without it a seed would not fix the result.
     time = ', "timestamp"::float t' if with_times else ""
     columns = connection.execute(
-        f"select user_index::integer u, item_index::integer i, rating::float r{time} from {table} "
+        f"select user_index::integer u, item_index::integer i, rating::float r{time} from {table} "  # nosec B608 # ours
         f"where {condition} order by u, i"
     ).fetchnumpy()
     return Ratings(columns["u"], columns["i"], columns["r"], known_times(columns["t"]) if with_times else None)
@@ -286,5 +286,5 @@ def _histories(connection: duckdb.DuckDBPyConnection, user_count: int, length: i
 
 def _ids(warehouse: Warehouse, pair: str, table: str, kind: str) -> NDArray[np.object_]:
     with warehouse.read(SPLIT, pair) as connection:
-        ids = connection.execute(f"select {kind}_id from {table} order by {kind}_index").fetchnumpy()[f"{kind}_id"]
+        ids = connection.execute(f"select {kind}_id from {table} order by {kind}_index").fetchnumpy()[f"{kind}_id"]  # nosec B608 # ours
     return np.concatenate([np.array([""], dtype=object), np.asarray(ids, dtype=object)])

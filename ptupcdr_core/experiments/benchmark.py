@@ -216,7 +216,7 @@ def _write_tables(
     with warehouse.write(ASSET, pair.key, fingerprint=fingerprint, settings=grid.model_dump(mode="json")) as connection:
         for name in TABLES:
             connection.execute(
-                f"create table {name} as select * from read_parquet(?) where recipe in (select unnest(?)) "
+                f"create table {name} as select * from read_parquet(?) where recipe in (select unnest(?)) "  # nosec B608 # ours
                 f"order by recipe, base_model, beta, method, seed{FURTHER_ORDER.get(name, '')}",
                 [store.files(cells, name), list(grid.recipes)],
             )

@@ -15,9 +15,9 @@ from ptupcdr_core.training.item_map import RowKind, RowRidge
 USERS = 6_000
 """Bridge users that are read, at most, every n-th: work grows with them and with those who are ranked."""
 EXPONENTS = (0.0, 0.25, 0.5)
-"""b of rows of length one, and"""
+"""b of rows that are scaled to length one."""
 UNIT_PENALTIES = (10.0, 100.0, 1000.0)
-"""λ for them: each has length one."""
+"""λ for rows of length one."""
 RAW_PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 """λ for rows as they are, in items taken."""
 

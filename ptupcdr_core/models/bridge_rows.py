@@ -32,9 +32,11 @@ class Prior:
     Args:
         bridge: (X, Y) that training starts from and shrinks to: zeros, or the strongest simple baseline.
         expected: candidates (X, Y) for how large each entry's deviation from it may be; used in closed form.
+        effects: (X, Y) the same where people and items as such count, and few of their products; used in closed form.
         level: row and column of the entry that moves every prediction alike; used in closed form.
     """
 
     bridge: Floats
     expected: tuple[Floats, ...] = ()
+    effects: Floats | None = None
     level: tuple[int, int] | None = None

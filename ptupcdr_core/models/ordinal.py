@@ -13,8 +13,9 @@ on. Where they are few, thresholds stay near those that give the training rating
 Shapes: N ratings, K levels, F dispersion features.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,24 @@ class OrdinalCalibration:
         """(N,) -log P(the level that was given), at most about ``FARTHEST``."""
         chosen = self.probabilities(predicted, features)[np.arange(len(stars)), self.levels.level(stars)]
         return np.asarray(-np.log(np.maximum(chosen, np.exp(-FARTHEST))))
+
+    def tensors(self) -> dict[str, Doubles]:
+        """All numbers by name."""
+        return {
+            "values": self.levels.values,
+            "edges": self.levels.edges,
+            "shares": self.levels.shares,
+            "line": np.array([self.center, self.slope]),
+            "thresholds": self.thresholds,
+            "dispersion": self.dispersion,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """Make the calibration that ``tensors()`` described."""
+        levels = Levels(tensors["values"], tensors["edges"], tensors["shares"])
+        center, slope = tensors["line"].tolist()
+        return cls(levels, center, slope, tensors["thresholds"], tensors["dispersion"])
 
     @property
     def _parameters(self) -> Doubles:

@@ -64,7 +64,7 @@ class Criterion:
             WarehouseError: the pair was not evaluated.
         """
         query = (
-            f"select method, user_id, ratings, {', '.join(self.columns)} from {self.table} "
+            f"select method, user_id, ratings, {', '.join(self.columns)} from {self.table} "  # nosec B608 # ours
             "where mode = ? and method in (select unnest(?))"
         )
         with Warehouse.from_environment(home.warehouse).read("cold_start_evaluation", pair) as connection:

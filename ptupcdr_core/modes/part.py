@@ -19,7 +19,8 @@ from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.ranking.parts import Parts
-from ptupcdr_core.training.folding import SourceSpace
+from ptupcdr_core.modes.stars import Foretold, StarDistribution
+from ptupcdr_core.training.folding import CalibratedSpace, SourceSpace
 
 MEAN, POPULARITY = "mean", "popularity"
 """Made from nothing: the embedding of people of whom no source rating is known; and lists that are the same for all,
@@ -65,6 +66,7 @@ class Part:
         scale: the stars that scores are clipped to when shown; None where scores are no stars.
         known: people whose source vectors are not those of folding in; None where all are.
         lists: what else than the bridge lists are made from; ``target`` knows its items' side already.
+        stars: turns predicted stars into distributions; None where scores are no stars, or are not calibrated.
     """
 
     source: SourceSpace
@@ -74,6 +76,22 @@ class Part:
     scale: Scale | None
     known: KnownUsers | None = None
     lists: Parts | None = None
+    stars: StarDistribution | None = None
+
+    def foretell(self, people: People, rows: NDArray[np.int64], items: NDArray[np.int64]) -> Foretold | None:
+        """Predict ratings; None where there is no ``stars``.
+
+        Args:
+            people: R of them.
+            rows: (N,) whose, from 0.
+            items: (N,) of which target items.
+        """
+        if self.stars is None or not isinstance(self.source, CalibratedSpace):
+            return None
+        side = self._side(people)
+        embeddings, _ = self._bridge(side, people.rating_counts[1:])
+        means = self.shown(self.target.score(embeddings, rows, items))
+        return self.stars(means, self.source.spread(side.source_vectors[1:])[rows], items)
 
     def sought(self, people: People, embeddings: Floats) -> Sought:
         """What is searched for, for R people with these (R, Y) embeddings."""

@@ -35,6 +35,7 @@ class Facts:
         errors: the methods' errors by user.
         labels: recipe, beta, seed, base_model, users, ratings of the evaluation.
         slices: the table ``cold_start_slices``; empty where it was never written.
+        reliability: the table ``cold_start_reliability``; empty where predictions are not calibrated.
         curves: by asset and metric; empty for checkpoints that keep none.
         benchmark: the table ``benchmark``, or None.
         warm_start: the table ``warm_start_evaluation``, or None.
@@ -49,6 +50,7 @@ class Facts:
     errors: PairedErrors
     labels: Mapping[str, Any]
     slices: pd.DataFrame
+    reliability: pd.DataFrame
     curves: dict[str, dict[str, Curve]]
     benchmark: pd.DataFrame | None
     warm_start: pd.DataFrame | None
@@ -78,6 +80,9 @@ def gather(home: Home, pair: str) -> Facts:
         errors=errors,
         labels=evaluation.iloc[0].to_dict(),
         slices=_optional(warehouse, pair, "cold_start_evaluation", "cold_start_slices", default=pd.DataFrame()),
+        reliability=_optional(
+            warehouse, pair, "cold_start_evaluation", "cold_start_reliability", default=pd.DataFrame()
+        ),
         curves={
             asset: read_manifest(home.models / asset, pair).get("curves", {})
             for asset in ("source_model", "target_model", "meta_network")

@@ -11,9 +11,11 @@ from matplotlib import rc_context
 
 from ptupcdr_core.data.pair_data import source_item_ids, user_ids
 from ptupcdr_core.report import sections
+from ptupcdr_core.report.about import about, examples
 from ptupcdr_core.report.attention import Attention, attend
 from ptupcdr_core.report.drawing import FONT, Picture
 from ptupcdr_core.report.facts import Facts, gather
+from ptupcdr_core.report.reliability import reliability
 from ptupcdr_core.report.store import report_path, write_report
 from ptupcdr_core.report.verdict import judge
 from ptupcdr_core.settings import Settings
@@ -56,6 +58,7 @@ def make_report(home: Home, pair: str, settings: Settings, fingerprint: str = ""
                 sections.curves(facts),
                 sections.user_embeddings(facts),
                 sections.attention(facts, attended),
+                reliability(facts),
                 sections.slices(facts),
                 sections.warm(facts),
             ]
@@ -69,6 +72,9 @@ def make_report(home: Home, pair: str, settings: Settings, fingerprint: str = ""
         verdict=verdict,
         sections=parts,
         people=_people(home, facts, attended),
+        about=about(home, pair),
+        chosen=settings.model_dump(mode="json"),
+        examples=examples(home, pair),
         share=sections.share,
         fingerprint=fingerprint,
         settings=json.dumps(settings.model_dump(mode="json"), sort_keys=True),

@@ -12,6 +12,8 @@ from ptupcdr_core.report import charts, embeddings
 from ptupcdr_core.report.attention import Attention
 from ptupcdr_core.report.drawing import Picture
 from ptupcdr_core.report.facts import Facts
+from ptupcdr_core.report.ranks import picture as draw_ranks
+from ptupcdr_core.report.ranks import ranks
 from ptupcdr_core.report.style import SIMPLE, listed, style
 
 COMPARED = ("ptupcdr", "common_bridge", "emcdr")
@@ -61,14 +63,24 @@ def betas(facts: Facts) -> Section:
         return Section("beta", title, [missing])
     pictures, note = charts.beta_curves(facts.benchmark)
     seeds = facts.benchmark["seed"].nunique()
-    bars = "bars are one standard deviation over seeds" if seeds > 1 else "with one seed there is no spread to show"
+    marks = f"the mean over {seeds} seeds; bars are one standard deviation over seeds" if seeds > 1 else "of one seed"
     caption = [
         "β is the fraction of overlapping people who are held out; the others teach the bridge, so further right there "
-        f"is less to learn from. Each mark is the mean over {seeds} seed{'s' * (seeds > 1)}; {bars}.",
+        f"is less to learn from. Each mark is {marks}.",
         note,
     ]
     if facts.benchmark["beta"].nunique() == 1:
         caption.append("The benchmark has one β only: there are points, but no curves to see.")
+    orders = {
+        recipe: found for recipe in sorted(set(facts.benchmark["recipe"])) if (found := ranks(facts.benchmark, recipe))
+    }
+    if orders:
+        caption.append(
+            "The last picture ranks the methods by RMSE in every cell (the best base model of each): a thick bar joins "
+            "methods whose mean ranks do not differ (Friedman, Nemenyi, 5 %). The cells of a pair share their ratings, "
+            "so it says how steady the order is; whether a difference is real, the paired tests of the tables say."
+        )
+    pictures += [draw_ranks(found, recipe) for recipe, found in orders.items()]
     return Section("beta", title, caption, pictures)
 
 

@@ -22,10 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.newcomers import newcomers
+from ptupcdr_core.data.newcomers import Newcomers, newcomers
 from ptupcdr_core.errors import ArtifactError, SettingsError
 from ptupcdr_core.kernels.exact_search import Search, top_items
 from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
+from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Mode
@@ -48,7 +49,8 @@ class NewPeople:
             target user, where no known source item was rated at all.
         known_items: (R,) rated source items that the bundle knows.
         unknown_items: (R,) others, which were ignored.
-        recommendations: columns of the warehouse's table ``recommendations``, with the cohort ``new``.
+        recommendations: columns of the warehouse's table ``recommendations``, with the cohort ``new``; and, if the
+            bundle predicts ratings, those of ``foretelling.foretold``.
     """
 
     user_ids: NDArray[np.object_]
@@ -137,7 +139,7 @@ class Bundle:
             made_by,
             new.known_items,
             new.unknown_items,
-            pa.concat_tables(rows),
+            self._with_stars(pa.concat_tables(rows), ratings, new, served),
         )
 
     def rate(self, ratings: pa.Table, couples: pa.Table, *, mode: Mode = "rating") -> NDArray[np.float32]:
@@ -163,6 +165,40 @@ class Bundle:
             served.part.target.score(served.part.sought(new.people, embeddings).vectors, rows, places)
         )
         return np.where(places > 0, scores, np.float32(np.nan))
+
+    def foretell(self, ratings: pa.Table, couples: pa.Table) -> pa.Table:
+        """Predicted ratings of N couples of a person and a target item, as distributions.
+
+        Args:
+            ratings: the people's source ratings, as for ``recommend``.
+            couples: N rows with user_id and item_id.
+
+        Returns:
+            The couples with stars, median and likely; see ``foretelling.foretold``.
+
+        Raises:
+            SourceError: a column is missing, or a value is not what it should be.
+            SettingsError: the bundle has no mode ``rating``.
+        """
+        served = self.mode("rating")[1]
+        users, items = (couples[name].cast(pa.string()).combine_chunks() for name in ("user_id", "item_id"))
+        new = newcomers(ratings, served.source_ids, served.reading, users=users.to_pylist())
+        rows = pc.index_in(users, value_set=new.user_ids).to_numpy(zero_copy_only=False)
+        said = foretold(served, new.people, rows, items)
+        return pa.table([users, items, *said.columns], names=["user_id", "item_id", *said.column_names])
+
+    def _with_stars(self, rows: pa.Table, ratings: pa.Table, new: Newcomers, served: BundledMode) -> pa.Table:
+        """Recommendations with what is said of the rating of each, if the bundle predicts ratings."""
+        if "rating" not in self.modes:
+            return rows
+        own = self.modes["rating"]
+        if not (own.reading == served.reading and own.source_ids.equals(served.source_ids)):
+            new = newcomers(ratings, own.source_ids, own.reading, users=new.user_ids.to_pylist())
+        places = pc.index_in(rows["user_id"].combine_chunks(), value_set=new.user_ids).to_numpy(zero_copy_only=False)
+        said = foretold(own, new.people, places, rows["item_id"].combine_chunks())
+        for name in said.column_names:
+            rows = rows.append_column(name, said[name])
+        return rows
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.

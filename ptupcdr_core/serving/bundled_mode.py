@@ -15,6 +15,7 @@ from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.modes.part import KnownUsers, Part
 from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
+from ptupcdr_core.modes.stars import StarDistribution
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
 from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
@@ -71,13 +72,15 @@ class BundledMode:
             return self
         target = TargetItems(self.part.target.vectors[kept], self.part.target.offset[kept])
         lists = None if self.part.lists is None else self.part.lists.among(kept)
-        part = replace(self.part, target=target, lists=lists)
+        stars = None if self.part.stars is None else self.part.stars.among(kept)
+        part = replace(self.part, target=target, lists=lists, stars=stars)
         return replace(self, part=part, target_ids=self.target_ids.filter(kept))
 
     def tensors(self) -> Tensors:
         """All arrays by name."""
         personal, known = self.part.personal, self.part.known
         lists = {} if self.part.lists is None else self.part.lists.tensors()
+        stars = {} if self.part.stars is None else self.part.stars.tensors()
         users = {} if known is None else {"known.vectors": known.vectors} | _texts("known.ids", known.ids)
         return {
             **_texts("source_ids", self.source_ids),
@@ -91,6 +94,7 @@ class BundledMode:
             "target.offset": self.part.target.offset,
             "mean": self.part.mean,
             **{f"lists.{name}": tensor for name, tensor in lists.items()},
+            **{f"stars.{name}": tensor for name, tensor in stars.items()},
             **users,
         }
 
@@ -112,6 +116,7 @@ class BundledMode:
         network = network_from_tensors(under(tensors, "personal."), common.shape)
         personal = PersonalBridge(network, common, float(tensors["personal.strength"]), tensors["personal.fallback"])
         known, chosen = "known.vectors" in tensors, head["lists"]
+        stars = under(tensors, "stars.")
         return cls(
             part=Part(
                 source=SPACES[head["space"]].from_tensors(under(tensors, "space.")),
@@ -121,6 +126,7 @@ class BundledMode:
                 scale=None if head["scale"] is None else Scale(**head["scale"]),
                 known=KnownUsers(_from_texts("known.ids", tensors), tensors["known.vectors"]) if known else None,
                 lists=None if chosen is None else Parts.from_tensors(under(tensors, "lists."), chosen),
+                stars=StarDistribution.from_tensors(stars) if stars else None,
             ),
             source_ids=_from_texts("source_ids", tensors),
             target_ids=_from_texts("target_ids", tensors),

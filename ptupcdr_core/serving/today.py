@@ -20,6 +20,7 @@ from ptupcdr_core.data.splits import RATINGS
 from ptupcdr_core.serving.bundle import Bundle, seen_keys
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.data_summary import DataSummary, summarized
+from ptupcdr_core.settings import Mode
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -42,14 +43,14 @@ class Today:
     served: BundledMode
 
     @classmethod
-    def of(cls, home: Home, bundle: Bundle) -> Self:
-        """Of a bundle's recommending mode, without target items that are no longer rated by anybody.
+    def of(cls, home: Home, bundle: Bundle, mode: Mode | None = None) -> Self:
+        """Of a bundle's mode (None: the one that recommends), without target items that nobody has rated any more.
 
         Raises:
             WarehouseError: one of the two domains was not ingested.
         """
         source, target = bundle.pair.split("__")
-        today = cls(Warehouse.from_environment(home.warehouse), source, target, bundle.mode()[1])
+        today = cls(Warehouse.from_environment(home.warehouse), source, target, bundle.mode(mode)[1])
         with today._raw() as connection:
             items = connection.sql("select distinct item_id from target_file.raw_ratings").to_arrow_table()
         return cls(today.warehouse, source, target, today.served.among(items["item_id"].combine_chunks()))

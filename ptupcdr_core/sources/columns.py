@@ -9,7 +9,7 @@ from ptupcdr_core.errors import SourceError
 MOST, LONGEST = 20, 60
 
 
-def wanted(columns: Columns, names: Sequence[str], path: Path) -> list[str | None]:
+def wanted(columns: Columns, names: Sequence[str], path: Path | str) -> list[str | None]:
     """The names of user, item, rating and timestamp, in this order; None for a timestamp nobody named.
 
     Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
+from ptupcdr_core.sources.databases import postgres_state, sqlite_files
 from ptupcdr_core.sources.download import is_address
 from ptupcdr_core.sources.locate import local_files
 from ptupcdr_core.store.replacing import replaced
@@ -19,8 +20,8 @@ SETTLED_SECONDS = 2.0
 def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
     """A hash that changes when the catalog's entry or the content or name of one of the files does.
 
-    A download is fetched once and kept, so its address stands for it, and not who asks for it: a new
-    password makes nothing stale.
+    A table of PostgreSQL is asked for its rows. A download is fetched once and kept, so its address stands for it, and
+    not who asks for it: a new password makes nothing stale.
 
     Args:
         domain: whose files.
@@ -33,10 +34,12 @@ def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
     """
     if domain.path is None:
         state: object = demo.VERSION
+    elif domain.format == "postgres":
+        state = postgres_state(domain)
     elif is_address(domain.path):
         state = without_user(domain.path)
     else:
-        state = _digests(local_files(domain), shortcuts)
+        state = _digests(_files(domain), shortcuts)
     return hashlib.sha256(json.dumps([domain.entry(), state], sort_keys=True).encode()).hexdigest()
 
 
@@ -67,3 +70,8 @@ def _read(shortcuts: Path | None) -> dict[str, list[object]]:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
+
+
+def _files(domain: Domain) -> list[Path]:
+    found = local_files(domain)
+    return [file for path in found for file in sqlite_files(path)] if domain.format == "sqlite" else found

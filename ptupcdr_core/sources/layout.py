@@ -6,7 +6,7 @@ from typing import Literal
 
 from ptupcdr_core.catalog import Columns, Domain
 
-Kind = Literal["csv", "jsonl", "parquet", "duckdb", "demo", "added"]
+Kind = Literal["csv", "jsonl", "parquet", "duckdb", "sqlite", "postgres", "demo", "added"]
 
 COMPRESSIONS = (".gz", ".zst", ".zstd")
 _AMAZON_JSON = Columns(user="reviewerID", item="asin", rating="overall", timestamp="unixReviewTime")
@@ -55,7 +55,7 @@ def layout_of(domain: Domain, path: Path | None) -> Layout:
             return _amazon(path, _AMAZON_2014_CSV)
         case "amazon-2018":
             return _amazon(path, _AMAZON_2018_CSV)
-        case "jsonl" | "parquet" | "duckdb" as kind:
+        case "jsonl" | "parquet" | "duckdb" | "sqlite" | "postgres" as kind:
             return Layout(kind, domain.columns)
         case _:
             return Layout("added", domain.columns)

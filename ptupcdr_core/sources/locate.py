@@ -9,7 +9,8 @@ from ptupcdr_core.sources.download import fetch, is_address
 
 
 def locate(domain: Domain, downloads: Path) -> list[Path]:
-    """The domain's files: one, or those a glob matches in the order of their names; none for generated ratings.
+    """The domain's files: one, or those a glob matches in the order of their names; none for generated ratings and
+    those of a server.
 
     Args:
         domain: whose ``path`` is a file, a glob or an http(s) address.
@@ -18,7 +19,7 @@ def locate(domain: Domain, downloads: Path) -> list[Path]:
     Raises:
         SourceError: there is no such file, or it cannot be fetched.
     """
-    if domain.path is None:
+    if domain.path is None or domain.format == "postgres":
         return []
     if is_address(domain.path):
         return [fetch(domain.path, downloads)]

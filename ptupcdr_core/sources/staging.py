@@ -10,6 +10,7 @@ import duckdb
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.databases import place, stage_postgres, stage_sqlite
 from ptupcdr_core.sources.layout import Layout, layout_of
 from ptupcdr_core.sources.locate import locate
 from ptupcdr_core.sources.tables import refuse_packed, stage_added, stage_demo, stage_duckdb, stage_parquet
@@ -37,23 +38,31 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
         except duckdb.OutOfMemoryException:
             raise  # no fault of the file
         except duckdb.Error as error:
-            raise SourceError(f"domain {domain.name}: {path} cannot be read: {_reason(error)}") from error
+            raise SourceError(
+                f"domain {domain.name}: {path} cannot be read: {_reason(error)}; check that it is what "
+                f"domains.{domain.name} in the catalog says, or get it anew"
+            ) from error
         except OSError as error:
             raise SourceError(f"domain {domain.name}: {path} cannot be opened: {error.strerror}") from error
         connection.execute(
-            statement("count_file"), {"index": index, "file": str(path or "demo"), "ticks": layout.ticks_per_second}
+            statement("count_file"),
+            {"index": index, "file": str(path or _elsewhere(domain)), "ticks": layout.ticks_per_second},
         )
 
 
 def _stage_file(
     connection: duckdb.DuckDBPyConnection, domain: Domain, path: Path | None, layout: Layout, index: int
 ) -> None:
-    if path is None:
+    if layout.kind == "postgres":
+        stage_postgres(connection, domain, layout, index)
+    elif path is None:
         stage_demo(connection, layout, index, domain.name)
     elif layout.kind == "parquet":
         _stage_parquet(connection, path, layout, index)
     elif layout.kind == "duckdb":
         stage_duckdb(connection, path, layout, index, domain.table or "")
+    elif layout.kind == "sqlite":
+        stage_sqlite(connection, path, domain, layout, index)
     elif layout.kind == "added":
         stage_added(connection, path, layout, index, domain.format)
     else:
@@ -89,6 +98,10 @@ def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> 
         finally:
             # A damaged file is why the reading failed, or why it should have: that is the message to give.
             seen.result()
+
+
+def _elsewhere(domain: Domain) -> str:
+    return place(domain) if domain.format == "postgres" else "demo"
 
 
 def _reason(error: duckdb.Error) -> str:

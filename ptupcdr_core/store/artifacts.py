@@ -46,8 +46,15 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
         manifest: Further JSON values to keep, such as the settings.
 
     Raises:
+        ArtifactError: a number of the tensors is NaN or infinite; the old one stands.
         StorageError: it cannot be written; the old one stands.
     """
+    for key, tensor in tensors.items():
+        if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ArtifactError(
+                f"{folder.name} of {name} was not kept: {key} holds what is no finite number, so training diverged; "
+                "choose a smaller learning_rate"
+            )
     # Not ascontiguousarray: it would give a number an axis.
     payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()

@@ -86,4 +86,4 @@ def _select(table: str, columns: Columns, paths: list[Path]) -> str:
     ]
     replaced = f" replace ({', '.join(casts)})" if casts else ""
     files = ", ".join(literal(path) for path in paths)
-    return f"select *{replaced} from read_duckdb([{files}], table_name = {literal(table)})"
+    return f"select *{replaced} from read_duckdb([{files}], table_name = {literal(table)})"  # nosec B608 # quoted

@@ -221,7 +221,7 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None
 
 def _format_of(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
     try:
-        [(found,)] = connection.execute(f"select format from {identifier(name)}.provenance").fetchall()
+        [(found,)] = connection.execute(f"select format from {identifier(name)}.provenance").fetchall()  # nosec B608 # quoted
     except (duckdb.CatalogException, duckdb.BinderException):  # no such table, no such column
         return None
     return int(found)

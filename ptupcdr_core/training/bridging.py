@@ -33,6 +33,7 @@ CHOSEN = (
     "emcdr_penalty",
     "common_penalty",
     "common_scale",
+    "common_effects_penalty",
     "personal_penalty",
     "personal_features",
     "ptupcdr_epoch",
@@ -280,8 +281,7 @@ def _train_calibrated(
         strength = _strength(task, personal) if fixed is None else fixed["personal_strength"]
     chosen = {
         "emcdr_penalty": emcdr_fit.penalty,
-        "common_penalty": common_fit.penalty,
-        "common_scale": common_fit.scale,
+        **common_fit.chosen,
         "personal_penalty": personal_fit.penalty,
         "personal_features": personal_fit.features,
         "ptupcdr_epoch": epoch,

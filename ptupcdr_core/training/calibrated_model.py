@@ -27,6 +27,9 @@ from ptupcdr_core.training.variance_components import shrunk_means_without_own
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 
+SPREAD = 2
+"""Place of the users' spread among the source coordinates after the factors."""
+
 
 @dataclass(frozen=True)
 class CalibratedModel:

@@ -7,7 +7,7 @@ regression to what the common bridge leaves. That start is written into the pape
 attention, and pairs of hidden units max(z, 0) and max(-z, 0) whose difference is z. Gradient steps go on from there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.models.bridges import CommonBridge, PersonalBridge, SourceSide
 from ptupcdr_core.models.forms import BridgeForm
 from ptupcdr_core.models.meta import MetaNetwork
+from ptupcdr_core.training.evidence import earns_its_place
 from ptupcdr_core.training.leading import Leading, beyond
 from ptupcdr_core.training.ridge import (
     RidgeChoice,
@@ -30,7 +31,10 @@ from ptupcdr_core.training.ridge import (
 from ptupcdr_core.training.task import BridgeTask
 
 COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
-"""10² to 10⁶: coordinates have unit size, so an entry of the bridge is known to about ± 1 / √penalty beforehand."""
+"""Ridge penalties that are tried for the common bridge, 10² to 10⁶: coordinates have unit size, so the prior expects
+an entry of the bridge within about ± 1 / √penalty."""
+EFFECTS_PENALTIES = (10.0, 100.0, 1_000.0, 10_000.0)
+"""There are some twenty of them, and thousands of rows."""
 PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
 MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
 """1 to 10⁴: a row is a whole user here, and there are fewer of them than ratings."""
@@ -60,30 +64,57 @@ class Gate:
         return Gate(self.center, self.directions[:, :count])
 
 
+@dataclass(frozen=True)
+class CommonFit:
+    """How a common bridge was chosen: as any bilinear form, and as effects of people and items as such."""
+
+    bilinear: RidgeFit
+    effects: RidgeFit | None
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """All that a refit has to know."""
+        return {
+            "common_penalty": self.bilinear.penalty,
+            "common_scale": self.bilinear.scale,
+            "common_effects_penalty": float("inf") if self.effects is None else self.effects.penalty,
+        }
+
+
 def fit_common_bridge(
     task: BridgeTask, moments: UserMoments, *, seed: int, fixed: Mapping[str, float] | None = None
-) -> tuple[CommonBridge, RidgeFit]:
-    """The best common bridge for the rows: the prior plus a ridge regression of what it leaves.
+) -> tuple[CommonBridge, CommonFit]:
+    """The best common bridge for the rows: the prior plus what two ridge regressions say of what it leaves.
+
+    One is free, and has to prove itself. The other may use effects alone, some twenty numbers, or none of them where
+    that predicts held-out users best. Where both say something, the bridge is their mean: each has noise of its own.
 
     Args:
         task: the pair's frozen vectors and rows.
         moments: of the rows.
-        seed: deals the users to the ridge's folds.
+        seed: deals the users to the ridges' folds.
         fixed: what ``chosen`` said of an earlier fit, to be kept.
     """
     vectors = task.source_vectors[moments.users]
-    rest = moments.beyond(vectors @ task.prior)
-    kept = None
-    if fixed is not None:
-        kept = RidgeChoice(fixed["common_penalty"], vectors.shape[1], int(fixed["common_scale"]))
-    fit = fit_ridge(vectors, rest, COMMON_PENALTIES, seed=seed, scales=task.expected, fixed=kept)
-    fit = earned(fit, COMMON_EARNED)
-    return CommonBridge(task.prior + fit.matrix), fit
+    rest, size = moments.beyond(vectors @ task.prior), vectors.shape[1]
+
+    def fit(penalties: Sequence[float], scales: Sequence[Floats], name: str, scale: int) -> RidgeFit:
+        kept = None if fixed is None else RidgeChoice(fixed[name], size, scale)
+        return fit_ridge(vectors, rest, penalties, seed=seed, scales=scales, fixed=kept)
+
+    scale = 0 if fixed is None else int(fixed["common_scale"])
+    bilinear = earned(fit(COMMON_PENALTIES, task.expected, "common_penalty", scale), COMMON_EARNED)
+    effects = None
+    if task.effects is not None:
+        effects = fit(EFFECTS_PENALTIES, [task.effects], "common_effects_penalty", 0)
+    said = [found.matrix for found in (bilinear, effects) if found is not None and np.isfinite(found.penalty)]
+    correction = np.mean(said, axis=0) if said else np.zeros_like(bilinear.matrix)
+    return CommonBridge(np.asarray(task.prior + correction, np.float32)), CommonFit(bilinear, effects)
 
 
-def earned(fit: RidgeFit, certainty: float) -> RidgeFit:
-    """The fit, or no fit at all where held-out users do not show its gain with this certainty."""
-    if fit.certainty >= certainty:
+def earned(fit: RidgeFit, standard_errors: float) -> RidgeFit:
+    """The fit, or no fit at all where held-out users do not show its gain by so many standard errors."""
+    if fit.gains is None or earns_its_place(fit.gains, 0 * fit.gains, standard_errors=standard_errors).earned:
         return fit
     return replace(fit, matrix=np.zeros_like(fit.matrix), penalty=float("inf"), features=0)
 

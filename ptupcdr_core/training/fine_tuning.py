@@ -27,7 +27,8 @@ from ptupcdr_core.training.als import fold_in
 from ptupcdr_core.training.task import BridgeTask
 
 PENALTIES = tuple(10 ** (k / 2) for k in range(7))
-"""1 to 10³: coordinates have unit size, so a coordinate is known to about ± 1 / √penalty beforehand."""
+"""Ridge penalties that are tried, 1 to 10³: coordinates have unit size, so the prior expects a coordinate to move by no
+more than about 1 / √penalty."""
 FACTOR_SHARES = (1.0, 0.3, 0.1)
 """How far the factors may move beside the constant: on planted taste as far, on sparse real ratings a third."""
 OTHER_SHARE = 0.3
@@ -50,7 +51,7 @@ class Tuning(Protocol):
         """
 
     def numbers(self) -> dict[str, float]:
-        """What it does, as metrics."""
+        """The penalty and the share that were chosen, as metrics."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ptupcdr_core.kernels.vectors import loop
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.als import fold_in
-from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, SourceCoordinates
+from ptupcdr_core.training.calibrated_model import REGULARIZATION, SPREAD, CalibratedModel, SourceCoordinates
 from ptupcdr_core.training.variance_components import shrunk_means, shrunk_means_without_own
 
 Places = NDArray[np.int64]
@@ -111,6 +111,12 @@ class CalibratedSpace:
             user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
         )
         return self.coordinates(people)
+
+    def spread(self, vectors: Floats) -> Floats:
+        """(R,) how much further than others' the ratings of people with these (R, D+7) vectors lie from what is
+        expected, in stars."""
+        place = self.model.item_embedding.shape[1] + SPREAD
+        return np.asarray(vectors[:, place] * self.coordinates.scale[place], np.float32)
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, D+7), see ``SourceSpace``."""

@@ -29,15 +29,15 @@ from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.threads import worked_ahead
 
 STRONGEST = (50, 200)
-"""Target items kept for each source item, at least and at most: as many as make"""
+"""Target items kept for each source item, at least and at most: as many as make ``ENTRIES`` together."""
 ENTRIES = 4_000_000
-"""entries together (32 MB)."""
+"""Entries of the whole map that are kept (32 MB)."""
 FEW_USERS = 4_096
-"""Up to so many, a matrix with an entry for each two of them is factorized (67 MB)."""
+"""Up to so many users, the matrix between users is factorized (67 MB); for more, conjugate gradients solve it."""
 STEPS = 40
-"""Of conjugate gradients, at most, and"""
+"""Steps of conjugate gradients, at most."""
 ENOUGH = 1e-3
-"""where they stop: the residual's length, as a share of the right side's."""
+"""Conjugate gradients stop when the residual is this much shorter than the right side."""
 BLOCK = 1 << 23
 """Numbers of a dense table held at a time."""
 

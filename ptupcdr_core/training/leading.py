@@ -63,6 +63,7 @@ class Leading:
             rows=self.rows(task.rows),
             prior=np.asarray(self.source.T @ task.prior @ self.target, np.float32),
             expected=tuple(expected[entries] for expected in task.expected),
+            effects=None if task.effects is None else task.effects[entries],
             level=level,
         )
 

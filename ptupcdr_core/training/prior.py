@@ -16,6 +16,10 @@ factors are mostly noise, and one penalty for all entries would drown the others
 NEGLIGIBLE = 0.001
 AS_SUCH = 5
 """Coordinates of an item that a constant is multiplied with in the prior: a constant, bias, and three of its raters."""
+PRODUCTS = ((0, 1), (0, 5), (0, 6), (2, 1), (2, 5), (4, 1), (4, 6))
+"""Places after the factors, of a user's coordinate and an item's, whose products count among the effects: the offset
+with how well liked, how widely rated and how well known an item is; the person's spread with the first two; how much is
+known of the person with the first and the last."""
 PRIOR_PENALTY = 10.0
 """Ridge penalty of the prior's six numbers: nothing beside thousands of rows, caution beside a hundred."""
 
@@ -38,7 +42,17 @@ def calibrated_prior(source_vectors: Floats, rows: BridgeRows, size: int) -> Pri
     bridge = np.zeros((source_vectors.shape[1], rows.vectors.shape[1]), np.float32)
     bridge[size, size] = slope
     bridge[size + 1, size : size + AS_SUCH] = of_items
-    return Prior(bridge, _expected(size, *bridge.shape), level=(size + 1, size))
+    return Prior(bridge, _expected(size, *bridge.shape), _effects(size, *bridge.shape), level=(size + 1, size))
+
+
+def _effects(size: int, source: int, target: int) -> Floats:
+    """How large entries (source, target) may be where coordinates other than factors count, each multiplied with a
+    constant, and ``PRODUCTS``."""
+    effects = np.full((source, target), NEGLIGIBLE, np.float32)
+    effects[size:, size] = effects[size + 1, size:] = 1
+    for user, item in PRODUCTS:
+        effects[size + user, size + item] = 1
+    return effects
 
 
 def _expected(size: int, source: int, target: int) -> tuple[Floats, ...]:

@@ -78,8 +78,8 @@ class RidgeFit:
         features: how many of the G features, from the first, are used; 0 when the matrix is zeros.
         errors: mean squared error over held-out users by (features, penalty), (0, infinity) included; empty where
             nothing was chosen.
-        certainty: the mean gain of held-out users over predicting nothing, in standard errors over users; 0 for zeros,
-            infinity where nothing was chosen.
+        gains: (R,) how much smaller each held-out user's squared error is than by predicting nothing; zeros where the
+            matrix is, None where nothing was chosen.
         scale: which of the scales was best.
     """
 
@@ -87,7 +87,7 @@ class RidgeFit:
     penalty: float
     features: int
     errors: dict[tuple[int, float], float]
-    certainty: float = 0.0
+    gains: Doubles | None = None
     scale: int = 0
 
 
@@ -140,9 +140,10 @@ def fit_ridge(
     place = min(range(len(fits)), key=lambda k: fits[k].errors[fits[k].features, fits[k].penalty])
     best, scale = fits[place], scales[place]
     errors = {candidate: min(fit.errors[candidate] for fit in fits) for candidate in best.errors}
-    held_out = _held_out_gains(features, moments, fold, equations, best, scale) if best.features else np.zeros(1)
-    certainty = float(held_out.mean() / max(held_out.std() / np.sqrt(len(held_out)), 1e-12))
-    return RidgeFit(best.matrix, best.penalty, best.features, errors, certainty, place)
+    gains = np.zeros(len(features))
+    if best.features:
+        gains = _held_out_gains(features, moments, fold, equations, best, scale)
+    return RidgeFit(best.matrix, best.penalty, best.features, errors, gains, place)
 
 
 def _fit_fixed(features: Floats, moments: UserMoments, fixed: RidgeChoice, scale: Floats) -> RidgeFit:
@@ -153,7 +154,7 @@ def _fit_fixed(features: Floats, moments: UserMoments, fixed: RidgeChoice, scale
         left, right = _normal_equations(features[:, :count], moments, np.ones(len(moments.users), bool))
         s = scale[:count].reshape(-1).astype(np.float64)
         matrix[:count] = (s * _solve(left * s * s[:, None], right * s, fixed.penalty)).reshape(count, -1)
-    return RidgeFit(matrix, fixed.penalty, count, {}, float("inf"), fixed.scale)
+    return RidgeFit(matrix, fixed.penalty, count, {}, None, fixed.scale)
 
 
 def _held_out_gains(

@@ -14,9 +14,10 @@ from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.vectors import FAST, Constant, constant, load, loop, spread, store, total
 
 UNOBSERVED_WEIGHT = 0.3
-"""α of the bridges; it matters little between 0.03 and 0.3."""
+"""α: how much an item that a person did not take counts when bridges are fitted, beside 1 for one they took. Anything
+from 0.03 to 0.3 does about as well."""
 STEPS = 30
-"""Of conjugate gradients; the validation error has stopped moving by then."""
+"""Steps of conjugate gradients; the validation error has stopped moving by then."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class BridgeTask(SourceSide):
         scale: of the target domain; predictions are clipped to it.
         prior: (X, Y) the bridge that training starts from and shrinks to: zeros, or the strongest simple baseline.
         expected: candidates (X, Y) for how large each entry's deviation from the prior may be; used in closed form.
+        effects: (X, Y) the same where people and items as such count, and few of their products; used in closed form.
         level: row and column of the entry that moves every prediction alike; used in closed form.
     """
 
@@ -68,6 +69,7 @@ class BridgeTask(SourceSide):
     scale: Scale
     prior: Floats
     expected: tuple[Floats, ...] = ()
+    effects: Floats | None = None
     level: tuple[int, int] | None = None
 
     def has_history(self, users: Index) -> np.ndarray:
@@ -99,5 +101,6 @@ def bridge_task(data: PairData, source: Model, target: Model) -> BridgeTask:
             scale=data.target_scale,
             prior=prior.bridge,
             expected=prior.expected,
+            effects=prior.effects,
             level=prior.level,
         )

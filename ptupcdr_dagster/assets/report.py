@@ -3,6 +3,8 @@
 import dagster as dg
 
 from ptupcdr_dagster.assets.bridges import meta_network
+from ptupcdr_dagster.assets.champion import champion
+from ptupcdr_dagster.assets.deployment import recommendations
 from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.assets.warm_start import warm_start_evaluation
@@ -11,7 +13,7 @@ from ptupcdr_dagster.metadata import picture
 
 @stage_asset(
     # Not the benchmark: it is optional, and the page is out of date when a newer one stands (report.store).
-    deps=[meta_network, cold_start_evaluation, warm_start_evaluation],
+    deps=[meta_network, cold_start_evaluation, warm_start_evaluation, champion, recommendations],
     group="report",
     kinds={"matplotlib"},
 )

@@ -46,7 +46,7 @@ KEPT = "left_as_it_stood"
 class Stage:
     """One asset partition in the making.
 
-    Attributes:
+    Args:
         asset: The asset's key.
         partition: The domain or pair.
         home: Where generated state lives.

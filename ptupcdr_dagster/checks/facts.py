@@ -42,7 +42,7 @@ class Parameter:
 class Fact:
     """One statement that holds for every partition of an asset.
 
-    Attributes:
+    Args:
         name: What the check is called; it states the fact.
         description: The fact in words, and what it would mean if it did not hold.
         expectations: All must be met.

@@ -10,6 +10,7 @@ from rich.table import Table
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.significance import METRICS, over_seeds
+from ptupcdr_core.experiments.export import told_seeds
 from ptupcdr_core.experiments.grid import Grid, units_of
 from ptupcdr_core.experiments.published import beside_published
 from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
@@ -53,7 +54,7 @@ def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
     bold = "[bold]{}[/]" if console.is_terminal else "{} *"
     for (recipe, beta, base_model), cells in summary.groupby(["recipe", "beta", "base_model"], sort=True):
         seeds = int(cells["seeds"].max())
-        title = f"{pair.key}: {recipe}, β = {beta:g}, {base_model}; mean ± standard deviation of {_seeds(seeds)}"
+        title = f"{pair.key}: {recipe}, β = {beta:g}, {base_model}; {told_seeds(seeds)}"
         say(console, f"[italic]{title}[/]", markup=True)
         table = Table(box=None, header_style="", pad_edge=False)
         table.add_column("method", overflow="ellipsis")
@@ -88,7 +89,3 @@ def _measure(cell: object, metric: str, bold: str) -> str:
 
 def _plain(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -110,6 +110,10 @@ def benchmark(
         typer.Option(help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
     ] = ["calibrated", "honest", "published"],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
+    export: Annotated[
+        Literal["csv", "latex", "parquet"] | None,
+        typer.Option(help="Also write a file a pair: cells as csv or parquet, means over seeds as latex."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Measure every method on the same test users, over β, seeds and base models, and say which difference is real.
@@ -131,6 +135,11 @@ def benchmark(
         else:
             for pair in done:
                 print_benchmark(_console(), home, pair)
+        if export:
+            from ptupcdr_core.experiments.export import export as write
+
+            for pair in done:
+                say(Console(stderr=True), f"{pair.key}: written to {write(home, pair.key, export)}")
         if report.failures:
             raise typer.Exit(1)
 
@@ -204,13 +213,14 @@ def recommend(
 ) -> None:
     """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
 
-    The reasons are the source items that raise a score most, and by how much.
+    Stars are the rating that is predicted, likely is how probably it lies above the middle of the scale. The reasons
+    are the source items that raise a score most, and by how much.
     """
     if (user is None) == (history is None):
         raise typer.BadParameter("expected either USER or --history FILE")
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
-        from ptupcdr_dagster.cli.recommending import recommended_to_new, recommended_to_user
+        from ptupcdr_dagster.cli.recommending import for_people, recommended_to_new, recommended_to_user
 
         home = Home.from_environment()
         if history is None:
@@ -222,7 +232,7 @@ def recommend(
         if as_json:
             _print_json(frame)
         else:
-            print_frame(_console(), frame.assign(reasons=frame["reasons"].map(_told)), title)
+            print_frame(_console(), for_people(frame), title)
 
 
 @app.command()
@@ -316,11 +326,6 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
         for row in read_serving(home, pair).to_dict("records"):
             gate = ", whatever the gate said" if row["gate"] == "off" else ""
             say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")
-
-
-def _told(reasons: list[dict[str, Any]]) -> str:
-    """Reasons as one cell of a table."""
-    return ", ".join(f"{reason['item_id']} {reason['weight']:+.2f}" for reason in reasons)
 
 
 def _print_json(frame: "pd.DataFrame") -> None:

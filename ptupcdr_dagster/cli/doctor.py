@@ -20,7 +20,7 @@ PACKAGES = ("dagster", "duckdb", "mlflow", "great-expectations", "torch", "numba
 class Finding:
     """One thing looked at.
 
-    Attributes:
+    Args:
         what: The thing.
         found: Its state, and the remedy where something is wrong.
         ok: False when a backfill cannot work like that.

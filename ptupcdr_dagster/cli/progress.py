@@ -77,7 +77,7 @@ class TimeLeft(ProgressColumn):
 class WorkBar:
     """The bar of all assets that are to be made; checks do not advance it.
 
-    Attributes:
+    Args:
         progress: Where it shows.
         bar: Its task.
         waiting: Expected seconds of what is still to be made, by partition and asset.

@@ -1,6 +1,7 @@
 """Recommendations as the command line shows them: one row an item, each with its reasons."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from ptupcdr_core.data.newcomers import read_history_file
 from ptupcdr_core.serving.deployed import recommend, recommend_new
 from ptupcdr_core.store.home import Home
 
-COLUMNS = ["rank", "item_id", "score", "made_by", "reasons"]
+COLUMNS = ["rank", "item_id", "score", "stars", "likely", "made_by", "reasons"]
 
 
 def recommended_to_user(home: Home, pair: Pair, user: str, k: int) -> pd.DataFrame:
@@ -38,4 +39,18 @@ def recommended_to_new(home: Home, pair: Pair, history: Path, k: int) -> tuple[p
     strangers = int(np.count_nonzero(people.known_items == 0))
     if strangers:
         note += f"; {strangers} of the people without a known item, recommended what the average user gets (mean)"
-    return frame[["user_id", *COLUMNS]], note
+    return frame.reindex(columns=["user_id", *COLUMNS]), note
+
+
+def for_people(frame: pd.DataFrame) -> pd.DataFrame:
+    """Recommendations as people read them: 4.3 stars, 80 % likely to like it, and reasons in one line."""
+    return frame.assign(
+        stars=frame["stars"].map("{:.1f}".format, na_action="ignore").fillna("–"),
+        likely=frame["likely"].map("{:.0%}".format, na_action="ignore").fillna("–"),
+        reasons=frame["reasons"].map(_told),
+    )
+
+
+def _told(reasons: list[dict[str, Any]]) -> str:
+    """Reasons as one cell of a table."""
+    return ", ".join(f"{reason['item_id']} {reason['weight']:+.2f}" for reason in reasons)

@@ -38,7 +38,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
     for wanted, option in ((port, "--port"), (mlflow_port, "--mlflow-port")):
         if not (remote_mlflow and option == "--mlflow-port"):
             refuse_taken(host, wanted, option)
-    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
     os.environ["PTUPCDR_MLFLOW_UI"] = f"http://{shown}:{mlflow_port}"

@@ -26,7 +26,7 @@ Plan = dict[tuple[str, str], list[str]]
 class Backfill:
     """Makes the partitions that are not up to date under the given settings.
 
-    Attributes:
+    Args:
         instance: Where the runs are recorded.
         home: Where generated state lives.
         settings: What every run uses.

@@ -162,7 +162,7 @@ def _refuse_other_settings(
 class Freshness:
     """Decides which partitions must be made again under given settings.
 
-    Attributes:
+    Args:
         assets: The lineage, by asset key.
         checks: Blocking asset checks, by asset key.
         as_they_stand: Assets that are read as they are, whatever they would be if they were made now.

@@ -62,7 +62,7 @@ class Report:
 class Work:
     """What is run for one partition.
 
-    Attributes:
+    Args:
         job: Its name.
         partition: The domain or pair.
         assets: Which of the job's assets.

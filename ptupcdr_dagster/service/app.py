@@ -38,6 +38,7 @@ def make_app(pairs: Mapping[str, Deployed], most_bytes: int) -> FastAPI:
             yield
 
     app = FastAPIOffline(title="ptupcdr", version=__version__, description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app.swagger_ui_parameters = {"defaultModelsExpandDepth": 0, "tryItOutEnabled": True}
     app.add_middleware(BodyLimit, most=most_bytes)
     metrics = Metrics(pairs)
     # More at a time than there are cores would only wait for each other, with all their vectors in memory.

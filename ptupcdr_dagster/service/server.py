@@ -26,7 +26,7 @@ def run(home: Home, pairs: Sequence[str], host: str, port: int, kind: Search, mo
     console = Console(stderr=True)
     served = {pair: Deployed(home, pair, kind) for pair in pairs}
     app = make_app(served, most_bytes)
-    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     say(console, f"Serving {', '.join(pairs)} on http://{shown}:{port}/docs; Ctrl-C stops it.")
     uvicorn.run(
         app, host=host, port=port, log_level="warning", timeout_keep_alive=KEEP_ALIVE, backlog=BACKLOG,

@@ -41,7 +41,7 @@ and reasons, a status, and what made the list."""
 class Registry:
     """The registered model of a pair.
 
-    Attributes:
+    Args:
         client: Of the store.
         home: Has the store's lock.
         pair: The pair's key.

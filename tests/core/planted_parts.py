@@ -46,7 +46,19 @@ CASES = {
     "item to item": Case(replace(NOTHING, of_companions=0.6, companions=1), frozenset({"item_map"})),
     "personal": Case(replace(NOTHING, of_side=0.7), frozenset({"personal"})),
     "all": Case(
-        replace(NOTHING, of_corner=0.4, corners=30, of_side=0.4, of_companions=0.25, companions=1),
+        replace(
+            NOTHING,
+            purchases=16.0,
+            bridge=900,
+            validation=800,
+            source_only=2_500,
+            target_only=2_500,
+            of_corner=0.35,
+            corners=30,
+            of_side=0.5,
+            of_companions=0.12,
+            companions=1,
+        ),
         frozenset({"item_map", "joint", "personal"}),
     ),
 }

@@ -76,3 +76,10 @@ def rejected(warehouse: Warehouse, name: str = "books") -> list[tuple[str, int]]
     """(reason, row number) of what was left out, in the order of the files."""
     with warehouse.read("raw_ratings", name) as connection:
         return connection.execute("select reason, source_row from rejected_ratings").fetchall()
+
+
+def holding(folder: Path, *secrets: str) -> list[Path]:
+    """The files below a folder that hold one of the secrets, in their name or content."""
+    wanted = [secret.encode() for secret in secrets]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if any(secret in bytes(path) + path.read_bytes() for secret in wanted)]

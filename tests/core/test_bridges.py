@@ -167,8 +167,25 @@ def test_the_common_bridge_gets_no_worse_than_its_prior_on_its_own_rows(task: Br
         predicted = ((task.source_vectors @ matrix)[rows.users] * rows.vectors[rows.pick]).sum(1)
         return float(np.square(rows.wanted - predicted).mean())
 
-    assert fit.errors[0, float("inf")] == pytest.approx(error(task.prior), rel=1e-4)
+    assert fit.bilinear.errors[0, float("inf")] == pytest.approx(error(task.prior), rel=1e-4)
     assert error(common.matrix) < error(task.prior) < error(np.zeros_like(task.prior))
+
+
+def test_where_people_and_items_as_such_say_all_there_is_the_effects_find_it(task: BridgeTask) -> None:
+    """Planted: how well known an item is counts, and more for who rates widely; nothing else does."""
+    size = task.history_vectors.shape[1]
+    planted = np.zeros_like(task.prior)
+    planted[size + 1, size + 6], planted[size + 2, size + 5] = 0.5, 0.3
+    rows = task.rows
+    wanted = ((task.source_vectors @ planted)[rows.users] * rows.vectors[rows.pick]).sum(1)
+    task = replace(task, rows=replace(rows, wanted=wanted.astype(np.float32)), prior=np.zeros_like(task.prior))
+    common, fit = fit_common_bridge(task, user_moments(task.rows), seed=1)
+    assert fit.effects is not None
+    assert fit.effects.penalty == 10
+    assert np.abs(fit.effects.matrix - planted).max() < 0.05
+    assert fit.chosen["common_effects_penalty"] == 10
+    again, _ = fit_common_bridge(task, user_moments(task.rows), seed=2, fixed=fit.chosen)
+    np.testing.assert_allclose(again.matrix, common.matrix, atol=1e-6)
 
 
 def test_settings_ask_for_the_pair_of_hidden_units_that_the_start_needs() -> None:

@@ -353,6 +353,39 @@ def test_predicted_ratings_are_the_scores_and_nothing_for_strange_items(lineage:
     assert np.isnan(rated[3])
 
 
+def test_what_is_evaluated_is_what_people_are_served_by_their_ratings_alone(refitted: Refitted) -> None:
+    """The evaluation's numbers of ptupcdr, once more: nothing but the bundle and the test users' source ratings."""
+    home, bundle = refitted.honest, deployed_bundle(refitted.honest, PAIR)
+    columns = ["user_id", "item_id", "rating", "timestamp"]
+    told = table_of(home, "split_source_ratings join split_source_items using (item_index)", "cohort = 'test'", columns)
+    held_out = table_of(
+        home, "split_target_ratings join split_target_items using (item_index)", "part = 'test'", columns[:3]
+    )
+    query = "select mode, rmse, ndcg_at_10 from cold_start_evaluation where method = 'ptupcdr'"
+    evaluated = {mode: (rmse, ndcg) for mode, rmse, ndcg in read(home, "cold_start_evaluation", query)}
+    errors = bundle.rate(told, held_out) - held_out["rating"].to_numpy()
+    assert np.sqrt(np.square(errors).mean()) == pytest.approx(evaluated["rating"][0], rel=1e-5)
+    if refitted.mode != "ranking":
+        return
+    took: dict[str, set[str]] = {}
+    for user, item in zip(held_out["user_id"].to_pylist(), held_out["item_id"].to_pylist(), strict=True):
+        took.setdefault(user, set()).add(item)
+    found = dict.fromkeys(took, 0.0)
+    for row in bundle.recommend(told, 10).recommendations.to_pylist():
+        if row["item_id"] in took.get(row["user_id"], ()):
+            found[row["user_id"]] += 1 / np.log2(row["rank"] + 1)
+    best = {
+        user: sum(1 / np.log2(rank + 1) for rank in range(1, min(10, len(items)) + 1)) for user, items in took.items()
+    }
+    assert np.mean([found[user] / best[user] for user in took]) == pytest.approx(evaluated["ranking"][1], rel=1e-5)
+
+
+def table_of(home: Home, tables: str, where: str, columns: list[str]) -> pa.Table:
+    query = f"select {', '.join(columns)} from {tables} join split_users using (user_index) where {where}"
+    rows = read(home, "domain_splits", query)
+    return pa.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+
+
 def test_who_is_held_out_is_known_from_seed_and_beta(lineage: Lineage) -> None:
     rows = read(
         lineage.home,

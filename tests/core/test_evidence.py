@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptupcdr_core.evaluation.evidence import best_that_earns, earns_its_place
+from ptupcdr_core.training.evidence import best_that_earns, earns_its_place
 
 DRAWS = 2_000
 

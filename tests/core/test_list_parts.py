@@ -10,7 +10,6 @@ from planted_parts import CASES, draws
 
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.data.people import People
-from ptupcdr_core.evaluation.evidence import Losses
 from ptupcdr_core.kernels.approximate_search import approximate_top_items
 from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.modes.part import Part
@@ -19,6 +18,7 @@ from ptupcdr_core.modes.ranking.joint import JointChoice, choose_joint, train_jo
 from ptupcdr_core.modes.ranking.parts import Offer, Parts, forward, popularity, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.serving.lists import Search, best_lists
+from ptupcdr_core.training.evidence import Losses
 from ptupcdr_core.training.implicit import train_factors
 from ptupcdr_core.training.item_map import RowKind, fit_item_map, taken
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Lineage
-from small_lineage import PAIR, domains, run
+from small_lineage import PAIR, domains, read, run
 
 from ptupcdr_core.evaluation.significance import PairedErrors
 from ptupcdr_core.report import charts, page, verdict
+from ptupcdr_core.report.about import LIST, PEOPLE, examples
 from ptupcdr_core.report.drawing import drawable
 from ptupcdr_core.report.embeddings import Embedded
 from ptupcdr_core.report.facts import gather, score_intervals
@@ -25,7 +26,18 @@ from ptupcdr_core.report.store import read_provenance, report_path
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
-SECTIONS = {"headline", "methods", "intervals", "beta", "learning", "embeddings", "attention", "slices", "warm"}
+SECTIONS = {
+    "headline",
+    "methods",
+    "intervals",
+    "beta",
+    "learning",
+    "embeddings",
+    "attention",
+    "reliability",
+    "slices",
+    "warm",
+}
 HOSTILE = '<script>alert("$x_$")</script>'
 
 
@@ -74,6 +86,26 @@ def test_the_page_needs_nothing_but_itself(report: PairReport) -> None:
     assert not re.search(r"url\(|@import", report.path.read_text())
 
 
+def test_it_says_when_which_model_and_which_data(report: PairReport, lineage: Lineage) -> None:
+    text = Page(report.path.read_text()).text
+    [(digest,)] = read(lineage.home, "domain_splits", "select vocabulary from split_summary")
+    assert digest[:16] in text
+    assert re.search(r"Measured\s*20\d\d-\d\d-\d\d \d\d:\d\d UTC", text)
+    assert "version 1. The gate: " in text
+    assert re.search(rf"embedding_size\s*{lineage.settings.embedding_size}\D", text)
+
+
+def test_people_stand_there_with_history_list_and_reasons(report: PairReport, lineage: Lineage) -> None:
+    shown = examples(lineage.home, PAIR)
+    assert len(shown) == PEOPLE
+    text = " ".join(Page(report.path.read_text()).text.split())
+    for person in shown:
+        assert f"{person.id} {person.length} items rated in books; the latest: {person.history[0]['item']}" in text
+        first = person.recommended[0]
+        assert f"{first['item_id']} {first['score']:.2f} for {first['reasons'][0]} (+" in text
+        assert [row["rank"] for row in person.recommended] == [*range(1, LIST + 1)]
+
+
 def test_the_headline_is_about_the_strongest_simple_baseline(report: PairReport) -> None:
     assert "strongest simple baseline, item mean + source offset" in report.headline
     assert report.headline in Page(report.path.read_text()).text
@@ -81,7 +113,9 @@ def test_the_headline_is_about_the_strongest_simple_baseline(report: PairReport)
 
 def test_pictures_are_png_and_have_a_text(report: PairReport) -> None:
     assert [picture.name for picture in report.pictures][:1] == ["methods_with_intervals"]
-    assert {"learning_curves", "embeddings", "errors_by_slice"} <= {picture.name for picture in report.pictures}
+    assert {"learning_curves", "embeddings", "reliability", "errors_by_slice"} <= {
+        picture.name for picture in report.pictures
+    }
     assert all(picture.png.startswith(b"\x89PNG") and picture.alt for picture in report.pictures)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from file_server import Server, serving
-from ratings_files import ROWS, as_delimited, domain, ingest, kept
+from ratings_files import ROWS, as_delimited, domain, holding, ingest, kept
 
 from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
 from ptupcdr_core.catalog import Domain, load_catalog
@@ -28,13 +28,6 @@ def server() -> "Server":
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "home" / "warehouse", threads=2)
-
-
-def holding(folder: Path, *secrets: str) -> list[Path]:
-    """The files below a folder that hold one of the secrets, in their name or content."""
-    wanted = [secret.encode() for secret in secrets]
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [path for path in files if any(secret in bytes(path) + path.read_bytes() for secret in wanted)]
 
 
 def test_user_password_and_token_of_an_address_are_given_and_not_kept(

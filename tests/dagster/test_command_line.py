@@ -132,6 +132,7 @@ def test_recommend_prints_ranked_items(first: "subprocess.CompletedProcess[str]"
     rows = json.loads(done.stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3]
     assert len({row["item_id"] for row in rows}) == 3
+    assert all(1 <= row["stars"] <= 5 and 0 < row["likely"] < 1 for row in rows)
     assert all(
         reason["weight"] > 0 and reason["item_id"].startswith("books-") for row in rows for reason in row["reasons"]
     )

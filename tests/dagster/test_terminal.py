@@ -258,7 +258,7 @@ def test_recommendations_keep_ids_and_reasons_together(terminal: Terminal, tmp_p
         rows = [line for line in seen.lines if "movies-" in line]
         assert len(rows) == (3 if asked == ["user000"] else 6)
         for row in rows:
-            assert re.search(r"movies-\d\d +-?\d\.\d{4} +bridge +books-\d\d [+-]\d\.\d\d(, |$)", row), row
+            assert re.search(r"movies-\d\d +-?\d\.\d{4} +\d\.\d +\d+% +bridge +books-\d\d [+-]\d\.\d\d(, |$)", row), row
 
 
 def test_doctor(terminal: Terminal) -> None:

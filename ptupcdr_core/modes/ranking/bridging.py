@@ -23,7 +23,6 @@ import numpy as np
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
-from ptupcdr_core.evaluation.evidence import earns_its_place, judged_by_others
 from ptupcdr_core.evaluation.rankings import Rankings, rank_by_vectors
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
@@ -33,6 +32,7 @@ from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
 from ptupcdr_core.training.closed_form import Gate, gate_of, mean_histories, write_network
+from ptupcdr_core.training.evidence import earns_its_place, judged_by_others
 from ptupcdr_core.training.implicit import ImplicitFactors
 from ptupcdr_core.training.taken_loss import TakenLoss
 

@@ -28,13 +28,13 @@ from ptupcdr_core.training.als import als, fold_in
 from ptupcdr_core.training.folding import Places, solve_without
 
 GRID = ((0.1, 5.0), (0.03, 5.0), (0.3, 5.0), (0.1, 1.0), (0.1, 20.0))
-"""α and λ, those of each domain's own factors first; tried with"""
+"""Pairs of α and λ that are tried, those of each domain's own factors first."""
 SMALL = 64
-"""dimensions, on"""
+"""Dimensions in which they are tried."""
 GRID_EVENTS = 200_000
-"""events, in"""
+"""Events on which they are tried, at most."""
 GRID_ITERATIONS = 4
-"""iterations, which tell them apart for a fraction of the whole cost."""
+"""Iterations of such a trial: enough to tell the pairs apart, for a fraction of the whole cost."""
 ITERATIONS = 8
 SIZES = ((500_000, (SMALL, 256)), (np.inf, (128,)))
 """D by the number of events, tried whole: more is better on pairs with few of them, and costs too much with many."""

@@ -5,7 +5,7 @@
 The bridge's û·v and popularity, one of which every list begins with; γ times joint factors of both domains
 (``ranking.joint``); δ times a sparse map from source to target items (``training.item_map``). Weights are tried in
 units in which each part's scores are spread equally over the items. A part is used only if the one rule of evidence
-(``evaluation.evidence``) says so; the weight that a user is judged by was chosen by other users, so that trying several
+(``training.evidence``) says so; the weight that a user is judged by was chosen by other users, so that trying several
 is no evidence by itself. A bridge that shrank to nothing is no part of it, and a personal one has to be better than the
 common one beside all other parts too.
 
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
-from ptupcdr_core.evaluation.evidence import Evidence, Losses, earns_its_place, judged_by_others
 from ptupcdr_core.evaluation.rankings import best_of_rows, measure
 from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
@@ -31,6 +30,7 @@ from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.bridges import PersonalBridge
 from ptupcdr_core.modes.ranking.bridging import RankingTask
 from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, train_joint
+from ptupcdr_core.training.evidence import Evidence, Losses, earns_its_place, judged_by_others
 from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
 EVIDENCE = ("ndcg_at_10", "ndcg_at_50")
@@ -181,18 +181,13 @@ def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint
         first = min(begins, key=lambda name: lost[name])
         folded = joint.fold_in(data.source.of_users(users, data.user_count), data.user_count)[users]
         trial = _Trial(losses, folded @ joint.target.T, _Maps.of(data, users))
-        found = None
-        if personal is not None and losses(personal).mean() < lost[first]:
-            found = trial.beside(personal, {"popularity": begins["popularity"]})
-            without = found.scores + (begins["bridge"] - personal)
-            if not earns_its_place(losses(without), losses(found.scores)).earned:
-                found = None
-        chosen = {"list_personal": float(found is not None)}
-        if found is None:
-            others = {name: own for name, own in begins.items() if name != first}
-            found = trial.beside(_full(begins[first], users), others)
-        else:
-            first = "bridge"
+        others = {name: own for name, own in begins.items() if name != first}
+        found = trial.beside(_full(begins[first], users), others)
+        chosen = {"list_personal": 0.0}
+        if personal is not None:
+            corrected = trial.beside(personal, {"popularity": begins["popularity"]})
+            if earns_its_place(losses(found.scores), losses(corrected.scores)).earned:
+                found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
         if first == "popularity" and "bridge" in begins:
             log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
     chosen |= {"list_bridge_weight": 0.0, f"list_{first}_weight": 1.0} | found.chosen

@@ -6,6 +6,7 @@ from pathlib import Path
 from ptupcdr_core.data.pair_data import SIDES, Outline, PairData, Side
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.models.base import BaseModel
+from ptupcdr_core.models.ordinal import OrdinalCalibration
 from ptupcdr_core.modes import checkpoints
 from ptupcdr_core.modes.checkpoints import Sides, load_between, present_checksums
 from ptupcdr_core.settings import Settings
@@ -18,6 +19,7 @@ from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 
 FOLDERS: dict[Side, str] = {"source": "source_model", "target": "target_model"}
 BRIDGES = "meta_network"
+CALIBRATION = "stars."
 SHARED = ("recipe", "base_model", "embedding_size")
 """Settings that both sides must share, for a bridge can only join vectors of one kind and size."""
 
@@ -33,14 +35,17 @@ def save_bridges(
     home: Home,
     data: PairData,
     bridges: Bridges,
+    calibration: OrdinalCalibration,
     between: Sequence[str],
     settings: Settings,
     fingerprint: str,
     curves: Curves,
 ) -> list[Path]:
-    """Write the bridges, and the checksums of the base models that they stand between."""
+    """Write the bridges, how the personal one's predictions are calibrated, and the checksums of the base models that
+    they stand between."""
     entries = {"chosen": bridges.chosen, "between": [*between], "curves": curves.by_epoch()}
-    return checkpoints.save(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, **entries)
+    stars = {f"{CALIBRATION}{name}": tensor for name, tensor in calibration.tensors().items()}
+    return checkpoints.save(home, BRIDGES, data, bridges.tensors() | stars, settings, fingerprint, **entries)
 
 
 def load_sides(home: Home, outline: PairData | Outline) -> Sides[Model, Model]:
@@ -72,6 +77,13 @@ def load_bridges(home: Home, outline: PairData | Outline, between: Sequence[str]
     checksums = present_checksums(home, [*FOLDERS.values()], outline.pair) if between is None else between
     checkpoint = load_between(home, BRIDGES, outline, checksums)
     return Bridges.from_tensors(checkpoint.tensors, checkpoint.manifest["chosen"])
+
+
+def load_calibration(home: Home, outline: PairData | Outline, between: Sequence[str]) -> OrdinalCalibration:
+    """Read how the personal bridge's predictions are calibrated; as for ``load_bridges``."""
+    tensors = load_between(home, BRIDGES, outline, between).tensors
+    own = {name.removeprefix(CALIBRATION): tensor for name, tensor in tensors.items() if name.startswith(CALIBRATION)}
+    return OrdinalCalibration.from_tensors(own)
 
 
 def load_bridge_task(home: Home, data: PairData) -> BridgeTask:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Side, user_ids
 from ptupcdr_core.engines.choice import choose_engine
+from ptupcdr_core.evaluation.calibration import Calibrator
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, evaluate_slices, score
 from ptupcdr_core.evaluation.significance import pair_errors
 from ptupcdr_core.methods.simple import METHODS, simple_baselines
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.models.fitted_method import FittedMethod
+from ptupcdr_core.models.ordinal import OrdinalCalibration
 from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.modes.base import Evaluation, Trained
 from ptupcdr_core.modes.criterion import Criterion, Measured
@@ -25,12 +27,14 @@ from ptupcdr_core.modes.part import KnownUsers, Part
 from ptupcdr_core.modes.rating.checkpoints import (
     load_bridge_task,
     load_bridges,
+    load_calibration,
     load_sides,
     load_task_and_bridges,
     save_bridges,
     save_side,
 )
 from ptupcdr_core.modes.rating.warm_start import FineTuning
+from ptupcdr_core.modes.stars import StarDistribution
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -81,10 +85,12 @@ class Rating:
         engine, sides, curves = choose_engine(), load_sides(home, data), Curves(on_epoch)
         task = bridge_task(data, sides.source, sides.target)
         bridges = train_bridges(task, settings, curves, engine)
-        files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint, curves)
-        errors = _validation_errors(data, bridges.methods(task), settings)
+        methods = {method.name: method for method in bridges.methods(task)}
+        calibration = Calibrator.of(data).fit(methods["ptupcdr"].score(data.target_validation))
+        files = save_bridges(home, data, bridges, calibration, sides.checksums, settings, fingerprint, curves)
+        errors = _validation_errors(data, [*methods.values()], settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
-        part = _part(data, sides.source, sides.target, bridges)
+        part = _part(data, sides.source, sides.target, bridges, calibration)
         if not isinstance(sides.source, CalibratedModel):
             part = replace(part, known=_known(home, data, sides.source))
         return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors}, set(bridges.chosen))
@@ -121,9 +127,11 @@ class Rating:
         """Fit target model and bridges again to a split that holds nobody out."""
         engine, sides = choose_engine(), load_sides(home, data)
         chosen = load_bridges(home, data, sides.checksums).chosen
+        calibration = load_calibration(home, data, sides.checksums)
         target = train_side(data, "target", settings, on_epoch, engine)
         task = bridge_task(data, sides.source, target)
-        return _part(data, sides.source, target, refit_bridges(task, settings, chosen, on_epoch, engine))
+        bridges = refit_bridges(task, settings, chosen, on_epoch, engine)
+        return _part(data, sides.source, target, bridges, calibration)
 
 
 def source_space(source: Model) -> SourceSpace:
@@ -134,7 +142,8 @@ def source_space(source: Model) -> SourceSpace:
     return ReferenceSpace(source)
 
 
-def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Part:
+def _part(data: PairData, source: Model, target: Model, bridges: Bridges, calibration: OrdinalCalibration) -> Part:
+    spread = target.item_spread if isinstance(target, CalibratedModel) else None
     trained = np.sort(np.concatenate([data.cohorts["bridge"], data.cohorts["target_only"]]))
     return Part(
         source=source_space(source),
@@ -142,6 +151,7 @@ def _part(data: PairData, source: Model, target: Model, bridges: Bridges) -> Par
         target=target.target_items(),
         mean=target.target_users()[trained].mean(0, dtype=np.float64).astype(np.float32),
         scale=data.target_scale,
+        stars=None if spread is None else StarDistribution(calibration, spread, data.target_scale),
     )
 
 

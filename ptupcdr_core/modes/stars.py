@@ -1,0 +1,67 @@
+"""What people are told of a rating that is predicted for them: "4.3 stars, 80 % to like it".
+
+Shapes: R people, T target items, N couples of a person and an item.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import Scale
+from ptupcdr_core.models.ordinal import OrdinalCalibration
+
+
+class Foretold(NamedTuple):
+    """What is said of N ratings: their means and medians, in stars, and how likely a person is to like the item."""
+
+    means: Floats
+    medians: Floats
+    likely: Floats
+
+
+@dataclass(frozen=True)
+class StarDistribution:
+    """Turns predicted stars into distributions.
+
+    Args:
+        calibration: on validation users; its features are how widely a person and an item are rated.
+        item_spread: (T+1,) float32 of the target items.
+        scale: of the target domain; a rating above its middle says that a person likes the item.
+    """
+
+    calibration: OrdinalCalibration
+    item_spread: Floats
+    scale: Scale
+
+    def __call__(self, means: Floats, user_spread: Floats, items: NDArray[np.int64]) -> Foretold:
+        """What is said of N ratings.
+
+        Args:
+            means: (N,) predicted stars, within the scale.
+            user_spread: (N,) of the people.
+            items: (N,) target item indices.
+        """
+        features = np.stack([user_spread, self.item_spread[items]], axis=1)
+        reached = self.calibration.reached(means, features)
+        liked = int(np.count_nonzero(self.calibration.levels.values <= (self.scale.low + self.scale.high) / 2))
+        certain = np.concatenate([np.ones((len(means), 1)), reached, np.zeros((len(means), 1))], axis=1)
+        return Foretold(means, self.calibration.medians(means, features), certain[:, liked].astype(np.float32))
+
+    def among(self, kept: NDArray[np.bool_]) -> Self:
+        """The same where there are no other target items than those that the mask (T+1,) marks."""
+        return replace(self, item_spread=self.item_spread[kept])
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All numbers by name."""
+        ends = np.array([self.scale.low, self.scale.high])
+        return {"item_spread": self.item_spread, "scale": ends, **self.calibration.tensors()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
+        """Make what ``tensors()`` described."""
+        calibration = OrdinalCalibration.from_tensors(tensors)
+        return cls(calibration, tensors["item_spread"], Scale(*tensors["scale"].tolist()))

@@ -1,0 +1,168 @@
+"""Ratings files that hypothesis writes: good ones whose right answer is known, and damaged ones.
+
+The answer comes from how a file was made, never from the code that reads it.
+"""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+NAMES = ("user_id", "item_id", "rating", "timestamp")
+LOW, HIGH = 1.0, 50.0  # a wide scale, on which 4_0 would be a rating
+
+# What is written, and what it says; None where it says nothing that can be used.
+RATINGS: dict[str, float | None] = {
+    "1": 1.0, "3": 3.0, "2.5": 2.5, "+3": 3.0, " 4 ": 4.0, "5.": 5.0, "1e1": 10.0, "50": 50.0, "050": 50.0,
+    "0.99": None, "51": None, "-1": None, "": None, " ": None, "five": None, "nan": None, "inf": None, "1e400": None,
+    "4_0": None, "0x10": None, "4,5": None, "٤": None, "1 2": None, "4;": None, "true": None, "'4'": None,
+}  # fmt: skip
+# An empty text says that the time is unknown.
+TIMES: dict[str, float | None] = {
+    "0": 0.0, "1": 1.0, "11": 11.0, "-5.5": -5.5, "1400000000": 1.4e9, "1400000000000": 1.4e12,
+    "2014-05-13": 1399939200.0, "2014-05-13T16:53:20Z": 1.4e9, "2014-05-13 18:53:20+02:00": 1.4e9, "1e18": 1e18,
+}  # fmt: skip
+NO_TIMES = (
+    "soon",
+    "epoch",
+    "-9999-01-01",
+    "1e23",
+    "nan",
+    "inf",
+    "2014-02-30",
+    "1_0",
+    "12:00",
+    "now",
+    "0044-03-15 (BC)",
+)
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
+_IDS = st.one_of(_TEXT, st.sampled_from(["ann", "bob", "0001", " ", "", "'; drop table staged; --", "../x", "NULL"]))
+_ROWS = st.lists(
+    st.tuples(_IDS, _IDS, st.sampled_from(list(RATINGS)), st.sampled_from([*TIMES, *NO_TIMES, "", " "])), max_size=12
+)
+Row = tuple[str, str, str, str]
+LAST: Row = ("the", "last", "3", "1")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file, and what is right to be read from it.
+
+    Attributes:
+        format: the catalog's word for it.
+        rows: as they were written.
+        content: the file's bytes, before damage.
+        packed: with what, if anything.
+    """
+
+    format: str
+    rows: tuple[Row, ...]
+    content: bytes
+    packed: str | None
+
+    def kept(self) -> dict[tuple[str, str], tuple[float, float | None]]:
+        """The rating and time of each (user, item) that must be kept."""
+        best: dict[tuple[str, str], tuple[tuple[float, int], float, float | None]] = {}
+        for place, (user, item, rating, time) in enumerate(self.rows):
+            score = RATINGS[rating]
+            moment = TIMES.get(time)
+            if (
+                user.strip(" ")
+                and item.strip(" ")
+                and score is not None
+                and (moment is not None or not time.strip(" "))
+            ):
+                rank = (float("-inf") if moment is None else moment, place)
+                if (user, item) not in best or best[user, item][0] < rank:
+                    best[user, item] = (rank, score, moment)
+        return {pair: (score, moment) for pair, (_, score, moment) in best.items()}
+
+
+@st.composite
+def files(draw: st.DrawFn) -> Made:
+    """Whole files of every format."""
+    format = draw(st.sampled_from(["csv", "tsv", "jsonl", "parquet", "duckdb"]))
+    rows = (*draw(_ROWS), LAST)
+    packed = draw(st.sampled_from([None, "gzip", "zstd"])) if format in ("csv", "tsv", "jsonl") else None
+    if format == "jsonl":
+        content = "".join(json.dumps(dict(zip(NAMES, row, strict=True)), ensure_ascii=draw(st.booleans())) + "\n"
+                          for row in rows).encode()  # fmt: skip
+    elif format in ("csv", "tsv"):
+        content = _delimited(rows, "," if format == "csv" else "\t", draw(st.sampled_from(["\n", "\r\n"])))
+    else:
+        content = b""
+    return Made(format, rows, content, packed)
+
+
+def _delimited(rows: tuple[Row, ...], delimiter: str, ending: str) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
+    writer.writerows([NAMES, *rows])
+    return text.getvalue().encode()
+
+
+def write(made: Made, folder: Path) -> Path:
+    """Write a file, which is alone in the folder."""
+    path = folder / f"made.{made.format}"
+    path.unlink(missing_ok=True)
+    if made.format == "parquet":
+        pq.write_table(_table(made.rows), path, write_page_checksum=True)
+    elif made.format == "duckdb":
+        with duckdb.connect(str(path), config={"threads": 1}) as connection:
+            connection.register("rows", _table(made.rows))
+            connection.execute("create table ratings as from rows")
+    elif made.packed:
+        with pa.CompressedOutputStream(str(path), made.packed) as stream:
+            stream.write(made.content)
+    else:
+        path.write_bytes(made.content)
+    return path
+
+
+def _table(rows: tuple[Row, ...]) -> Any:
+    columns = zip(NAMES, zip(*rows, strict=True), strict=True)
+    return pa.table({name: pa.array(column, pa.string()) for name, column in columns})
+
+
+KINDS = ("cut", "flip", "insert", "remove", "repeat", "replace", "utf-16", "mixed ends", "junk")
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> tuple[str, float, float, bytes]:
+    """A way to damage a file, where in it, how much of it, and with what."""
+    kind = draw(st.sampled_from(KINDS))
+    place = st.floats(0, 1, exclude_max=True)
+    return kind, draw(place), draw(place), draw(st.binary(min_size=1, max_size=40))
+
+
+def damaged(content: bytes, damage: tuple[str, float, float, bytes]) -> bytes:
+    """The bytes after the damage."""
+    kind, where, much, junk = damage
+    start = int(where * len(content))
+    end = start + 1 + int(much * (len(content) - start))
+    match kind:
+        case "cut":
+            return content[:start]
+        case "flip":
+            return content[:start] + bytes([content[start] ^ 1 << int(8 * much)]) + content[start + 1 :]
+        case "insert":
+            return content[:start] + junk + content[start:]
+        case "remove":
+            return content[:start] + content[end:]
+        case "repeat":
+            return content[:end] + content[start:]
+        case "replace":
+            return content[:start] + junk + content[end:]
+        case "utf-16":
+            return content.decode("latin-1").encode("utf-16")
+        case "mixed ends":
+            return content.replace(b"\n", b"\r\n", 1 + int(3 * much)).replace(b"\r\n", b"\n", int(2 * where))
+    return junk

@@ -1,0 +1,107 @@
+"""What arithmetic does not survive: nothing that is no number is kept, and nothing that failed serves."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from ratings_files import as_delimited
+from safetensors.numpy import load_file
+from small_lineage import PAIR, run
+
+from ptupcdr_core.catalog import Columns, Domain
+from ptupcdr_core.errors import ArtifactError, EvaluationError, SplitError
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store import artifacts
+from ptupcdr_core.store.bundles import CHAMPION, DEPLOYED, bundle_file
+from ptupcdr_core.store.home import Home
+
+SMALL = Settings(embedding_size=4, epochs=2, mode="rating")
+TWICE = (range(60), range(20, 80))
+
+
+def sides(folder: Path, users: tuple[Iterable[int], Iterable[int]], stars: int | None = None) -> tuple[Domain, Domain]:
+    """Ratings by chance, 8 a user, or all alike."""
+    chance, domains = random.Random(7), []
+    for name, people in zip(("books", "movies"), users, strict=True):
+        rows = [
+            (f"u{user}", f"{name}-{item}", stars or chance.randint(1, 5), user * 100 + item)
+            for user in people
+            for item in chance.sample(range(30), 8)
+        ]
+        path = folder / f"{name}.csv"
+        path.write_bytes(as_delimited(rows))
+        columns = Columns(timestamp="timestamp")
+        domains.append(Domain(name=name, format="csv", path=str(path), columns=columns, scale=(1, 5)))
+    return domains[0], domains[1]
+
+
+def no_numbers(home: Home) -> list[str]:
+    """Where in tables, checkpoints and bundles a number is NaN or infinite."""
+    found = []
+    for file in sorted(home.warehouse.glob("*/*.duckdb")):
+        with duckdb.connect(str(file), read_only=True) as connection:
+            for table, column, kind in connection.execute(
+                "select table_name, column_name, data_type from duckdb_columns() "
+                "where not internal and (data_type like 'FLOAT%' or data_type like 'DOUBLE%')"
+            ).fetchall():
+                values = f'unnest("{column}"::double[])' if "[" in kind else f'"{column}"'
+                query = f'select count(*) from (select {values} as x from "{table}") where not isfinite(x)'
+                found += [f"{file}: {table}.{column}"] * connection.execute(query).fetchall()[0][0]
+    for file in home.root.rglob("*.safetensors"):
+        found += [
+            f"{file}: {key}" for key, x in load_file(file).items() if x.dtype.kind == "f" and not np.isfinite(x).all()
+        ]
+    return found
+
+
+def serves(home: Home) -> bool:
+    return any(bundle_file(home, kind, PAIR).exists() for kind in (CHAMPION, DEPLOYED))
+
+
+@pytest.mark.parametrize("recipe", ["published", "honest"])
+def test_a_training_that_diverges_stops_and_says_what_to_change(tmp_path: Path, recipe: str) -> None:
+    home, settings = Home(tmp_path / "home"), SMALL.model_copy(update={"recipe": recipe, "learning_rate": 1e6})
+    with pytest.raises((EvaluationError, ArtifactError), match="choose a smaller learning_rate"):
+        run(home, sides(tmp_path, TWICE), settings)
+    assert no_numbers(home) == []
+    assert not serves(home)
+
+
+def test_a_checkpoint_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ArtifactError, match=r"source_model of a__b was not kept: w holds .* choose a smaller"):
+            artifacts.save(tmp_path / "source_model", "a__b", {"w": np.array([1, bad])}, split="", manifest={})
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_ratings_that_are_all_alike_are_predicted_as_they_are(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    reports = run(home, sides(tmp_path, TWICE, stars=3), SMALL)
+    assert no_numbers(home) == []
+    [(worst,)] = duckdb.sql(
+        f"select max(rmse) from read_duckdb('{home.warehouse}/cold_start_evaluation/{PAIR}.duckdb', "
+        "table_name = 'cold_start_evaluation')"
+    ).fetchall()
+    assert worst == pytest.approx(0, abs=1e-3)
+    assert set(reports) >= {"recommendations"}
+
+
+@pytest.mark.parametrize(
+    ("users", "beta"), [((range(30), range(28, 60)), 0.2), (TWICE, 0.999), ((range(30), range(30, 60)), 0.2)]
+)
+def test_too_few_overlapping_users_are_an_error_that_says_what_to_change(
+    tmp_path: Path, users: tuple[Iterable[int], Iterable[int]], beta: float
+) -> None:
+    home = Home(tmp_path / "home")
+    with pytest.raises(SplitError, match=r"add users|lower beta|the same way"):
+        run(home, sides(tmp_path, users), SMALL.model_copy(update={"beta": beta}))
+    assert not serves(home)
+
+
+def test_the_published_recipe_on_five_hundred_rows_ends_in_numbers(tmp_path: Path) -> None:
+    home, settings = Home(tmp_path / "home"), SMALL.model_copy(update={"recipe": "published"})
+    run(home, sides(tmp_path, (range(31), range(31))), settings)
+    assert no_numbers(home) == []

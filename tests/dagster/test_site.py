@@ -1,0 +1,102 @@
+"""The documentation site is built strictly: every page, link, anchor and picture is there; the tutorial runs."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from ptupcdr_core.catalog import Domain
+from ptupcdr_core.settings import Settings
+from ptupcdr_dagster.cli import app
+
+ROOT = Path(__file__).parents[2]
+DOUBAN = ROOT.parent / "shared" / "data" / "douban"
+MOST_COMMANDS = 10
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_command_and_option_has_its_place(site: Path) -> None:
+    page = (site / "reference" / "commands.html").read_text()
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        assert f'id="{name}"' in page
+        flags = [flag for p in command.params if getattr(p, "rich_help_panel", "") != "Settings" for flag in p.opts]
+        assert [flag for flag in flags if flag.startswith("--") and f"<code>{flag}</code>" not in page] == []
+
+
+def test_every_setting_and_key_has_its_place(site: Path) -> None:
+    for page, names in (
+        ("settings", set(Settings.model_fields)),
+        ("catalog", {*Domain.model_fields} - {"name", "folder"}),
+    ):
+        text = (site / "reference" / f"{page}.html").read_text()
+        assert {name for name in names if f"<code>{name}</code>" not in text} == set()
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        found = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', page.read_text())
+        assert [address for address in found if not address.startswith("http://localhost")] == [], page
+
+
+def test_the_tutorial_needs_no_more_than_ten_commands() -> None:
+    assert len(commands()) <= MOST_COMMANDS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not DOUBAN.is_dir(), reason=f"{DOUBAN} is not there: the tutorial was not run")
+def test_the_tutorial_ends_with_a_recommendation(tmp_path: Path) -> None:
+    checkout = tmp_path / "ptupcdr-dagster"
+    checkout.mkdir()
+    (tmp_path / "shared").symlink_to(DOUBAN.parents[1])
+    (checkout / ".venv").symlink_to(Path(sys.executable).parents[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    lines = [line.replace("8000", port) for line in commands() if not line.startswith(("git clone", "make install"))]
+    program = "\n".join(["set -e", *lines, "kill %1", "wait || true"])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", program], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = done.stdout.splitlines()[-1]
+    assert '"status":"given"' in answer
+    assert answer.count('"rank":') == 3
+
+
+def test_the_compose_file_names_what_is_there() -> None:
+    text = (ROOT / "deploy" / "compose.yaml").read_text()
+    for file in re.findall(r"(?:dockerfile: |- \./)(deploy/)?([\w.-]+)", text):
+        assert (ROOT / "deploy" / file[1]).is_file()
+    docker = (ROOT / "deploy" / "Dockerfile").read_text()
+    for source in re.findall(r"^COPY (?!--from)(?:--\S+ )?(.+) \S+$", docker, re.MULTILINE):
+        assert [name for name in source.split() if not (ROOT / name).exists()] == []
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert "postgres" in extra, "the image installs it"
+
+
+def commands() -> list[str]:
+    """The commands of the tutorial's console blocks, in order; lines that begin with > belong to the one before."""
+    found: list[str] = []
+    for block in re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append(line[2:])
+            elif line.startswith("> "):
+                found[-1] += f"\n{line[2:]}"
+    return found
