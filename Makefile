@@ -7,7 +7,7 @@
 # make load         how many people a second the service answers, and how long they wait (some minutes)
 # make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
 # make docs         the documentation site in data/site
-# make attack   what the tests try against it, ten thousand times: generated input (see docs/resilience.md)
+# make attack   what docs/resilience.md tells of, at full length: generated input, kills, full disks, crowds, years (hours)
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -15,6 +15,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 # Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
@@ -42,6 +43,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy $(call helpers,core)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
+	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,attack)
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
@@ -57,6 +59,11 @@ load: $(INSTALLED)
 
 attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
+	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
+	$(BIN)/python tests/attack/executor.py --kills 20 $(ATTACKED)/executor
+	$(BIN)/python tests/attack/disks.py --sizes 24 $(ATTACKED)/disks
+	$(BIN)/python tests/attack/crowd.py --processes 8 --pairs 3 $(ATTACKED)/crowd
+	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py

@@ -1,18 +1,16 @@
-"""Reference pages, made from the code whenever the site is built: they cannot say what the program does not do."""
+"""Reference pages, made from the code whenever the site is built: they cannot say what the program does not do.
+
+The page of commands and settings stands beside them as a file, ``options.md``.
+"""
 
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from typer.core import TyperArgument, TyperOption
 
 from ptupcdr_core.catalog import FORMATS, Columns, Domain
-from ptupcdr_core.settings import Settings
-from ptupcdr_dagster.cli import app
 
 HERE = Path(__file__).parent
 HIDDEN = {"name", "folder"}
@@ -21,59 +19,10 @@ HIDDEN = {"name", "folder"}
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages; called by mkdocs."""
-    pages = {"commands": commands(), "settings": settings(), "catalog": catalog(), "tables": tables()}
+    pages = {"catalog": catalog(), "tables": tables()}
     for name, lines in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content="\n".join(lines) + "\n"))
     return files
-
-
-def commands() -> Iterator[str]:
-    """Every command with its arguments and options; those that are settings have a page of their own."""
-    yield from (
-        "# Commands",
-        "",
-        "`ptupcdr --help` and `ptupcdr COMMAND --help` say the same. Exit codes: 0 success, 1 a",
-    )
-    yield from ("failed run or a fault that the message names, 2 bad usage, 130 interrupted.", "")
-    group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
-        arguments = [p for p in command.params if isinstance(p, TyperArgument)]
-        usage = " ".join([f"ptupcdr {name}", "[OPTIONS]", *(str(a.metavar or a.name) for a in arguments)])
-        yield from (
-            f"## {name}",
-            "",
-            f"`{usage}`",
-            "",
-            _flat(command.help),
-            "",
-            "| option | default | |",
-            "| --- | --- | --- |",
-        )
-        own = [p for p in command.params if isinstance(p, TyperOption) and p.rich_help_panel != "Settings"]
-        for option in own:
-            flags = ", ".join(f"`{flag}`" for flag in option.opts)
-            yield f"| {flags} | {_default(option.default)} | {_flat(option.help)} |"
-        if len(own) < len([p for p in command.params if isinstance(p, TyperOption)]):
-            yield "| one for each [setting](settings.md) | | |"
-        yield ""
-
-
-def settings() -> Iterator[str]:
-    """Every setting, with what it decides."""
-    yield from (
-        "# Settings",
-        "",
-        "One set for all stages of a run: options of `backfill`, `benchmark` and `tune`, lines of a",
-    )
-    yield from (
-        "`--settings-file`, and run configuration in the Dagster UI. What a setting decides says what is made",
-        "again when it changes.",
-        "",
-    )
-    yield from ("| setting | default | decides | |", "| --- | --- | --- | --- |")
-    for name, field in Settings.model_fields.items():
-        decides = ", ".join(Settings._decides(name).parts)
-        yield f"| `{name}` | {_default(field.default)} | {decides} | {_flat(field.description)} |"
 
 
 def catalog() -> Iterator[str]:

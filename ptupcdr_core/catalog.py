@@ -46,6 +46,12 @@ class Domain(BaseModel):
     table: str | None = Field(default=None, min_length=1, description="table of a database")
     columns: Columns = Columns(timestamp="timestamp")
     scale: tuple[float, float] = Field(default=(1, 5), description="lowest and highest rating there can be")
+    settled_seconds: float = Field(
+        default=0, ge=0, description="a file that has changed more lately is still being written, and left for later"
+    )
+    marker: str | None = Field(
+        default=None, min_length=1, description="file, such as _SUCCESS, without which a folder is left for later"
+    )
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
 
     @field_validator("format")

@@ -33,6 +33,10 @@ class DeviceError(PtupcdrError):
     """The device that training should run on is not one, or not there."""
 
 
+class TrackingError(PtupcdrError):
+    """What was measured cannot be sent to where it is to be recorded."""
+
+
 class TuningError(PtupcdrError):
     """A search for settings cannot start, or found nothing."""
 

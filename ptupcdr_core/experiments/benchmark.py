@@ -5,13 +5,11 @@ numba has compiled.
 """
 
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -32,6 +30,7 @@ from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.method import Needs
 from ptupcdr_core.settings import Recipe, Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.leftovers import scratch_folder
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.task import Model
 
@@ -99,8 +98,8 @@ def run_benchmark(
     warehouse = Warehouse.from_environment(home.warehouse)
     store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source, target))
     units = units_of(grid, settings)
-    with tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder, one_thread():  # the workers are the parallelism
-        splits = ScratchSplits(pair, source, target, warehouse, Warehouse(Path(folder), warehouse.memory_limit, 1))
+    with scratch_folder() as folder, one_thread():  # the workers are the parallelism
+        splits = ScratchSplits(pair, source, target, warehouse, Warehouse(folder, warehouse.memory_limit, 1))
         _run(units, splits, store, on_cell, workers)
     return _write_tables(warehouse, pair, grid, [cell for unit in units for cell in unit.cells], store, fingerprint)
 

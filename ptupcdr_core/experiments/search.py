@@ -8,7 +8,6 @@ users, made once afterwards, is the honest one.
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from ptupcdr_core.experiments.objectives import OBJECTIVES, Objective, Space
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store import formats
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.leftovers import scratch_folder
 from ptupcdr_core.store.warehouse import Warehouse
 
 SEED = 2022
@@ -160,8 +160,8 @@ def tune(
         )
     warehouse, started = Warehouse.from_environment(home.warehouse), time.monotonic()
     goal = OBJECTIVES[objective]
-    with _alone(home.tuning, pair.key), tempfile.TemporaryDirectory(prefix="ptupcdr-") as folder:
-        scratch = Warehouse(Path(folder), warehouse.memory_limit, warehouse.threads)
+    with alone(home.tuning, pair.key), scratch_folder() as folder:
+        scratch = Warehouse(folder, warehouse.memory_limit, warehouse.threads)
         splits = ScratchSplits(pair, source, target, warehouse, scratch)
         space = goal.space(settings, _load(splits, settings).source_scale)
         name = _study_name(goal, settings, space, ratings_fingerprint(warehouse, source, target))
@@ -256,7 +256,7 @@ def _best(trials: list[Trial], objective: Objective) -> Trial | None:
 
 
 @contextmanager
-def _alone(folder: Path, pair: str) -> Iterator[None]:
+def alone(folder: Path, pair: str) -> Iterator[None]:
     """One search of a pair at a time: two would take each other's running trials for interrupted ones."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{pair}.lock"

@@ -38,7 +38,7 @@ def fetch(address: str, folder: Path, limits: Limits | None = None) -> Path:
         StorageError: it cannot be kept.
     """
     plain, _, digest = address.partition("#sha256=")
-    target = folder / _name(plain)
+    target = local_copy(plain, folder)
     if not target.is_file():
         with writing(target):
             folder.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,11 @@ def fetch(address: str, folder: Path, limits: Limits | None = None) -> Path:
             if not target.is_file():
                 _download(plain, digest, target, limits or Limits.from_environment())
     return target
+
+
+def local_copy(address: str, folder: Path) -> Path:
+    """Where the copy of an address is kept."""
+    return folder / _name(address.partition("#sha256=")[0])
 
 
 def _name(address: str) -> str:

@@ -46,11 +46,11 @@ def ingest_domain(
         SourceError: the files cannot be read as the catalog describes them, or not one rating is left. The old
             tables stay.
     """
-    downloads = downloads or Home(warehouse.root.parent).downloads
+    home = Home(warehouse.root.parent)
     with warehouse.write(
         ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry(), read_by_others=ASSET
     ) as connection:
-        stage(connection, domain, downloads)
+        stage(connection, domain, downloads or home.downloads, home.reads / domain.name)
         low, high = domain.scale
         for name, value in {"domain": domain.name, "low": low, "high": high}.items():
             connection.execute(f"set variable {name} = ?", [value])

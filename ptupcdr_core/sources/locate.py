@@ -1,11 +1,15 @@
 """From a domain's ``path`` to the files on this machine."""
 
 import glob
+import logging
+import time
 from pathlib import Path
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.download import fetch, is_address
+
+log = logging.getLogger(__name__)
 
 
 def locate(domain: Domain, downloads: Path) -> list[Path]:
@@ -27,15 +31,44 @@ def locate(domain: Domain, downloads: Path) -> list[Path]:
 
 
 def local_files(domain: Domain) -> list[Path]:
-    """The files that a path or glob names, relative to the catalog's folder.
+    """The files that a path, glob or folder names, relative to the catalog's folder, that are not being written.
+
+    Of a folder these are all below it, but those whose own name or folder begins with ``_`` or ``.``, as the marks and
+    half-written files of other programs do.
 
     Raises:
         SourceError: there is none.
     """
     pattern = domain.folder / Path(domain.path or "").expanduser()
+    where = f"check domains.{domain.name}.path in the catalog"
+    found = [file for file in _named(pattern) if file.is_file()]
+    if not found:
+        raise SourceError(f"domain {domain.name}: no file {pattern}; {where}")
+    ready = [file for file in found if _is_ready(file, domain)]
+    if not ready:
+        raise SourceError(
+            f"domain {domain.name}: all {len(found)} files of {pattern} are still being written (settled_seconds, "
+            f"marker); run again later, or {where}"
+        )
+    if len(ready) < len(found):
+        log.warning("domain %s: %d files are still being written and left out", domain.name, len(found) - len(ready))
+    return ready
+
+
+def _named(pattern: Path) -> list[Path]:
     # A file whose own name has brackets in it is that file, not a pattern.
-    names = [str(pattern)] if pattern.is_file() else sorted(glob.glob(str(pattern), recursive=True))
-    files = [Path(name) for name in names if Path(name).is_file()]
-    if not files:
-        raise SourceError(f"domain {domain.name}: no file {pattern}; check domains.{domain.name}.path in the catalog")
-    return files
+    if pattern.is_file():
+        return [pattern]
+    if pattern.is_dir():
+        below = (path for path in pattern.rglob("*") if not _is_hidden(path.relative_to(pattern)))
+        return sorted(below, key=str)
+    return [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in path.parts)
+
+
+def _is_ready(file: Path, domain: Domain) -> bool:
+    marked = domain.marker is None or (file.parent / domain.marker).is_file()
+    return marked and time.time() - file.stat().st_mtime >= domain.settled_seconds

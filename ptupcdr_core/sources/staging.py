@@ -1,5 +1,6 @@
 """All of a domain's files, one after the other, into the tables that cleaning starts from."""
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.databases import place, stage_postgres, stage_sqlite
+from ptupcdr_core.sources.kept_reads import forget_others, keep, kept_read, restage
 from ptupcdr_core.sources.layout import Layout, layout_of
 from ptupcdr_core.sources.locate import locate
 from ptupcdr_core.sources.tables import refuse_packed, stage_added, stage_demo, stage_duckdb, stage_parquet
@@ -20,21 +22,37 @@ from ptupcdr_core.sql import statement
 
 Seen = TypeVar("Seen")
 
+log = logging.getLogger(__name__)
 
-def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path) -> None:
+
+def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path, reads: Path) -> None:
     """Fill the temporary tables ``staged``, ``unreadable`` and ``source_files``: all text, nothing judged yet.
 
     Rows keep their order: the files' by name, then the file's own. ``source_files.rows_read`` is counted here, before
     anything is thrown out, so that the books can be balanced afterwards.
 
+    Args:
+        connection: takes the tables.
+        domain: what to read.
+        downloads: where files from http(s) addresses are kept.
+        reads: where what was read of each of several files is kept.
+
     Raises:
         SourceError: a file is missing, damaged, or not as the catalog describes it.
     """
     connection.execute(statement("staging"))
-    for index, path in enumerate(locate(domain, downloads) or [None]):
+    files: list[Path | None] = [*locate(domain, downloads)] or [None]
+    kept = {path: kept_read(reads, domain, path) for path in files if path} if len(files) > 1 else {}
+    forget_others(reads, kept.values())
+    again = 0
+    for index, path in enumerate(files):
         layout = layout_of(domain, path)
         try:
-            _stage_file(connection, domain, path, layout, index)
+            if path not in kept or not restage(connection, index, kept[path]):
+                _stage_file(connection, domain, path, layout, index)
+                again += 1
+                if path in kept:
+                    keep(connection, index, kept[path])
         except duckdb.OutOfMemoryException:
             raise  # no fault of the file
         except duckdb.Error as error:
@@ -48,6 +66,7 @@ def stage(connection: duckdb.DuckDBPyConnection, domain: Domain, downloads: Path
             statement("count_file"),
             {"index": index, "file": str(path or _elsewhere(domain)), "ticks": layout.ticks_per_second},
         )
+    log.info("domain %s: %d of %d files were read, the others are as they were", domain.name, again, len(files))
 
 
 def _stage_file(

@@ -133,6 +133,11 @@ class Home:
         return self.root / "source_digests.json"
 
     @property
+    def reads(self) -> Path:
+        """What was read of each file of domains that have several, a folder a domain."""
+        return self.root / "reads"
+
+    @property
     def downloads(self) -> Path:
         """Files fetched once from http(s) addresses."""
         return self.root / "downloads"

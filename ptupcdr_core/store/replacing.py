@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ptupcdr_core.errors import StorageError
+from ptupcdr_core.store.owner import Owner
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -29,8 +30,8 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be written; whatever else the block raises passes unchanged.
     """
-    # The name matches no reader's pattern and no other writer's.
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    # The name matches no reader's pattern and no other writer's, and tells whose it is if we are killed.
+    temporary = path.with_name(f".{Owner.present()}-{uuid.uuid4().hex[:16]}.tmp")
     with writing(path):
         _make_folder(path.parent)
     try:

@@ -22,6 +22,7 @@ from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store import formats, views
 from ptupcdr_core.store.database import read_all, replaced_database, says_full
+from ptupcdr_core.store.owner import Owner
 from ptupcdr_core.store.replacing import no_space
 
 # A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
@@ -190,7 +191,7 @@ class Warehouse:
     def _connection(self, path: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
         # A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere,
         # and two processes would write into each other's.
-        spill = self.root / f".spill-{uuid.uuid4().hex}"
+        spill = self.root / f".spill-{Owner.present()}-{uuid.uuid4().hex[:16]}"
         config: dict[str, Any] = {"temp_directory": str(spill), **self.limits}
         if path is not None:
             config["storage_compatibility_version"] = STORAGE

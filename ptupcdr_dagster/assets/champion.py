@@ -5,6 +5,7 @@ from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.metadata import frame_table
+from ptupcdr_dagster.tracking.runs import StageTracker
 
 
 @stage_asset(deps=[domain_splits, meta_network, cold_start_evaluation], group="cold_start", kinds={"mlflow", "duckdb"})
@@ -19,18 +20,23 @@ def champion(stage: Stage) -> Materialized:
 
     home, pair, chosen, tracker = stage.home, stage.partition, stage.settings, stage.tracker
     verdict = judge(home, pair)
-    decision, registry = verdict.decision, Registry(tracker.client, home, pair)
+    decision = verdict.decision
     people = cold_start_ratings(stage.warehouse, pair)
     described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
-    version = registry.register(verdict.candidate, people, tracker, described)
-    if verdict.serving:
-        registry.promote(registry.register(verdict.serving, people, tracker, described))
-    now = registry.version_of(CHAMPION)
     tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
     tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
-    registry.tag(version, tags)
-    registry.describe(version, decision.own, decision.reason)
-    tracker.tag(tags | {"ptupcdr.model": f"{registry.name}/{version}"})
+
+    def register(run: StageTracker) -> tuple[str, str, str | None]:
+        registry = Registry(run.client, home, pair)
+        version = registry.register(verdict.candidate, people, run, described)
+        if verdict.serving:
+            registry.promote(registry.register(verdict.serving, people, run, described))
+        registry.tag(version, tags)
+        registry.describe(version, decision.own, decision.reason)
+        return registry.name, version, registry.version_of(CHAMPION)
+
+    name, version, now = tracker.do(register)
+    tracker.tag(tags | {"ptupcdr.model": f"{name}/{version}"})
     stage.log_split()
     others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
     numbers = {**decision.own, **others, "promoted": decision.promoted}
@@ -41,7 +47,7 @@ def champion(stage: Stage) -> Materialized:
         pair,
         verdict,
         chosen,
-        model=registry.name,
+        model=name,
         version=version,
         champion=now,
         fingerprint=stage.fingerprint,
@@ -51,5 +57,5 @@ def champion(stage: Stage) -> Materialized:
     lists = evaluated[(evaluated["mode"] == "ranking") & evaluated["method"].isin(["ptupcdr", "popularity"])]
     if len(lists):  # what the new lists show beside being right, and what they would replace at worst
         shown["lists"] = frame_table(lists[["method", "ndcg_at_10", *COLUMNS]].round(4))
-    use = "none yet" if now is None else f"models:/{registry.name}@champion, version {now}"
+    use = "none yet" if now is None else f"models:/{name}@champion, version {now}"
     return stage.result({**shown, "version": version, "in_use": use})

@@ -8,6 +8,7 @@ from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.partitions import DOMAIN_TO_PAIRS
+from ptupcdr_dagster.tracking.runs import StageTracker
 
 
 @stage_asset(
@@ -25,8 +26,13 @@ def deployed_model(stage: Stage) -> Materialized:
     home, pair, tracker = stage.home, stage.partition, stage.tracker
     report = deploy(home, pair, stage.settings, on_epoch=tracker.on_epoch, fingerprint=stage.fingerprint)
     if report.files:
-        registry, people = Registry(tracker.client, home, pair), cold_start_ratings(stage.warehouse, pair)
-        registry.promote(registry.register(deployed_bundle(home, pair), people, tracker, {}), DEPLOYED)
+        people = cold_start_ratings(stage.warehouse, pair)
+
+        def register(run: StageTracker) -> None:
+            registry = Registry(run.client, home, pair)
+            registry.promote(registry.register(deployed_bundle(home, pair), people, run, {}), DEPLOYED)
+
+        tracker.do(register)
     return stage.report(report)
 
 

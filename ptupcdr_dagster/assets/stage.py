@@ -28,6 +28,7 @@ from ptupcdr_dagster.running.freshness import (
     upstream_partitions,
 )
 from ptupcdr_dagster.running.private import failed_checks
+from ptupcdr_dagster.running.turns import end_with_parent
 from ptupcdr_dagster.tracking.pipeline import describe_pipeline, end_stage, log_chosen
 from ptupcdr_dagster.tracking.runs import StageTracker, dagster_ui, track_stage
 
@@ -125,6 +126,7 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
     Raises:
         WarehouseError: something upstream was made with other settings, or failed a check in a run of its own.
     """
+    end_with_parent()
     chosen = settings.to_settings()
     _refuse_unsound(context)
     with track_stage(context, chosen, home) as tracker:

@@ -251,6 +251,37 @@ def doctor() -> None:
 
 
 @app.command()
+def prune(
+    older_than: Annotated[float, typer.Option(min=0, help="Days; what is younger stays.")] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be thrown away.")] = False,
+) -> None:
+    """Throw away old runs of Dagster and MLflow, model versions, searches, downloads and logs that nothing uses.
+
+    Tables, models and reports stay, with the runs that say that they are up to date, and so do versions with an alias
+    and the three newest of each model. A server that MLFLOW_TRACKING_URI names is left to its own means.
+    """
+    with _clear_errors():
+        catalog = load_catalog(catalog_path_from_environment())
+        from ptupcdr_dagster.cli.terminal import run_prune
+
+        run_prune(Home.from_environment(), catalog, older_than, dry_run=dry_run)
+
+
+mlflow_app = typer.Typer(no_args_is_help=True, help="What is recorded in MLflow.")
+app.add_typer(mlflow_app, name="mlflow")
+
+
+@mlflow_app.command()
+def sync() -> None:
+    """Send to the MLflow server what was kept in the home while it did not answer; the next backfill does so too."""
+    with _clear_errors():
+        from ptupcdr_dagster.tracking.sending import send_kept
+
+        sent = send_kept(Home.from_environment())
+        print(f"{sent} runs sent" if sent else "nothing waits to be sent")
+
+
+@app.command()
 def up(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,

@@ -49,6 +49,7 @@ def examine() -> Iterator[Finding]:
     yield from _definitions()
     yield from _partitions(home, catalog)
     yield _mlflow(home)
+    yield from _past(home)
 
 
 def _packages() -> Iterator[Finding]:
@@ -131,22 +132,50 @@ def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
             yield asset, "; ".join(message for message in found if message)
 
 
+def _past(home: Home) -> Iterator[Finding]:
+    """What is held of the past, and what killed processes have left."""
+    from ptupcdr_core.store.leftovers import leftovers, size_of
+    from ptupcdr_dagster.running.instance import open_instance
+    from ptupcdr_dagster.running.pruning import held
+    from ptupcdr_dagster.running.tidying import dead_runs
+    from ptupcdr_dagster.tracking.stores import kept_mark
+
+    left = leftovers(home)
+    dead = 0
+    if (home.dagster / "dagster.yaml").exists():
+        with open_instance(home) as instance:
+            dead = len(dead_runs(instance))
+            found = [f"{count} {what} ({size / 1e6:.1f} MB)" for what, count, size in held(home, instance) if count]
+        yield Finding("past", f"{', '.join(found)}: `ptupcdr prune` throws away what is old")
+    if left or dead:
+        size = sum(map(size_of, left)) / 1e6
+        yield Finding(
+            "killed", f"{dead} runs, {len(left)} temporary files ({size:.1f} MB): the next backfill tidies up"
+        )
+    if kept_mark(home).exists():
+        yield Finding("mlflow", "runs wait to be sent to the server: `ptupcdr mlflow sync`")
+
+
 def _mlflow(home: Home) -> Finding:
-    from ptupcdr_dagster.tracking.runs import own_store, tracking_uri
+    from ptupcdr_dagster.tracking.stores import own_store, server, tracking_uri, unanswered
 
     uri = tracking_uri(home)
     if uri == own_store(home) and not (home.mlflow / "mlflow.db").exists():
         return Finding("mlflow store", f"{uri} (made by the first run)")
+    reason = unanswered(uri) if server() else None
+    if reason is not None:
+        return Finding("mlflow store", f"{shown(uri)}: {reason}; a backfill keeps its metrics in the home", ok=False)
     return _reached(uri)
 
 
 def _reached(uri: str) -> Finding:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from ptupcdr_dagster.tracking.runs import EXPERIMENT
+    from ptupcdr_dagster.tracking.stores import EXPERIMENT, QUICKLY
+
+    for name, value in QUICKLY.items():
+        os.environ.setdefault(name, value)
 
     try:
         experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)

@@ -17,7 +17,8 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.running.instance import note_addresses, write_workspace
-from ptupcdr_dagster.tracking.runs import mlflow_ui, open_store, tracking_uri
+from ptupcdr_dagster.tracking.runs import mlflow_ui
+from ptupcdr_dagster.tracking.stores import open_store, tracking_uri
 
 GRACE_SECONDS = 20.0
 

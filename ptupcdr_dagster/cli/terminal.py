@@ -16,17 +16,21 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
+from sqlalchemy.exc import OperationalError
 
-from ptupcdr_core.catalog import Pair
+from ptupcdr_core.catalog import Catalog, Pair
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import writing
 from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
+from ptupcdr_dagster.cli.tracking import server_looked_after
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, SCORE_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
-from ptupcdr_dagster.running.instance import open_instance
-from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Report
+from ptupcdr_dagster.running.instance import open_instance, store_fails
+from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Report
+from ptupcdr_dagster.running.tidying import Tidied, tidy
 
 if TYPE_CHECKING:
     from ptupcdr_core.experiments.benchmark import Progress as CellProgress
@@ -71,13 +75,26 @@ def run_search(
     from ptupcdr_dagster.cli.tuning import search
 
     log = log_file(home, "tune")
-    with everything_else_to(log) as console, open_instance(home) as instance:
+    with everything_else_to(log) as console, _opened(home, console) as instance:
         report = Backfill(instance, home, settings).ingest(pair)
         if report.failures:
             _print_failures(console, report, log)
             return None
         tell = functools.partial(_print_trial, console)
         return search(home, pair, settings, tell, objective=objective, trials=trials, timeout=timeout)
+
+
+def run_prune(home: Home, catalog: Catalog, older_than: float, *, dry_run: bool) -> None:
+    """Throw away what is old, a line a kind of thing, and say what is left."""
+    from ptupcdr_dagster.running.pruning import Prune, days_ago, held
+
+    with everything_else_to(log_file(home, "prune")) as console, _opened(home, console) as instance:
+        before = sum(size for _, _, size in held(home, instance))
+        for what, count in Prune(home, instance, catalog, days_ago(older_than), dry_run=dry_run).run().items():
+            say(console, f"{'would throw away' if dry_run else 'threw away'} {count} {what}")
+        freed = before - sum(size for _, _, size in held(home, instance))
+        if not dry_run:
+            say(console, f"{freed / 1e6:.1f} MB less")
 
 
 def _print_trial(console: Console, told: "TrialProgress") -> None:
@@ -126,7 +143,7 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
     # freed, as by default, takes a tenth of a small backfill's processor time.
     gc.set_threshold(100_000, 20, 50)
     log = log_file(home, name)
-    with everything_else_to(log) as console, open_instance(home) as instance, open_progress(console) as progress:
+    with everything_else_to(log) as console, _opened(home, console) as instance, open_progress(console) as progress:
         task = progress.add_task("looking for what is not up to date", total=None, count="")
         backfill = make(instance, progress)
         plan = backfill.plan(pairs)
@@ -138,13 +155,37 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
         # A benchmark tells the time left of its cells; how many are finished already is not known before.
         bar = WorkBar(progress, task, expected, timed=backfill.job != BENCHMARK_PAIR)
         report = Report()
-        for partition, report in replace(backfill, listener=bar.hear).run(pairs, plan):
+
+        def hear(partition: str, asset: str, state: str) -> None:
+            if state == WAITING:
+                say(console, f"waiting    {partition}: {asset} is making it")
+            else:
+                bar.hear(partition, asset, state)
+
+        for partition, report in replace(backfill, listener=hear).run(pairs, plan):
             bar.end(partition)
             say(console, _line(partition, report), markup=True)
         _print_findings(console, "look at", "yellow", report.warnings)
         if report.failures:
             _print_failures(console, report, log)
     return report
+
+
+@contextmanager
+def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance, put in order, and an MLflow server looked after.
+
+    Raises:
+        StorageError: the store of runs cannot be used any more.
+    """
+    with open_instance(home) as instance, server_looked_after(home, console):
+        try:
+            tidied = tidy(home, instance)
+            if tidied != Tidied():
+                say(console, f"After processes that were killed: {tidied}")
+            yield instance
+        except OperationalError as error:
+            raise store_fails(error) from error
 
 
 def log_file(home: Home, name: str) -> Path:
@@ -180,7 +221,9 @@ def everything_else_to(log: Path) -> Iterator[Console]:
 
     The descriptors themselves are turned round: Dagster, MLflow's migrations and its own children write to them.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

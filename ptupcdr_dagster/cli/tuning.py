@@ -15,7 +15,8 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.settings_file import write_settings_file
 from ptupcdr_dagster.cli.printing import print_columns, say
 from ptupcdr_dagster.partitions import CATALOG
-from ptupcdr_dagster.tracking.runs import StageTracker, open_store, store_lock
+from ptupcdr_dagster.tracking.runs import StageTracker, made_run
+from ptupcdr_dagster.tracking.stores import in_store, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,13 +90,16 @@ class _Runs:
 
     @classmethod
     def open(cls, home: Home, pair: str, objective: Mode, study: str, settings: Settings) -> "_Runs":
-        client, experiment = open_store(home)
-        with store_lock(home):
-            condition = f"tags.`ptupcdr.study` = '{study}'"
-            known = client.search_runs([experiment], condition, max_results=1)
-            run_id = known[0].info.run_id if known else _parent(client, experiment, pair, objective, study, settings)
-        below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=MOST_TRIALS)
-        return cls(StageTracker(client, experiment, run_id), {run.info.run_name for run in below})
+        def find(client: "MlflowClient", experiment: str) -> "_Runs":
+            with store_lock(home):
+                known = client.search_runs([experiment], f"tags.`ptupcdr.study` = '{study}'", max_results=1)
+                tags = known[0].data.tags if known else _tags(pair, objective, study)
+                run_id = known[0].info.run_id if known else _parent(home, client, experiment, tags, settings)
+            below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=MOST_TRIALS)
+            tracker = StageTracker(home, client, experiment, run_id, tags)
+            return cls(tracker, {run.info.run_name for run in below})
+
+        return in_store(home, find)
 
     def log(self, trial: Trial) -> None:
         name = f"trial {trial.number}"
@@ -111,20 +115,23 @@ class _Runs:
         metrics |= {f"start_validation_{name}": value for name, value in found.trials[0].metrics.items()}
         self.tracker.log_metrics(metrics | {"trials": len(found.trials), "best_trial": found.best.number})
         self.tracker.flush()
-        self.tracker.client.log_artifact(self.tracker.run_id, str(file))
+        self.tracker.log_files([file], folder=None)
 
 
-def _parent(client: "MlflowClient", experiment: str, pair: str, objective: Mode, study: str, settings: Settings) -> str:
-    from mlflow.entities import Param
-
-    tags = {
+def _tags(pair: str, objective: Mode, study: str) -> dict[str, str]:
+    return {
         "ptupcdr.level": "search",
         "ptupcdr.objective": objective,
         "ptupcdr.study": study,
         "dagster.partition": pair,
         "mlflow.runName": f"tune {pair} {objective} {study[:8]}",
     }
-    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+
+
+def _parent(home: Home, client: "MlflowClient", experiment: str, tags: dict[str, str], settings: Settings) -> str:
+    from mlflow.entities import Param
+
+    run_id = made_run(home, client, experiment, tags)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.model_dump().items()])
     client.set_terminated(run_id)  # it stays writable, and a search that is killed leaves none that runs for ever
     return run_id

@@ -7,15 +7,13 @@ from typing import Any
 import dagster as dg
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN, SCORE_PAIR
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.running.freshness import DEPLOYED, RAW, Freshness, State
+from ptupcdr_dagster.running.freshness import RAW
 from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, run_partition
-from ptupcdr_dagster.running.private import assets_of_job
+from ptupcdr_dagster.running.planning import look_at, wanted
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
 
 Plan = dict[tuple[str, str], list[str]]
@@ -56,18 +54,14 @@ class Backfill:
         """
         domains = sorted({domain for pair in pairs for domain in (pair.source, pair.target)})
         jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
-        freshness = self._freshness()
-        return {
-            (job, partition): [
-                asset for asset in lineage(job) if self._always(job) or _state(freshness, asset, partition) != "fresh"
-            ]
-            for job, partition in jobs
-        }
+        freshness = look_at(self.instance, self.home, self.settings, self.job)
+        return {(job, partition): wanted(freshness, job, partition, force=self.force) for job, partition in jobs}
 
     def run(self, pairs: Sequence[Pair], plan: Plan) -> Iterator[tuple[str, Report]]:
         """Carry out a plan; after each partition, its key and the report so far.
 
-        A failure stops only its own pair, Ctrl-C all.
+        A failure stops only its own pair, Ctrl-C all. A partition that another backfill is making is waited for, and
+        looked at again.
         """
         report = Report()
         needs = {pair.key: (pair.source, pair.target) for pair in pairs}
@@ -86,34 +80,24 @@ class Backfill:
                 yield partition, report
             elif job == self.job:
                 runnable[job, partition] = assets
-        runnable = self._still_wanted(runnable)
         for partition, found in self._carry_out(runnable, self.workers):
             report.add(found)
             yield partition, report
 
-    def _still_wanted(self, plan: Plan) -> Plan:
-        """The plan without what turned out to be up to date since it was made."""
-        freshness = self._freshness()
-        return {
-            (job, partition): [a for a in assets if self._always(job) or _state(freshness, a, partition) != "fresh"]
-            for (job, partition), assets in plan.items()
-        }
-
     def _carry_out(self, plan: Plan, workers: int) -> Iterator[tuple[str, Report]]:
         """Run what independent partitions want; after each, its key and what it alone reports."""
-        wanted, freshness = [], self._freshness()
+        waiting = []
         for (job, partition), assets in plan.items():
             if assets:
                 config = run_config(self.settings, **(self.assets_config if job == self.job else {}))
-                waiting = [a for a in assets if not self._always(job) and _state(freshness, a, partition) == "open"]
-                wanted.append(Work(job, partition, assets, config, tuple(waiting)))
+                waiting.append(Work(job, partition, self.settings, config, self.force))
             else:
                 yield partition, Report(up_to_date=[partition])
-        if min(workers, len(wanted)) > 1:
-            yield from run_side_by_side(self.home, wanted, workers, self.listener)
+        if min(workers, len(waiting)) > 1:
+            yield from run_side_by_side(self.home, waiting, workers, self.listener)
             return
-        for work in wanted:
-            report = run_partition(work, self.instance, self.listener)
+        for work in waiting:
+            report = run_partition(work, self.instance, self.home, self.listener)
             yield work.partition, report
             if report.interrupted:
                 return
@@ -122,36 +106,3 @@ class Backfill:
         """Make the raw ratings of a pair's two domains, where they are not up to date, and nothing else."""
         plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
         return [report for _, report in self.run([pair], plan)][-1]
-
-    def _always(self, job: str) -> bool:
-        # A benchmark knows its own finished cells.
-        return self.force or job == BENCHMARK_PAIR
-
-    def _freshness(self) -> Freshness:
-        """Of how things stand at this moment."""
-        checks: dict[str, list[dg.AssetCheckKey]] = {}
-        for definition in defs.asset_checks or []:
-            for spec in definition.check_specs:
-                if spec.blocking:
-                    checks.setdefault(spec.asset_key.to_user_string(), []).append(spec.key)
-        as_they_stand = {DEPLOYED} if self.job == SCORE_PAIR else set()
-        return Freshness(self.instance, self.home, self.settings, _definitions(), checks, as_they_stand)
-
-
-def lineage(job: str) -> list[str]:
-    """The assets of a job, upstream first."""
-    selected = assets_of_job(defs, job)
-    return [asset for asset in _definitions() if dg.AssetKey(asset) in selected]
-
-
-def _definitions() -> dict[str, dg.AssetsDefinition]:
-    # definitions.py lists them upstream first.
-    return {a.key.to_user_string(): a for a in defs.assets or [] if isinstance(a, dg.AssetsDefinition)}
-
-
-def _state(freshness: Freshness, asset: str, partition: str) -> State:
-    try:
-        return freshness.state(asset, partition)
-    except PtupcdrError:
-        # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
-        return "stale"

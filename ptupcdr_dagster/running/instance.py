@@ -6,9 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
+from sqlalchemy.exc import OperationalError
 
+from ptupcdr_core.errors import StorageError
 from ptupcdr_core.store.home import Home
-from ptupcdr_core.store.replacing import replaced
+from ptupcdr_core.store.replacing import replaced, writing
 from ptupcdr_dagster.running.private import open_storages
 
 LOCATION = "ptupcdr"
@@ -36,7 +38,8 @@ def dagster_home(home: Home) -> Path:
     Dagster itself keeps nothing when the variable is not set.
     """
     folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "dagster.yaml"
     if not configuration.exists():
         # An empty one, left by a full disk, would be taken for what somebody wants.
@@ -50,13 +53,28 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     """The instance of ``dagster_home``; close it with ``with``.
 
     One process at a time, because two that find no SQLite store both make its tables, and one of them fails.
+
+    Raises:
+        StorageError: the store cannot be written.
     """
     home.claim()
     recall_addresses(home)
-    with FileLock(dagster_home(home) / ".ptupcdr.lock"):
-        instance = dg.DagsterInstance.get()
-        open_storages(instance)
-        return instance
+    folder = dagster_home(home)
+    try:
+        with writing(folder), FileLock(folder / ".ptupcdr.lock"):
+            instance = dg.DagsterInstance.get()
+            open_storages(instance)
+            return instance
+    except OperationalError as error:
+        raise store_fails(error) from error
+
+
+def store_fails(error: OperationalError) -> StorageError:
+    """What to tell somebody whose store of runs, of Dagster or MLflow, cannot be used."""
+    return StorageError(
+        f"a store of runs cannot be used ({error.orig}): free some space, or allow it to be written, and run again; "
+        "what stood there before is untouched"
+    )
 
 
 def note_addresses(home: Home) -> None:

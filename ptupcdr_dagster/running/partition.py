@@ -8,13 +8,21 @@ from typing import Any
 
 import dagster as dg
 
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.owner import Owner
 from ptupcdr_dagster.assets.stage import KEPT, UNLESS_UNCHANGED
 from ptupcdr_dagster.definitions import defs
+from ptupcdr_dagster.running.planning import look_at, undecided, wanted
 from ptupcdr_dagster.running.private import SerializableErrorInfo, listen
+from ptupcdr_dagster.running.tidying import OWNER
+from ptupcdr_dagster.running.turns import turn
 
 INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
 Listener = Callable[[str, str, str], None]
-"""Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``."""
+"""Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``; before that perhaps of (partition, who
+makes it just now, ``waiting``)."""
+WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -65,30 +73,46 @@ class Work:
     Args:
         job: Its name.
         partition: The domain or pair.
-        assets: Which of the job's assets.
-        run_config: As Dagster wants it.
-        unless_unchanged: Those of them that stay where what they read turns out as it was.
+        settings: What the run uses.
+        run_config: The same and more, as Dagster wants it.
+        force: Make everything again, up to date or not.
     """
 
     job: str
     partition: str
-    assets: list[str]
+    settings: Settings
     run_config: dict[str, Any]
-    unless_unchanged: tuple[str, ...] = ()
+    force: bool = False
 
 
-def run_partition(work: Work, instance: dg.DagsterInstance, listener: Listener) -> Report:
-    """Run one partition, and report what was made, what failed and what deserves a look."""
+def run_partition(work: Work, instance: dg.DagsterInstance, home: Home, listener: Listener) -> Report:
+    """Run what is not up to date of one partition, and report what was made, what failed and what deserves a look.
+
+    What is up to date is looked at when it is this backfill's turn: another one may have made it meanwhile.
+    """
+    with turn(home, work.job, work.partition, lambda holder: listener(work.partition, holder, WAITING)):
+        freshness = look_at(instance, home, work.settings, work.job)
+        assets = wanted(freshness, work.job, work.partition, force=work.force)
+        waiting = [] if work.force else undecided(freshness, assets, work.partition)
+        return _run(work, assets, waiting, instance, listener) if assets else Report(up_to_date=[work.partition])
+
+
+def _run(work: Work, assets: list[str], waiting: list[str], instance: dg.DagsterInstance, listener: Listener) -> Report:
+    """Run these assets, of which those that wait stay where what they read turns out as it was."""
     run_id, started = str(uuid.uuid4()), time.monotonic()
     _listen(instance, run_id, lambda asset, state: listener(work.partition, asset, state))
     result = defs.resolve_job_def(work.job).execute_in_process(
         run_config=work.run_config,
         instance=instance,
         partition_key=work.partition,
-        asset_selection=[dg.AssetKey(asset) for asset in work.assets],
+        asset_selection=[dg.AssetKey(asset) for asset in assets],
         run_id=run_id,
         raise_on_error=False,
-        tags={"ptupcdr/backfill": "command line", UNLESS_UNCHANGED: ",".join(work.unless_unchanged)},
+        tags={
+            "ptupcdr/backfill": "command line",
+            OWNER: str(Owner.present()),
+            UNLESS_UNCHANGED: ",".join(waiting),
+        },
     )
     made = [
         event.asset_key.to_user_string()

@@ -5,12 +5,14 @@ release that this was written for, and ``tests/dagster/test_private.py`` says wh
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import dagster as dg
 
 try:
     from dagster._core.event_api import PartitionKeyFilter
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+    from dagster._core.storage.event_log import SqliteEventLogStorage
 
     # What went wrong in a step: no public name for the type of `DagsterEvent.step_failure_data.error`.
     from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
@@ -73,3 +75,15 @@ def failed_checks(
 def assets_of_job(definitions: dg.Definitions, job: str) -> set[dg.AssetKey]:
     """The assets that a job selects; the public definition of a job keeps the selection to itself."""
     return set(definitions.resolve_job_def(job).asset_layer.selected_asset_keys)
+
+
+def report_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> None:
+    """Mark a run failed that cannot say so itself; the public way asks its launcher, and our runs have none."""
+    instance.report_run_failed(run, message)
+
+
+def run_files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
+    """Where the default stores keep a run: its events and its output, which outlive ``delete_run``."""
+    events, root = instance.event_log_storage, Path(instance.root_directory)
+    own = [Path(events.path_for_shard(run_id))] if isinstance(events, SqliteEventLogStorage) else []
+    return [path for path in (*own, root / "storage" / run_id) if path.exists()]

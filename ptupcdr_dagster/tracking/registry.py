@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,7 +11,9 @@ import pyarrow.parquet as pq
 
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.store.home import PACKAGE, Home
-from ptupcdr_dagster.tracking.runs import StageTracker, store_lock
+from ptupcdr_core.store.leftovers import scratch_folder
+from ptupcdr_dagster.tracking.runs import StageTracker
+from ptupcdr_dagster.tracking.stores import UNSENT, is_kept, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,7 +24,7 @@ BUNDLE = "ptupcdr.bundle"
 """The tag with the digest of a version's bundle."""
 SERVED = Path(__file__).with_name("served_model.py")
 NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "pyarrow", "duckdb", "numba", "torch", "scipy", "pydantic",
-          "filelock", "threadpoolctl")  # fmt: skip
+          "filelock", "psutil", "threadpoolctl")  # fmt: skip
 """What the served model imports; ``ptupcdr_core`` itself travels with every version."""
 
 DESCRIPTION = """Recommends target items of {pair} to people who have source ratings and no target rating.
@@ -82,12 +83,10 @@ class Registry:
                     return str(known.version)
             source = self._upload(bundle, people, tracker, digest)
             kinds = {mode: "refitted" if own.origin.refitted else "evaluated" for mode, own in bundle.modes.items()}
-            made = self.client.create_model_version(
-                self.name,
-                source,
-                tracker.run_id,
-                tags={BUNDLE: digest, **{f"ptupcdr.{mode}": kind for mode, kind in kinds.items()}, **tags},
-            )
+            own = {BUNDLE: digest, **{f"ptupcdr.{mode}": kind for mode, kind in kinds.items()}, **tags}
+            if is_kept(self.home, self.client):
+                own[UNSENT] = "yes"
+            made = self.client.create_model_version(self.name, source, tracker.run_id, tags=own)
             return str(made.version)
 
     def promote(self, version: str, alias: str = CHAMPION) -> None:
@@ -119,9 +118,9 @@ class Registry:
         from ptupcdr_dagster.tracking.signature import input_example, signature
 
         folder_name = f"model-{digest[:12]}"
-        with TemporaryDirectory(prefix="ptupcdr-") as folder:
-            files = {"bundle": Path(folder) / "bundle.safetensors", "people": Path(folder) / "people.parquet"}
-            model = Path(folder) / "model"
+        with scratch_folder() as folder:
+            files = {"bundle": folder / "bundle.safetensors", "people": folder / "people.parquet"}
+            model = folder / "model"
             bundle.save(files["bundle"])
             pq.write_table(people, files["people"])
             save_model(

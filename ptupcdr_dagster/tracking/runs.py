@@ -6,36 +6,30 @@ Imports of mlflow take seconds, so they stand inside the functions.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
-from filelock import FileLock
 
 from ptupcdr_core.addresses import without_user
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
-from ptupcdr_dagster.tracking.moved import adopt
+from ptupcdr_core.store.owner import Owner
+from ptupcdr_dagster.tracking.stores import UNSENT, failures, in_store, is_kept, note_kept, open_own, server, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-EXPERIMENT = "ptupcdr"
 FLUSH_SECONDS = 2.0
-
-
-def own_store(home: Home) -> str:
-    """The SQLite store that is used when the user names no other."""
-    return f"sqlite:///{home.mlflow / 'mlflow.db'}"
-
-
-def tracking_uri(home: Home) -> str:
-    """The user's MLFLOW_TRACKING_URI, else the project's own store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or own_store(home)
+OWNER = "ptupcdr.process"
+"""The tag with the process that a run is written by while it is RUNNING."""
+INSTEAD_OF = "ptupcdr.instead_of"
+"""The tag with the server's run that the server stopped taking, in its kept copy."""
+T = TypeVar("T")
 
 
 def mlflow_ui() -> str:
@@ -53,18 +47,68 @@ def dagster_ui() -> str:
 
 @dataclass
 class StageTracker:
-    """One stage's MLflow run, open while the stage works."""
+    """One stage's MLflow run, open while the stage works.
 
+    Attributes:
+        home: Has the store that steps in where a server fails.
+        client: Of the store in use.
+        experiment_id: There.
+        run_id: There.
+        tags: That the run was made with.
+    """
+
+    home: Home
     client: "MlflowClient"
     experiment_id: str
     run_id: str
+    tags: Mapping[str, str]
+    _done: list[Callable[["StageTracker"], object]] = field(default_factory=list)
     _pending: list["Metric"] = field(default_factory=list)
     _flushed: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def begin(cls, home: Home, tags: Callable[["MlflowClient", str], dict[str, str]]) -> "StageTracker":
+        """Make a run and write to it.
+
+        Args:
+            home: Has the own store.
+            tags: Of the run, from the client and the experiment's id.
+        """
+
+        def make(client: "MlflowClient", experiment_id: str) -> "StageTracker":
+            found = tags(client, experiment_id) | {OWNER: str(Owner.present())}
+            return cls(home, client, experiment_id, made_run(home, client, experiment_id, found), found)
+
+        return in_store(home, make)
 
     @property
     def url(self) -> str:
         """The run's page in the MLflow UI."""
         return f"{mlflow_ui()}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+    def do(self, action: Callable[["StageTracker"], T]) -> T:
+        """Do something to the run. Where its server fails, everything is done again in the home's own store.
+
+        Args:
+            action: May be called again, when client and run are those of the other store.
+        """
+        if is_kept(self.home, self.client) or server() is None:
+            return action(self)
+        try:
+            made = action(self)
+        except failures() as error:
+            self._move_home(error)
+            return action(self)
+        self._done.append(action)
+        return made
+
+    def _move_home(self, error: Exception) -> None:
+        note_kept(self.home, str(error))
+        self.tags = {**self.tags, INSTEAD_OF: self.run_id}
+        self.client, self.experiment_id = open_own(self.home)
+        self.run_id = made_run(self.home, self.client, self.experiment_id, self.tags)
+        for action in self._done:
+            action(self)
 
     def on_epoch(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note an epoch's metrics; they are written in batches, every two seconds at most."""
@@ -82,8 +126,8 @@ class StageTracker:
     def flush(self) -> None:
         """Write what is pending; MLflow takes a thousand metrics at once."""
         while self._pending:
-            self.client.log_batch(self.run_id, metrics=self._pending[:1000])
-            self._pending = self._pending[1000:]
+            batch, self._pending = self._pending[:1000], self._pending[1000:]
+            self.do(lambda run, batch=batch: run.client.log_batch(run.run_id, metrics=batch))  # type: ignore[misc]
         self._flushed = time.monotonic()
 
     def log_dataset(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
@@ -99,88 +143,81 @@ class StageTracker:
             source=json.dumps({"uri": name}),
             profile=json.dumps(dict(profile)),
         )
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset=dataset, tags=[])])
+        inputs = [DatasetInput(dataset=dataset, tags=[])]
+        self.do(lambda run: run.client.log_inputs(run.run_id, inputs))
 
     def log_child(self, name: str, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
         """Keep a finished part of the stage as a run of its own below it."""
         from mlflow.entities import Metric, Param
 
-        tags = {"ptupcdr.level": "part", "mlflow.runName": name, "mlflow.parentRunId": self.run_id}
-        run_id = self.client.create_run(self.experiment_id, tags=tags).info.run_id
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
-            params=[Param(key, str(value)) for key, value in params.items()],
-        )
-        self.client.set_terminated(run_id)
+        numbers = [Metric(key, value, now, 0) for key, value in metrics.items()]
+        texts = [Param(key, str(value)) for key, value in params.items()]
+
+        def make(run: "StageTracker") -> None:
+            tags = {"ptupcdr.level": "part", "mlflow.runName": name, "mlflow.parentRunId": run.run_id}
+            run_id = made_run(run.home, run.client, run.experiment_id, tags)
+            run.client.log_batch(run_id, metrics=numbers, params=texts)
+            run.client.set_terminated(run_id)
+
+        self.do(make)
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Put tags on the run."""
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        entries = [RunTag(key, value) for key, value in tags.items()]
+        self.do(lambda run: run.client.log_batch(run.run_id, tags=entries))
 
-    def log_files(self, files: list[Path]) -> None:
-        """Keep a copy of checkpoint files with the run, since the next training replaces them."""
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Note what the run was made with."""
+        from mlflow.entities import Param
+
+        entries = [Param(name, str(value)) for name, value in params.items()]
+        self.do(lambda run: run.client.log_batch(run.run_id, params=entries))
+
+    def log_files(self, files: list[Path], folder: str | None = "checkpoint") -> None:
+        """Keep a copy of files, such as checkpoints, with the run, since the next training replaces them."""
         for file in files:
-            self.client.log_artifact(self.run_id, str(file), artifact_path="checkpoint")
+            self.do(lambda run, file=file: run.client.log_artifact(run.run_id, str(file), folder))  # type: ignore[misc]
+
+    def end(self, status: str) -> None:
+        """Write what is pending, and close the run."""
+        self.flush()
+        self.do(lambda run: run.client.set_terminated(run.run_id, status))
 
 
 @contextmanager
 def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Home) -> Iterator[StageTracker]:
     """Open the MLflow run of one stage; it ends FINISHED, or FAILED when the block raises."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.entities import Param, RunTag
-
-    client, experiment_id = open_store(home)
-    parent = _parent_run(client, experiment_id, home, context)
     asset = context.asset_key.to_user_string()
-    tags = _tags(context, "stage") | {
-        "mlflow.runName": f"{asset} {context.partition_key}",
-        "mlflow.parentRunId": parent,
-        "dagster.asset": asset,
-        "dagster.asset_url": f"{dagster_ui()}/assets/{asset}?partition={context.partition_key}",
-        "dagster.retry_number": str(context.retry_number),
-    }
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    tracker = StageTracker(client, experiment_id, run_id)
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.model_dump().items()])
+
+    def tags(client: "MlflowClient", experiment_id: str) -> dict[str, str]:
+        return _tags(context, "stage") | {
+            "mlflow.runName": f"{asset} {context.partition_key}",
+            "mlflow.parentRunId": _parent_run(client, experiment_id, home, context),
+            "dagster.asset": asset,
+            "dagster.asset_url": f"{dagster_ui()}/assets/{asset}?partition={context.partition_key}",
+            "dagster.retry_number": str(context.retry_number),
+        }
+
+    tracker = StageTracker.begin(home, tags)
+    tracker.log_params(settings.model_dump())
     status = "FAILED"
     try:
         yield tracker
         status = "FINISHED"
     except Exception as error:
-        client.log_batch(run_id, tags=[RunTag("error", f"{type(error).__name__}: {error}"[:5000])])
+        tracker.tag({"error": f"{type(error).__name__}: {error}"[:5000]})
         raise
     finally:
-        tracker.flush()
-        client.set_terminated(run_id, status)
+        tracker.end(status)
 
 
-def open_store(home: Home) -> tuple["MlflowClient", str]:
-    """The store and its experiment, made by one process at a time: two at once break a new SQLite store for good."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    home.mlflow.mkdir(parents=True, exist_ok=True)
-    with store_lock(home):
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            adopt(home, EXPERIMENT)
-        client = MlflowClient(tracking_uri=tracking_uri(home))
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is not None:
-            return client, str(experiment.experiment_id)
-        own_store = not os.environ.get("MLFLOW_TRACKING_URI")
-        artifacts = (home.mlflow / "artifacts").as_uri() if own_store else None
-        try:
-            return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
-        except MlflowException:
-            # A shared tracking server: a process of another home was faster.
-            experiment = client.get_experiment_by_name(EXPERIMENT)
-            if experiment is None:
-                raise
-            return client, str(experiment.experiment_id)
+def made_run(home: Home, client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> str:
+    """A new run; one that is kept for a server says so."""
+    kept = {UNSENT: "yes"} if is_kept(home, client) else {}
+    return str(client.create_run(experiment_id, tags={**tags, **kept}).info.run_id)
 
 
 def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context: dg.AssetExecutionContext) -> str:
@@ -194,7 +231,7 @@ def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context:
         if found:
             return str(found[0].info.run_id)
         tags = _tags(context, "pipeline") | {"mlflow.runName": f"{context.partition_key} {context.run.run_id[:8]}"}
-        run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
+        run_id = made_run(home, client, experiment_id, tags)
         # Nobody knows which stage is the last; a closed parent stays writable, an open one would run for ever.
         client.set_terminated(run_id)
         return run_id
@@ -207,8 +244,3 @@ def _tags(context: dg.AssetExecutionContext, level: str) -> dict[str, str]:
         "dagster.run_url": f"{dagster_ui()}/runs/{context.run.run_id}",
         "dagster.partition": context.partition_key,
     }
-
-
-def store_lock(home: Home) -> FileLock:
-    """Held while something is looked for in the store and made where it is not there yet."""
-    return FileLock(home.mlflow / "mlflow.lock")

@@ -29,8 +29,9 @@ from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN, SCORE_PAIR
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running import freshness
-from ptupcdr_dagster.running.backfill import Backfill, lineage
+from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.partition import Report
+from ptupcdr_dagster.running.planning import lineage
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
@@ -174,7 +175,7 @@ def test_content_and_event_carry_the_same_fingerprint(made: Made) -> None:
 def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking.runs import own_store
+    from ptupcdr_dagster.tracking.stores import own_store
 
     client = MlflowClient(own_store(made.home))
     experiment = client.get_experiment_by_name("ptupcdr")
@@ -211,7 +212,7 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
 def test_a_copied_home_writes_into_itself(made: Made, mine: Made) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking.runs import open_store, own_store
+    from ptupcdr_dagster.tracking.stores import open_store, own_store
 
     client, experiment = open_store(mine.home)
     places = [run.info.artifact_uri for run in client.search_runs([experiment])]
@@ -226,7 +227,7 @@ def test_a_copied_home_writes_into_itself(made: Made, mine: Made) -> None:
 def test_mlflow_keeps_every_epoch_and_the_checkpoint(made: Made) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking.runs import own_store
+    from ptupcdr_dagster.tracking.stores import own_store
 
     client = MlflowClient(own_store(made.home))
     experiment = client.get_experiment_by_name("ptupcdr")
@@ -407,7 +408,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
 ) -> None:
     from mlflow import MlflowClient
 
-    from ptupcdr_dagster.tracking.runs import own_store
+    from ptupcdr_dagster.tracking.stores import own_store
 
     def fail(*arguments: object, **options: object) -> None:
         raise PtupcdrError("the disk is full: make room")

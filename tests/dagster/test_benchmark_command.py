@@ -24,8 +24,8 @@ from ptupcdr_dagster.cli.options import SpreadCommand, separated
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, BRIDGE_PAIR, INGEST_DOMAIN, benchmark_pair_job
 from ptupcdr_dagster.partitions import CATALOG
-from ptupcdr_dagster.running.backfill import lineage
-from ptupcdr_dagster.tracking.runs import open_store
+from ptupcdr_dagster.running.planning import lineage
+from ptupcdr_dagster.tracking.stores import open_store
 
 PAIR = "books__movies"
 GRID = ["--betas", "0.2", "0.5", "--seeds", "900", "10", "--base-models", "mf", "gmf"]

@@ -27,7 +27,7 @@ from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
-from ptupcdr_dagster.tracking.runs import open_store, own_store
+from ptupcdr_dagster.tracking.stores import open_store, own_store
 
 HALF = SETTINGS.model_copy(update={"beta": 0.5})
 """As many test users as a comparison of two models asks for."""

@@ -19,7 +19,7 @@ from catalogs import PAIRS, SPANS, small_catalog, write_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.jobs import BRIDGE_PAIR
-from ptupcdr_dagster.running.backfill import lineage
+from ptupcdr_dagster.running.planning import lineage
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--epochs", "2", "--embedding-size", "4"]

@@ -13,7 +13,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BRIDGE_PAIR
 from ptupcdr_dagster.resources import run_config
-from ptupcdr_dagster.running.backfill import lineage
+from ptupcdr_dagster.running.planning import lineage
 
 # Fitted again, the deployed model reads the ratings too.
 SETTINGS = Settings(epochs=2, embedding_size=4, refit=True)

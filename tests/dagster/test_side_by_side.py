@@ -2,25 +2,31 @@
 
 import multiprocessing
 import os
+import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.jobs import INGEST_DOMAIN
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running.backfill import Backfill
+from ptupcdr_dagster.running.freshness import MODELS, stored_provenance
 from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.running.partition import Report, Work
+from ptupcdr_dagster.running.planning import lineage
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
+from ptupcdr_dagster.running.turns import end_with_parent
 
-DOMAINS = [Work(INGEST_DOMAIN, domain, ["raw_ratings"], run_config(SETTINGS)) for domain in ("books", "movies")]
+DOMAINS = [Work(INGEST_DOMAIN, domain, SETTINGS, run_config(SETTINGS)) for domain in ("books", "movies")]
 
 
 @pytest.fixture
@@ -81,3 +87,57 @@ def test_an_interrupt_ends_what_runs_and_starts_nothing_more(home, moment):
     with open_instance(home) as instance:
         plan = Backfill(instance, home, SETTINGS).plan([CATALOG.pair(PAIR)])
     assert plan[INGEST_DOMAIN, "books"] == ["raw_ratings"]
+
+
+def test_two_backfills_of_one_pair_take_turns(home):
+    """Of different seeds: one waits, and is told for whom; a kill lets the pair go, and everything is made anew."""
+    run(home, 2, lambda *news: None)
+    seeds = [SETTINGS.model_copy(update={"seed": seed, "mode": "rating"}) for seed in (1, 2)]
+    heard: list[tuple[str, ...]] = []
+    kills: list[tuple[str, ...]] = []
+
+    def hear(*news: str) -> None:
+        heard.append(news)
+        if news[1:] == ("target_model", "started") and not kills:
+            kills.append(news)
+            [waited] = [news for news in heard if news[2] == "waiting"]
+            os.kill(int(re.search(r"process (\d+)", waited[1])[1]), signal.SIGKILL)
+
+    work = [Work(BRIDGE_PAIR, PAIR, settings, run_config(settings)) for settings in seeds]
+    first, second = (report for _, report in run_side_by_side(home, work, 2, hear))
+    [waited] = [news for news in heard if news[2] == "waiting"]
+    assert waited[0] == PAIR
+    assert re.fullmatch(r"process \d+ \(`.+`, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\)", waited[1])
+    assert "exit code -9" in first.failures[0].message
+    assert second.failures == []
+    assert second.made == {PAIR: lineage(BRIDGE_PAIR)}
+    stored = [stored_provenance(home, asset, PAIR) for asset in (*MODELS, "domain_splits", "recommendations")]
+    assert len({entry["settings"]["seed"] for entry in stored}) == 1, "no mixture"
+
+
+def test_what_a_killed_backfill_started_ends_with_it(home):
+    """Else it would go on writing while the next backfill has the pair."""
+    context = multiprocessing.get_context("forkserver")
+    told, tell = context.Pipe(duplex=False)
+    backfill = context.Process(target=_start_one, args=(tell,))
+    backfill.start()
+    tell.close()
+    child = told.recv()
+    assert psutil.Process(child).status() != psutil.STATUS_ZOMBIE
+    os.kill(backfill.pid, signal.SIGKILL)
+    backfill.join()
+    with pytest.raises(EOFError):
+        told.recv()
+
+
+def _start_one(tell):
+    child = multiprocessing.get_context("forkserver").Process(target=_sleep, args=(tell,))
+    child.start()
+    tell.send(child.pid)
+    tell.close()
+    child.join()
+
+
+def _sleep(tell):
+    end_with_parent()
+    time.sleep(60)

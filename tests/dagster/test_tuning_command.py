@@ -11,7 +11,7 @@ from test_command_line import QUICK, Project
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.settings_file import read_settings_file
-from ptupcdr_dagster.tracking.runs import open_store
+from ptupcdr_dagster.tracking.stores import open_store
 
 PAIR = "books__movies"
 START = Settings(epochs=2, embedding_size=4)

@@ -1,0 +1,66 @@
+"""What a process that was killed has left behind: temporary files, logs of databases, folders of scratch work."""
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.owner import Owner
+
+_SCRATCH = "ptupcdr-"
+_UNOWNED = re.compile(r"\.(spill-)?[0-9a-f]{32}(\.tmp.*)?")
+"""Names of releases that did not write the owner into them."""
+_DAY_SECONDS = 24 * 3600.0
+"""So long after its last change nobody writes any more what cannot be traced to a process of this machine."""
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is there for the block; what a killed process leaves of it is known by its name."""
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{Owner.present()}-") as folder:
+        yield Path(folder)
+
+
+def leftovers(home: Home) -> list[Path]:
+    """Files and folders of processes that have ended, in this home and among the scratch folders of this machine."""
+    return sorted(path for path in _temporary(home) if _abandoned(path))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; somebody else may have been faster."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file() and not file.is_symlink())
+
+
+def _temporary(home: Home) -> Iterator[Path]:
+    places = (home.warehouse, home.models, home.bundles, home.benchmark, home.tuning, home.reports, home.downloads)
+    for place in (home.root, home.dagster, *places):
+        yield from place.glob(".*.tmp*")
+    for place in places:
+        yield from place.glob("*/.*.tmp*")
+    yield from home.warehouse.glob(".spill-*")
+    yield from Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*-*-*")
+
+
+def _abandoned(path: Path) -> bool:
+    owner = Owner.named_in(path.name)
+    if owner is not None and owner.here:
+        return owner.gone
+    if owner is None and not _UNOWNED.fullmatch(path.name):
+        return False
+    try:
+        return time.time() - path.lstat().st_mtime > _DAY_SECONDS
+    except FileNotFoundError:
+        return False
