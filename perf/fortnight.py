@@ -214,22 +214,25 @@ class House:
 
     def look(self, night: Night) -> None:
         """What is served in the morning, and what the checks say of it."""
-        from ptupcdr_core.serving.deployed import deployed_bundle
+        from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
         from ptupcdr_core.store.warehouse import Warehouse
 
         warehouse = Warehouse(self.home.warehouse)
         for source, target in PAIRS:
             pair = f"{source}__{target}"
-            if not warehouse.exists("recommendations", pair):
+            if not warehouse.exists("champion", pair):
                 night.served[pair] = "nothing yet"
                 continue
-            digest = deployed_bundle(self.home, pair).digest
             with warehouse.read("champion", pair) as connection:
                 [(passed, reason)] = connection.execute(
                     "select bool_or(promoted), any_value(reason) from champion"
                 ).fetchall()
             if not passed and any(f"bridge_pair {pair}" in run for run in night.ran):
                 night.refused.append(f"gate {pair}: {reason.partition(';')[0]}")
+            if not bundle_file(self.home, DEPLOYED, pair).is_file():
+                night.served[pair] = "nothing: no model has passed the gate"
+                continue
+            digest = deployed_bundle(self.home, pair).digest
             trained = self.trained.setdefault(digest, night.night)
             with warehouse.read("recommendations", pair) as connection:
                 [(people, overlap)] = connection.execute(
