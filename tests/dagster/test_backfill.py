@@ -315,12 +315,12 @@ def test_a_lost_file_is_made_again(mine: Made, asset: str) -> None:
 def changed_source(domain: str, change: Callable[[str], str]) -> Iterator[None]:
     """The domain's file with another content, for a while."""
     file = CATALOG_PATH.with_name(f"{domain}.csv")
-    before = file.read_text()
-    file.write_text(change(before))
+    before = file.read_bytes()  # its line ends too
+    file.write_bytes(change(before.decode()).encode())
     try:
         yield
     finally:
-        file.write_text(before)
+        file.write_bytes(before)
 
 
 def garbled(file: Path) -> None:
