@@ -252,9 +252,9 @@ def test_force_makes_everything_again(made: Made) -> None:
         ({"beta": 0.5}, PAIR_ASSETS),
         ({"seed": 1}, PAIR_ASSETS),
         ({"recipe": "published"}, PAIR_ASSETS[1:]),
-        ({"top_k": 5}, ["recommendations"]),
-        ({"search": "approximate"}, ["recommendations"]),
-        ({"refit": True}, ["deployed_model", "recommendations"]),
+        ({"top_k": 5}, ["recommendations", "pair_report"]),
+        ({"search": "approximate"}, ["recommendations", "pair_report"]),
+        ({"refit": True}, ["deployed_model", "recommendations", "pair_report"]),
     ],
 )
 def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, object], stale: list[str]) -> None:
@@ -262,7 +262,7 @@ def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, 
 
 
 def test_a_changed_source_file_asks_for_its_domain_and_pairs(made: Made) -> None:
-    with changed_source("movies", lambda text: text + "someone,movies-01,3,1600000000\n"):
+    with changed_source("movies", lambda text: text + "someone,movies-01,3,1600000000\r\n"):
         assert made.plan() == {"movies": ["raw_ratings"], PAIR: PAIR_ASSETS}
     assert made.plan() == {}
 
@@ -275,7 +275,7 @@ def test_a_touched_source_file_asks_for_nothing(made: Made) -> None:
 
 def test_ratings_that_are_ingested_again_and_are_the_same_ask_for_nothing_else(mine: Made) -> None:
     """A row more that is rejected changes the file, not the ratings."""
-    with changed_source("movies", lambda text: text + "someone,movies-01,99,1600000000\n"):
+    with changed_source("movies", lambda text: text + "someone,movies-01,99,1600000000\r\n"):
         assert mine.plan() == {"movies": ["raw_ratings"], PAIR: PAIR_ASSETS}, "nobody knows before"
         report = mine.run()
         assert report.failures == []
@@ -436,7 +436,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
 def test_a_night_makes_lists_for_whoever_came_and_trains_nothing(mine: Made) -> None:
     """Whatever the settings: they are those of a training."""
     settings = SETTINGS.model_copy(update={"beta": 0.5, "embedding_size": 3})
-    came = "".join(f"came-today,books-{item:02d},5,1700000000\n" for item in range(0, 12, 2))
+    came = "".join(f"came-today,books-{item:02d},5,1700000000\r\n" for item in range(0, 12, 2))
     with changed_source("books", lambda text: text + came):
         backfill = Backfill(mine.instance, mine.home, settings, job=SCORE_PAIR)
         plan = backfill.plan([CATALOG.pair(PAIR)])
@@ -462,7 +462,7 @@ def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made)
     settings = SETTINGS.model_copy(update={"refit": True})
     report = mine.run(settings)
     assert report.failures == []
-    assert report.made == {PAIR: ["deployed_model", "recommendations"]}
+    assert report.made == {PAIR: ["deployed_model", "recommendations", "pair_report"]}
     assert mine.plan(settings) == {}
     metadata = mine.materialization("deployed_model", PAIR).metadata
     before = mine.materialization("target_model", PAIR).metadata["ratings"].value
