@@ -237,7 +237,7 @@ _COHORTS = ("test", "validation", "bridge", "cold", "target_only")
 
 
 def _identity(connection: duckdb.DuckDBPyConnection) -> str:
-    # The summary has what it was split by and the hash of all ids, the fingerprint what it was split from.
+    # The summary has what it was split by and the hash of all ids, the content all else that it holds.
     row = connection.execute(
         "select sha256(to_json(split_summary)::varchar || content) from split_summary, provenance"
     ).fetchone()
