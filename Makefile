@@ -32,8 +32,8 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile \
-		$(QUICK:%=tests/core/test_%.py) tests/dagster/test_metadata.py tests/dagster/test_settings.py
+	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile $(QUICK:%=tests/core/test_%.py)
+	$(BIN)/python -m pytest --quiet -m 'not slow' tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
