@@ -15,8 +15,9 @@ def main() -> None:
 
         app(prog_name="ptupcdr")
     except KeyboardInterrupt:
-        print("ptupcdr: interrupted", file=sys.stderr)
-        sys.exit(130)
+        print("ptupcdr: interrupted", file=sys.stderr, flush=True)
+        # Not sys.exit: Python ends by the signal itself where an extension module was interrupted while it loaded.
+        os._exit(130)
 
 
 if __name__ == "__main__":
