@@ -57,6 +57,8 @@ def read_items(domain: Domain) -> Items:
     Raises:
         SourceError: a file is missing or damaged, or has not the columns; or nothing is eligible.
     """
+    if domain.parts:
+        return _together({part.name: read_items(part) for part in domain.parts})
     columns: dict[str, dict[str, str]] = {}
     eligible: frozenset[str] | None = None
     if domain.items is not None:
@@ -94,6 +96,8 @@ def read_item_ids(path: Path, column: str = "item_id") -> frozenset[str]:
 
 def items_fingerprint(domain: Domain) -> str:
     """A hash that changes when the catalog's entry on items, or one of their files, does; empty where there is none."""
+    if domain.parts:
+        return " ".join(items_fingerprint(part) for part in domain.parts).strip()
     named = [file for file in (domain.items, domain.eligible) if file is not None]
     paths = [domain.folder / Path(file.path).expanduser() for file in named]
     states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
@@ -116,6 +120,16 @@ def may_be_recommended(items: pa.Array, catalog: Items, exclude: frozenset[str] 
             f"none of the {len(items)} target items may be recommended: they are excluded or not eligible"
         )
     return pa.array(kept, pa.string())
+
+
+def _together(parts: Mapping[str, Items]) -> Items:
+    """Items of several domains, by the ids that they have together (``sql/split.sql``)."""
+    told = {name: [own.columns()[name] for own in parts.values()] for name in Items().columns()}
+    title, group, url, image = (
+        {f"{part}:{item}": text for part, own in zip(parts, columns, strict=True) for item, text in own.items()}
+        for columns in told.values()
+    )
+    return Items(title, group, url, image)
 
 
 def _by_id(ids: Sequence[str | None], values: Sequence[str | None]) -> dict[str, str]:
