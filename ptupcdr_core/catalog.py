@@ -156,15 +156,6 @@ class Pair(BaseModel):
     source: str
     target: str
 
-    @field_validator("source", mode="before")
-    @classmethod
-    def _joined(cls, source: object) -> object:
-        if not isinstance(source, list | tuple):
-            return source
-        if not source or not all(isinstance(name, str) for name in source):
-            raise ValueError("expected the name of a domain, or a list of names")
-        return TOGETHER.join(source)
-
     @property
     def key(self) -> str:
         """The partition key, source first."""
@@ -352,7 +343,7 @@ def _pairs(specs: object, names: set[str], domains: list[Domain]) -> tuple[list[
     for number, spec in enumerate(specs):
         key = f"pairs[{number}]"
         try:
-            pair = Pair.model_validate(spec)
+            pair = Pair.model_validate(_joined(spec))
         except ValidationError as error:
             problems += _explain(key, error)
             continue
@@ -361,6 +352,14 @@ def _pairs(specs: object, names: set[str], domains: list[Domain]) -> tuple[list[
         problems += [f"{key}{problem}" for problem in _together_problems(together)]
         pairs.append(pair)
     return pairs, problems
+
+
+def _joined(spec: object) -> object:
+    """A pair's entry with the names of several sources in one."""
+    names = spec.get("source") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(names, list) or not names:
+        return spec
+    return spec | {"source": TOGETHER.join(names)} if all(isinstance(name, str) for name in names) else spec
 
 
 def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator[str]:
