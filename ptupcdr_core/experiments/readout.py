@@ -63,7 +63,7 @@ def beside_single_sources(home: Home, pair: Pair) -> pd.DataFrame:
             mode = "ranking" if isinstance(paired, PairedLists) else "rating"
             counts = {"users": len(shared), "ratings": int(shared["ratings"].sum())}
             rows.append({"mode": mode, "source": source, **counts, **measures})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["mode", "source", "users", "ratings", *METRICS, "ndcg_at_10"])
 
 
 _BY_USER = (

@@ -366,10 +366,9 @@ def _print_evaluations(home: Home, pairs: Sequence[Pair]) -> None:
             measures = [name for name in RANKING_COLUMNS if name not in COLUMNS]
             print_frame(_console(), rankings[["method", "users", *measures]], title)
             print_frame(_console(), rankings[["method", *COLUMNS]], f"{pair}: what these lists show beside being right")
-        beside = beside_single_sources(home, chosen)
-        if len(beside):
-            title = f"{pair}: the personal bridge beside that of each source alone, on the test users of all"
-            print_frame(_console(), beside.dropna(axis=1, how="all"), title)
+        for mode, beside in beside_single_sources(home, chosen).groupby("mode"):
+            title = f"{pair}, {mode}: the personal bridge beside that of each source alone, on the test users of all"
+            print_frame(_console(), beside.drop(columns="mode").dropna(axis=1), title)
         for row in read_serving(home, pair).to_dict("records"):
             gate = ", whatever the gate said" if row["gate"] == "off" else ""
             say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")
