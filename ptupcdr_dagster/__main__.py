@@ -4,9 +4,12 @@ import atexit
 import os
 import sys
 
+from ptupcdr_dagster.running.interrupts import send_lost_interrupts_again
+
 
 def main() -> None:
     """Run the command line."""
+    send_lost_interrupts_again()
     # DuckDB's binding counts the objects that the interpreter leaves behind at its end, and lists them on standard
     # error, after everything that we or a failing program could have to say.
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
