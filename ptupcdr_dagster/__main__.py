@@ -6,6 +6,8 @@ import sys
 
 from ptupcdr_dagster.running.interrupts import send_lost_interrupts_again
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line."""
@@ -17,10 +19,14 @@ def main() -> None:
         from ptupcdr_dagster.cli import app
 
         app(prog_name="ptupcdr")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's, wherever in it or in a command the interrupt was heard
+            print("ptupcdr: interrupted", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("ptupcdr: interrupted", file=sys.stderr, flush=True)
         # Not sys.exit: Python ends by the signal itself where an extension module was interrupted while it loaded.
-        os._exit(130)
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
