@@ -329,15 +329,12 @@ def serve(
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Turn an error that the user can act on, or Ctrl-C, into its message."""
+    """Turn an error that the user can act on into its message."""
     try:
         yield
     except PtupcdrError as error:
         say(Console(stderr=True), f"ptupcdr: {error}")
         raise typer.Exit(1) from error
-    except KeyboardInterrupt as interrupt:
-        print("ptupcdr: interrupted", file=sys.stderr)
-        raise typer.Exit(130) from interrupt
 
 
 def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
