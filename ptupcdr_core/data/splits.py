@@ -77,7 +77,7 @@ def build_split(
         attach(connection, warehouse.file(RATINGS, source.name), "source_file")
         attach(connection, warehouse.file(RATINGS, target.name), "target_file")
         for side, domain in (("source", source), ("target", target)):
-            connection.execute(f"create temp view {side}_given as {_with_stars(domain, side + '_file')}")
+            connection.execute(f"create temp view {side}_given as {given(side + '_file', stars=bool(domain.stars))}")
         for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.execute(statement("split"))
@@ -107,9 +107,9 @@ def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -
     }
 
 
-def _with_stars(domain: Domain, file: str) -> str:
-    """A domain's rows of its attached file, with a rating, which events have none of."""
-    rating = "rating" if domain.stars else "null::double as rating"
+def given(file: str, *, stars: bool) -> str:
+    """The query of a domain's rows of its attached file, in their order, with a rating, which events have none of."""
+    rating = "rating" if stars else "null::double as rating"
     return f'select user_id, item_id, {rating}, "timestamp", rowid as place from {file}.raw_ratings'  # nosec B608 # own names
 
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from ptupcdr_core.errors import StorageError
 from ptupcdr_core.store.replacing import replaced
 
 SETTLED_SECONDS = 2.0
@@ -19,9 +21,6 @@ def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[t
         files: all there.
         shortcuts: a file that keeps the digest of each file by its size and time of change, so that what was not
             touched is not read again; one that cannot be read is made anew. None: all is read.
-
-    Raises:
-        StorageError: the shortcuts cannot be kept.
     """
     known = _read(shortcuts)
     found: dict[str, list[object]] = {}
@@ -37,7 +36,8 @@ def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[t
         settled = time.time() - seen.st_mtime > SETTLED_SECONDS
         found[str(file)] = [*(state if settled else (None, None)), digest]
     if shortcuts and any(known.get(name) != entry for name, entry in found.items() if entry[0] is not None):
-        with replaced(shortcuts) as temporary:
+        # A service may have a home that it cannot write: then all is read again.
+        with suppress(StorageError), replaced(shortcuts) as temporary:
             temporary.write_text(json.dumps(known | found, indent=1))
     return [(file.name, str(found[str(file)][2])) for file in files]
 

@@ -25,7 +25,6 @@ def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
 
     Raises:
         SourceError: there is no such file.
-        StorageError: the shortcuts cannot be kept.
     """
     if domain.path is None:
         state: object = demo.VERSION

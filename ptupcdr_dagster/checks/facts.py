@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -100,7 +101,7 @@ def table_checks(
     asset: str,
     facts: Sequence[Fact],
     *,
-    against_split: bool = False,
+    against: Callable[[Warehouse, str], Mapping[str, Path]] = lambda warehouse, partition: {},
     parameters: Callable[[Home, str, Settings], Mapping[str, Any]] = lambda home, partition, settings: {},
     table: str | None = None,
     optional: bool = False,
@@ -111,7 +112,7 @@ def table_checks(
     Args:
         asset: Key of the asset.
         facts: What is validated, all in one pass.
-        against_split: Queries read the tables of the pair's split.
+        against: Further files that queries read of a partition, by the name under which they do.
         parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, of a partition under some settings.
         table: The table that column expectations are about; by default it is called as the asset.
         optional: The file need not be there; the facts hold of nothing.
@@ -147,7 +148,7 @@ def table_checks(
                 asset,
                 held,
                 parameters(home, partition, chosen),
-                {SPLIT: warehouse.file(SPLIT, partition)} if against_split else {},
+                against(warehouse, partition),
             )
 
     return checks
@@ -159,6 +160,20 @@ def pair_modes(home: Home, pair: str, settings: Settings) -> list[Mode]:
     from ptupcdr_core.modes.registry import modes_of
 
     return [mode.name for mode in modes_of(settings, load_outline(Warehouse(home.warehouse), pair))]
+
+
+def split_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
+    """The pair's split, for queries of ``domain_splits.…``."""
+    return {SPLIT: warehouse.file(SPLIT, pair)}
+
+
+def raw_ratings_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
+    """The raw ratings of the pair's two domains, for queries of ``source_file.…`` and ``target_file.…``."""
+    source, target = pair.split("__")
+    return {
+        "source_file": warehouse.file("raw_ratings", source),
+        "target_file": warehouse.file("raw_ratings", target),
+    }
 
 
 def no_rows(query: str) -> Expectation:

@@ -25,7 +25,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.cli.doctor import examine
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN, SCORE_PAIR
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running import freshness
@@ -406,6 +406,30 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     assert mine.plan(settings) == {PAIR: [asset for asset in PAIR_ASSETS if asset in hanging_on_it]}
     assert mine.run(settings).failures == []
     assert mine.plan(settings) == {}
+
+
+def test_a_night_makes_lists_for_whoever_came_and_trains_nothing(mine: Made) -> None:
+    """Whatever the settings: they are those of a training."""
+    settings = SETTINGS.model_copy(update={"beta": 0.5, "embedding_size": 3})
+    came = "".join(f"came-today,books-{item:02d},5,1700000000\r\n" for item in range(0, 12, 2))
+    with changed_source("books", lambda text: text + came):
+        backfill = Backfill(mine.instance, mine.home, settings, job=SCORE_PAIR)
+        plan = backfill.plan([CATALOG.pair(PAIR)])
+        assert {key[1]: assets for key, assets in plan.items()} == {
+            "books": ["raw_ratings"],
+            "movies": [],
+            PAIR: ["recommendations"],
+        }
+        *_, (_, report) = backfill.run([CATALOG.pair(PAIR)], plan)
+        assert report.failures == []
+        assert report.made == {"books": ["raw_ratings"], PAIR: ["recommendations"]}
+        with Warehouse(mine.home.warehouse).read("recommendations", PAIR) as connection:
+            query = "select count(*) from recommendations where user_id = 'came-today'"
+            assert connection.execute(query).fetchall() == [(SETTINGS.top_k,)]
+        assert not any(Backfill(mine.instance, mine.home, settings, job=SCORE_PAIR).plan([CATALOG.pair(PAIR)]).values())
+        assert mine.plan() == {PAIR: PAIR_ASSETS}, "the week's training is due"
+    noted = mine.materialization("recommendations", PAIR).metadata
+    assert Path(str(noted["duckdb_file"].value)).is_file()
 
 
 def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made) -> None:
