@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.catalog import TOGETHER, Domain, Pair
 from ptupcdr_core.errors import SplitError
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.sql import statement
+from ptupcdr_core.sql import literal, statement
 from ptupcdr_core.store.warehouse import Warehouse, attach
 
 ASSET = "domain_splits"
@@ -70,14 +70,12 @@ def build_split(
         WarehouseError: one of the two domains was not ingested yet.
         SplitError: there is nothing to learn from or nothing to measure with.
     """
-    for domain in (source, target):
+    for domain in (*source.each, target):
         warehouse.require(RATINGS, domain.name)
     used = settings.deciding("split")
     with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
-        attach(connection, warehouse.file(RATINGS, source.name), "source_file")
-        attach(connection, warehouse.file(RATINGS, target.name), "target_file")
         for side, domain in (("source", source), ("target", target)):
-            connection.execute(f"create temp view {side}_given as {given(side + '_file', stars=bool(domain.stars))}")
+            give(connection, warehouse, side, domain.name)
         for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.execute(statement("split"))
@@ -107,10 +105,37 @@ def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -
     }
 
 
-def given(file: str, *, stars: bool) -> str:
-    """The query of a domain's rows of its attached file, in their order, with a rating, which events have none of."""
-    rating = "rating" if stars else "null::double as rating"
-    return f'select user_id, item_id, {rating}, "timestamp", rowid as place from {file}.raw_ratings'  # nosec B608 # own names
+def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str, domain: str) -> None:
+    """Attach a domain's raw ratings, or those of several that are one together, and show them as ``source_given``: with
+    a rating, which events have none of, in the file's order.
+
+    Where several domains are one, an item's id says of which it is, and without times the last rows of each are the
+    last of all.
+
+    Args:
+        connection: to a database in which nothing of that side is attached yet.
+        warehouse: has the ratings.
+        side: source or target.
+        domain: its name, or names joined by ``+``.
+
+    Raises:
+        WarehouseError: one of them was not ingested, or its file is damaged.
+    """
+    parts, rows = domain.split(TOGETHER), []
+    for at, part in enumerate(parts):
+        file = f"{side}_file_{at}"
+        attach(connection, warehouse.require(RATINGS, part), file)
+        columns = {name for name, *_ in connection.execute(f"describe {file}.raw_ratings").fetchall()}
+        rating = "rating" if "rating" in columns else "null::double as rating"
+        item, place = "item_id", "rowid"
+        if len(parts) > 1:
+            item = f"{literal(part + ':')} || item_id as item_id"
+            place = "-row_number() over (partition by user_id order by rowid desc)"
+        rows.append(
+            f'select user_id, {item}, {rating}, "timestamp", {place} as place, item_id as own_id, '  # nosec B608 # quoted
+            f"{literal(part)} as domain from {file}.raw_ratings"
+        )
+    connection.execute(f"create temp view {side}_given as {' union all '.join(rows)}")
 
 
 def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:

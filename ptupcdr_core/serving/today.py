@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.people import People, people
-from ptupcdr_core.data.splits import RATINGS, given
+from ptupcdr_core.data.splits import RATINGS, give
 from ptupcdr_core.serving.bundle import Bundle, seen_keys
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.settings import Mode
@@ -32,7 +32,7 @@ class Today:
 
     Args:
         warehouse: has the raw ratings.
-        source: the source domain's name.
+        source: the source domain's name, or several joined by ``+``.
         target: the target domain's.
         served: the mode.
     """
@@ -122,12 +122,9 @@ class Today:
     @contextmanager
     def _raw(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The raw ratings of both domains, as source_given and target_given."""
-        files = {"source_file": (RATINGS, self.source), "target_file": (RATINGS, self.target)}
-        with self.warehouse.read_several(**files) as connection:
-            for side in ("source", "target"):
-                known = connection.execute(f"describe {side}_file.raw_ratings").fetchall()  # nosec B608 # ours
-                query = given(f"{side}_file", stars=any(name == "rating" for name, *_ in known))
-                connection.execute(f"create temp view {side}_given as {query}")
+        with self.warehouse.scratch() as connection:
+            for side, domain in (("source", self.source), ("target", self.target)):
+                give(connection, self.warehouse, side, domain)
             yield connection
 
 

@@ -58,6 +58,8 @@ def read_items(domain: Domain) -> Items:
     Raises:
         SourceError: a file is missing or damaged, or has not the columns; or nothing is eligible.
     """
+    if domain.parts:
+        return _together({part.name: read_items(part) for part in domain.parts})
     columns: dict[str, dict[str, str]] = {}
     eligible: frozenset[str] | None = None
     if domain.items is not None:
@@ -101,6 +103,8 @@ def items_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
         domain: whose items.
         shortcuts: a file that keeps digests, so that what was not touched is not read again (see ``file_digests``).
     """
+    if domain.parts:
+        return " ".join(items_fingerprint(part, shortcuts) for part in domain.parts).strip()
     named = [file for file in (domain.items, domain.eligible) if file is not None]
     paths = [domain.folder / Path(file.path).expanduser() for file in named]
     digests = file_digests([path for path in paths if path.is_file()], shortcuts)
@@ -123,6 +127,16 @@ def may_be_recommended(items: pa.Array, catalog: Items, exclude: frozenset[str] 
             f"none of the {len(items)} target items may be recommended: they are excluded or not eligible"
         )
     return pa.array(kept, pa.string())
+
+
+def _together(parts: Mapping[str, Items]) -> Items:
+    """Items of several domains, by the ids that they have together (``sql/split.sql``)."""
+    told = {name: [own.columns()[name] for own in parts.values()] for name in Items().columns()}
+    title, group, url, image = (
+        {f"{part}:{item}": text for part, own in zip(parts, columns, strict=True) for item, text in own.items()}
+        for columns in told.values()
+    )
+    return Items(title, group, url, image)
 
 
 def _by_id(ids: Sequence[str | None], values: Sequence[str | None]) -> dict[str, str]:

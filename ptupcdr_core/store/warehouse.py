@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import duckdb
 from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store import formats, views
-from ptupcdr_core.store.database import read_all, replaced_database, says_full
+from ptupcdr_core.store.database import not_finite, read_all, replaced_database, says_full
 from ptupcdr_core.store.owner import Owner
 from ptupcdr_core.store.replacing import no_space
 
@@ -131,11 +131,13 @@ class Warehouse:
 
         Raises:
             StorageError: the file cannot be written whole; the old one stands.
-            WarehouseError: the memory limit is too low.
+            WarehouseError: a number is NaN or infinite, and the old file stands; or the memory limit is too low.
         """
         try:
             with replaced_database(self.file(asset, partition), self._connection) as connection:
                 yield connection
+                if columns := not_finite(connection):
+                    raise no_number(asset, partition, columns)
                 _note_provenance(connection, asset, partition, fingerprint, settings or {}, read_by_others)
         except duckdb.OutOfMemoryException as error:
             raise WarehouseError(f"{asset} of {partition}: raise PTUPCDR_MEMORY_LIMIT ({error})") from error
@@ -157,16 +159,9 @@ class Warehouse:
             yield connection
 
     @contextmanager
-    def read_several(self, **partitions: tuple[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection in which tables are found as ``name.table``: asset and partition by name.
-
-        Raises:
-            WarehouseError: one of them was never written, or its file is damaged.
-        """
-        files = {name: self.require(asset, partition) for name, (asset, partition) in partitions.items()}
+    def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to nothing yet, under the warehouse's limits: to attach several partitions to."""
         with self._connection(None) as connection:
-            for name, path in files.items():
-                attach(connection, path, name)
             yield connection
 
     def provenance(self, asset: str, partition: str) -> Provenance:
@@ -206,6 +201,14 @@ class Warehouse:
                 yield connection
         finally:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+def no_number(asset: str, partition: str, columns: Sequence[str]) -> WarehouseError:
+    """What to tell somebody whose table is not kept because of what stands in these columns."""
+    return WarehouseError(
+        f"{asset} of {partition} was not kept: {', '.join(columns)} would hold what is no finite number; choose a "
+        "smaller learning_rate, or look for extreme values in the source files"
+    )
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:

@@ -8,6 +8,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import (
     Fact,
     facts_about,
+    given_rows,
     has_columns,
     pair_modes,
     raw_ratings_of,
@@ -167,14 +168,16 @@ def _modes_and_norm(home: Home, pair: str, settings: Settings) -> dict[str, Any]
 
 
 def _deployment(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
-    """Whether anything is deployed, whether that was fitted again on everybody, and by what it held users out."""
+    """Whether anything is deployed, whether that was fitted again on everybody, by what it held users out, and what was
+    rated.
+    """
     from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 
     if not bundle_file(home, DEPLOYED, pair).is_file():
-        return {"deployed": False, "refitted": False, "seed": 0, "beta": 0}
+        return {"deployed": False, "refitted": False, "seed": 0, "beta": 0, **given_rows(pair)}
     origin = deployed_bundle(home, pair).mode()[1].origin
     held_out = {name: origin.settings[name] for name in ("seed", "beta")}
-    return {"deployed": True, "refitted": origin.refitted, **held_out}
+    return {"deployed": True, "refitted": origin.refitted, **held_out, **given_rows(pair)}
 
 
 bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against=split_of, parameters=_modes_and_norm)

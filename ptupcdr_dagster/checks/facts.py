@@ -15,9 +15,10 @@ from typing import Any
 import dagster as dg
 
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.sql import literal
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.partitions import PAIRS
+from ptupcdr_dagster.partitions import CATALOG, PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
 Expectation = tuple[str, dict[str, Any]]
@@ -168,12 +169,22 @@ def split_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
 
 
 def raw_ratings_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
-    """The raw ratings of the pair's two domains, for queries of ``source_file.…`` and ``target_file.…``."""
-    source, target = pair.split("__")
-    return {
-        "source_file": warehouse.file("raw_ratings", source),
-        "target_file": warehouse.file("raw_ratings", target),
-    }
+    """The raw ratings of the pair's domains, for queries of ``given_rows``."""
+    domains = CATALOG.pair(pair).domains
+    return {f"file_{at}": warehouse.file("raw_ratings", domain) for at, domain in enumerate(domains)}
+
+
+def given_rows(pair: str) -> dict[str, str]:
+    """User and item of what was rated in the source and in the target today, as ``$source_given`` and
+    ``$target_given``; of several sources the item's id says of which it is.
+    """
+    chosen = CATALOG.pair(pair)
+    several, target = len(chosen.sources) > 1, len(chosen.sources)
+    rows = (
+        f"select user_id, {literal(domain + ':') + ' || ' if several else ''}item_id as item_id from file_{at}.raw_ratings"  # nosec B608 # quoted
+        for at, domain in enumerate(chosen.sources)
+    )
+    return {"source_given": f"({' union all '.join(rows)})", "target_given": f"file_{target}.raw_ratings"}
 
 
 def no_rows(query: str) -> Expectation:

@@ -52,7 +52,7 @@ class Backfill:
         Raises:
             SourceError: never; a domain whose files are missing is planned, and fails in its own run.
         """
-        domains = sorted({domain for pair in pairs for domain in (pair.source, pair.target)})
+        domains = sorted({domain for pair in pairs for domain in pair.domains})
         jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
         freshness = look_at(self.instance, self.home, self.settings, self.job)
         return {(job, partition): wanted(freshness, job, partition, force=self.force) for job, partition in jobs}
@@ -64,7 +64,7 @@ class Backfill:
         looked at again.
         """
         report = Report()
-        needs = {pair.key: (pair.source, pair.target) for pair in pairs}
+        needs = {pair.key: pair.domains for pair in pairs}
         domains = {key: assets for key, assets in plan.items() if key[0] == INGEST_DOMAIN}
         for partition, found in self._carry_out(domains, workers=1):
             report.add(found)
@@ -103,6 +103,6 @@ class Backfill:
                 return
 
     def ingest(self, pair: Pair) -> Report:
-        """Make the raw ratings of a pair's two domains, where they are not up to date, and nothing else."""
+        """Make the raw ratings of a pair's domains, where they are not up to date, and nothing else."""
         plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
         return [report for _, report in self.run([pair], plan)][-1]

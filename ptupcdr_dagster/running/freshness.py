@@ -46,7 +46,7 @@ def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
     """The partitions of an upstream asset that one partition of an asset reads."""
     if upstream == RAW and asset != RAW:
         pair = CATALOG.pair(partition)
-        return sorted({pair.source, pair.target})
+        return sorted({*pair.domains})
     return [partition]
 
 

@@ -11,6 +11,7 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.running.executors import PRELOADED
 from ptupcdr_dagster.running.instance import open_instance
+from ptupcdr_dagster.running.interrupts import send_lost_interrupts_again
 from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Listener, Report, Work, run_partition
 from ptupcdr_dagster.running.turns import end_with_parent
 
@@ -87,6 +88,7 @@ def _run(home: Home, work: Work, threads: int, environment: dict[str, str], conn
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     torch.set_num_threads(threads)
     os.environ.setdefault("PTUPCDR_THREADS", str(threads))
+    send_lost_interrupts_again()
     end_with_parent()
     try:
         with open_instance(home) as instance:

@@ -18,7 +18,7 @@ from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
-from ptupcdr_dagster.checks.facts import Fact, facts_about, raw_ratings_of, split_of
+from ptupcdr_dagster.checks.facts import Fact, facts_about, given_rows, raw_ratings_of, split_of
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 SCALE = {"low": 1, "high": 5, "kept": "count(*)"}
@@ -282,7 +282,7 @@ def test_deployed_model(broken: Warehouse, statements: str, expected: set[str]) 
     assert found == expected
 
 
-SERVED = {"deployed": True, "refitted": False, "seed": SETTINGS.seed, "beta": SETTINGS.beta}
+SERVED = {"deployed": True, "refitted": False, "seed": SETTINGS.seed, "beta": SETTINGS.beta, **given_rows(PAIR)}
 RECOMMENDATIONS = [
     ("", set()),
     (

@@ -1,13 +1,13 @@
--- Violations of the facts about recommendations. source_file and target_file have the raw ratings of the pair's two
--- domains; $deployed says whether anything is deployed, $refitted whether it was fitted again on everybody. Users whose
+-- Violations of the facts about recommendations. $source_given and $target_given have user and item of
+-- what was rated in the source and in the target; $deployed says whether anything is deployed, $refitted whether it was fitted again on everybody. Users whose
 -- place on [0, 1), which is that of split.sql under $seed, is below $beta were held out from its training.
 
 -- name: every_cold_user_has_recommendations
 select *
 from (
     select user_id, if(rater is null, 'cold', 'test') as cohort
-    from (select distinct user_id from source_file.raw_ratings) as people
-    left join (select distinct user_id as rater from target_file.raw_ratings) as raters on rater = user_id
+    from (select distinct user_id from $source_given as given) as people
+    left join (select distinct user_id as rater from $target_given as given) as raters on rater = user_id
     where rater is null
         or ('0x' || left(md5('$seed:' || user_id), 13))::bigint::double / 4503599627370496.0 < $beta
 ) as cold
@@ -18,7 +18,7 @@ where cohort is distinct from listed_as
         -- Who has rated every item that may be recommended has none left.
         listed_as is null and cohort = 'test' and user_id in (
             select user_id
-            from target_file.raw_ratings
+            from $target_given as given
             semi join recommendable_items using (item_id)
             group by user_id
             having count(*) >= (select count(*) from recommendable_items)
@@ -38,14 +38,14 @@ from (
 where score is null or not isfinite(score) or score > better;
 
 -- name: recommended_items_are_target_items
-select * from recommendations where item_id not in (select item_id from target_file.raw_ratings);
+select * from recommendations where item_id not in (select item_id from $target_given as given);
 
 select * from recommendations anti join recommendable_items using (item_id);
 
 -- name: recommended_items_are_unseen
 select user_id, item_id
 from recommendations
-semi join target_file.raw_ratings using (user_id, item_id)
+semi join $target_given as given using (user_id, item_id)
 where $refitted
     or ('0x' || left(md5('$seed:' || user_id), 13))::bigint::double / 4503599627370496.0 >= $beta;
 
@@ -61,4 +61,4 @@ where reasons is null
 
 select user_id, reason
 from (select user_id, unnest(reasons) as reason from recommendations) as named
-anti join (select user_id, item_id as reason from source_file.raw_ratings) as rated using (user_id, reason);
+anti join (select user_id, item_id as reason from $source_given as given) as rated using (user_id, reason);
