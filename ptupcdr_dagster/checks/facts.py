@@ -178,13 +178,12 @@ def given_rows(pair: str) -> dict[str, str]:
     """User and item of what was rated in the source and in the target today, as ``$source_given`` and
     ``$target_given``; of several sources the item's id says of which it is.
     """
-    chosen = CATALOG.pair(pair)
-    several, target = len(chosen.sources) > 1, len(chosen.sources)
-    rows = (
-        f"select user_id, {literal(domain + ':') + ' || ' if several else ''}item_id as item_id from file_{at}.raw_ratings"  # nosec B608 # quoted
-        for at, domain in enumerate(chosen.sources)
-    )
-    return {"source_given": f"({' union all '.join(rows)})", "target_given": f"file_{target}.raw_ratings"}
+    chosen, rows = CATALOG.pair(pair), []
+    for at, domain in enumerate(chosen.sources):
+        prefix = f"{literal(domain + ':')} || " if len(chosen.sources) > 1 else ""
+        rows.append(f"select user_id, {prefix}item_id as item_id from file_{at}.raw_ratings")  # nosec B608 # quoted
+    target = f"file_{len(chosen.sources)}.raw_ratings"
+    return {"source_given": f"({' union all '.join(rows)})", "target_given": target}
 
 
 def no_rows(query: str) -> Expectation:

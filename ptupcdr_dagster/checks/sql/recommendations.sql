@@ -1,6 +1,7 @@
--- Violations of the facts about recommendations. $source_given and $target_given have user and item of
--- what was rated in the source and in the target; $deployed says whether anything is deployed, $refitted whether it was fitted again on everybody. Users whose
--- place on [0, 1), which is that of split.sql under $seed, is below $beta were held out from its training.
+-- Violations of the facts about recommendations. $source_given and $target_given have user and item of what was rated in
+-- the source and in the target; $deployed says whether anything is deployed, $refitted whether it was fitted again on
+-- everybody. Users whose place on [0, 1), which is that of split.sql under $seed, is below $beta were held out from its
+-- training.
 
 -- name: every_cold_user_has_recommendations
 select *
