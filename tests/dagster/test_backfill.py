@@ -188,6 +188,16 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
         if "dagster.asset" in r.data.tags
     }
     assert len(parents) == 3
+    [pipeline] = [run for run in parents.values() if run.data.tags["dagster.partition"] == PAIR]
+    assert pipeline.data.params["beta"] == "0.2"
+    assert {"rmse", "promoted"} <= set(pipeline.data.metrics), "two backfills are compared by these"
+    below = [run for run in stages.values() if run.data.tags["mlflow.parentRunId"] == pipeline.info.run_id]
+    assert pipeline.info.end_time >= max(run.info.start_time for run in below)
+    assert "/runs/" in pipeline.data.tags["mlflow.note.content"]
+    assert client.get_experiment_by_name("ptupcdr").tags["mlflow.experimentKind"] == "custom_model_development"
+    bridges = stages["meta_network", PAIR].data
+    assert any(name.startswith("chosen.") for name in bridges.params)
+    assert not {name.removeprefix("chosen.") for name in bridges.params} & set(bridges.metrics)
     assert sorted(stages) == sorted(STAGES)
     for (asset, partition), run in stages.items():
         parent = parents[run.data.tags["mlflow.parentRunId"]]
@@ -197,6 +207,21 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
         assert run.data.params["beta"] == "0.2"
         assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == [partition]
         assert made.materialization(asset, partition).metadata["mlflow_run"].value.endswith(f"/runs/{run.info.run_id}")
+
+
+def test_a_copied_home_writes_into_itself(made: Made, mine: Made) -> None:
+    from mlflow import MlflowClient
+
+    from ptupcdr_dagster.tracking.stores import open_store, own_store
+
+    client, experiment = open_store(mine.home)
+    places = [run.info.artifact_uri for run in client.search_runs([experiment])]
+    versions = client.search_model_versions(f"name = 'ptupcdr-{PAIR}'")
+    places += [client.get_experiment(experiment).artifact_location, *(version.source for version in versions)]
+    assert all(place.startswith(mine.home.mlflow.as_uri()) for place in places)
+    assert Path(versions[0].source.removeprefix("file://")).is_dir()
+    original = MlflowClient(own_store(made.home)).get_experiment_by_name("ptupcdr")
+    assert original.artifact_location == (made.home.mlflow / "artifacts").as_uri()
 
 
 def test_mlflow_keeps_every_epoch_and_the_checkpoint(made: Made) -> None:
