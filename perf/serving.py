@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from ptupcdr_core import Bundle, Home, deployed_bundle
 from ptupcdr_core.kernels.target_items import TargetItems
-from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, cold_start_users
-from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file
+from ptupcdr_core.serving.today import Today
 
 PAIR, PORT, K = "books__movies", 8765, 10
 LOADS = ((1, 1), (4, 1), (2, 100))
@@ -78,7 +78,7 @@ def _measure(home: Home, items: int, search: str, seconds: float) -> None:
     started = time.perf_counter()
     with _serving(home, search) as process:
         ready = time.perf_counter() - started
-        users = cold_start_users(Warehouse(home.warehouse), PAIR)["user_id"].to_pylist()
+        users = Today.of(home, deployed_bundle(home, PAIR)).users()["user_id"].to_pylist()
         for connections, people in LOADS:
             _load(users, connections, people, seconds / 4)  # warm
             before = _processor(process.pid)

@@ -42,7 +42,7 @@ RESULTS = {
     "warm_start_evaluation": Result(3),
     "champion": Result(6),
     "deployed_model": Result(5, (*EVALUATED, "deployment")),
-    "recommendations": Result(9, (*EVALUATED, "deployment", "recommendations")),
+    "recommendations": Result(10, ("recommendations",)),
     "pair_report": Result(7),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(3, ("split", "rating")),

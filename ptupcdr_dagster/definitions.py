@@ -26,7 +26,7 @@ from ptupcdr_dagster.checks.models import MODEL_CHECKS
 from ptupcdr_dagster.checks.ratings import raw_ratings_checks
 from ptupcdr_dagster.checks.splits import domain_splits_checks
 from ptupcdr_dagster.checks.warm_start import fine_tuned_embeddings_checks, warm_start_evaluation_checks
-from ptupcdr_dagster.jobs import benchmark_pair_job, bridge_pair_job, ingest_domain_job
+from ptupcdr_dagster.jobs import benchmark_pair_job, bridge_pair_job, ingest_domain_job, score_pair_job
 from ptupcdr_dagster.resources import SettingsResource, home_resource
 from ptupcdr_dagster.running.executors import chosen_executor
 
@@ -60,7 +60,7 @@ defs = dg.Definitions(
         recommendations_checks,
         benchmark_checks,
     ],
-    jobs=[ingest_domain_job, bridge_pair_job, benchmark_pair_job],
+    jobs=[ingest_domain_job, bridge_pair_job, score_pair_job, benchmark_pair_job],
     resources={"settings": SettingsResource(), "home": home_resource},
     executor=chosen_executor(os.environ),
 )

@@ -1,9 +1,12 @@
-"""Jobs: the two halves of the lineage, since one run has partitions of one kind only, and the benchmark beside them."""
+"""Jobs: the two halves of the lineage, since one run has partitions of one kind only; lists without a training; and the
+benchmark beside them.
+"""
 
 import dagster as dg
 
 INGEST_DOMAIN = "ingest_domain"
 BRIDGE_PAIR = "bridge_pair"
+SCORE_PAIR = "score_pair"
 BENCHMARK_PAIR = "benchmark_pair"
 
 ingest_domain_job = dg.define_asset_job(
@@ -16,6 +19,12 @@ bridge_pair_job = dg.define_asset_job(
     BRIDGE_PAIR,
     selection=dg.AssetSelection.assets("domain_splits").downstream(),
     description="One pair from its split to evaluation and recommendations; its two domains must have been ingested.",
+)
+
+score_pair_job = dg.define_asset_job(
+    SCORE_PAIR,
+    selection=dg.AssetSelection.assets("recommendations"),
+    description="Lists from the deployed bundle for whoever is cold-start today; nothing is trained.",
 )
 
 benchmark_pair_job = dg.define_asset_job(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.catalog import TOGETHER, Domain, Pair
 from ptupcdr_core.errors import SplitError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sql import literal, statement
@@ -75,11 +75,7 @@ def build_split(
     used = settings.deciding("split")
     with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
         for side, domain in (("source", source), ("target", target)):
-            for at, part in enumerate(domain.each):
-                attach(connection, warehouse.file(RATINGS, part.name), f"{side}_file_{at}")
-            rows = (_with_stars(domain, part, f"{side}_file_{at}") for at, part in enumerate(domain.each))
-            read = " union all ".join(rows)
-            connection.execute(f"create temp view {side}_given as {read}")
+            give(connection, warehouse, side, domain.name)
         for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.execute(statement("split"))
@@ -109,21 +105,37 @@ def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -
     }
 
 
-def _with_stars(domain: Domain, part: Domain, file: str) -> str:
-    """A domain's rows of one of its attached files, with a rating, which events have none of.
+def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str, domain: str) -> None:
+    """Attach a domain's raw ratings, or those of several that are one together, and show them as ``source_given``: with
+    a rating, which events have none of, in the file's order.
 
     Where several domains are one, an item's id says of which it is, and without times the last rows of each are the
     last of all.
+
+    Args:
+        connection: to a database in which nothing of that side is attached yet.
+        warehouse: has the ratings.
+        side: source or target.
+        domain: its name, or names joined by ``+``.
+
+    Raises:
+        WarehouseError: one of them was not ingested, or its file is damaged.
     """
-    rating = "rating" if domain.stars else "null::double as rating"
-    item, place = "item_id", "rowid"
-    if domain.parts:
-        item = f"{literal(part.name + ':')} || item_id as item_id"
-        place = "-row_number() over (partition by user_id order by rowid desc)"
-    return (
-        f'select user_id, {item}, {rating}, "timestamp", {place} as place, item_id as own_id, '  # nosec B608 # quoted
-        f"{literal(part.name)} as domain from {file}.raw_ratings"
-    )
+    parts, rows = domain.split(TOGETHER), []
+    for at, part in enumerate(parts):
+        file = f"{side}_file_{at}"
+        attach(connection, warehouse.require(RATINGS, part), file)
+        columns = {name for name, *_ in connection.execute(f"describe {file}.raw_ratings").fetchall()}
+        rating = "rating" if "rating" in columns else "null::double as rating"
+        item, place = "item_id", "rowid"
+        if len(parts) > 1:
+            item = f"{literal(part + ':')} || item_id as item_id"
+            place = "-row_number() over (partition by user_id order by rowid desc)"
+        rows.append(
+            f'select user_id, {item}, {rating}, "timestamp", {place} as place, item_id as own_id, '  # nosec B608 # quoted
+            f"{literal(part)} as domain from {file}.raw_ratings"
+        )
+    connection.execute(f"create temp view {side}_given as {' union all '.join(rows)}")
 
 
 def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:

@@ -1,6 +1,6 @@
 """What a mode is: one thing that bridges are trained for, from its base models to what is served with them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +30,14 @@ class Trained:
         metrics: what was chosen and how good it is, by name.
         files: of the checkpoint.
         shown: small tables for people.
+        chosen: names of those metrics that are settings which the training chose itself.
     """
 
     part: Part
     metrics: dict[str, float]
     files: list[Path]
     shown: dict[str, pd.DataFrame] = field(default_factory=dict)
+    chosen: Collection[str] = ()
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ptupcdr_core.arrays import Floats, Index
-from ptupcdr_core.data.pair_data import SPLIT, source_item_ids, target_item_ids
+from ptupcdr_core.arrays import Index
+from ptupcdr_core.data.pair_data import SPLIT, source_item_ids
 from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
-from ptupcdr_core.serving.bundle import Bundle, NewPeople, seen_keys, served_people
+from ptupcdr_core.serving.bundle import Bundle, NewPeople, served_people
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
+from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.sources.items import Items, may_be_recommended
 from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
@@ -91,7 +92,7 @@ def recommend(
     """The best k target items for one cold-start user of a pair, from the deployed bundle.
 
     Args:
-        home: where the bundle and the pair's split are.
+        home: where the bundle and the raw ratings are.
         pair: the pair's key.
         user_id: a user with source ratings, and without target ratings but for held-out ones.
         k: how many items, at least 1.
@@ -101,23 +102,24 @@ def recommend(
 
     Raises:
         UnknownUserError: the user is not a cold-start user of the pair.
-        WarehouseError: the pair has not been split.
+        WarehouseError: one of the two domains was not ingested.
         ArtifactError: nothing is deployed.
     """
-    warehouse, bundle = Warehouse.from_environment(home.warehouse), deployed_bundle(home, pair)
-    users = cold_start_users(warehouse, pair, user_id)
+    bundle = deployed_bundle(home, pair)
+    name, _ = bundle.mode(mode)
+    today = Today.of(home, bundle, name)
+    users = today.users(user_id)
     if not len(users):
         raise UnknownUserError(
             f"{user_id!r} is not a cold-start user of {pair}: such users have source ratings and no target ratings, "  # nosec B608 # a message
-            f"or were held out for testing; `select user_id, cohort from bridged_embeddings where pair = '{pair}'` "
+            f"or were held out for testing; `select user_id, cohort from recommendations where pair = '{pair}'` "
             f"lists them"
         )
-    name, served = bundle.mode(mode)
-    offered = pa.array(target_item_ids(warehouse, pair)[1:], pa.string())
-    served = served.among(may_be_recommended(offered, items or Items(), exclude))
-    people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
-    vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-    _, best, scores = next(best_lists(served.part, people, vectors, k, known_keys(warehouse, pair, users, served)))
+    today = today.among(may_be_recommended(today.offered, items or Items(), exclude))
+    ids, served = users["user_id"].combine_chunks(), today.served
+    people = today.people(ids)
+    vectors, made_by = served.part.embed(people, ids)
+    _, best, scores = next(best_lists(served.part, people, vectors, k, today.seen(ids)))
     rows = recommendation_rows(
         listed(pair, name, users, served.part.lists_made_by(made_by)), people, best, scores, served
     )
@@ -130,18 +132,18 @@ def recommend(
             tuple(map(Reason, row["reasons"], row["reason_weights"])),
             *said,
         )
-        for row, said in zip(rows.to_pylist(), _stars(bundle, warehouse, users, rows["item_id"]), strict=True)
+        for row, said in zip(rows.to_pylist(), _stars(home, bundle, ids, rows["item_id"]), strict=True)
     ]
 
 
 def _stars(
-    bundle: Bundle, warehouse: Warehouse, users: pa.Table, items: pa.ChunkedArray
+    home: Home, bundle: Bundle, user: pa.Array, items: pa.ChunkedArray
 ) -> list[tuple[float | None, float | None]]:
     """What is said of one user's rating of each of these items."""
     if "rating" not in bundle.modes:
         return [(None, None)] * len(items)
     served = bundle.modes["rating"]
-    people = SplitPeople.of(warehouse, bundle.pair, served)(users["user_index"].to_numpy())
+    people = Today.of(home, bundle, "rating").people(user)
     said = foretold(served, people, np.zeros(len(items), np.int64), items.combine_chunks())
     return list(zip(said["stars"].to_pylist(), said["likely"].to_pylist(), strict=True))
 
@@ -171,26 +173,6 @@ def recommend_new(
         offered = bundle.mode(mode)[1].target_ids.slice(1)
         bundle = bundle.among(may_be_recommended(offered, items or Items(), exclude))
     return bundle.recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
-
-
-def cold_start_users(warehouse: Warehouse, pair: str, user_id: str | None = None) -> pa.Table:
-    """(R, 3) user_index, user_id and cohort of everybody who is cold-start in the present split, by index.
-
-    Args:
-        warehouse: has the split.
-        pair: its key.
-        user_id: this user alone; None: everybody.
-
-    Raises:
-        WarehouseError: the pair has not been split.
-    """
-    query = (
-        "select user_index, user_id, cohort from split_users where cohort in ('cold', 'test') "
-        "and coalesce(user_id = ?, true) order by user_index"
-    )
-    with warehouse.read(SPLIT, pair) as connection:
-        users: pa.Table = connection.sql(query, params=[user_id]).to_arrow_table()
-    return users
 
 
 def cold_start_ratings(warehouse: Warehouse, pair: str) -> pa.Table:
@@ -241,34 +223,6 @@ class SplitPeople:
         return people if same else people.renumbered(self.indices)
 
 
-def known_keys(warehouse: Warehouse, pair: str, users: pa.Table, served: BundledMode) -> NDArray[np.int64]:
-    """What these users have rated in the target, if the mode was trained on it, as ``unseen_items`` takes it.
-
-    Evaluated models leave nothing out: what a cold-start user has rated in the target are, at most, a test user's
-    held-out ratings, which the lists must be free to find. Models that were fitted again on everybody know them.
-    """
-    if not served.origin.refitted:
-        return seen_keys(None, users["user_id"], served.target_ids)
-    with warehouse.read(SPLIT, pair) as connection:
-        connection.register("asked", users)
-        seen: pa.Table = connection.sql(
-            "select user_id, item_id from split_target_ratings join asked using (user_index) "
-            "join split_target_items using (item_index)"
-        ).to_arrow_table()
-    return seen_keys(seen, users["user_id"], served.target_ids)
-
-
-def taken_by(warehouse: Warehouse, pair: str, served: BundledMode) -> Floats:
-    """(T+1,) float32, how many people of the target's training part took each item of a mode."""
-    with warehouse.read(SPLIT, pair) as connection:
-        counts: pa.Table = connection.sql(
-            "select item_id, count(*)::float as taken from split_target_ratings join split_target_items "
-            "using (item_index) where part = 'train' group by item_id"
-        ).to_arrow_table()
-    places = pc.index_in(served.target_ids, value_set=counts["item_id"].combine_chunks().cast(pa.string()))
-    return np.asarray(pc.fill_null(counts["taken"].take(places), 0.0).to_numpy(), np.float32)
-
-
 def listed(pair: str, mode: Mode, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:
-    """Users of ``cold_start_users`` as ``recommendation_rows`` wants them."""
+    """Users of ``Today`` as ``recommendation_rows`` wants them."""
     return served_people(pair, mode, users["cohort"], users["user_id"], made_by)

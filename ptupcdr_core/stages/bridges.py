@@ -25,6 +25,7 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
         trained = mode.train(home, data, settings, curves, fingerprint)
         parts[mode.name] = trained.part
         report.metrics.update(trained.metrics)
+        report.chosen.update(trained.chosen)
         report.files.extend(trained.files)
         report.tables.update(trained.shown)
     drop_others(home, "meta_network", pair, list(parts))

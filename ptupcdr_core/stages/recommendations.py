@@ -2,27 +2,19 @@
 
 from collections.abc import Iterator
 
+import duckdb
 import pyarrow as pa
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import target_item_ids
 from ptupcdr_core.kernels.approximate_search import approximate_top_items, recall
 from ptupcdr_core.kernels.exact_search import Block, top_items
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.serving.bundle import Bundle
-from ptupcdr_core.serving.deployed import (
-    DEPLOYED,
-    SplitPeople,
-    bundle_file,
-    cold_start_users,
-    deployed_bundle,
-    known_keys,
-    listed,
-    taken_by,
-)
+from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle, listed
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.long_tail import POOL, less_popular
 from ptupcdr_core.serving.recommending import explained
+from ptupcdr_core.serving.today import Today, rated_items
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.items import Items, may_be_recommended
 from ptupcdr_core.stages.report import StageReport
@@ -30,6 +22,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.tables import create_table, repeated
 from ptupcdr_core.store.warehouse import Warehouse
 
+ASSET = "recommendations"
 PEOPLE = 1 << 18
 """People served at a time: their ratings, histories and embeddings are in memory."""
 COMMITTED = 1 << 19
@@ -42,39 +35,49 @@ def recommend_cold_users(
 ) -> StageReport:
     """The best target items of everybody who is cold-start today, from the deployed bundle (``recommendations``).
 
-    People are folded in by their ratings in the present split, so nothing has to be trained for those who came since.
-    Where nothing is deployed, nobody is recommended anything. Of the items that the catalog tells of, only eligible
-    ones are recommended, which stand in ``recommendable_items``, and titles stand beside their ids.
+    People are folded in by their ratings in today's raw ratings, so that neither a split nor a model has to be made
+    for those who came since. Where nothing is deployed, nobody is recommended anything. Of the items that the catalog
+    tells of, only eligible ones are recommended, which stand in ``recommendable_items``, and titles stand beside their
+    ids.
     """
     warehouse, known = Warehouse.from_environment(home.warehouse), items or Items()
     metrics = {"users": 0.0, "recommendations": 0.0}
-    with warehouse.write(
-        "recommendations", pair, fingerprint=fingerprint, settings=settings.model_dump()
-    ) as connection:
+    used = settings.deciding("recommendations")
+    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
         connection.execute(
             "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
             "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
             "reason_weights float[], title varchar)"
         )
-        offered = may_be_recommended(pa.array(target_item_ids(warehouse, pair)[1:], pa.string()), known)
+        bundle = deployed_bundle(home, pair) if bundle_file(home, DEPLOYED, pair).is_file() else None
+        today = None if bundle is None else Today.of(home, bundle)
+        rated = rated_items(warehouse, pair.split("__")[1]) if today is None else today.offered
+        offered = may_be_recommended(rated, known)
         create_table(connection, "recommendable_items", _described(pair, offered, known))
         metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
-        if bundle_file(home, DEPLOYED, pair).is_file():
+        if bundle is not None and today is not None:
+            _insert(connection, _lists(today.among(offered), bundle, settings, metrics), known, metrics)
+    return StageReport(metrics)
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection, lists: Iterator[pa.Table], known: Items, metrics: dict[str, float]
+) -> None:
+    """Write all rows with their titles; their number is left in the metrics."""
+    connection.begin()
+    uncommitted = 0
+    for rows in lists:
+        titles = pa.array(map(known.titles.get, rows["item_id"].to_pylist()), pa.string())
+        rows = rows.append_column("title", titles)
+        connection.register("block", rows)
+        connection.execute("insert into recommendations by name select * from block")
+        metrics["recommendations"] += len(rows)
+        uncommitted += len(rows)
+        if uncommitted >= COMMITTED:
+            connection.commit()
             connection.begin()
             uncommitted = 0
-            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics, offered):
-                titles = pa.array(map(known.titles.get, rows["item_id"].to_pylist()), pa.string())
-                rows = rows.append_column("title", titles)
-                connection.register("block", rows)
-                connection.execute("insert into recommendations by name select * from block")
-                metrics["recommendations"] += len(rows)
-                uncommitted += len(rows)
-                if uncommitted >= COMMITTED:
-                    connection.commit()
-                    connection.begin()
-                    uncommitted = 0
-            connection.commit()
-    return StageReport(metrics)
+    connection.commit()
 
 
 def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
@@ -84,28 +87,24 @@ def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
     return pa.table({"pair": repeated(pair, len(ids)), "item_id": offered, **told})
 
 
-def _lists(
-    warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float], offered: pa.Array
-) -> Iterator[pa.Table]:
+def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, float]) -> Iterator[pa.Table]:
     """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
-    mode, served = bundle.mode()
-    served = served.among(offered)
+    (mode, _), served, everybody = bundle.mode(), today.served, today.users()
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
-    popularity = taken_by(warehouse, bundle.pair, served)
-    split, everybody = SplitPeople.of(warehouse, bundle.pair, served), cold_start_users(warehouse, bundle.pair)
+    taken = today.taken() if settings.long_tail else None
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
         users = everybody[start : start + PEOPLE].combine_chunks()
-        people = split(users["user_index"].to_numpy())
-        vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-        hidden = known_keys(warehouse, bundle.pair, users, served)
+        ids = users["user_id"].combine_chunks()
+        people = today.people(ids)
+        vectors, made_by = served.part.embed(people, ids)
         wanted = settings.top_k * (POOL if settings.long_tail else 1)
-        found = best_lists(served.part, people, vectors, wanted, hidden, search)
+        found = best_lists(served.part, people, vectors, wanted, today.seen(ids), search)
         if settings.search == "approximate":
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)
-        if settings.long_tail:
-            found = less_popular(found, popularity, settings.top_k, settings.long_tail)
+        if taken is not None:
+            found = less_popular(found, taken, settings.top_k, settings.long_tail)
         about = listed(bundle.pair, mode, users, served.part.lists_made_by(made_by))
         yield from explained(found, about, people.__getitem__, served)
 

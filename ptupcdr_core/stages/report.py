@@ -15,9 +15,11 @@ class StageReport:
         curves: a metric's value after each epoch, by name.
         files: the checkpoint's files.
         tables: small tables to show.
+        chosen: names of those metrics that are settings which the training chose itself.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    chosen: set[str] = field(default_factory=set)

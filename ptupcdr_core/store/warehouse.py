@@ -159,16 +159,9 @@ class Warehouse:
             yield connection
 
     @contextmanager
-    def read_several(self, **partitions: tuple[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection in which tables are found as ``name.table``: asset and partition by name.
-
-        Raises:
-            WarehouseError: one of them was never written, or its file is damaged.
-        """
-        files = {name: self.require(asset, partition) for name, (asset, partition) in partitions.items()}
+    def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to nothing yet, under the warehouse's limits: to attach several partitions to."""
         with self._connection(None) as connection:
-            for name, path in files.items():
-                attach(connection, path, name)
             yield connection
 
     def provenance(self, asset: str, partition: str) -> Provenance:

@@ -15,6 +15,7 @@ def champion(stage: Stage) -> Materialized:
     from ptupcdr_core.experiments.readout import read_evaluation
     from ptupcdr_core.gate.decision import judge, keep_verdict
     from ptupcdr_core.serving.deployed import CHAMPION, cold_start_ratings
+    from ptupcdr_dagster.tracking.pipeline import log_main
     from ptupcdr_dagster.tracking.registry import Registry
 
     home, pair, chosen, tracker = stage.home, stage.partition, stage.settings, stage.tracker
@@ -38,7 +39,9 @@ def champion(stage: Stage) -> Materialized:
     tracker.tag(tags | {"ptupcdr.model": f"{name}/{version}"})
     stage.log_split()
     others = {f"{c.criterion.metric}_{c.against}": c.other for c in decision.comparisons}
-    tracker.log_metrics({**decision.own, **others, "promoted": decision.promoted})
+    numbers = {**decision.own, **others, "promoted": decision.promoted}
+    tracker.log_metrics(numbers)
+    log_main(tracker, numbers)
     keep_verdict(
         home,
         pair,

@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+import dagster as dg
+
 from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.champion import champion
 from ptupcdr_dagster.assets.items import pair_items
+from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
+from ptupcdr_dagster.partitions import DOMAIN_TO_PAIRS
 from ptupcdr_dagster.tracking.runs import StageTracker
 
 if TYPE_CHECKING:
@@ -44,9 +48,17 @@ def deployed_model(stage: Stage) -> Materialized:
     return stage.report(report)
 
 
-@stage_asset(deps=[domain_splits, deployed_model], group="cold_start", kinds={"duckdb"})
+@stage_asset(
+    # Not the split: people are read as they are today, so that lists can be made again without a training.
+    deps=[dg.AssetDep(raw_ratings, partition_mapping=DOMAIN_TO_PAIRS), deployed_model],
+    group="cold_start",
+    kinds={"duckdb"},
+)
 def recommendations(stage: Stage) -> Materialized:
-    """The best target items for every cold-start user, in order, and the source items that each rests on."""
+    """The best target items for everybody who is cold-start today, in order, and the source items that each rests on.
+
+    Made without training by the job score_pair and `ptupcdr score`.
+    """
     from ptupcdr_core.stages.recommendations import recommend_cold_users
 
     known = pair_items(stage.partition)

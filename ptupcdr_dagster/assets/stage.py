@@ -23,7 +23,8 @@ from ptupcdr_dagster.running.freshness import (
     stored_provenance,
 )
 from ptupcdr_dagster.running.turns import end_with_parent
-from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
+from ptupcdr_dagster.tracking.pipeline import describe_pipeline, end_stage, log_chosen
+from ptupcdr_dagster.tracking.runs import StageTracker, dagster_ui, track_stage
 
 if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
@@ -74,7 +75,8 @@ class Stage:
     def report(self, report: "StageReport") -> Materialized:
         """Record a stage's report in MLflow and show it: numbers, curves, checkpoints and small tables."""
         self.log_split()
-        self.tracker.log_metrics(report.metrics)
+        self.tracker.log_metrics({name: value for name, value in report.metrics.items() if name not in report.chosen})
+        log_chosen(self.tracker, {name: report.metrics[name] for name in sorted(report.chosen)})
         self.tracker.log_files(report.files)
         # The page lists entries in this order, and single numbers, which it plots over time, fill a screen.
         metadata: dict[str, Any] = {name: frame_table(frame) for name, frame in report.tables.items()}
@@ -117,8 +119,20 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
     end_with_parent()
     chosen = settings.to_settings()
     with track_stage(context, chosen, home) as tracker:
-        fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
-        yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
+        describe_pipeline(tracker, chosen, _note(context))
+        try:
+            fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
+            yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
+        finally:
+            end_stage(tracker)
+
+
+def _note(context: dg.AssetExecutionContext) -> str:
+    run = context.run
+    return (
+        f"`{run.job_name}` of **{context.partition_key}**, in Dagster: [{run.run_id[:8]}]({dagster_ui()}/runs/"
+        f"{run.run_id}). Below it is a run a stage."
+    )
 
 
 def _as_it_stands(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Materialized | None:

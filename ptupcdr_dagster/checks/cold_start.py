@@ -5,7 +5,17 @@ from typing import Any
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, pair_modes, table_checks, unique
+from ptupcdr_dagster.checks.facts import (
+    Fact,
+    facts_about,
+    given_rows,
+    has_columns,
+    pair_modes,
+    raw_ratings_of,
+    split_of,
+    table_checks,
+    unique,
+)
 
 EMBEDDINGS, EVALUATION = "bridged_embeddings", "cold_start_evaluation"
 DEPLOYMENT, RECOMMENDATIONS = "deployed_model", "recommendations"
@@ -113,7 +123,8 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "every_cold_user_has_recommendations",
-        "Each user of the cohorts cold and test has a list, ranked 1, 2, 3, … by falling score; but for test users who "
+        "Each user who has rated in the source and not in the target today, and each that was held out from what is "
+        "deployed, has a list, ranked 1, 2, 3, … by falling score, and nobody else has one; but for held-out users who "
         "have rated every target item.",
         (unique("user_id", "mode", "rank"),),
     ),
@@ -124,13 +135,12 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "recommended_items_are_unseen",
-        "Nobody is recommended an item that they rated in the target's training part. A test user's held-out ratings "
-        "are no part of it, so the list may find them, unless the models were fitted again on these too; a cold user "
-        "has rated nothing there.",
+        "Nobody is recommended an item that they have rated in the target. A held-out user's list may find what they "
+        "rated, unless the models were fitted again on that.",
     ),
     Fact(
         "reasons_are_from_the_history",
-        "A recommendation names up to three source items of the user's own history, each with how much it raises the "
+        "A recommendation names up to three source items that the user has rated, each with how much it raises the "
         "score, most first; it says whether the personal bridge or a fallback made it.",
     ),
 )
@@ -158,14 +168,21 @@ def _modes_and_norm(home: Home, pair: str, settings: Settings) -> dict[str, Any]
 
 
 def _deployment(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
-    """Whether anything is deployed, and whether that was fitted again on everybody."""
-    with Warehouse(home.warehouse).read(DEPLOYMENT, pair) as connection:
-        query = "select coalesce(bool_or(serves <> 'nothing'), false), coalesce(bool_or(refitted), false) from "
-        [(deployed, refitted)] = connection.execute(query + DEPLOYMENT).fetchall()
-    return {"deployed": deployed, "refitted": refitted}
+    """Whether anything is deployed, whether that was fitted again on everybody, by what it held users out, and what was
+    rated.
+    """
+    from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
+
+    if not bundle_file(home, DEPLOYED, pair).is_file():
+        return {"deployed": False, "refitted": False, "seed": 0, "beta": 0, **given_rows(pair)}
+    origin = deployed_bundle(home, pair).mode()[1].origin
+    held_out = {name: origin.settings[name] for name in ("seed", "beta")}
+    return {"deployed": True, "refitted": origin.refitted, **held_out, **given_rows(pair)}
 
 
-bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against_split=True, parameters=_modes_and_norm)
+bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against=split_of, parameters=_modes_and_norm)
 cold_start_evaluation_checks = table_checks(EVALUATION, EVALUATION_FACTS)
-deployed_model_checks = table_checks(DEPLOYMENT, DEPLOYMENT_FACTS, against_split=True, parameters=_modes)
-recommendations_checks = table_checks(RECOMMENDATIONS, RECOMMENDATION_FACTS, against_split=True, parameters=_deployment)
+deployed_model_checks = table_checks(DEPLOYMENT, DEPLOYMENT_FACTS, against=split_of, parameters=_modes)
+recommendations_checks = table_checks(
+    RECOMMENDATIONS, RECOMMENDATION_FACTS, against=raw_ratings_of, parameters=_deployment
+)

@@ -8,15 +8,17 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
 import dagster as dg
 
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.sql import literal
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_dagster.partitions import PAIRS
+from ptupcdr_dagster.partitions import CATALOG, PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 
 Expectation = tuple[str, dict[str, Any]]
@@ -100,7 +102,7 @@ def table_checks(
     asset: str,
     facts: Sequence[Fact],
     *,
-    against_split: bool = False,
+    against: Callable[[Warehouse, str], Mapping[str, Path]] = lambda warehouse, partition: {},
     parameters: Callable[[Home, str, Settings], Mapping[str, Any]] = lambda home, partition, settings: {},
     table: str | None = None,
     optional: bool = False,
@@ -111,7 +113,7 @@ def table_checks(
     Args:
         asset: Key of the asset.
         facts: What is validated, all in one pass.
-        against_split: Queries read the tables of the pair's split.
+        against: Further files that queries read of a partition, by the name under which they do.
         parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, of a partition under some settings.
         table: The table that column expectations are about; by default it is called as the asset.
         optional: The file need not be there; the facts hold of nothing.
@@ -147,7 +149,7 @@ def table_checks(
                 asset,
                 held,
                 parameters(home, partition, chosen),
-                {SPLIT: warehouse.file(SPLIT, partition)} if against_split else {},
+                against(warehouse, partition),
             )
 
     return checks
@@ -159,6 +161,29 @@ def pair_modes(home: Home, pair: str, settings: Settings) -> list[Mode]:
     from ptupcdr_core.modes.registry import modes_of
 
     return [mode.name for mode in modes_of(settings, load_outline(Warehouse(home.warehouse), pair))]
+
+
+def split_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
+    """The pair's split, for queries of ``domain_splits.…``."""
+    return {SPLIT: warehouse.file(SPLIT, pair)}
+
+
+def raw_ratings_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
+    """The raw ratings of the pair's domains, for queries of ``given_rows``."""
+    domains = CATALOG.pair(pair).domains
+    return {f"file_{at}": warehouse.file("raw_ratings", domain) for at, domain in enumerate(domains)}
+
+
+def given_rows(pair: str) -> dict[str, str]:
+    """User and item of what was rated in the source and in the target today, as ``$source_given`` and
+    ``$target_given``; of several sources the item's id says of which it is.
+    """
+    chosen, rows = CATALOG.pair(pair), []
+    for at, domain in enumerate(chosen.sources):
+        prefix = f"{literal(domain + ':')} || " if len(chosen.sources) > 1 else ""
+        rows.append(f"select user_id, {prefix}item_id as item_id from file_{at}.raw_ratings")  # nosec B608 # quoted
+    target = f"file_{len(chosen.sources)}.raw_ratings"
+    return {"source_given": f"({' union all '.join(rows)})", "target_given": target}
 
 
 def no_rows(query: str) -> Expectation:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
+from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, split_of, table_checks, unique
 
 TUNED, EVALUATION = "fine_tuned_embeddings", "warm_start_evaluation"
 
@@ -62,5 +62,5 @@ EVALUATION_FACTS = about_ratings(
     ),
 )
 
-fine_tuned_embeddings_checks = table_checks(TUNED, TUNED_FACTS, against_split=True)
+fine_tuned_embeddings_checks = table_checks(TUNED, TUNED_FACTS, against=split_of)
 warm_start_evaluation_checks = table_checks(EVALUATION, EVALUATION_FACTS)

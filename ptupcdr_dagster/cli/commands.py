@@ -71,6 +71,30 @@ def backfill(
             raise typer.Exit(1)
 
 
+@app.command()
+@functools.partial(settings_options, parts=("recommendations",))
+def score(
+    settings: Settings,
+    pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, up to date or not.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Pairs at a time; they share the cores.")] = 1,
+) -> None:
+    """Recommend with what is deployed to whoever is cold-start today: ingest what changed, fold in, and train nothing.
+
+    Made for every night, where `backfill` trains every week; a pair that was never trained fails.
+    """
+    with _clear_errors():
+        chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
+        from ptupcdr_dagster.cli.scoring import print_scored
+        from ptupcdr_dagster.cli.terminal import run_score
+
+        home = Home.from_environment()
+        report = run_score(home, chosen, settings, force=force, workers=workers)
+        print_scored(_console(), home, [pair.key for pair in chosen if report.stands(pair.key)])
+        if report.failures:
+            raise typer.Exit(1)
+
+
 @app.command(cls=SpreadCommand)
 @functools.partial(settings_options, parts=("split", "rating"), left_out=Settings.names_varied())
 def benchmark(

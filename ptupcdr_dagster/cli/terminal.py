@@ -26,7 +26,7 @@ from ptupcdr_dagster.assets.benchmark import ON_CELL
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progress
 from ptupcdr_dagster.cli.tracking import server_looked_after
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, SCORE_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
 from ptupcdr_dagster.running.instance import open_instance, store_fails
 from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Report
@@ -46,6 +46,15 @@ def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force
         return Backfill(instance, home, settings, force, workers=workers)
 
     return _run(home, pairs, make, "backfill")
+
+
+def run_score(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool, workers: int) -> Report:
+    """Make tonight's lists in the same way: ratings ingested where they changed, and nothing trained."""
+
+    def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
+        return Backfill(instance, home, settings, force, job=SCORE_PAIR, workers=workers)
+
+    return _run(home, pairs, make, "score")
 
 
 def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "Grid", *, workers: int) -> Report:

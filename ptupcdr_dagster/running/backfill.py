@@ -54,7 +54,7 @@ class Backfill:
         """
         domains = sorted({domain for pair in pairs for domain in pair.domains})
         jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
-        freshness = look_at(self.instance, self.home, self.settings)
+        freshness = look_at(self.instance, self.home, self.settings, self.job)
         return {(job, partition): wanted(freshness, job, partition, force=self.force) for job, partition in jobs}
 
     def run(self, pairs: Sequence[Pair], plan: Plan) -> Iterator[tuple[str, Report]]:

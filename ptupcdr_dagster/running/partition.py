@@ -91,7 +91,7 @@ def run_partition(work: Work, instance: dg.DagsterInstance, home: Home, listener
     What is up to date is looked at when it is this backfill's turn: another one may have made it meanwhile.
     """
     with turn(home, work.job, work.partition, lambda holder: listener(work.partition, holder, WAITING)):
-        freshness = look_at(instance, home, work.settings)
+        freshness = look_at(instance, home, work.settings, work.job)
         assets = wanted(freshness, work.job, work.partition, force=work.force)
         waiting = [] if work.force else undecided(freshness, assets, work.partition)
         return _run(work, assets, waiting, instance, listener) if assets else Report(up_to_date=[work.partition])

@@ -6,8 +6,8 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.jobs import BENCHMARK_PAIR
-from ptupcdr_dagster.running.freshness import Freshness, State
+from ptupcdr_dagster.jobs import BENCHMARK_PAIR, SCORE_PAIR
+from ptupcdr_dagster.running.freshness import DEPLOYED, Freshness, State
 from ptupcdr_dagster.running.private import assets_of_job
 
 
@@ -31,14 +31,18 @@ def undecided(freshness: Freshness, assets: list[str], partition: str) -> list[s
     return [asset for asset in assets if _state(freshness, asset, partition) == "open"]
 
 
-def look_at(instance: dg.DagsterInstance, home: Home, settings: Settings) -> Freshness:
-    """What stands in a home, to be asked for what is up to date under these settings."""
+def look_at(instance: dg.DagsterInstance, home: Home, settings: Settings, job: str) -> Freshness:
+    """What stands in a home, to be asked for what is up to date under these settings.
+
+    Lists without a training are made from whatever is deployed, as it stands.
+    """
     checks: dict[str, list[dg.AssetCheckKey]] = {}
     for definition in defs.asset_checks or []:
         for spec in definition.check_specs:
             if spec.blocking:
                 checks.setdefault(spec.asset_key.to_user_string(), []).append(spec.key)
-    return Freshness(instance, home, settings, _definitions(), checks)
+    as_they_stand = {DEPLOYED} if job == SCORE_PAIR else set()
+    return Freshness(instance, home, settings, _definitions(), checks, as_they_stand)
 
 
 def _definitions() -> dict[str, dg.AssetsDefinition]:

@@ -16,8 +16,9 @@ from ptupcdr_core.kernels.prepared_search import PreparedGraph, PreparedItems
 from ptupcdr_core.serving.answers import Answers, Asked
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
-from ptupcdr_core.serving.deployed import DEPLOYED, SplitPeople, bundle_file, cold_start_users, deployed_bundle
+from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 from ptupcdr_core.serving.known import SplitUsers
+from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Search as Kind
 from ptupcdr_core.sources.items import items_fingerprint, may_be_recommended, read_items
 from ptupcdr_core.store.home import Home
@@ -96,7 +97,7 @@ class Deployed:
         warehouse = Warehouse.from_environment(self.home.warehouse)
         known = SplitUsers(warehouse, self.pair, served.origin.refitted)
         exact = PreparedItems(served.part.target)
-        search: Search = exact if self.kind == "exact" else self._graph(warehouse, bundle, served)
+        search: Search = exact if self.kind == "exact" else self._graph(bundle, served)
         source, target = (bundle.titles.get(side, {}) for side in SIDES)
         answers = Answers(bundle, known, source, target, search, exact)
         answers.to([Asked("", [])], 1)  # compiled loops and layouts are there before the first request
@@ -108,12 +109,13 @@ class Deployed:
         items = "" if self.target is None else items_fingerprint(self.target, self.home.source_digests)
         return _file(self.home, self.pair) if there else (0, 0, 0), items
 
-    def _graph(self, warehouse: Warehouse, bundle: Bundle, served: BundledMode) -> Search:
-        users = cold_start_users(warehouse, self.pair)[:SAMPLE]
+    def _graph(self, bundle: Bundle, served: BundledMode) -> Search:
+        today = Today.of(self.home, bundle)
+        users = today.users()["user_id"].combine_chunks()[:SAMPLE]
         if not len(users):
             return PreparedItems(served.part.target)
-        people = SplitPeople.of(warehouse, self.pair, served)(users["user_index"].to_numpy())
-        vectors, _ = served.part.embed(people, users["user_id"].combine_chunks())
+        people = today.people(users)
+        vectors, _ = served.part.embed(people, users)
         return PreparedGraph(served.part.target, served.part.sought(people, vectors).vectors, os.cpu_count() or 1)
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock
 from ptupcdr_core.addresses import scrubbed
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import writing
+from ptupcdr_dagster.tracking.moved import adopt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -140,6 +141,8 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
     with writing(home.mlflow):
         home.mlflow.mkdir(parents=True, exist_ok=True)
     with store_lock(home):
+        if uri == own_store(home):
+            adopt(home, EXPERIMENT)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:

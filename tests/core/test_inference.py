@@ -142,7 +142,7 @@ def test_a_user_who_is_not_cold_is_unknown(lineage: Lineage, cohort: str) -> Non
 
 
 def test_a_user_nobody_heard_of_is_unknown(lineage: Lineage) -> None:
-    with pytest.raises(UnknownUserError, match="select user_id, cohort from bridged_embeddings"):
+    with pytest.raises(UnknownUserError, match="select user_id, cohort from recommendations"):
         recommend(lineage.home, PAIR, "O'Neil; drop table bridged_embeddings")
 
 

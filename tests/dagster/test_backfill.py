@@ -25,7 +25,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.cli.doctor import examine
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, INGEST_DOMAIN, SCORE_PAIR
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running import freshness
@@ -188,6 +188,16 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
         if "dagster.asset" in r.data.tags
     }
     assert len(parents) == 3
+    [pipeline] = [run for run in parents.values() if run.data.tags["dagster.partition"] == PAIR]
+    assert pipeline.data.params["beta"] == "0.2"
+    assert {"rmse", "promoted"} <= set(pipeline.data.metrics), "two backfills are compared by these"
+    below = [run for run in stages.values() if run.data.tags["mlflow.parentRunId"] == pipeline.info.run_id]
+    assert pipeline.info.end_time >= max(run.info.start_time for run in below)
+    assert "/runs/" in pipeline.data.tags["mlflow.note.content"]
+    assert client.get_experiment_by_name("ptupcdr").tags["mlflow.experimentKind"] == "custom_model_development"
+    bridges = stages["meta_network", PAIR].data
+    assert any(name.startswith("chosen.") for name in bridges.params)
+    assert not {name.removeprefix("chosen.") for name in bridges.params} & set(bridges.metrics)
     assert sorted(stages) == sorted(STAGES)
     for (asset, partition), run in stages.items():
         parent = parents[run.data.tags["mlflow.parentRunId"]]
@@ -197,6 +207,21 @@ def test_mlflow_has_a_run_a_stage_under_one_a_dagster_run(made: Made) -> None:
         assert run.data.params["beta"] == "0.2"
         assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == [partition]
         assert made.materialization(asset, partition).metadata["mlflow_run"].value.endswith(f"/runs/{run.info.run_id}")
+
+
+def test_a_copied_home_writes_into_itself(made: Made, mine: Made) -> None:
+    from mlflow import MlflowClient
+
+    from ptupcdr_dagster.tracking.stores import open_store, own_store
+
+    client, experiment = open_store(mine.home)
+    places = [run.info.artifact_uri for run in client.search_runs([experiment])]
+    versions = client.search_model_versions(f"name = 'ptupcdr-{PAIR}'")
+    places += [client.get_experiment(experiment).artifact_location, *(version.source for version in versions)]
+    assert all(place.startswith(mine.home.mlflow.as_uri()) for place in places)
+    assert Path(versions[0].source.removeprefix("file://")).is_dir()
+    original = MlflowClient(own_store(made.home)).get_experiment_by_name("ptupcdr")
+    assert original.artifact_location == (made.home.mlflow / "artifacts").as_uri()
 
 
 def test_mlflow_keeps_every_epoch_and_the_checkpoint(made: Made) -> None:
@@ -406,6 +431,30 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     assert mine.plan(settings) == {PAIR: [asset for asset in PAIR_ASSETS if asset in hanging_on_it]}
     assert mine.run(settings).failures == []
     assert mine.plan(settings) == {}
+
+
+def test_a_night_makes_lists_for_whoever_came_and_trains_nothing(mine: Made) -> None:
+    """Whatever the settings: they are those of a training."""
+    settings = SETTINGS.model_copy(update={"beta": 0.5, "embedding_size": 3})
+    came = "".join(f"came-today,books-{item:02d},5,1700000000\r\n" for item in range(0, 12, 2))
+    with changed_source("books", lambda text: text + came):
+        backfill = Backfill(mine.instance, mine.home, settings, job=SCORE_PAIR)
+        plan = backfill.plan([CATALOG.pair(PAIR)])
+        assert {key[1]: assets for key, assets in plan.items()} == {
+            "books": ["raw_ratings"],
+            "movies": [],
+            PAIR: ["recommendations"],
+        }
+        *_, (_, report) = backfill.run([CATALOG.pair(PAIR)], plan)
+        assert report.failures == []
+        assert report.made == {"books": ["raw_ratings"], PAIR: ["recommendations"]}
+        with Warehouse(mine.home.warehouse).read("recommendations", PAIR) as connection:
+            query = "select count(*) from recommendations where user_id = 'came-today'"
+            assert connection.execute(query).fetchall() == [(SETTINGS.top_k,)]
+        assert not any(Backfill(mine.instance, mine.home, settings, job=SCORE_PAIR).plan([CATALOG.pair(PAIR)]).values())
+        assert mine.plan() == {PAIR: PAIR_ASSETS}, "the week's training is due"
+    noted = mine.materialization("recommendations", PAIR).metadata
+    assert Path(str(noted["duckdb_file"].value)).is_file()
 
 
 def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made) -> None:

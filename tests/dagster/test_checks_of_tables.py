@@ -13,12 +13,12 @@ import pytest
 from conftest import PAIR, SETTINGS, tamper
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.data.splits import build_split, is_test_user
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
-from ptupcdr_dagster.checks.facts import Fact, facts_about
+from ptupcdr_dagster.checks.facts import Fact, facts_about, given_rows, raw_ratings_of, split_of
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 SCALE = {"low": 1, "high": 5, "kept": "count(*)"}
@@ -31,8 +31,9 @@ def failing(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) ->
 def results(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) -> list[dg.AssetCheckResult]:
     from ptupcdr_dagster.checks.validation import validate_table
 
-    split = file.parents[1] / "domain_splits" / f"{PAIR}.duckdb"
-    attached = {} if file == split else {"domain_splits": split}
+    warehouse = Warehouse(file.parents[1])
+    against = raw_ratings_of if table == "recommendations" else split_of
+    attached = {} if file == warehouse.file("domain_splits", PAIR) else against(warehouse, PAIR)
     return list(validate_table(file, table, "asset", facts, parameters, attached))
 
 
@@ -281,7 +282,7 @@ def test_deployed_model(broken: Warehouse, statements: str, expected: set[str]) 
     assert found == expected
 
 
-SERVED = {"deployed": True, "refitted": False}
+SERVED = {"deployed": True, "refitted": False, "seed": SETTINGS.seed, "beta": SETTINGS.beta, **given_rows(PAIR)}
 RECOMMENDATIONS = [
     ("", set()),
     (
@@ -320,11 +321,31 @@ def test_recommendations(broken: Warehouse, statements: str, expected: set[str])
 
 
 def test_a_rating_that_was_trained_on_is_not_recommended(broken: Warehouse) -> None:
-    split = broken.file("domain_splits", PAIR)
-    tamper(split, "update split_target_ratings set part = 'train' where part = 'test' and item_index = 1")
+    """Nobody was held out from a model of beta 0: whoever has rated in the target was trained on, and is not cold."""
     file = broken.file("recommendations", PAIR)
+    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED | {"beta": 0})
+    assert found == {"recommended_items_are_unseen", "every_cold_user_has_recommendations"}
+
+
+def test_a_cold_user_has_rated_nothing_in_the_target(broken: Warehouse) -> None:
+    file = broken.file("recommendations", PAIR)
+    with duckdb.connect(str(file)) as connection:
+        query = "select user_id, item_id from recommendations where cohort = 'cold' and rank = 1 order by user_id"
+        rows = connection.execute(query).fetchall()
+    user, item = next(row for row in rows if not is_test_user(row[0], SETTINGS.seed, SETTINGS.beta))
+    tamper(
+        broken.file("raw_ratings", PAIR.split("__")[1]),
+        f"insert into raw_ratings by name select '{user}' as user_id, '{item}' as item_id, 3 as rating",
+    )
     found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
-    assert found == {"recommended_items_are_unseen"}
+    assert found == {"recommended_items_are_unseen", "every_cold_user_has_recommendations"}
+
+
+def test_whoever_has_rated_in_the_target_is_not_called_cold(broken: Warehouse) -> None:
+    file = broken.file("recommendations", PAIR)
+    tamper(file, "update recommendations set cohort = 'cold' where cohort = 'test'")
+    found = failing(file, "recommendations", cold_start.RECOMMENDATION_FACTS, **SERVED)
+    assert found == {"every_cold_user_has_recommendations"}
 
 
 def test_what_a_test_user_has_rated_may_be_found_until_the_models_know_it(broken: Warehouse) -> None:
@@ -343,19 +364,17 @@ def test_where_nothing_is_deployed_nobody_needs_a_list(broken: Warehouse) -> Non
 
 
 def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
-    split, file = broken.file("domain_splits", PAIR), broken.file("recommendations", PAIR)
-    with duckdb.connect(str(split)) as connection:
-        [(index, user)] = connection.execute(
-            "select user_index, user_id from split_users where cohort = 'test' order by user_index limit 1"
-        ).fetchall()
+    target, file = broken.file("raw_ratings", PAIR.split("__")[1]), broken.file("recommendations", PAIR)
+    with duckdb.connect(str(file)) as connection:
+        [(user,)] = connection.execute("select min(user_id) from recommendations where cohort = 'test'").fetchall()
     tamper(file, f"delete from recommendations where user_id = '{user}'")
     facts = cold_start.RECOMMENDATION_FACTS
     assert failing(file, "recommendations", facts, **SERVED) == {"every_cold_user_has_recommendations"}
     tamper(
-        split,
-        f"""delete from split_target_ratings where user_index = {index};
-           insert into split_target_ratings by name select pair, {index} as user_index, item_index, 3 as rating,
-           'test' as part from split_target_items""",
+        target,
+        f"""create temp table items as select distinct item_id from raw_ratings;
+           delete from raw_ratings where user_id = '{user}';
+           insert into raw_ratings by name select '{user}' as user_id, item_id, 3 as rating from items""",
     )
     assert failing(file, "recommendations", facts, **SERVED) == set()
 

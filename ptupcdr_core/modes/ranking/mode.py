@@ -79,7 +79,8 @@ class Ranking:
             bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
         files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
-        return Trained(_part(sides.source, sides.target, bridges, parts), bridges.chosen | parts.chosen, files)
+        chosen = bridges.chosen | parts.chosen
+        return Trained(_part(sides.source, sides.target, bridges, parts), chosen, files, chosen=set(chosen))
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""

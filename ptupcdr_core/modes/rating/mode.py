@@ -94,7 +94,7 @@ class Rating:
         part = _part(data, sides.source, sides.target, bridges, calibration)
         if not isinstance(sides.source, CalibratedModel):
             part = replace(part, known=_known(home, data, sides.source))
-        return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors})
+        return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors}, set(bridges.chosen))
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""

@@ -1,21 +1,30 @@
--- Violations of the facts about recommendations. domain_splits is the pair's split; $deployed says whether anything is
--- deployed, $refitted whether it was fitted again on everybody.
+-- Violations of the facts about recommendations. $source_given and $target_given have user and item of what was rated in
+-- the source and in the target; $deployed says whether anything is deployed, $refitted whether it was fitted again on
+-- everybody. Users whose place on [0, 1), which is that of split.sql under $seed, is below $beta were held out from its
+-- training.
 
 -- name: every_cold_user_has_recommendations
-select cold.*
-from (select user_id, cohort from domain_splits.split_users where cohort in ('cold', 'test') and $deployed) as cold
-anti join recommendations using (user_id)
-anti join (
-    -- Who has rated every item that may be recommended has none left.
-    select user_id
-    from domain_splits.split_users
-    join domain_splits.split_target_ratings using (user_index)
-    join domain_splits.split_target_items using (item_index)
-    join recommendable_items using (item_id)
-    where part = 'test'
-    group by user_id
-    having count(*) >= (select count(*) from recommendable_items)
-) as satisfied using (user_id);
+select *
+from (
+    select user_id, if(rater is null, 'cold', 'test') as cohort
+    from (select distinct user_id from $source_given as given) as people
+    left join (select distinct user_id as rater from $target_given as given) as raters on rater = user_id
+    where rater is null
+        or ('0x' || left(md5('$seed:' || user_id), 13))::bigint::double / 4503599627370496.0 < $beta
+) as cold
+full join (select distinct user_id, cohort as listed_as from recommendations) as listed using (user_id)
+where cohort is distinct from listed_as
+    and (listed_as is not null or $deployed)
+    and not coalesce(
+        -- Who has rated every item that may be recommended has none left.
+        listed_as is null and cohort = 'test' and user_id in (
+            select user_id
+            from $target_given as given
+            semi join recommendable_items using (item_id)
+            group by user_id
+            having count(*) >= (select count(*) from recommendable_items)
+        ), false
+    );
 
 select user_id, mode
 from recommendations
@@ -30,19 +39,16 @@ from (
 where score is null or not isfinite(score) or score > better;
 
 -- name: recommended_items_are_target_items
-select * from recommendations where item_id not in (select item_id from domain_splits.split_target_items);
+select * from recommendations where item_id not in (select item_id from $target_given as given);
 
 select * from recommendations anti join recommendable_items using (item_id);
 
 -- name: recommended_items_are_unseen
 select user_id, item_id
 from recommendations
-join domain_splits.split_users using (user_id)
-join domain_splits.split_target_items using (item_id)
-semi join (
-    from domain_splits.split_target_ratings
-    where part = 'train' or $refitted
-) as rated using (user_index, item_index);
+semi join $target_given as given using (user_id, item_id)
+where $refitted
+    or ('0x' || left(md5('$seed:' || user_id), 13))::bigint::double / 4503599627370496.0 >= $beta;
 
 -- name: reasons_are_from_the_history
 select user_id, rank
@@ -56,6 +62,4 @@ where reasons is null
 
 select user_id, reason
 from (select user_id, unnest(reasons) as reason from recommendations) as named
-left join domain_splits.split_users using (user_id)
-left join domain_splits.split_source_items on item_id = reason
-anti join domain_splits.split_source_ratings using (user_index, item_index);
+anti join (select user_id, item_id as reason from $source_given as given) as rated using (user_id, reason);

@@ -1,0 +1,24 @@
+-- source_given, asked(user_id, person), known_source_items(item_id, item_index), the source's raw_ratings
+--   ->  asked_ratings, asked_histories: as split.sql and newcomers.sql have them. place keeps the file's order.
+create temp table asked_rows as
+select person, item_index, rating::float as rating, "timestamp"::float as moment, "timestamp", place
+from source_given
+join asked using (user_id)
+join known_source_items using (item_id);
+
+create temp view asked_ratings as select person, item_index, rating, moment from asked_rows;
+
+create temp table asked_histories as
+with positive as (
+    select
+        person, item_index, rating,
+        row_number() over (
+            partition by person
+            order by "timestamp" desc nulls last, if("timestamp" is null, place, null) desc, item_index desc
+        ) as age
+    from asked_rows
+    where coalesce(rating > getvariable('positive_above'), true)
+)
+select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
+from positive
+where age <= getvariable('history_length');

@@ -1,0 +1,42 @@
+"""A home that was moved or copied: MLflow keeps absolute paths, by which a copy would write into the home it is of."""
+
+import sqlite3
+from contextlib import closing
+
+from ptupcdr_core.store.home import Home
+
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+"""Tables and columns of MLflow's own store, which it gives no way to change; a test says when another release has moved
+them."""
+
+
+def adopt(home: Home, experiment: str) -> None:
+    """Let the home's own store name the home's own files, if it was made in another folder.
+
+    Args:
+        home: Whose store it is; the store's lock is held.
+        experiment: Whose place says where the store was made.
+    """
+    database, here = home.mlflow / "mlflow.db", (home.mlflow / "artifacts").as_uri()
+    if not database.is_file():
+        return
+    with closing(sqlite3.connect(database)) as connection, connection:
+        known = {table for (table,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        if "experiments" not in known:
+            return
+        query = "select artifact_location from experiments where name = ?"
+        found = connection.execute(query, [experiment]).fetchone()
+        if found is None or found[0] == here:
+            return
+        for table, column in PLACES:
+            if table in known:
+                connection.execute(
+                    f"update {table} set {column} = ? || substr({column}, ?) where {column} = ? or {column} like ?",
+                    [here, len(found[0]) + 1, found[0], f"{found[0]}/%"],
+                )
