@@ -292,7 +292,8 @@ def _content(connection: duckdb.DuckDBPyConnection, ordered: str | None) -> str:
     parts: list[object] = []
     for name in names:
         table, row = identifier(name), "t, rowid" if ordered else "t"
-        columns = connection.execute(f"select column_name, column_type from (describe {table})").fetchall()
+        described = f"select column_name, column_type from (describe {table})"  # nosec B608 # quoted
+        columns = connection.execute(described).fetchall()
         sums = connection.execute(
             f"select count(*), sum(hash({row})::hugeint), sum(hash(17, {row})::hugeint) from {table} as t"  # nosec B608 # quoted
         ).fetchall()
