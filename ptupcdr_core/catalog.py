@@ -220,7 +220,7 @@ def load_catalog(path: Path) -> Catalog:
     """
     document = _read(path)
     problems = [
-        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and, if there is one, [people]"
+        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and, if there are such, [people] and [nights]"
         for key in sorted(document.keys() - _TOP)
     ]
     domains, found = _domains(document.get("domains"), path.absolute().parent)
@@ -236,7 +236,8 @@ def load_catalog(path: Path) -> Catalog:
     return Catalog(path=path, domains=tuple(domains), pairs=tuple(pairs))
 
 
-_TOP = {"domains", "pairs", "people"}
+_TOP = {"domains", "pairs", "people", "nights"}
+"""What happens at night is the orchestration's, which reads that table itself."""
 _OWN = ("name", "folder", "people", "parts")
 """Fields of a domain that do not stand at its own entry."""
 

@@ -13,6 +13,10 @@ class SourceError(PtupcdrError):
     """A domain's ratings cannot be read as the catalog describes them."""
 
 
+class FetchError(SourceError):
+    """A file did not come over the network, which may be mended by waiting."""
+
+
 class WarehouseError(PtupcdrError):
     """A table that is needed is not in the warehouse, or cannot be made there."""
 

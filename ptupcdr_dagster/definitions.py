@@ -14,6 +14,7 @@ from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.report import pair_report
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.warm_start import fine_tuned_embeddings, warm_start_evaluation
+from ptupcdr_dagster.automation import SCHEDULES, SENSORS
 from ptupcdr_dagster.checks.benchmark import benchmark_checks
 from ptupcdr_dagster.checks.champion import champion_checks
 from ptupcdr_dagster.checks.cold_start import (
@@ -27,7 +28,7 @@ from ptupcdr_dagster.checks.ratings import raw_ratings_checks
 from ptupcdr_dagster.checks.splits import domain_splits_checks
 from ptupcdr_dagster.checks.warm_start import fine_tuned_embeddings_checks, warm_start_evaluation_checks
 from ptupcdr_dagster.jobs import benchmark_pair_job, bridge_pair_job, ingest_domain_job, score_pair_job
-from ptupcdr_dagster.resources import SettingsResource, home_resource
+from ptupcdr_dagster.resources import default_settings, home_resource
 from ptupcdr_dagster.running.executors import chosen_executor
 
 defs = dg.Definitions(
@@ -61,6 +62,8 @@ defs = dg.Definitions(
         benchmark_checks,
     ],
     jobs=[ingest_domain_job, bridge_pair_job, score_pair_job, benchmark_pair_job],
-    resources={"settings": SettingsResource(), "home": home_resource},
+    sensors=SENSORS,
+    schedules=SCHEDULES,
+    resources={"settings": default_settings(), "home": home_resource},
     executor=chosen_executor(os.environ),
 )

@@ -9,6 +9,8 @@ from pydantic.fields import FieldInfo
 
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.settings_file import read_settings_file
+from ptupcdr_dagster.nights import NIGHTS
 
 
 def _launchpad_fields() -> dict[str, Any]:
@@ -27,6 +29,16 @@ class SettingsResource(_SettingsFields):  # type: ignore[misc]
     def to_settings(self) -> Settings:
         """The validated core settings of this run."""
         return Settings(**{name: getattr(self, name) for name in Settings.model_fields})
+
+
+def default_settings() -> SettingsResource:
+    """What a run uses that is not told otherwise: the defaults, or those of [nights] settings_file.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    file = NIGHTS.settings_file
+    return SettingsResource(**(Settings(**read_settings_file(file)).model_dump() if file else {}))
 
 
 @dg.resource(description="Where generated state lives: PTUPCDR_HOME, or data/ of the project.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
-from ptupcdr_core.errors import SourceError
+from ptupcdr_core.errors import FetchError, SourceError
 from ptupcdr_core.sources.limits import Limits
 from ptupcdr_core.sources.transfer import BrokeOffError, Part, transfer
 from ptupcdr_core.store.replacing import replaced, writing
@@ -33,7 +33,8 @@ def fetch(address: str, folder: Path, limits: Limits | None = None) -> Path:
         limits: of time and size; those that the environment sets unless given.
 
     Raises:
-        SourceError: the file cannot be fetched whole, or is not the one that was meant.
+        FetchError: the file cannot be fetched whole.
+        SourceError: it is not the one that was meant.
         StorageError: it cannot be kept.
     """
     plain, _, digest = address.partition("#sha256=")
@@ -72,7 +73,7 @@ def _download(address: str, digest: str, target: Path, limits: Limits) -> None:
         except BrokeOffError as error:
             kept = part.keep_if_resumable()
             if attempt == ATTEMPTS or time.monotonic() + PAUSE_SECONDS > deadline:
-                raise SourceError(_told(address, with_secrets, f"{error}; {_remedy(kept, deadline, limits)}")) from None
+                raise FetchError(_told(address, with_secrets, f"{error}; {_remedy(kept, deadline, limits)}")) from None
             time.sleep(PAUSE_SECONDS)
         except SourceError as error:
             part.discard()

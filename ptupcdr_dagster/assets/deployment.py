@@ -53,6 +53,7 @@ def deployed_model(stage: Stage) -> Materialized:
     deps=[dg.AssetDep(raw_ratings, partition_mapping=DOMAIN_TO_PAIRS), deployed_model],
     group="cold_start",
     kinds={"duckdb"},
+    scored=True,
 )
 def recommendations(stage: Stage) -> Materialized:
     """The best target items for everybody who is cold-start today, in order, and the source items that each rests on.

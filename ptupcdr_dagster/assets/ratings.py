@@ -5,7 +5,7 @@ from ptupcdr_dagster.metadata import counts_table
 from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 
-@stage_asset(deps=[], partitions=DOMAINS, group="ratings", kinds={"duckdb"})
+@stage_asset(deps=[], partitions=DOMAINS, group="ratings", kinds={"duckdb"}, scored=True)
 def raw_ratings(stage: Stage) -> Materialized:
     """One domain's ratings: one a user and item, on the declared scale. Rejected rows stand apart with their reason."""
     from ptupcdr_core.sources.ingest import ingest_domain

@@ -4,24 +4,30 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ptupcdr_core.errors import FetchError, WarehouseError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
+from ptupcdr_dagster.nights import NIGHTS
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 from ptupcdr_dagster.running.freshness import (
     CONTENT,
     FINGERPRINT,
+    RAW,
     current_fingerprint,
     damage,
     stored_provenance,
+    upstream_partitions,
 )
+from ptupcdr_dagster.running.private import failed_checks
 from ptupcdr_dagster.running.turns import end_with_parent
 from ptupcdr_dagster.tracking.pipeline import describe_pipeline, end_stage, log_chosen
 from ptupcdr_dagster.tracking.runs import StageTracker, dagster_ui, track_stage
@@ -115,9 +121,14 @@ class Stage:
 
 @contextmanager
 def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Iterator[Stage]:
-    """Open one asset partition's stage: checks the upstream settings, opens the MLflow run, closes it at the end."""
+    """Open one asset partition's stage: checks what is upstream, opens the MLflow run, closes it at the end.
+
+    Raises:
+        WarehouseError: something upstream was made with other settings, or failed a check in a run of its own.
+    """
     end_with_parent()
     chosen = settings.to_settings()
+    _refuse_unsound(context)
     with track_stage(context, chosen, home) as tracker:
         describe_pipeline(tracker, chosen, _note(context))
         try:
@@ -127,12 +138,64 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
             end_stage(tracker)
 
 
+def _refuse_unsound(context: dg.AssetExecutionContext) -> None:
+    """Of ratings that failed a blocking check nothing is made; Dagster heeds that within one run alone."""
+    from ptupcdr_dagster.checks.ratings import FACTS
+
+    asset = context.asset_key.to_user_string()
+    if asset == RAW or dg.AssetKey(RAW) not in context.assets_def.dependency_keys:
+        return
+    checks = [dg.AssetCheckKey(dg.AssetKey(RAW), fact.name) for fact in FACTS if not fact.warning]
+    for domain in upstream_partitions(asset, RAW, context.partition_key):
+        failed = ", ".join(key.name for key in failed_checks(context.instance, checks, domain))
+        if failed:
+            raise WarehouseError(
+                f"{RAW} of {domain} failed {failed}, so nothing is made of them: mend the source, and ingest it again"
+            )
+
+
 def _note(context: dg.AssetExecutionContext) -> str:
     run = context.run
     return (
         f"`{run.job_name}` of **{context.partition_key}**, in Dagster: [{run.run_id[:8]}]({dagster_ui()}/runs/"
         f"{run.run_id}). Below it is a run a stage."
     )
+
+
+def _freshness_policy() -> dg.FreshnessPolicy | None:
+    hours = NIGHTS.fresh_within_hours
+    return None if hours is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
+
+
+def _automation(scored: bool) -> dg.AutomationCondition[Any] | None:
+    """Made again once something that it reads holds something else than before, and has passed its checks."""
+    if NIGHTS.automation is None or (NIGHTS.automation == "score" and not scored):
+        return None
+    condition = dg.AutomationCondition
+    other = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
+    # Not all_deps_blocking_checks_passed: of partitioned checks it heeds none.
+    failed = condition.any_checks_match(condition.check_failed(), blocking_only=True)
+    return (
+        other.since_last_handled()
+        & ~condition.any_deps_match(failed)
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    ).with_label("what it reads has changed")
+
+
+@contextmanager
+def _outside_reasons(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """What fails because of a network or a server is tried again, where [nights] retries says so."""
+    if NIGHTS.retries is None:
+        yield
+        return
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (FetchError, ConnectionError, TimeoutError, MlflowException) as error:
+        raise dg.RetryRequested(NIGHTS.retries, NIGHTS.retry_seconds * 2**context.retry_number) from error
 
 
 def _as_it_stands(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Materialized | None:
@@ -164,11 +227,20 @@ def stage_asset(
     group: str,
     kinds: set[str],
     partitions: dg.PartitionsDefinition = PAIRS,
+    scored: bool = False,
 ) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
     """An asset, named and described as the function that makes one partition of it in an open stage.
 
     It depends on what it reads. Of models and what they were trained on, that is the last model alone: a checkpoint is
     refused beside another split, or other models, than those that it was trained on.
+
+    Args:
+        deps: What it reads.
+        group: Of the lineage.
+        kinds: Shown on it.
+        partitions: Its own.
+        scored: Whether it is made every night, as ratings and lists are: it can be overdue, and lists follow the
+            ratings by themselves without a training.
     """
 
     def decorate(make: Callable[[Stage], Materialized]) -> dg.AssetsDefinition:
@@ -180,6 +252,10 @@ def stage_asset(
             group_name=group,
             kinds=kinds,
             code_version=str(RESULTS[make.__name__].version),
+            owners=NIGHTS.owners,
+            tags=NIGHTS.tags,
+            freshness_policy=_freshness_policy() if scored else None,
+            automation_condition=_automation(scored) if partitions is PAIRS else None,
         )
         def asset(
             context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
@@ -187,7 +263,7 @@ def stage_asset(
             kept = _as_it_stands(context, settings, home)
             if kept is not None:
                 return kept
-            with stage(context, settings, home) as current:
+            with _outside_reasons(context), stage(context, settings, home) as current:
                 return make(current)
 
         return asset

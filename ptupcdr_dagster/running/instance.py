@@ -23,6 +23,8 @@ nux:
 concurrency:
   runs:
     max_concurrent_runs: 2 # pairs of a backfill that run at once; each keeps a core busy
+freshness:
+  enabled: true # marks as overdue what [nights] fresh_within_hours is set for
 python_logs:
   managed_python_loggers: [ptupcdr_core] # the core's own log lines show in the run's log
 """

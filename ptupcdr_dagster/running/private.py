@@ -57,6 +57,21 @@ def all_checks_passed(
     return True
 
 
+def failed_checks(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], partition: str
+) -> list[dg.AssetCheckKey]:
+    """Those whose latest evaluation on a partition did not pass."""
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        checks, partition_filter=PartitionKeyFilter(key=partition)
+    )
+    found = []
+    for key in checks:
+        record = latest.get(key)
+        if record is not None and record.evaluation is not None and not record.evaluation.passed:
+            found.append(key)
+    return found
+
+
 def assets_of_job(definitions: dg.Definitions, job: str) -> set[dg.AssetKey]:
     """The assets that a job selects; the public definition of a job keeps the selection to itself."""
     return set(definitions.resolve_job_def(job).asset_layer.selected_asset_keys)
