@@ -218,7 +218,7 @@ def load_catalog(path: Path) -> Catalog:
     Raises:
         CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
     """
-    document = _read(path)
+    document = read_document(path)
     problems = [
         f"{key}: unknown key, expected [domains.NAME], [[pairs]] and, if there are such, [people] and [nights]"
         for key in sorted(document.keys() - _TOP)
@@ -242,7 +242,12 @@ _OWN = ("name", "folder", "people", "parts")
 """Fields of a domain that do not stand at its own entry."""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """A catalog's tables as they are written.
+
+    Raises:
+        CatalogError: the file is missing, or no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

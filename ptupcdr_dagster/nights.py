@@ -5,13 +5,13 @@ Each key may be given by the environment as well, which wins: ``PTUPCDR_NIGHTS_S
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ptupcdr_core.catalog import read_document
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.store.home import catalog_path_from_environment
 
@@ -62,7 +62,7 @@ def load_nights(catalog: Path, environment: Mapping[str, str] | None = None) -> 
         CatalogError: one of them is wrong; names it, and what was expected.
     """
     variables = os.environ if environment is None else environment
-    given: Any = tomllib.loads(catalog.read_text(encoding="utf-8-sig")).get("nights", {})
+    given: Any = read_document(catalog).get("nights", {})
     if not isinstance(given, dict):
         raise CatalogError(f"{catalog}: nights: expected a table [nights]")
     places = {name: f"{catalog}: nights.{name}" for name in given}
