@@ -16,10 +16,15 @@ from ptupcdr_core.extensions import added_formats
 DATABASES = ("duckdb", "sqlite", "postgres")
 FORMATS = ("demo", "csv", "tsv", "parquet", "jsonl", *DATABASES, "amazon-2014", "amazon-2018", "amazon-2023")
 
-# "__" joins the two names of a pair's key, so it may not stand inside a name, nor arise where two names meet.
+# "__" joins the two names of a pair's key, and "+" those of several sources, so neither may stand inside a name, nor
+# arise where two names meet.
 _NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
 # These say by themselves which columns they have and that stars go from 1 to 5.
 _SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
+
+
+TOGETHER = "+"
+"""Joins the names of several source domains of one pair."""
 
 
 class Columns(BaseModel):
@@ -105,6 +110,9 @@ class Domain(BaseModel):
         default=None, min_length=1, description="file, such as _SUCCESS, without which a folder is left for later"
     )
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
+    parts: tuple["Domain", ...] = Field(
+        default=(), description="the domains that are one source together (Catalog.domain); none of an ordinary one"
+    )
 
     @field_validator("format")
     @classmethod
@@ -124,7 +132,12 @@ class Domain(BaseModel):
         keep. What it says of items changes no rating, and is no part of it.
         """
         hidden = {"path": self.shown_path} if self.path else {}
-        return self.model_dump(mode="json", exclude={"folder", "items", "eligible"}) | hidden
+        return self.model_dump(mode="json", exclude={"folder", "items", "eligible", "parts"}) | hidden
+
+    @property
+    def each(self) -> "tuple[Domain, ...]":
+        """The domains that it is made of: its parts, or itself."""
+        return self.parts or (self,)
 
     @property
     def stars(self) -> tuple[float, float] | None:
@@ -133,7 +146,10 @@ class Domain(BaseModel):
 
 
 class Pair(BaseModel):
-    """A source domain whose tastes are carried over to a target domain."""
+    """A source domain whose tastes are carried over to a target domain.
+
+    Several source domains together, ``["books", "music"]`` in a catalog, are one that is called ``books+music``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -144,6 +160,16 @@ class Pair(BaseModel):
     def key(self) -> str:
         """The partition key, source first."""
         return f"{self.source}__{self.target}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the source domains, one or several."""
+        return tuple(self.source.split(TOGETHER))
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The names of all its domains, the target last."""
+        return (*self.sources, self.target)
 
 
 class Catalog(BaseModel):
@@ -156,11 +182,15 @@ class Catalog(BaseModel):
     pairs: tuple[Pair, ...]
 
     def domain(self, name: str) -> Domain:
-        """The domain of that name.
+        """The domain of that name; of several joined by ``+``, the one that they are together.
 
         Raises:
             CatalogError: there is none.
         """
+        if TOGETHER in name:
+            parts = tuple(self.domain(part) for part in name.split(TOGETHER))
+            own = {"name": name, "path": None, "items": None, "eligible": None, "parts": parts}
+            return parts[0].model_copy(update=own)
         for domain in self.domains:
             if domain.name == name:
                 return domain
@@ -179,7 +209,7 @@ class Catalog(BaseModel):
 
     def pairs_of(self, domain: str) -> tuple[Pair, ...]:
         """The pairs that use a domain on either side."""
-        return tuple(pair for pair in self.pairs if domain in (pair.source, pair.target))
+        return tuple(pair for pair in self.pairs if domain in pair.domains)
 
 
 def load_catalog(path: Path) -> Catalog:
@@ -199,7 +229,7 @@ def load_catalog(path: Path) -> Catalog:
     people, found = _people(document.get("people"), domains)
     problems += found
     domains = [domain.model_copy(update={"people": people.get(domain.name)}) for domain in domains]
-    pairs, found = _pairs(document.get("pairs"), set(named) if isinstance(named, dict) else set())
+    pairs, found = _pairs(document.get("pairs"), set(named) if isinstance(named, dict) else set(), domains)
     problems += found
     if problems:
         raise CatalogError("\n".join(f"{path}: {problem}" for problem in problems))
@@ -207,7 +237,7 @@ def load_catalog(path: Path) -> Catalog:
 
 
 _TOP = {"domains", "pairs", "people"}
-_OWN = ("name", "folder", "people")
+_OWN = ("name", "folder", "people", "parts")
 """Fields of a domain that do not stand at its own entry."""
 
 
@@ -305,7 +335,7 @@ def _implicit_problems(domain: Domain) -> Iterator[str]:
         yield f"least_weight: expected a finite number, got {domain.least_weight}"
 
 
-def _pairs(specs: object, names: set[str]) -> tuple[list[Pair], list[str]]:
+def _pairs(specs: object, names: set[str], domains: list[Domain]) -> tuple[list[Pair], list[str]]:
     if not isinstance(specs, list) or not specs:
         return [], ["pairs: expected at least one table [[pairs]] with the keys source and target"]
     pairs: list[Pair] = []
@@ -313,23 +343,46 @@ def _pairs(specs: object, names: set[str]) -> tuple[list[Pair], list[str]]:
     for number, spec in enumerate(specs):
         key = f"pairs[{number}]"
         try:
-            pair = Pair.model_validate(spec)
+            pair = Pair.model_validate(_joined(spec))
         except ValidationError as error:
             problems += _explain(key, error)
             continue
         problems += [f"{key}{problem}" for problem in _pair_problems(pair, pairs, names)]
+        together = [domain for domain in domains if domain.name in pair.sources]
+        problems += [f"{key}{problem}" for problem in _together_problems(together)]
         pairs.append(pair)
     return pairs, problems
 
 
+def _joined(spec: object) -> object:
+    """A pair's entry with the names of several sources in one."""
+    names = spec.get("source") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(names, list) or not names:
+        return spec
+    return spec | {"source": TOGETHER.join(names)} if all(isinstance(name, str) for name in names) else spec
+
+
 def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator[str]:
-    for side, name in (("source", pair.source), ("target", pair.target)):
-        if name not in names:
-            yield f".{side}: expected one of the domains {', '.join(sorted(names))}, got {name!r}"
-    if pair.source == pair.target:
-        yield f".target: expected another domain than the source {pair.source!r}"
+    for side, own in (("source", pair.sources), ("target", (pair.target,))):
+        for name in own:
+            if name not in names:
+                yield f".{side}: expected one of the domains {', '.join(sorted(names))}, got {name!r}"
+    if pair.target in pair.sources:
+        yield f".target: expected another domain than the source {pair.target!r}"
+    if len(set(pair.sources)) < len(pair.sources):
+        yield f".source: expected domains that differ, got {', '.join(pair.sources)}"
     if pair in earlier:
         yield f": {pair.key} stands here twice"
+
+
+def _together_problems(sources: list[Domain]) -> Iterator[str]:
+    if len({domain.stars for domain in sources}) > 1:
+        told = (f"{one.name} with {_stars_told(one)}" for one in sources)
+        yield f".source: expected several sources to be rated on one scale, or all to be events, got {', '.join(told)}"
+
+
+def _stars_told(domain: Domain) -> str:
+    return "events" if domain.stars is None else "stars from {:g} to {:g}".format(*domain.stars)
 
 
 def _explain(key: str, error: ValidationError) -> Iterator[str]:

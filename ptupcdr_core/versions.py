@@ -32,7 +32,7 @@ class Result:
 
 RESULTS = {
     "raw_ratings": Result(2, ()),
-    "domain_splits": Result(2, ("split",)),
+    "domain_splits": Result(3, ("split",)),
     "source_model": Result(6),
     "target_model": Result(6),
     "meta_network": Result(9),

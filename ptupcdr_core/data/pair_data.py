@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
+from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import CONTENT, Warehouse
 
 SPLIT = "domain_splits"
 Side = Literal["source", "target"]
@@ -122,6 +123,8 @@ class PairData:
     target_scale: Scale | None
     split: str
     """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
+    source_blocks: tuple[int, ...] = ()
+    """How many source items each source domain has, in the order of the indices; none: it is one domain."""
 
     @property
     def rated(self) -> bool:
@@ -154,6 +157,12 @@ class PairData:
         if side == "source":
             return self.source, self.source_item_count
         return self.target_train, self.target_item_count
+
+    def blocks_of(self, side: Side) -> Blocks:
+        """Which of a side's items are of which domain."""
+        if side == "source" and self.source_blocks:
+            return Blocks(self.source_blocks)
+        return Blocks((self.trained_on(side)[1],))
 
     def with_nobody_held_out(self) -> "PairData":
         """The same pair with test and validation users among the bridge users, and their target ratings trained on.
@@ -219,6 +228,7 @@ def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tu
             source_scale=_scale(summary["source_low"], summary["source_high"]),
             target_scale=_scale(summary["target_low"], summary["target_high"]),
             split=_identity(connection),
+            source_blocks=_blocks(connection),
         )
 
 
@@ -266,12 +276,17 @@ _COHORTS = ("test", "validation", "bridge", "cold", "target_only")
 
 
 def _identity(connection: duckdb.DuckDBPyConnection) -> str:
-    # The summary has what it was split by and the hash of all ids, the fingerprint what it was split from.
+    # The summary has what it was split by and the hash of all ids, the content all else that it holds.
     row = connection.execute(
-        "select sha256(to_json(split_summary)::varchar || fingerprint) from split_summary, provenance"
+        f"select sha256(to_json(split_summary)::varchar || {CONTENT}) from split_summary, provenance"  # nosec B608 # ours
     ).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def _blocks(connection: duckdb.DuckDBPyConnection) -> tuple[int, ...]:
+    query = "select count(*) from split_source_items group by domain order by min(item_index)"
+    return tuple(count for (count,) in connection.execute(query).fetchall())
 
 
 def _largest(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:

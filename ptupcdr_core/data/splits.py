@@ -11,7 +11,7 @@ import duckdb
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.errors import SplitError
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.sql import statement
+from ptupcdr_core.sql import literal, statement
 from ptupcdr_core.store.warehouse import Warehouse, attach
 
 ASSET = "domain_splits"
@@ -70,14 +70,16 @@ def build_split(
         WarehouseError: one of the two domains was not ingested yet.
         SplitError: there is nothing to learn from or nothing to measure with.
     """
-    for domain in (source, target):
+    for domain in (*source.each, target):
         warehouse.require(RATINGS, domain.name)
     used = settings.deciding("split")
     with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
-        attach(connection, warehouse.file(RATINGS, source.name), "source_file")
-        attach(connection, warehouse.file(RATINGS, target.name), "target_file")
         for side, domain in (("source", source), ("target", target)):
-            connection.execute(f"create temp view {side}_given as {_with_stars(domain, side + '_file')}")
+            for at, part in enumerate(domain.each):
+                attach(connection, warehouse.file(RATINGS, part.name), f"{side}_file_{at}")
+            rows = (_with_stars(domain, part, f"{side}_file_{at}") for at, part in enumerate(domain.each))
+            read = " union all ".join(rows)
+            connection.execute(f"create temp view {side}_given as {read}")
         for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.execute(statement("split"))
@@ -107,10 +109,21 @@ def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -
     }
 
 
-def _with_stars(domain: Domain, file: str) -> str:
-    """A domain's rows of its attached file, with a rating, which events have none of."""
+def _with_stars(domain: Domain, part: Domain, file: str) -> str:
+    """A domain's rows of one of its attached files, with a rating, which events have none of.
+
+    Where several domains are one, an item's id says of which it is, and without times the last rows of each are the
+    last of all.
+    """
     rating = "rating" if domain.stars else "null::double as rating"
-    return f'select user_id, item_id, {rating}, "timestamp", rowid as place from {file}.raw_ratings'  # nosec B608 # own names
+    item, place = "item_id", "rowid"
+    if domain.parts:
+        item = f"{literal(part.name + ':')} || item_id as item_id"
+        place = "-row_number() over (partition by user_id order by rowid desc)"
+    return (
+        f'select user_id, {item}, {rating}, "timestamp", {place} as place, item_id as own_id, '  # nosec B608 # quoted
+        f"{literal(part.name)} as domain from {file}.raw_ratings"
+    )
 
 
 def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -82,7 +83,7 @@ def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:
         WarehouseError: a domain was not ingested.
     """
     known = []
-    for domain in domains:
+    for domain in chain.from_iterable(own.each for own in domains):
         with warehouse.read("raw_ratings", domain.name) as connection:
             value = "rating" if domain.stars else "events, weight"
             query = f'select count(*), bit_xor(hash(rowid, user_id, item_id, {value}, "timestamp")) from raw_ratings'  # nosec B608 # own columns

@@ -79,7 +79,7 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
     """
     engine = choose_engine()
     source, target = (train_side(data, side, settings, _unheard, engine) for side in ("source", "target"))
-    task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
+    task = RankingTask.of(data, RankingSpace.of(source, data.source, data.blocks_of("source")), target)
     bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
     users = np.unique(task.validation.users)
     return rank_by_vectors(task.target, bridges.personal.embed(task, users), users, task.validation).means()

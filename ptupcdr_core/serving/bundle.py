@@ -32,7 +32,7 @@ from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store import formats
-from ptupcdr_core.store.artifacts import Tensors
+from ptupcdr_core.store.artifacts import Tensors, require_finite
 from ptupcdr_core.store.replacing import replaced
 
 NEW = "new"
@@ -207,10 +207,12 @@ class Bundle:
         """Write the file, whole or not at all.
 
         Raises:
-            StorageError: it cannot be written.
+            ArtifactError: a number is NaN or infinite; the old one stands.
+            StorageError: it cannot be written; the old one stands.
         """
         head = {"format": formats.BUNDLE, "pair": self.pair, "modes": self._heads()}
         tensors = {name: np.asarray(tensor, order="C") for name, tensor in self._tensors().items()}
+        require_finite(tensors, f"the bundle {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as temporary:
             temporary.write_bytes(encode(tensors, {"bundle": json.dumps(head)}))

@@ -1,4 +1,5 @@
--- source_given, target_given (raw_ratings of both domains, rating null where there are no stars)
+-- source_given, target_given (raw_ratings of both sides, rating null where there are no stars; own_id is the item's in
+-- its own domain, from which item_id differs where several domains are one source)
 --   ->  the split_* tables of one pair.
 
 create temp table known_users as
@@ -31,9 +32,10 @@ select
 from known_users
 order by user_index;
 
+-- The items of a domain follow each other, for all of their ids begin with its name where there are several domains.
 create table split_source_items as
-select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id
-from (select distinct item_id from source_given)
+select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id, domain
+from (select distinct item_id, domain from source_given)
 order by item_index;
 
 create table split_target_items as
@@ -95,11 +97,16 @@ select
     (select count(*) from split_users where cohort = 'cold') as cold_users,
     (select count(*) from split_users where cohort = 'target_only') as target_only_users,
     -- The same id in both domains may be one item twice: then the source gives the target's answers away.
-    (select count(*) from split_source_items join split_target_items using (item_id)) as shared_item_ids,
     (
         select count(*)
-        from (select user_id, item_id from source_given semi join (
-            select item_id from split_source_items join split_target_items using (item_id)) using (item_id))
+        from (select distinct own_id from source_given) join split_target_items as t on own_id = t.item_id
+    ) as shared_item_ids,
+    (
+        select count(*)
+        from (
+            select user_id, own_id as item_id
+            from source_given semi join split_target_items as t on own_id = t.item_id
+        )
         semi join target_given using (user_id, item_id)
     ) as shared_ratings,
     -- A length before each id keeps two vocabularies from running into the same text.

@@ -28,5 +28,5 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
         report.tables.update(found.shown)
     measured = [name for mode in MODES.values() for name in mode.columns]
     summary = pd.concat(summaries, ignore_index=True).reindex(columns=[*LABELS, "users", "ratings", *measured])
-    write_tables(warehouse, ASSET, pair, {ASSET: summary} | tables, settings, fingerprint)
+    write_tables(warehouse, ASSET, pair, {ASSET: summary} | tables, settings, fingerprint, absent=measured)
     return report

@@ -49,12 +49,7 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
         ArtifactError: a number of the tensors is NaN or infinite; the old one stands.
         StorageError: it cannot be written; the old one stands.
     """
-    for key, tensor in tensors.items():
-        if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise ArtifactError(
-                f"{folder.name} of {name} was not kept: {key} holds what is no finite number, so training diverged; "
-                "choose a smaller learning_rate"
-            )
+    require_finite(tensors, f"{folder.name} of {name}")
     # Not ascontiguousarray: it would give a number an axis.
     payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
@@ -66,6 +61,20 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
         if stale != weights:
             stale.unlink(missing_ok=True)
     return [folder / f"{name}.json", weights]
+
+
+def require_finite(tensors: Tensors, what: str) -> None:
+    """Refuse weights that a training which diverged has left.
+
+    Raises:
+        ArtifactError: a number is NaN or infinite.
+    """
+    for key, tensor in tensors.items():
+        if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ArtifactError(
+                f"{what} was not kept: {key} holds what is no finite number, so training diverged; "
+                "choose a smaller learning_rate"
+            )
 
 
 def remove(folder: Path, name: str) -> None:

@@ -62,6 +62,24 @@ def read_all(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"select bit_xor(hash(row_read)) from {identifier(table)} as row_read").fetchall()  # nosec B608 # quoted
 
 
+def not_finite(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Columns of the database in use, as ``table.column``, that hold NaN or an infinite number, in a list too."""
+    columns = connection.execute(
+        "select table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
+        "and not internal and regexp_matches(data_type, '^(FLOAT|DOUBLE)')"
+    ).fetchall()
+    return [f"{table}.{column}" for table, column, kind in columns if _has_no_number(connection, table, column, kind)]
+
+
+def _has_no_number(connection: duckdb.DuckDBPyConnection, table: str, column: str, kind: str) -> bool:
+    name = identifier(column)
+    # Any NaN or infinity of a list is in its sum.
+    value = f"list_sum({name}::double[])" if kind.endswith("]") else name
+    query = f"select count(*) from {identifier(table)} where not isfinite({value})"  # nosec B608 # quoted
+    [(amount,)] = connection.execute(query).fetchall()
+    return bool(amount)
+
+
 def _content(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows by table, and the views, of the database in use."""
     counts = {}

@@ -1,6 +1,6 @@
 """Tables of results: how a stage writes them, and how embeddings stand in a column."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import duckdb
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sql import identifier
-from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import Warehouse, no_number
 
 
 def write_tables(
@@ -20,6 +20,8 @@ def write_tables(
     tables: Mapping[str, pa.Table | pd.DataFrame],
     settings: Settings,
     fingerprint: str,
+    *,
+    absent: Collection[str] = (),
 ) -> None:
     """Put an asset partition's tables in place, all at once.
 
@@ -30,10 +32,16 @@ def write_tables(
         tables: by name.
         settings: what they were made with.
         fingerprint: what they were made from.
+        absent: columns in which a number may be missing, such as measures of another mode: NaN of a frame, null in the
+            table. Anywhere else NaN is a sum that went wrong.
 
     Raises:
-        WarehouseError: they cannot be written.
+        WarehouseError: a number is NaN or infinite.
+        StorageError: they cannot be written.
     """
+    wrong = [f"{name}.{column}" for name, rows in tables.items() for column in _missing(rows) if column not in absent]
+    if wrong:
+        raise no_number(asset, partition, wrong)
     with warehouse.write(asset, partition, fingerprint=fingerprint, settings=settings.model_dump()) as connection:
         for name, rows in tables.items():
             create_table(connection, name, rows)
@@ -44,6 +52,14 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
     connection.register("created_rows", rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows))
     connection.execute(f"create table {identifier(name)} as select * from created_rows")  # nosec B608 # quoted
     connection.unregister("created_rows")
+
+
+def _missing(rows: pa.Table | pd.DataFrame) -> list[str]:
+    """Columns of numbers of a frame in which one is missing; an Arrow table tells null from NaN by itself."""
+    if isinstance(rows, pa.Table):
+        return []
+    numbers = rows.select_dtypes("floating")
+    return [str(column) for column in numbers.columns[numbers.isna().any()]]
 
 
 def repeated(value: str, count: int) -> pa.Array:

@@ -8,15 +8,17 @@ to the residuals alone.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.engines.base import Engine
 from ptupcdr_core.engines.compiled import COMPILED
-from ptupcdr_core.training.als import als
+from ptupcdr_core.training.beside import als_beside
 from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, centered_logs
 from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
 
@@ -55,24 +57,29 @@ def fit_calibrated(
     user_count: int,
     item_count: int,
     *,
+    blocks: Blocks | None = None,
     size: int,
     seed: int,
     on_epoch: Callable[[int, dict[str, float]], None],
     users_last: bool = False,
     engine: Engine = COMPILED,
 ) -> CalibratedModel:
-    """Fit mean, biases and factors to one domain's ratings.
+    """Fit mean, biases and factors to one domain's ratings, or to those of several: then each has factors and a level
+    of its own, and what is said of a person as such is said of all of their ratings.
 
     Args:
         ratings: at least one.
         user_count: U.
         item_count: I.
-        size: D.
+        blocks: the items of several domains; None: of one.
+        size: D of a domain.
         seed: fixes the initial item vectors.
         on_epoch: told the mean squared training error after every iteration, on a sample of the ratings.
         users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
         engine: solves for the factors.
     """
+    level = None if blocks is None or len(blocks) == 1 else _levels(ratings, blocks)
+    ratings = ratings if level is None else replace(ratings, stars=ratings.stars - level[ratings.items])
     effects = fit_effects(ratings, user_count, item_count)
     plain = fit_effects(ratings, user_count, item_count, passes=1)
     mean, item_bias, user_offset = np.float32(effects.mean), effects.items, effects.users
@@ -86,18 +93,16 @@ def fit_calibrated(
         predicted = np.einsum("nd,nd->n", users[ratings.users[sample]], items[ratings.items[sample]])
         on_epoch(iteration, {"training_loss": float(np.square(residuals[sample] - predicted).mean())})
 
-    users, items = als(
+    users, items = als_beside(
         ratings.users,
         ratings.items,
         residuals,
         user_count,
-        item_count,
+        blocks or Blocks((item_count,)),
         size=size,
-        user_regularization=REGULARIZATION,
-        item_regularization=REGULARIZATION,
+        regularization=REGULARIZATION,
         iterations=ITERATIONS,
         seed=seed,
-        weighted=False,
         users_last=users_last,
         on_iteration=report,
         engine=engine,
@@ -114,8 +119,8 @@ def fit_calibrated(
     of_users = effects.user_damping, user_spread_damping, rated_counts_damping
     return CalibratedModel(
         mean=np.asarray(mean),
-        item_bias=item_bias,
-        item_mean=plain.items,
+        item_bias=item_bias if level is None else item_bias + level,
+        item_mean=plain.items if level is None else plain.items + level,
         rater_spread=rater_spread,
         rater_counts=rater_counts,
         item_spread=item_spread,
@@ -129,6 +134,13 @@ def fit_calibrated(
         mean_deviation=np.asarray(mean_deviation),
         dampings=np.minimum([*of_items, *of_users], MOST_DAMPING).astype(np.float32),
     )
+
+
+def _levels(ratings: Ratings, blocks: Blocks) -> Floats:
+    """(I+1,) how much higher than all ratings those of an item's domain are in the mean."""
+    of_ratings = blocks.of_items[ratings.items]
+    means = np.bincount(of_ratings, ratings.stars) / np.bincount(of_ratings)
+    return np.asarray((means - ratings.stars.mean(dtype=np.float64))[blocks.of_items], np.float32)
 
 
 def _damped(values: Floats, groups: NDArray[np.int32], count: int) -> tuple[Floats, float]:

@@ -27,6 +27,8 @@ from ptupcdr_core.training.variance_components import shrunk_means_without_own
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 
+OF_USERS = 7
+"""Coordinates of a source user after the factors."""
 SPREAD = 2
 """Place of the users' spread among the source coordinates after the factors."""
 
@@ -162,7 +164,8 @@ class CalibratedModel:
 
     def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
         """The strongest simple baseline as a bridge."""
-        return calibrated_prior(source_vectors, rows, self.item_embedding.shape[1])
+        factors = source_vectors.shape[1] - OF_USERS  # of several source domains more than of the target
+        return calibrated_prior(source_vectors, rows, (factors, self.item_embedding.shape[1]))
 
     def tensors(self) -> dict[str, Floats]:
         """Return the parameters by name, as a checkpoint stores them."""

@@ -12,11 +12,12 @@ from typing import Self
 import numpy as np
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
 from ptupcdr_core.engines.base import Engine
 from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.settings import Settings
-from ptupcdr_core.training.als import als
+from ptupcdr_core.training.beside import als_beside
 from ptupcdr_core.training.epochs import OnEpoch
 
 UNOBSERVED_WEIGHT = 0.1
@@ -62,6 +63,7 @@ def train_side(
         ratings,
         data.user_count,
         items,
+        blocks=data.blocks_of(side),
         size=settings.ranking_size,
         seed=seed,
         on_epoch=on_epoch,
@@ -75,6 +77,7 @@ def train_factors(
     user_count: int,
     item_count: int,
     *,
+    blocks: Blocks | None = None,
     size: int,
     seed: int,
     on_epoch: OnEpoch,
@@ -87,7 +90,8 @@ def train_factors(
         ratings: N pairs of user and item; the stars are not read.
         user_count: U.
         item_count: I.
-        size: D.
+        blocks: the items of several domains, of which each has factors of its own; None: of one.
+        size: D of a domain.
         seed: fixes the initial item vectors.
         on_epoch: told after every iteration the mean of p · q over a sample of the observed pairs.
         users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
@@ -99,18 +103,16 @@ def train_factors(
     def tell(iteration: int, p: Floats, q: Floats) -> None:
         on_epoch(iteration, {"ranking_fit": float(np.einsum("nd,nd->n", p[users], q[items]).mean(dtype=np.float64))})
 
-    user_embedding, item_embedding = als(
+    user_embedding, item_embedding = als_beside(
         ratings.users,
         ratings.items,
         np.ones(len(ratings), np.float32),
         user_count,
-        item_count,
+        blocks or Blocks((item_count,)),
         size=size,
-        user_regularization=REGULARIZATION,
-        item_regularization=REGULARIZATION,
+        regularization=REGULARIZATION,
         iterations=ITERATIONS,
         seed=seed,
-        weighted=False,
         unobserved_weight=UNOBSERVED_WEIGHT,
         users_last=users_last,
         on_iteration=tell,

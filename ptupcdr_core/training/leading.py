@@ -36,13 +36,13 @@ class Leading:
     @classmethod
     def of(cls, task: BridgeTask, most_entries: int) -> Self:
         """As many directions as leave the bridge at most so many entries, and one at least."""
-        size, (X, Y) = task.history_vectors.shape[1], task.prior.shape
-        count = max(k for k in range(1, size + 1) if k == 1 or (k + X - size) * (k + Y - size) <= most_entries)
-        kept = tuple(np.r_[:count, size:width] for width in (X, Y))
-        if count == size:
-            return cls(np.eye(X, dtype=np.float32), np.eye(Y, dtype=np.float32), (kept[0], kept[1]))
-        source = _directions(task.source_vectors[task.bridge_users], size, count)
-        return cls(source, _directions(task.rows.vectors, size, count), (kept[0], kept[1]))
+        X, Y = task.prior.shape
+        own = task.history_vectors.shape[1]
+        size = own if task.level is None else task.level[1]  # sources beside each other have more factors than a target
+        count = max(k for k in range(1, own + 1) if k == 1 or (k + X - own) * (min(k, size) + Y - size) <= most_entries)
+        source = _directions(task.source_vectors[task.bridge_users], own, count)
+        target = _directions(task.rows.vectors, size, min(count, size))
+        return cls(source, target, (np.r_[:count, own:X], np.r_[: min(count, size), size:Y]))
 
     @property
     def whole(self) -> bool:
@@ -88,8 +88,10 @@ def beyond(task: BridgeTask, bridge: Floats) -> BridgeRows:
 
 def _directions(vectors: Floats, size: int, count: int) -> Floats:
     """(C, C - size + count): the first ``size`` of C coordinates along their leading directions, the others as is."""
-    factors = vectors[:, :size].astype(np.float64)
     width = vectors.shape[1]
+    if count == size:
+        return np.eye(width, dtype=np.float32)
+    factors = vectors[:, :size].astype(np.float64)
     directions = np.zeros((width, count + width - size), np.float32)
     directions[:size, :count] = np.linalg.eigh(factors.T @ factors)[1][:, ::-1][:, :count]
     directions[size:, count:] = np.eye(width - size)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
 from ptupcdr_core.engines.base import Engine, Passes
 from ptupcdr_core.engines.compiled import COMPILED
@@ -50,6 +51,7 @@ def train_base_model(
     item_count: int,
     settings: Settings,
     *,
+    blocks: Blocks | None = None,
     batch_size: int,
     stream: int,
     on_epoch: OnEpoch,
@@ -65,6 +67,7 @@ def train_base_model(
         user_count: U.
         item_count: I.
         settings: decide the kind of model and its training.
+        blocks: the items of several domains; the reference's models take them for one.
         batch_size: ratings a step (published).
         stream: tells apart the random numbers of the two sides of a pair, which share a seed.
         on_epoch: told the training loss of every epoch.
@@ -75,6 +78,7 @@ def train_base_model(
             ratings,
             user_count,
             item_count,
+            blocks=blocks,
             size=settings.embedding_size,
             seed=settings.seed + stream,
             on_epoch=on_epoch,
@@ -100,6 +104,7 @@ def train_side(
         data.user_count,
         items,
         settings,
+        blocks=data.blocks_of(side),
         batch_size={"source": settings.source_batch_size, "target": settings.target_batch_size}[side],
         stream=SIDES.index(side),
         on_epoch=on_epoch,

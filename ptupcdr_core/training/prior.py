@@ -1,7 +1,7 @@
 """Where calibrated bridges start: what a few numbers say best, which a bridge then corrects.
 
-Shapes: U users, N training rows, D embedding size, X coordinates of a source vector, Y coordinates of a target vector,
-the first D of both the factors.
+Shapes: U users, N training rows, X coordinates of a source vector, Y coordinates of a target vector, the first D of
+either its factors.
 """
 
 import numpy as np
@@ -24,44 +24,47 @@ PRIOR_PENALTY = 10.0
 """Ridge penalty of the prior's six numbers: nothing beside thousands of rows, caution beside a hundred."""
 
 
-def calibrated_prior(source_vectors: Floats, rows: BridgeRows, size: int) -> Prior:
+def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int, int]) -> Prior:
     """What a few numbers say best, by least squares over the rows: the slope of the source offset, an intercept, and
     how far what there is to say of an item as such is to be believed for people like these.
 
     Args:
         source_vectors: (U+1, X).
         rows: N, with target vectors (M, Y).
-        size: D.
+        sizes: D of the source and of the target.
     """
+    own, size = sizes
     vectors = rows.vectors[rows.pick]
-    offset, items = source_vectors[rows.users, size, None] * vectors[:, size, None], vectors[:, size : size + AS_SUCH]
+    offset, items = source_vectors[rows.users, own, None] * vectors[:, size, None], vectors[:, size : size + AS_SUCH]
     read = np.concatenate([offset, items], axis=1).astype(np.float64)
     # Summed by numpy: the last bits of a matrix product depend on the number of threads.
     left = np.einsum("nc,nd->cd", read, read) + PRIOR_PENALTY * np.eye(read.shape[1])
     slope, *of_items = np.linalg.solve(left, np.einsum("nc,n->c", read, rows.wanted))
     bridge = np.zeros((source_vectors.shape[1], rows.vectors.shape[1]), np.float32)
-    bridge[size, size] = slope
-    bridge[size + 1, size : size + AS_SUCH] = of_items
-    return Prior(bridge, _expected(size, *bridge.shape), _effects(size, *bridge.shape), level=(size + 1, size))
+    bridge[own, size] = slope
+    bridge[own + 1, size : size + AS_SUCH] = of_items
+    return Prior(bridge, _expected(sizes, *bridge.shape), _effects(sizes, *bridge.shape), level=(own + 1, size))
 
 
-def _effects(size: int, source: int, target: int) -> Floats:
+def _effects(sizes: tuple[int, int], source: int, target: int) -> Floats:
     """How large entries (source, target) may be where coordinates other than factors count, each multiplied with a
     constant, and ``PRODUCTS``."""
-    effects = np.full((source, target), NEGLIGIBLE, np.float32)
-    effects[size:, size] = effects[size + 1, size:] = 1
+    effects, (own, size) = np.full((source, target), NEGLIGIBLE, np.float32), sizes
+    effects[own:, size] = effects[own + 1, size:] = 1
     for user, item in PRODUCTS:
-        effects[size + user, size + item] = 1
+        effects[own + user, size + item] = 1
     return effects
 
 
-def _expected(size: int, source: int, target: int) -> tuple[Floats, ...]:
+def _expected(sizes: tuple[int, int], source: int, target: int) -> tuple[Floats, ...]:
     """How large entries (source, target) may be: by ``FACTOR_SCALES``; and where nothing but the person as such counts,
     whose few entries are known better than all of them."""
 
-    def block(coordinates: int, tau: float) -> Floats:
+    own, size = sizes
+
+    def block(coordinates: int, size: int, tau: float) -> Floats:
         return np.where(np.arange(coordinates) < size, tau, 1).astype(np.float32)
 
     constant = np.where(np.arange(target) == size, 1, NEGLIGIBLE).astype(np.float32)
-    blocks = [np.outer(block(source, tau), block(target, tau)) for tau in FACTOR_SCALES]
-    return *blocks, np.outer(block(source, NEGLIGIBLE), constant)
+    blocks = [np.outer(block(source, own, tau), block(target, size, tau)) for tau in FACTOR_SCALES]
+    return *blocks, np.outer(block(source, own, NEGLIGIBLE), constant)

@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -64,7 +64,7 @@ def backfill(
 
         home = Home.from_environment()
         report = run_backfill(home, chosen, settings, force=force, workers=workers)
-        done = [pair.key for pair in chosen if report.stands(pair.key)]
+        done = [pair for pair in chosen if report.stands(pair.key)]
         if done:
             _print_evaluations(home, done)
         if report.failures:
@@ -167,7 +167,7 @@ def evaluate(
             serves = read_serving(home, chosen.key)[["mode", "serves"]].assign(method="ptupcdr")
             _print_json(read_evaluation(home, chosen.key).merge(serves, on=["mode", "method"], how="left"))
         else:
-            _print_evaluations(home, [chosen.key])
+            _print_evaluations(home, [chosen])
 
 
 @app.command()
@@ -346,12 +346,13 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
         raise typer.Exit(2) from error
 
 
-def _print_evaluations(home: Home, pairs: list[str]) -> None:
+def _print_evaluations(home: Home, pairs: Sequence[Pair]) -> None:
     from ptupcdr_core.evaluation.beyond_accuracy import COLUMNS
-    from ptupcdr_core.experiments.readout import read_evaluation, read_serving
+    from ptupcdr_core.experiments.readout import beside_single_sources, read_evaluation, read_serving
     from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
 
-    for pair in pairs:
+    for chosen in pairs:
+        pair = chosen.key
         frame = read_evaluation(home, pair).drop(columns="pair")
         ratings = frame[frame["mode"] == "rating"].drop(columns=["mode", *RANKING_COLUMNS]).sort_values("rmse")
         if len(ratings):
@@ -362,6 +363,9 @@ def _print_evaluations(home: Home, pairs: list[str]) -> None:
             measures = [name for name in RANKING_COLUMNS if name not in COLUMNS]
             print_frame(_console(), rankings[["method", "users", *measures]], title)
             print_frame(_console(), rankings[["method", *COLUMNS]], f"{pair}: what these lists show beside being right")
+        for mode, beside in beside_single_sources(home, chosen).groupby("mode"):
+            title = f"{pair}, {mode}: the personal bridge beside that of each source alone, on the test users of all"
+            print_frame(_console(), beside.drop(columns="mode").dropna(axis=1), title)
         for row in read_serving(home, pair).to_dict("records"):
             gate = ", whatever the gate said" if row["gate"] == "off" else ""
             say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")

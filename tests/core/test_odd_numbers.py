@@ -3,20 +3,28 @@
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import duckdb
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from ratings_files import as_delimited
 from safetensors.numpy import load_file
 from small_lineage import PAIR, run
 
 from ptupcdr_core.catalog import Columns, Domain
-from ptupcdr_core.errors import ArtifactError, EvaluationError, SplitError
+from ptupcdr_core.errors import ArtifactError, EvaluationError, SplitError, WarehouseError
+from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.bundles import CHAMPION, DEPLOYED, bundle_file
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tables import write_tables
+from ptupcdr_core.store.warehouse import Warehouse
 
 SMALL = Settings(embedding_size=4, epochs=2, mode="rating")
 TWICE = (range(60), range(20, 80))
@@ -75,6 +83,38 @@ def test_a_checkpoint_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match=r"source_model of a__b was not kept: w holds .* choose a smaller"):
             artifacts.save(tmp_path / "source_model", "a__b", {"w": np.array([1, bad])}, split="", manifest={})
     assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_table_that_holds_no_number_is_not_kept(tmp_path: Path, bad: float) -> None:
+    """Neither of a frame, where NaN is null too, nor of Arrow, nor in a list; the old table stands."""
+    warehouse = Warehouse(tmp_path, threads=1)
+    write_tables(warehouse, "results", PAIR, {"results": pd.DataFrame({"x": [1.0]})}, SMALL, "first")
+    lists = pa.table({"x": pa.array([[1.0, bad]])})
+    for rows in (pd.DataFrame({"x": [1, bad]}), pa.table({"x": [1, bad]}), lists):
+        with pytest.raises(WarehouseError, match=rf"results of {PAIR} was not kept: results\.x would hold"):
+            write_tables(warehouse, "results", PAIR, {"results": rows}, SMALL, "second")
+    assert warehouse.provenance("results", PAIR)[0] == "first"
+
+
+def test_a_measure_may_be_absent_where_that_is_said(tmp_path: Path) -> None:
+    warehouse, rows = Warehouse(tmp_path, threads=1), pd.DataFrame({"x": [1, np.nan]})
+    write_tables(warehouse, "results", PAIR, {"results": rows}, SMALL, "", absent=["x"])
+    with warehouse.read("results", PAIR) as connection:
+        assert connection.execute("select x from results").fetchall() == [(1.0,), (None,)]
+
+
+def test_a_bundle_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
+    def bundle(number: float) -> Bundle:
+        mode = SimpleNamespace(head=dict, tensors=lambda: {"w": np.array([1, number], np.float32)})
+        return Bundle(PAIR, {"rating": cast(BundledMode, mode)})
+
+    file = tmp_path / "bundle.safetensors"
+    bundle(2).save(file)
+    before = file.read_bytes()
+    with pytest.raises(ArtifactError, match=r"the bundle .* was not kept: rating/w holds what is no finite number"):
+        bundle(np.nan).save(file)
+    assert file.read_bytes() == before
 
 
 def test_ratings_that_are_all_alike_are_predicted_as_they_are(tmp_path: Path) -> None:

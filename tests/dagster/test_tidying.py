@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ptupcdr_core.experiments.studies import prune_studies
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import leftovers
+from ptupcdr_core.store.owner import Owner
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.cli.doctor import examine
@@ -27,6 +28,7 @@ from ptupcdr_dagster.running.partition import Report, Work
 from ptupcdr_dagster.running.pruning import runs_in_use
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
 from ptupcdr_dagster.running.tidying import Tidied, dead_runs, tidy
+from ptupcdr_dagster.tracking.runs import OWNER as PROCESS
 from ptupcdr_dagster.tracking.stores import open_own
 
 BOOKS = Work(INGEST_DOMAIN, "books", SETTINGS, run_config(SETTINGS), force=True)
@@ -60,12 +62,19 @@ def test_after_a_kill_and_after_a_month(home: Home, monkeypatch: pytest.MonkeyPa
         )
         [dead] = dead_runs(instance)
         assert {f.what: f.found for f in examine()}["killed"].startswith("1 runs, ")
+        client, experiment = open_own(home)
+        # As a search leaves one, which belongs to no Dagster run.
+        present = Owner.present()
+        gone = str(Owner(present.pid, present.started - 1000, present.host))
+        client.create_run(experiment, tags={PROCESS: gone, "dagster.run_id": living.run_id})
         tidied = tidy(home, instance)
         assert tidied.runs == 1
         assert tidy(home, instance) == Tidied()
+        client.create_run(experiment, tags={PROCESS: gone, "dagster.run_id": living.run_id})
+        assert tidy(home, instance).tracked == 1, "even if no Dagster run is dead"
+        assert tidy(home, instance) == Tidied()
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(living.run_id).status == dg.DagsterRunStatus.STARTED, "of another machine"
-        client, experiment = open_own(home)
         assert {run.info.status for run in client.search_runs([experiment])} <= {"FAILED", "FINISHED"}
         assert leftovers(home) == []
         for _ in range(2):

@@ -23,7 +23,9 @@ def save_side(
     home: Home, side: Side, data: PairData, factors: ImplicitFactors, settings: Settings, fingerprint: str
 ) -> list[Path]:
     """Write one side's factors; the source's with the space that users are laid out in."""
-    tensors = RankingSpace.of(factors, data.source).checkpoint() if side == "source" else factors.tensors()
+    tensors = factors.tensors()
+    if side == "source":
+        tensors = RankingSpace.of(factors, data.source, data.blocks_of("source")).checkpoint()
     return checkpoints.save(home, FOLDERS[side], data, tensors, settings, fingerprint)
 
 

@@ -3,7 +3,11 @@
 What people take depends on what is about when they are: an item that nobody knows yet, or any more, is taken by nobody.
 So the shares of a user's source ratings that fall into each of the source domain's periods are coordinates too.
 
-Shapes: R users, N ratings, M ratings that are left out, S source items, D embedding size, T periods, X = D + T + 2.
+Of several source domains the factors stand beside each other (``training.beside``); where a user has nothing in one of
+them, its coordinates are at their mean, for nothing is known there, and not at what a user without taste would have.
+
+Shapes: R users, N ratings, M ratings that are left out, S source items, D factors of a user (of B source domains all of
+them), T periods, X = D + T + 2.
 """
 
 from collections.abc import Mapping
@@ -14,6 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.training.als import fold_in
@@ -36,6 +41,7 @@ class RankingSpace:
             the source has no times.
         centers: (X,) float32 what is subtracted from each coordinate, and
         scales: (X,) float32 what it is then multiplied by; the last coordinate is the constant 1.
+        blocks: the items of B source domains.
     """
 
     kind: ClassVar[str] = "ranking"
@@ -43,27 +49,34 @@ class RankingSpace:
     period_ends: Floats
     centers: Floats
     scales: Floats
+    blocks: Blocks
 
     @classmethod
-    def of(cls, factors: ImplicitFactors, ratings: Ratings) -> "RankingSpace":
+    def of(cls, factors: ImplicitFactors, ratings: Ratings, blocks: Blocks | None = None) -> "RankingSpace":
         """Center and scale by the users of the source domain.
 
         Args:
             factors: trained on the ratings.
             ratings: of the source, with their times if it has any.
+            blocks: the items of several source domains; None: of one.
         """
-        ends = _period_ends(ratings.times)
-        plain = cls(factors, ends, *(np.full(1, value, np.float32) for value in (0, 1)))
-        everybody = plain._raw(factors.user_embedding, ratings, len(factors.user_embedding) - 1)
-        known = everybody[np.unique(ratings.users)]
+        ends, users = _period_ends(ratings.times), len(factors.user_embedding) - 1
+        blocks = blocks or Blocks((len(factors.item_embedding) - 1,))
+        plain = cls(factors, ends, np.zeros(1, np.float32), np.ones(1, np.float32), blocks)
+        everybody = plain._raw(factors.user_embedding, ratings, users)
+        told = np.unique(ratings.users)
+        known, present = everybody[told], blocks.counts(ratings.users, ratings.items, users)[told] > 0
         size = factors.user_embedding.shape[1]
         centers = known.mean(0, dtype=np.float64)
         spread = known.std(0, dtype=np.float64)
         scales = np.full(known.shape[1], PERIOD_SCALE)
-        scales[:size] = 1 / np.sqrt(max(np.square(known[:, :size], dtype=np.float64).mean(), 1e-12))
+        for block, columns in enumerate(np.split(np.arange(size), len(blocks))):
+            own = known[present[:, block]][:, columns]
+            centers[columns] = own.mean(0, dtype=np.float64)
+            scales[columns] = 1 / np.sqrt(max(np.square(own, dtype=np.float64).mean(), 1e-12))
         scales[size] = 1 / max(spread[size], 1e-6)
         centers[-1], scales[-1] = 0, 1
-        return cls(factors, ends, centers.astype(np.float32), scales.astype(np.float32))
+        return cls(factors, ends, centers.astype(np.float32), scales.astype(np.float32), blocks)
 
     def tensors(self) -> dict[str, Floats]:
         """All that folding in needs, by name; no user's vector is among it."""
@@ -72,13 +85,16 @@ class RankingSpace:
     def checkpoint(self) -> dict[str, Floats]:
         """Return everything by name, as a checkpoint stores it."""
         own = {"period_ends": self.period_ends, "centers": self.centers, "scales": self.scales}
-        return self.factors.tensors() | own
+        several = {"blocks": np.array(self.blocks.sizes)} if len(self.blocks) > 1 else {}
+        return self.factors.tensors() | own | several
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
         """Make the space that ``tensors()`` described."""
         factors = ImplicitFactors.from_tensors(tensors)
-        return cls(factors, tensors["period_ends"], tensors["centers"], tensors["scales"])
+        sizes = tensors.get("blocks", [len(factors.item_embedding) - 1])
+        blocks = Blocks(tuple(int(size) for size in sizes))
+        return cls(factors, tensors["period_ends"], tensors["centers"], tensors["scales"], blocks)
 
     @property
     def size(self) -> int:
@@ -92,7 +108,8 @@ class RankingSpace:
 
     def source_vectors(self, ratings: Ratings) -> Floats:
         """(U+1, X) float32 vectors of the users that the factors were trained on."""
-        return self._vectors(self._raw(self.factors.user_embedding, ratings, len(self.factors.user_embedding) - 1))
+        users = len(self.factors.user_embedding) - 1
+        return self._vectors(self._raw(self.factors.user_embedding, ratings, users), self._counts(ratings, users))
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, X) float32 source vectors of users 1..R with these ratings (see ``training.folding.SourceSpace``)."""
@@ -104,7 +121,7 @@ class RankingSpace:
             weighted=False,
             unobserved_weight=UNOBSERVED_WEIGHT,
         )
-        return self._vectors(self._raw(embeddings, ratings, user_count))
+        return self._vectors(self._raw(embeddings, ratings, user_count), self._counts(ratings, user_count))
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, X) float32: each place's user as if that rating were not there (see ``training.folding.SourceSpace``)."""
@@ -122,14 +139,23 @@ class RankingSpace:
         counts = self._period_counts(ratings, periods, user_count)[ratings.users[places]]
         if counts.shape[1]:
             counts[np.arange(len(places)), periods[places]] -= 1
-        return self._vectors(_coordinates(left.embeddings, left.counts, counts))
+        own = self._counts(ratings, user_count)[ratings.users[places]]
+        own[np.arange(len(places)), self.blocks.of_items[ratings.items[places]]] -= 1
+        return self._vectors(_coordinates(left.embeddings, left.counts, counts), own)
 
     def _raw(self, embeddings: Floats, ratings: Ratings, user_count: int) -> Floats:
         rated = np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32)
         return _coordinates(embeddings, rated, self._period_counts(ratings, self._periods(ratings), user_count))
 
-    def _vectors(self, raw: Floats) -> Floats:
-        return np.asarray((raw - self.centers) * self.scales, np.float32)
+    def _counts(self, ratings: Ratings, user_count: int) -> Floats:
+        """(R+1, B) ratings of each user in each source domain."""
+        return self.blocks.counts(ratings.users, ratings.items, user_count)
+
+    def _vectors(self, raw: Floats, counts: Floats) -> Floats:
+        vectors = np.asarray((raw - self.centers) * self.scales, np.float32)
+        if len(self.blocks) > 1:
+            vectors[:, : self.size] *= np.repeat(counts > 0, self.size // len(self.blocks), axis=1)
+        return vectors
 
     def _periods(self, ratings: Ratings) -> np.ndarray:
         """(N,) each rating's period; an unknown time counts as the latest, which is now."""
