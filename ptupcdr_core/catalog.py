@@ -60,6 +60,9 @@ class ItemTable(BaseModel):
     path: str = Field(min_length=1)
     format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
     columns: ItemColumns = ItemColumns(title="title")
+    most_of_group: int | None = Field(
+        default=None, ge=1, description="so many items of one group stand in a list of recommendations at most"
+    )
 
 
 class EligibleItems(BaseModel):
@@ -313,6 +316,8 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
         )
     if domain.format in _SELF_DESCRIBED and "columns" in given:
         yield f"columns: not expected, {domain.format} fixes them"
+    if domain.items is not None and domain.items.most_of_group is not None and domain.items.columns.group is None:
+        yield "items.most_of_group: expected with items.columns.group, which names the column of the groups"
     yield from _explicit_problems(domain) if domain.feedback == "explicit" else _implicit_problems(domain)
 
 

@@ -30,6 +30,7 @@ class Items:
         links: addresses of their pages, by item id, and
         images: of their pictures.
         eligible: ids of those that may be recommended today; None: all.
+        most_of_group: so many items of one group stand in a list at most; None: any number.
     """
 
     titles: Mapping[str, str] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Items:
     links: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     eligible: frozenset[str] | None = None
+    most_of_group: int | None = None
 
     def columns(self) -> dict[str, Mapping[str, str]]:
         """What is told of an item, by the names of the catalog."""
@@ -81,6 +83,7 @@ def read_items(domain: Domain) -> Items:
         links=columns.get("url", {}),
         images=columns.get("image", {}),
         eligible=eligible,
+        most_of_group=None if domain.items is None else domain.items.most_of_group,
     )
 
 
