@@ -312,7 +312,7 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
         yield "path: expected an address, postgresql://USER:${PASSWORD}@HOST/DATABASE"
     if domain.format in FORMATS and domain.format != "postgres" and _is_foreign(domain.path or ""):
         yield (
-            f"path: expected a file, a glob or an http(s) address, got {domain.shown_path}; what lies in S3 and the like "
+            f"path: expected a file, a glob or an http(s) address, got {domain.shown_path}; what lies in S3 or such "
             "has an https address too, public or presigned"
         )
     if (domain.format in DATABASES) != (domain.table is not None):
