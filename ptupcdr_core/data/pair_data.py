@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.errors import SettingsError
-from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.store.warehouse import CONTENT, Warehouse
 
 SPLIT = "domain_splits"
 Side = Literal["source", "target"]
@@ -276,9 +276,9 @@ _COHORTS = ("test", "validation", "bridge", "cold", "target_only")
 
 
 def _identity(connection: duckdb.DuckDBPyConnection) -> str:
-    # The summary has what it was split by and the hash of all ids, the fingerprint what it was split from.
+    # The summary has what it was split by and the hash of all ids, the content all else that it holds.
     row = connection.execute(
-        "select sha256(to_json(split_summary)::varchar || fingerprint) from split_summary, provenance"
+        f"select sha256(to_json(split_summary)::varchar || {CONTENT}) from split_summary, provenance"  # nosec B608 # ours
     ).fetchone()
     assert row is not None
     return str(row[0])

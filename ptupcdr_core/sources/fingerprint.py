@@ -1,4 +1,4 @@
-"""What a domain's ratings would be read from now, in one string."""
+"""What a domain's ratings would be read from now, in one string: the content of its files, whatever their times say."""
 
 import hashlib
 import json
@@ -8,15 +8,20 @@ from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.databases import postgres_state, sqlite_files
+from ptupcdr_core.sources.digests import file_digests
 from ptupcdr_core.sources.download import is_address
 from ptupcdr_core.sources.locate import local_files
 
 
-def source_fingerprint(domain: Domain) -> str:
-    """A hash that changes when the catalog's entry or one of the files does (path, size or time of change).
+def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
+    """A hash that changes when the catalog's entry or the content or name of one of the files does.
 
     A table of PostgreSQL is asked for its rows. A download is fetched once and kept, so its address stands for it, and
     not who asks for it: a new password makes nothing stale.
+
+    Args:
+        domain: whose files.
+        shortcuts: a file that keeps digests, so that what was not touched is not read again (see ``file_digests``).
 
     Raises:
         SourceError: there is no such file.
@@ -28,11 +33,10 @@ def source_fingerprint(domain: Domain) -> str:
     elif is_address(domain.path):
         state = without_user(domain.path)
     else:
-        state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files(domain)]
+        state = file_digests(_files(domain), shortcuts)
     made_from: list[object] = [domain.entry(), state]
     if domain.people is not None:
-        people = (domain.folder / Path(domain.people.path).expanduser()).stat()
-        made_from.append([people.st_size, people.st_mtime_ns])
+        made_from.append(file_digests([domain.folder / Path(domain.people.path).expanduser()], shortcuts))
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 

@@ -52,7 +52,9 @@ def ingest_domain(
             tables stay.
     """
     home = Home(warehouse.root.parent)
-    with warehouse.write(ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry()) as connection:
+    with warehouse.write(
+        ASSET, domain.name, fingerprint=fingerprint, settings=domain.entry(), read_by_others=ASSET
+    ) as connection:
         stage(connection, domain, downloads or home.downloads, home.reads / domain.name, Forgotten.of(home))
         note_people(connection, domain, home)
         for name, value in _variables(domain).items():

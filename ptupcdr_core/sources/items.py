@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.digests import file_digests
 from ptupcdr_core.sources.table_file import read_table, texts
 
 _YES, _NO = ("1", "true", "t", "yes", "y"), ("", "0", "false", "f", "no", "n")
@@ -106,15 +107,21 @@ def read_item_ids(path: Path, column: str = "item_id") -> frozenset[str]:
     return frozenset(item for item in ids if item)
 
 
-def items_fingerprint(domain: Domain) -> str:
-    """A hash that changes when the catalog's entry on items, or one of their files, does; empty where there is none."""
+def items_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
+    """A hash that changes when the catalog's entry on items, or what one of their files holds, does; empty where there
+    is none.
+
+    Args:
+        domain: whose items.
+        shortcuts: a file that keeps digests, so that what was not touched is not read again (see ``file_digests``).
+    """
     if domain.parts:
-        return " ".join(items_fingerprint(part) for part in domain.parts).strip()
+        return " ".join(items_fingerprint(part, shortcuts) for part in domain.parts).strip()
     named = [file for file in (domain.items, domain.eligible) if file is not None]
     paths = [domain.folder / Path(file.path).expanduser() for file in named]
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+    digests = file_digests([path for path in paths if path.is_file()], shortcuts)
     entries = [file.model_dump(mode="json") for file in named]
-    return hashlib.sha256(json.dumps([entries, states]).encode()).hexdigest() if named else ""
+    return hashlib.sha256(json.dumps([entries, digests]).encode()).hexdigest() if named else ""
 
 
 def may_be_recommended(items: pa.Array, catalog: Items, exclude: frozenset[str] = frozenset()) -> pa.Array:

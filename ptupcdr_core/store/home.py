@@ -118,6 +118,11 @@ class Home:
         return self.root / "dagster"
 
     @property
+    def source_digests(self) -> Path:
+        """Digests of the source files by size and time of change, so that they need not be read to be compared."""
+        return self.root / "source_digests.json"
+
+    @property
     def reads(self) -> Path:
         """What was read of each file of domains that have several, a folder a domain."""
         return self.root / "reads"

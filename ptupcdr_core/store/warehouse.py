@@ -5,6 +5,7 @@ a table file is built under a temporary name beside its place and renamed over i
 one, never a lock and never half a table.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -26,6 +27,25 @@ from ptupcdr_core.store.replacing import no_space
 
 # A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
 STORAGE = "v1.4.0"
+
+
+CONTENT = "coalesce(to_json(provenance)->>'content', fingerprint)"
+"""Digest of what a partition holds, of its table ``provenance``; files of earlier versions have none and are told apart
+by what they were made from."""
+
+
+class Provenance(NamedTuple):
+    """What the tables of a partition say of their origin.
+
+    Args:
+        fingerprint: of what they were made from.
+        settings: what they were made with.
+        content: digest of what they hold, as far as others read it.
+    """
+
+    fingerprint: str
+    settings: dict[str, Any]
+    content: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,13 @@ class Warehouse:
 
     @contextmanager
     def write(
-        self, asset: str, partition: str, *, fingerprint: str = "", settings: Mapping[str, object] | None = None
+        self,
+        asset: str,
+        partition: str,
+        *,
+        fingerprint: str = "",
+        settings: Mapping[str, object] | None = None,
+        read_by_others: str | None = None,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """An open connection to a new file that takes the partition's place when the block ends without an error.
 
@@ -100,6 +126,8 @@ class Warehouse:
             partition: a domain's name or a pair's key.
             fingerprint: what the tables were made from; kept in the table ``provenance``.
             settings: what they were made with; kept there too.
+            read_by_others: the one table, in its order, that other assets read; None: all tables, in any order. A
+                digest of it is kept there too: what it does not differ in makes no difference to others.
 
         Raises:
             StorageError: the file cannot be written whole; the old one stands.
@@ -110,7 +138,7 @@ class Warehouse:
                 yield connection
                 if columns := not_finite(connection):
                     raise no_number(asset, partition, columns)
-                _note_provenance(connection, asset, partition, fingerprint, settings or {})
+                _note_provenance(connection, asset, partition, fingerprint, settings or {}, read_by_others)
         except duckdb.OutOfMemoryException as error:
             raise WarehouseError(f"{asset} of {partition}: raise PTUPCDR_MEMORY_LIMIT ({error})") from error
         views.rebuild(self.root, self.catalog, STORAGE)
@@ -130,16 +158,29 @@ class Warehouse:
             connection.execute("use partition_file")
             yield connection
 
-    def provenance(self, asset: str, partition: str) -> tuple[str, dict[str, Any]]:
-        """Fingerprint and settings of a partition.
+    @contextmanager
+    def read_several(self, **partitions: tuple[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection in which tables are found as ``name.table``: asset and partition by name.
+
+        Raises:
+            WarehouseError: one of them was never written, or its file is damaged.
+        """
+        files = {name: self.require(asset, partition) for name, (asset, partition) in partitions.items()}
+        with self._connection(None) as connection:
+            for name, path in files.items():
+                attach(connection, path, name)
+            yield connection
+
+    def provenance(self, asset: str, partition: str) -> Provenance:
+        """What a partition says of its origin.
 
         Raises:
             WarehouseError: it was never written, or its file is damaged.
         """
-        query = "select fingerprint, settings from provenance"
         with self.read(asset, partition) as connection, _reading(self.file(asset, partition)):
-            [(fingerprint, settings)] = connection.execute(query).fetchall()
-            return fingerprint, json.loads(settings)
+            query = f"select fingerprint, settings, {CONTENT} from provenance"  # nosec B608 # ours
+            [(fingerprint, settings, content)] = connection.execute(query).fetchall()
+            return Provenance(fingerprint, json.loads(settings), content)
 
     def read_whole(self, asset: str, partition: str) -> None:
         """Read every row of a partition, to know that it can be read: about 0.1 s a million ratings.
@@ -220,11 +261,48 @@ def _open(path: Path | None, config: dict[str, Any]) -> duckdb.DuckDBPyConnectio
 
 
 def _note_provenance(
-    connection: duckdb.DuckDBPyConnection, asset: str, partition: str, fingerprint: str, settings: Mapping[str, object]
+    connection: duckdb.DuckDBPyConnection,
+    asset: str,
+    partition: str,
+    fingerprint: str,
+    settings: Mapping[str, object],
+    read_by_others: str | None,
 ) -> None:
     connection.execute(
         """create or replace table provenance as
         select ?::integer as format, ?::varchar as asset, ?::varchar as "partition", ?::varchar as fingerprint,
-               ?::json as settings, now() as created_at""",
-        [formats.TABLES, asset, partition, fingerprint, json.dumps(settings, sort_keys=True)],
+               ?::json as settings, now() as created_at, ?::varchar as content""",
+        [
+            formats.TABLES,
+            asset,
+            partition,
+            fingerprint,
+            json.dumps(settings, sort_keys=True),
+            _content(connection, read_by_others),
+        ],
     )
+
+
+def _content(connection: duckdb.DuckDBPyConnection, ordered: str | None) -> str:
+    """SHA-256 over columns and rows: of one table in its order, or of all in any order, by sums of their rows' hashes.
+
+    Two different tables have one digest by accident only: two sums of 64-bit hashes would have to agree.
+    """
+    names = [
+        name
+        for (name,) in connection.execute(
+            "select table_name from duckdb_tables() where database_name = current_database() and not temporary "
+            "and table_name <> 'provenance' and coalesce(table_name = ?, true) order by all",
+            [ordered],
+        ).fetchall()
+    ]
+    parts: list[object] = []
+    for name in names:
+        table, row = identifier(name), "t, rowid" if ordered else "t"
+        described = f"select column_name, column_type from (describe {table})"  # nosec B608 # quoted
+        columns = connection.execute(described).fetchall()
+        sums = connection.execute(
+            f"select count(*), sum(hash({row})::hugeint), sum(hash(17, {row})::hugeint) from {table} as t"  # nosec B608 # quoted
+        ).fetchall()
+        parts.append([name, columns, *map(str, sums[0])])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

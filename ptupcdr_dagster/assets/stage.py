@@ -15,7 +15,13 @@ from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
 from ptupcdr_dagster.partitions import PAIRS
 from ptupcdr_dagster.resources import SettingsResource
-from ptupcdr_dagster.running.freshness import FINGERPRINT, current_fingerprint
+from ptupcdr_dagster.running.freshness import (
+    CONTENT,
+    FINGERPRINT,
+    current_fingerprint,
+    damage,
+    stored_provenance,
+)
 from ptupcdr_dagster.running.turns import end_with_parent
 from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
@@ -23,6 +29,11 @@ if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
 
 Materialized = dg.MaterializeResult[Any]
+UNLESS_UNCHANGED = "ptupcdr/unless_unchanged"
+"""Tag of a run: the assets, with commas between them, or ``all``, that stay as they stand where what they read has come
+out as it was."""
+KEPT = "left_as_it_stood"
+"""Metadata of a materialization at which nothing was made."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +94,14 @@ class Stage:
         """
         has_tables = self.warehouse.exists(self.asset, self.partition)
         tables = describe_tables(self.home, self.asset, self.partition, table or self.asset) if has_tables else {}
-        origin = {"mlflow_run": dg.MetadataValue.url(self.tracker.url), FINGERPRINT: self.fingerprint}
-        return dg.MaterializeResult(
-            metadata=metadata | tables | origin, data_version=dg.DataVersion(self.fingerprint[:16])
-        )
+        stored = stored_provenance(self.home, self.asset, self.partition) or {}
+        content = str(stored.get(CONTENT) or self.fingerprint)
+        origin = {
+            "mlflow_run": dg.MetadataValue.url(self.tracker.url),
+            FINGERPRINT: self.fingerprint,
+            CONTENT: content,
+        }
+        return dg.MaterializeResult(metadata=metadata | tables | origin, data_version=dg.DataVersion(content[:16]))
 
     def log_split(self) -> None:
         """Name the pair's split as the data set of the MLflow run."""
@@ -104,6 +119,29 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
     with track_stage(context, chosen, home) as tracker:
         fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
         yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
+
+
+def _as_it_stands(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Materialized | None:
+    """The partition's last materialization once more, where the run wants it kept and it is up to date after all."""
+    asset, partition = context.asset_key.to_user_string(), context.partition_key
+    wanted = context.run.tags.get(UNLESS_UNCHANGED, "").split(",")
+    stored = stored_provenance(home, asset, partition) if {asset, "all"} & set(wanted) else None
+    if stored is None:
+        return None
+    now = current_fingerprint(context.assets_def, home, partition, settings.to_settings())
+    selection = dg.AssetRecordsFilter(context.asset_key, asset_partitions=[partition])
+    records = context.instance.fetch_materializations(selection, limit=1).records
+    event = records[0].asset_materialization if records else None
+    if stored[FINGERPRINT] != now or event is None or damage(home, asset, partition) is not None:
+        return None
+    noted = dict(event.metadata)
+    if FINGERPRINT not in noted or noted[FINGERPRINT].value != now:
+        return None
+    context.log.info("what it is made from has not changed: it stays as it stands")
+    return dg.MaterializeResult(
+        metadata=noted | {KEPT: "what it is made from has not changed"},
+        data_version=dg.DataVersion(str(stored[CONTENT])[:16]),
+    )
 
 
 def stage_asset(
@@ -132,6 +170,9 @@ def stage_asset(
         def asset(
             context: dg.AssetExecutionContext, settings: SettingsResource, home: dg.ResourceParam[Home]
         ) -> Materialized:
+            kept = _as_it_stands(context, settings, home)
+            if kept is not None:
+                return kept
             with stage(context, settings, home) as current:
                 return make(current)
 

@@ -16,6 +16,9 @@ from ptupcdr_dagster.running.partition import Finding, Listener, Report, Work, r
 from ptupcdr_dagster.running.planning import look_at, wanted
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
 
+Plan = dict[tuple[str, str], list[str]]
+"""Assets to make, by job and partition."""
+
 
 @dataclass(frozen=True)
 class Backfill:
@@ -41,8 +44,10 @@ class Backfill:
     assets_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     workers: int = 1
 
-    def plan(self, pairs: Sequence[Pair]) -> dict[tuple[str, str], list[str]]:
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Assets to make, by (job, partition), in the order of the runs; a partition of no assets is up to date.
+
+        What hangs on something that is to be made is planned too, and left as it stands if that comes out as it was.
 
         Raises:
             SourceError: never; a domain whose files are missing is planned, and fails in its own run.
@@ -52,7 +57,7 @@ class Backfill:
         freshness = look_at(self.instance, self.home, self.settings)
         return {(job, partition): wanted(freshness, job, partition, force=self.force) for job, partition in jobs}
 
-    def run(self, pairs: Sequence[Pair], plan: dict[tuple[str, str], list[str]]) -> Iterator[tuple[str, Report]]:
+    def run(self, pairs: Sequence[Pair], plan: Plan) -> Iterator[tuple[str, Report]]:
         """Carry out a plan; after each partition, its key and the report so far.
 
         A failure stops only its own pair, Ctrl-C all. A partition that another backfill is making is waited for, and
@@ -79,7 +84,7 @@ class Backfill:
             report.add(found)
             yield partition, report
 
-    def _carry_out(self, plan: dict[tuple[str, str], list[str]], workers: int) -> Iterator[tuple[str, Report]]:
+    def _carry_out(self, plan: Plan, workers: int) -> Iterator[tuple[str, Report]]:
         """Run what independent partitions want; after each, its key and what it alone reports."""
         waiting = []
         for (job, partition), assets in plan.items():

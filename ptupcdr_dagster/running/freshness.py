@@ -1,15 +1,16 @@
 """What "up to date" means: fingerprints of what a partition is made from, and the decision to make it again.
 
-A fingerprint covers the asset's code version, the settings that can change its content, and the fingerprints of what
-it reads; for raw ratings, the source files. It is kept three times: with the content (table ``provenance`` or the
-checkpoint's manifest), and in the metadata of the materialization event.
+A fingerprint covers the asset's code version, the settings that can change its content, and the content of what it
+reads: of tables a digest, of models and bundles their own fingerprint; for raw ratings, the content of the source
+files. It is kept three times: with the content (table ``provenance`` or the checkpoint's manifest), and in the metadata
+of the materialization event. So a table that is made again and comes out the same leaves what hangs on it up to date.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import duckdb
@@ -27,7 +28,7 @@ from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.partitions import CATALOG
 from ptupcdr_dagster.running.private import all_checks_passed
 
-FINGERPRINT = "fingerprint"
+FINGERPRINT, CONTENT = "fingerprint", "content"
 DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
@@ -35,6 +36,10 @@ SHOWS_ITEMS = ("recommendations", REPORT)
 """What depends on the catalog's item tables, which no model does."""
 UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
+BY_FINGERPRINT = MODELS | {DEPLOYED, REPORT}
+"""What is told apart by what it was made from: what others read of it stands in files of its own."""
+State = Literal["fresh", "stale", "open"]
+""""open": whether it is up to date shows only once what it reads has been made."""
 
 
 def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
@@ -46,9 +51,9 @@ def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
 
 
 def fingerprint(
-    definition: dg.AssetsDefinition, partition: str, settings: Settings, upstream: Mapping[str, str | None]
+    definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings, upstream: Mapping[str, str | None]
 ) -> str:
-    """Fingerprint of one partition, made from upstream content with the given fingerprints ("asset/partition": …)."""
+    """Fingerprint of one partition, made from this upstream content ("asset/partition": its digest)."""
     asset = definition.key.to_user_string()
     made_from: dict[str, Any] = {
         "asset": asset,
@@ -60,12 +65,12 @@ def fingerprint(
     if asset == RAW:
         from ptupcdr_core.sources.fingerprint import source_fingerprint
 
-        made_from["source"] = source_fingerprint(CATALOG.domain(partition))
+        made_from["source"] = source_fingerprint(CATALOG.domain(partition), home.source_digests)
     if asset in SHOWS_ITEMS:
         from ptupcdr_core.sources.items import items_fingerprint
 
         pair = CATALOG.pair(partition)
-        told = [items_fingerprint(CATALOG.domain(domain)) for domain in (pair.source, pair.target)]
+        told = [items_fingerprint(CATALOG.domain(name), home.source_digests) for name in (pair.source, pair.target)]
         made_from |= {"items": told} if any(told) else {}
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -78,7 +83,14 @@ def upstream_keys(definition: dg.AssetsDefinition, partition: str) -> list[tuple
 
 
 def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] | None:
-    """Fingerprint and settings that the stored content itself carries; None when it does not stand."""
+    """Fingerprint, settings and content digest that the stored content itself carries; None when it does not stand."""
+    found = _stored(home, asset, partition)
+    if found is not None and asset in BY_FINGERPRINT:
+        return {**found, CONTENT: found.get(FINGERPRINT)}
+    return found
+
+
+def _stored(home: Home, asset: str, partition: str) -> dict[str, Any] | None:
     try:
         if asset in MODELS:
             found = {folder: read_manifest(folder, partition) for folder in standing(home.models, asset, partition)}
@@ -89,14 +101,14 @@ def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] 
             return manifest if stands and bundled else None
         if asset == REPORT:
             return read_provenance(home, partition)
-        stored, settings = Warehouse.from_environment(home.warehouse).provenance(asset, partition)
+        stored = Warehouse.from_environment(home.warehouse).provenance(asset, partition)
         if asset == DEPLOYED and not bundle_file(home, DEPLOYED_BUNDLE, partition).is_file():
             with Warehouse.from_environment(home.warehouse).read(asset, partition) as connection:
                 if connection.execute("select 1 from deployed_model where serves <> 'nothing' limit 1").fetchone():
                     return None
     except UNREADABLE:
         return None
-    return {FINGERPRINT: stored, "settings": settings}
+    return {FINGERPRINT: stored.fingerprint, "settings": stored.settings, CONTENT: stored.content}
 
 
 def damage(home: Home, asset: str, partition: str) -> str | None:
@@ -137,13 +149,17 @@ def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: 
     upstream: dict[str, str | None] = {}
     for asset, part in upstream_keys(definition, partition):
         provenance = stored_provenance(home, asset, part) or {}
-        _refuse_other_settings(asset, part, provenance.get("settings") or {}, settings)
-        upstream[f"{asset}/{part}"] = provenance.get(FINGERPRINT)
-    return fingerprint(definition, partition, settings, upstream)
+        _refuse_other_settings(definition, asset, part, provenance.get("settings") or {}, settings)
+        upstream[f"{asset}/{part}"] = provenance.get(CONTENT)
+    return fingerprint(definition, home, partition, settings, upstream)
 
 
-def _refuse_other_settings(asset: str, partition: str, stored: Mapping[str, Any], settings: Settings) -> None:
-    ours = RESULTS[asset].relevant(settings)
+def _refuse_other_settings(
+    definition: dg.AssetsDefinition, asset: str, partition: str, stored: Mapping[str, Any], settings: Settings
+) -> None:
+    # What does not depend on a setting itself, as lists from whatever is deployed, may be made under any.
+    labelled = RESULTS[definition.key.to_user_string()].relevant(settings)
+    ours = {name: value for name, value in RESULTS[asset].relevant(settings).items() if name in labelled}
     differing = sorted(name for name in ours.keys() & stored.keys() if stored[name] != ours[name])
     if differing:
         made = ", ".join(f"{name}={stored[name]}" for name in differing)
@@ -161,6 +177,7 @@ class Freshness:
     Args:
         assets: The lineage, by asset key.
         checks: Blocking asset checks, by asset key.
+        as_they_stand: Assets that are read as they are, whatever they would be if they were made now.
     """
 
     instance: dg.DagsterInstance
@@ -168,33 +185,67 @@ class Freshness:
     settings: Settings
     assets: Mapping[str, dg.AssetsDefinition]
     checks: Mapping[str, list[dg.AssetCheckKey]]
-    _expected: dict[tuple[str, str], str] = field(default_factory=dict)
+    as_they_stand: Collection[str] = ()
+    _expected: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
-    def expected(self, asset: str, partition: str) -> str:
-        """Fingerprint the partition would have if everything upstream were up to date."""
+    def expected(self, asset: str, partition: str) -> str | None:
+        """Fingerprint that the partition would have if it were made now; None where what it reads is yet to be made,
+        and nobody knows what will come out.
+        """
         key = (asset, partition)
         if key not in self._expected:
             definition = self.assets[asset]
-            upstream = {f"{a}/{p}": self.expected(a, p) for a, p in upstream_keys(definition, partition)}
-            self._expected[key] = fingerprint(definition, partition, self.settings, upstream)
+            upstream = {f"{a}/{p}": self.content(a, p) for a, p in upstream_keys(definition, partition)}
+            known = all(content is not None for content in upstream.values())
+            made_now = fingerprint(definition, self.home, partition, self.settings, upstream) if known else None
+            self._expected[key] = made_now
         return self._expected[key]
 
-    def is_fresh(self, asset: str, partition: str) -> bool:
-        """The latest materialization and the stored content carry the expected fingerprint, its checks passed, and all
-        of it can be read.
+    def content(self, asset: str, partition: str) -> str | None:
+        """Digest of what the partition holds, or would hold again if it was lost; None where nobody knows."""
+        stored = stored_provenance(self.home, asset, partition) or {}
+        if asset in self.as_they_stand:
+            return stored.get(CONTENT)
+        expected = self.expected(asset, partition)
+        if expected is None:
+            return None
+        if asset in BY_FINGERPRINT:
+            return expected
+        for known in (stored, self._noted(asset, partition)):
+            if known.get(FINGERPRINT) == expected:
+                return known.get(CONTENT)
+        return None
+
+    def state(self, asset: str, partition: str) -> State:
+        """Whether the partition must be made: "fresh" where the latest materialization and the stored content carry the
+        expected fingerprint, its checks passed, and all of it can be read.
         """
         expected = self.expected(asset, partition)
-        stored = stored_provenance(self.home, asset, partition)
-        if stored is None or stored.get(FINGERPRINT) != expected:
+        stored = (stored_provenance(self.home, asset, partition) or {}).get(FINGERPRINT)
+        if stored is None or expected not in (None, stored) or not self._stands(asset, partition, stored):
+            return "stale"
+        return "open" if expected is None else "fresh"
+
+    def is_fresh(self, asset: str, partition: str) -> bool:
+        """Whether the partition is up to date."""
+        return self.state(asset, partition) == "fresh"
+
+    def _stands(self, asset: str, partition: str, stored: str) -> bool:
+        record = self._latest(asset, partition)
+        if record is None or self._noted(asset, partition).get(FINGERPRINT) != stored:
             return False
+        checked = all_checks_passed(self.instance, self.checks.get(asset, []), partition, record)
+        return checked and damage(self.home, asset, partition) is None
+
+    def _noted(self, asset: str, partition: str) -> dict[str, Any]:
+        """The fingerprint and the content digest of the latest materialization."""
+        record = self._latest(asset, partition)
+        event = record and record.asset_materialization
+        metadata = event.metadata if event else {}
+        return {name: metadata[name].value for name in (FINGERPRINT, CONTENT) if name in metadata}
+
+    def _latest(self, asset: str, partition: str) -> dg.EventLogRecord | None:
         records = self.instance.fetch_materializations(
             dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
         ).records
-        if not records or records[0].asset_materialization is None:
-            return False
-        noted = records[0].asset_materialization.metadata.get(FINGERPRINT)
-        if noted is None or noted.value != expected:
-            return False
-        if not all_checks_passed(self.instance, self.checks.get(asset, []), partition, records[0]):
-            return False
-        return damage(self.home, asset, partition) is None
+        return records[0] if records else None

@@ -11,8 +11,9 @@ import dagster as dg
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.owner import Owner
+from ptupcdr_dagster.assets.stage import KEPT, UNLESS_UNCHANGED
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.running.planning import look_at, wanted
+from ptupcdr_dagster.running.planning import look_at, undecided, wanted
 from ptupcdr_dagster.running.private import SerializableErrorInfo, listen
 from ptupcdr_dagster.running.tidying import OWNER
 from ptupcdr_dagster.running.turns import turn
@@ -90,11 +91,14 @@ def run_partition(work: Work, instance: dg.DagsterInstance, home: Home, listener
     What is up to date is looked at when it is this backfill's turn: another one may have made it meanwhile.
     """
     with turn(home, work.job, work.partition, lambda holder: listener(work.partition, holder, WAITING)):
-        assets = wanted(look_at(instance, home, work.settings), work.job, work.partition, force=work.force)
-        return _run(work, assets, instance, listener) if assets else Report(up_to_date=[work.partition])
+        freshness = look_at(instance, home, work.settings)
+        assets = wanted(freshness, work.job, work.partition, force=work.force)
+        waiting = [] if work.force else undecided(freshness, assets, work.partition)
+        return _run(work, assets, waiting, instance, listener) if assets else Report(up_to_date=[work.partition])
 
 
-def _run(work: Work, assets: list[str], instance: dg.DagsterInstance, listener: Listener) -> Report:
+def _run(work: Work, assets: list[str], waiting: list[str], instance: dg.DagsterInstance, listener: Listener) -> Report:
+    """Run these assets, of which those that wait stay where what they read turns out as it was."""
     run_id, started = str(uuid.uuid4()), time.monotonic()
     _listen(instance, run_id, lambda asset, state: listener(work.partition, asset, state))
     result = defs.resolve_job_def(work.job).execute_in_process(
@@ -104,9 +108,17 @@ def _run(work: Work, assets: list[str], instance: dg.DagsterInstance, listener: 
         asset_selection=[dg.AssetKey(asset) for asset in assets],
         run_id=run_id,
         raise_on_error=False,
-        tags={"ptupcdr/backfill": "command line", OWNER: str(Owner.present())},
+        tags={
+            "ptupcdr/backfill": "command line",
+            OWNER: str(Owner.present()),
+            UNLESS_UNCHANGED: ",".join(waiting),
+        },
     )
-    made = [m.asset_key.to_user_string() for m in result.get_asset_materialization_events() if m.asset_key]
+    made = [
+        event.asset_key.to_user_string()
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and KEPT not in event.materialization.metadata
+    ]
     return Report(
         made={work.partition: made},
         seconds={work.partition: time.monotonic() - started},

@@ -7,7 +7,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR
-from ptupcdr_dagster.running.freshness import Freshness
+from ptupcdr_dagster.running.freshness import Freshness, State
 from ptupcdr_dagster.running.private import assets_of_job
 
 
@@ -23,7 +23,12 @@ def wanted(freshness: Freshness, job: str, partition: str, *, force: bool) -> li
     A benchmark is always asked, since it knows its own finished cells.
     """
     always = force or job == BENCHMARK_PAIR
-    return [asset for asset in lineage(job) if always or not _is_fresh(freshness, asset, partition)]
+    return [asset for asset in lineage(job) if always or _state(freshness, asset, partition) != "fresh"]
+
+
+def undecided(freshness: Freshness, assets: list[str], partition: str) -> list[str]:
+    """Those of a partition's assets of which only what they read will say whether they are up to date."""
+    return [asset for asset in assets if _state(freshness, asset, partition) == "open"]
 
 
 def look_at(instance: dg.DagsterInstance, home: Home, settings: Settings) -> Freshness:
@@ -41,9 +46,9 @@ def _definitions() -> dict[str, dg.AssetsDefinition]:
     return {a.key.to_user_string(): a for a in defs.assets or [] if isinstance(a, dg.AssetsDefinition)}
 
 
-def _is_fresh(freshness: Freshness, asset: str, partition: str) -> bool:
+def _state(freshness: Freshness, asset: str, partition: str) -> State:
     try:
-        return freshness.is_fresh(asset, partition)
+        return freshness.state(asset, partition)
     except PtupcdrError:
         # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
-        return False
+        return "stale"

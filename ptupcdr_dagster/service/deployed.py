@@ -105,7 +105,7 @@ class Deployed:
     def _made_from(self) -> tuple[FILE, str]:
         """What tells the bundle's file, and the lists of eligible items, from others."""
         there = bundle_file(self.home, DEPLOYED, self.pair).is_file()
-        items = "" if self.target is None else items_fingerprint(self.target)
+        items = "" if self.target is None else items_fingerprint(self.target, self.home.source_digests)
         return _file(self.home, self.pair) if there else (0, 0, 0), items
 
     def _graph(self, warehouse: Warehouse, bundle: Bundle, served: BundledMode) -> Search:

@@ -255,10 +255,36 @@ def test_the_fingerprint_follows_the_entry_and_the_files(tmp_path: Path) -> None
     assert source_fingerprint(domain(tmp_path / "a-*.csv")) == first
     assert source_fingerprint(domain(tmp_path / "a-*.csv", scale=(0, 5))) != first, "the entry changed"
     os.utime(path, ns=(1, 1))
-    touched = source_fingerprint(domain(tmp_path / "a-*.csv"))
+    assert source_fingerprint(domain(tmp_path / "a-*.csv")) == first, "the content has not changed"
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(1, 1))
+    changed = source_fingerprint(domain(tmp_path / "a-*.csv"))
     pack(tmp_path / "a-2.csv", as_delimited(ROWS))
-    assert len({first, touched, source_fingerprint(domain(tmp_path / "a-*.csv"))}) == 3
+    assert len({first, changed, source_fingerprint(domain(tmp_path / "a-*.csv"))}) == 3
     books, movies = (Domain(name=name, format="demo") for name in ("books", "movies"))
     assert source_fingerprint(books) == source_fingerprint(books) != source_fingerprint(movies)
     address = domain("http://127.0.0.1:1/a.csv")
     assert source_fingerprint(address) == source_fingerprint(address), "asks no server"
+
+
+def test_a_file_is_read_again_only_when_its_size_or_time_has_changed(tmp_path: Path) -> None:
+    path, kept = pack(tmp_path / "a.csv", as_delimited(ROWS)), tmp_path / "digests.json"
+    os.utime(path, ns=(1, 1))
+    first = source_fingerprint(domain(path), kept)
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(1, 1))
+    assert source_fingerprint(domain(path), kept) == first, "the shortcut was taken"
+    os.utime(path, ns=(2, 2))
+    changed = source_fingerprint(domain(path), kept)
+    assert changed == source_fingerprint(domain(path)) != first
+    kept.write_text("no JSON")
+    assert source_fingerprint(domain(path), kept) == changed
+
+
+def test_of_a_file_that_was_just_written_no_shortcut_is_kept(tmp_path: Path) -> None:
+    """It may be written again within the resolution of its time."""
+    path, kept = pack(tmp_path / "a.csv", as_delimited(ROWS)), tmp_path / "digests.json"
+    first, seen = source_fingerprint(domain(path), kept), path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert source_fingerprint(domain(path), kept) != first

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -235,13 +237,44 @@ def test_other_settings_ask_for_what_they_change(made: Made, changed: dict[str, 
 
 
 def test_a_changed_source_file_asks_for_its_domain_and_pairs(made: Made) -> None:
-    file = CATALOG_PATH.with_name("movies.csv")
-    before = file.stat()
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
-    try:
+    with changed_source("movies", lambda text: text + "someone,movies-01,3,1600000000\r\n"):
         assert made.plan() == {"movies": ["raw_ratings"], PAIR: PAIR_ASSETS}
-    finally:
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert made.plan() == {}
+
+
+def test_a_touched_source_file_asks_for_nothing(made: Made) -> None:
+    file = CATALOG_PATH.with_name("movies.csv")
+    os.utime(file, ns=(0, file.stat().st_mtime_ns - 10**12))
+    assert made.plan() == {}
+
+
+def test_ratings_that_are_ingested_again_and_are_the_same_ask_for_nothing_else(mine: Made) -> None:
+    """A row more that is rejected changes the file, not the ratings."""
+    with changed_source("movies", lambda text: text + "someone,movies-01,99,1600000000\r\n"):
+        assert mine.plan() == {"movies": ["raw_ratings"], PAIR: PAIR_ASSETS}, "nobody knows before"
+        report = mine.run()
+        assert report.failures == []
+        assert report.made == {"movies": ["raw_ratings"]}
+        assert sorted(report.up_to_date) == ["books", PAIR]
+        assert mine.plan() == {}
+
+
+def test_a_split_that_is_made_again_and_is_the_same_leaves_the_models_alone(
+    mine: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprint = freshness.fingerprint
+
+    def of_newer_code(definition: dg.AssetsDefinition, *arguments: Any) -> str:
+        found = fingerprint(definition, *arguments)
+        return found[::-1] if definition.key == dg.AssetKey("domain_splits") else found
+
+    monkeypatch.setattr(freshness, "fingerprint", of_newer_code)
+    report = mine.run()
+    assert report.failures == []
+    assert report.made == {PAIR: ["domain_splits"]}
+    assert mine.plan() == {}
+    kept = mine.materialization("target_model", PAIR).metadata
+    assert "ratings" in kept, "its page still shows what it showed"
 
 
 @pytest.mark.parametrize("asset", ["domain_splits", "target_model", "recommendations"])
@@ -251,6 +284,18 @@ def test_a_lost_file_is_made_again(mine: Made, asset: str) -> None:
     else:
         Warehouse(mine.home.warehouse).file(asset, PAIR).unlink()
     assert mine.plan() == {PAIR: [asset]}
+
+
+@contextmanager
+def changed_source(domain: str, change: Callable[[str], str]) -> Iterator[None]:
+    """The domain's file with another content, for a while."""
+    file = CATALOG_PATH.with_name(f"{domain}.csv")
+    before = file.read_bytes()  # its line ends too
+    file.write_bytes(change(before.decode()).encode())
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
 
 
 def garbled(file: Path) -> None:

@@ -1,0 +1,50 @@
+"""What files hold, in a digest each: their size and time of change only save reading them again."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ptupcdr_core.errors import StorageError
+from ptupcdr_core.store.replacing import replaced
+
+SETTLED_SECONDS = 2.0
+"""A file that was changed this recently may change again without a difference in its time: it is read again."""
+
+
+def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[tuple[str, str]]:
+    """Name and SHA-256 of each file.
+
+    Args:
+        files: all there.
+        shortcuts: a file that keeps the digest of each file by its size and time of change, so that what was not
+            touched is not read again; one that cannot be read is made anew. None: all is read.
+    """
+    known = _read(shortcuts)
+    found: dict[str, list[object]] = {}
+    for file in files:
+        seen = file.stat()
+        state: list[object] = [seen.st_size, seen.st_mtime_ns]
+        kept = known.get(str(file))
+        if kept and kept[:2] == state:
+            found[str(file)] = kept
+            continue
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        settled = time.time() - seen.st_mtime > SETTLED_SECONDS
+        found[str(file)] = [*(state if settled else (None, None)), digest]
+    if shortcuts and any(known.get(name) != entry for name, entry in found.items() if entry[0] is not None):
+        # A service may have a home that it cannot write: then all is read again.
+        with suppress(StorageError), replaced(shortcuts) as temporary:
+            temporary.write_text(json.dumps(known | found, indent=1))
+    return [(file.name, str(found[str(file)][2])) for file in files]
+
+
+def _read(shortcuts: Path | None) -> dict[str, list[object]]:
+    try:
+        known = json.loads(shortcuts.read_text()) if shortcuts else {}
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
