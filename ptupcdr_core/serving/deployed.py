@@ -18,7 +18,7 @@ from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.settings import Mode
-from ptupcdr_core.sources.items import Items, may_be_recommended
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
 from ptupcdr_core.store.bundles import CHAMPION as CHAMPION
 from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED
@@ -114,10 +114,11 @@ def recommend(
         )
     name, served = bundle.mode(mode)
     offered = pa.array(target_item_ids(warehouse, pair)[1:], pa.string())
-    served = served.among(may_be_recommended(offered, items or Items(), exclude))
+    served = served.offering(items or Items(), offered, exclude)
     people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
     vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-    _, best, scores = next(best_lists(served.part, people, vectors, k, known_keys(warehouse, pair, users, served)))
+    hidden = known_keys(warehouse, pair, users, served)
+    _, best, scores = next(best_lists(served.part, people, vectors, k, hidden, cap=served.cap))
     rows = recommendation_rows(
         listed(pair, name, users, served.part.lists_made_by(made_by)), people, best, scores, served
     )
@@ -166,10 +167,7 @@ def recommend_new(
         SourceError: a column is missing, or a value is not what it should be.
         ArtifactError: nothing is deployed.
     """
-    bundle = deployed_bundle(home, pair)
-    if exclude or (items is not None and items.eligible is not None):
-        offered = bundle.mode(mode)[1].target_ids.slice(1)
-        bundle = bundle.among(may_be_recommended(offered, items or Items(), exclude))
+    bundle = deployed_bundle(home, pair).offering(items or Items(), exclude)
     return bundle.recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
 
 

@@ -62,7 +62,7 @@ def recommend_cold_users(
         if bundle_file(home, DEPLOYED, pair).is_file():
             connection.begin()
             uncommitted = 0
-            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics, offered):
+            for rows in _lists(warehouse, deployed_bundle(home, pair), settings, metrics, offered, known):
                 titles = pa.array(map(known.titles.get, rows["item_id"].to_pylist()), pa.string())
                 rows = rows.append_column("title", titles)
                 connection.register("block", rows)
@@ -85,11 +85,11 @@ def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
 
 
 def _lists(
-    warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float], offered: pa.Array
+    warehouse: Warehouse, bundle: Bundle, settings: Settings, metrics: dict[str, float], offered: pa.Array, known: Items
 ) -> Iterator[pa.Table]:
     """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
     mode, served = bundle.mode()
-    served = served.among(offered)
+    served = served.offering(known, offered)
     search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
     popularity = taken_by(warehouse, bundle.pair, served)
     split, everybody = SplitPeople.of(warehouse, bundle.pair, served), cold_start_users(warehouse, bundle.pair)
@@ -100,7 +100,7 @@ def _lists(
         vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
         hidden = known_keys(warehouse, bundle.pair, users, served)
         wanted = settings.top_k * (POOL if settings.long_tail else 1)
-        found = best_lists(served.part, people, vectors, wanted, hidden, search)
+        found = best_lists(served.part, people, vectors, wanted, hidden, search, cap=served.cap)
         if settings.search == "approximate":
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)

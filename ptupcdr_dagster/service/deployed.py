@@ -19,7 +19,7 @@ from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import DEPLOYED, SplitPeople, bundle_file, cold_start_users, deployed_bundle
 from ptupcdr_core.serving.known import SplitUsers
 from ptupcdr_core.settings import Search as Kind
-from ptupcdr_core.sources.items import items_fingerprint, may_be_recommended, read_items
+from ptupcdr_core.sources.items import items_fingerprint, read_items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -90,8 +90,8 @@ class Deployed:
         # Taken before reading: what is deployed meanwhile is seen at the next look.
         file = self._made_from()
         bundle = deployed_bundle(self.home, self.pair)
-        if self.target is not None and (known_items := read_items(self.target)).eligible is not None:
-            bundle = bundle.among(may_be_recommended(bundle.mode()[1].target_ids.slice(1), known_items))
+        if self.target is not None:
+            bundle = bundle.offering(read_items(self.target))
         _, served = bundle.mode()
         warehouse = Warehouse.from_environment(self.home.warehouse)
         known = SplitUsers(warehouse, self.pair, served.origin.refitted)
