@@ -7,6 +7,7 @@
 # make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
 # make docs         the documentation site in data/site
 # make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
+# make tutorial   the commands of docs/tutorial.md on all of its data; make test has every fourth person of it
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -14,6 +15,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# One more than the cores that it is meant for: many tests wait for disks and servers.
+WORKERS ?= 3
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
@@ -23,13 +26,13 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint load pictures docs attack same-results evidence cells install clean
+.PHONY: demo test quick lint load pictures docs attack tutorial same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile $(QUICK:%=tests/core/test_%.py)
@@ -59,6 +62,9 @@ load: $(INSTALLED)
 attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
+
+tutorial: $(INSTALLED)
+	PTUPCDR_TUTORIAL=whole $(BIN)/python -m pytest tests/dagster/test_site.py -k tutorial
 
 same-results: $(INSTALLED)
 	$(BIN)/python tests/core/code_reached.py

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ptupcdr_core.addresses import shown
+from ptupcdr_core.addresses import is_remote, shown
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.extensions import added_formats
 
@@ -60,6 +60,9 @@ class ItemTable(BaseModel):
     path: str = Field(min_length=1)
     format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
     columns: ItemColumns = ItemColumns(title="title")
+    most_of_group: int | None = Field(
+        default=None, ge=1, description="so many items of one group stand in a list of recommendations at most"
+    )
 
 
 class EligibleItems(BaseModel):
@@ -313,13 +316,24 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
         yield "path: missing, expected a file, a glob or an http(s) address"
     if domain.format == "postgres" and not (domain.path or "").startswith(("postgresql://", "postgres://")):
         yield "path: expected an address, postgresql://USER:${PASSWORD}@HOST/DATABASE"
+    if domain.format in FORMATS and domain.format != "postgres" and _is_foreign(domain.path or ""):
+        yield (
+            f"path: expected a file, a glob or an http(s) address, got {domain.shown_path}; what lies in S3 or such "
+            "has an https address too, public or presigned"
+        )
     if (domain.format in DATABASES) != (domain.table is not None):
         yield f"table: expected with format {' or '.join(DATABASES)}, the table's name" + (
             "" if domain.table is None else ", and only there"
         )
     if domain.format in _SELF_DESCRIBED and "columns" in given:
         yield f"columns: not expected, {domain.format} fixes them"
+    if domain.items is not None and domain.items.most_of_group is not None and domain.items.columns.group is None:
+        yield "items.most_of_group: expected with items.columns.group, which names the column of the groups"
     yield from _explicit_problems(domain) if domain.feedback == "explicit" else _implicit_problems(domain)
+
+
+def _is_foreign(path: str) -> bool:
+    return is_remote(path) and not path.lower().startswith(("http://", "https://"))
 
 
 def _explicit_problems(domain: Domain) -> Iterator[str]:

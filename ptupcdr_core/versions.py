@@ -43,7 +43,7 @@ RESULTS = {
     "champion": Result(6),
     "deployed_model": Result(5, (*EVALUATED, "deployment")),
     "recommendations": Result(10, ("recommendations",)),
-    "pair_report": Result(7),
+    "pair_report": Result(8),
     "benchmark": Result(3, ("split", "rating"), gridded=True),
     "benchmark_cell": Result(3, ("split", "rating")),
     "rating_trial": Result(3, ("split", "rating")),

@@ -67,6 +67,8 @@ def make_report(
         target=target,
         **content,
         titles=known,
+        page_of=Items.page,
+        picture_of=Items.picture,
         about=about(home, pair),
         chosen=settings.model_dump(mode="json"),
         examples=examples(home, pair),

@@ -31,6 +31,7 @@ from ptupcdr_core.serving.foretelling import foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Mode
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.store import formats
 from ptupcdr_core.store.artifacts import Tensors, require_finite
 from ptupcdr_core.store.replacing import replaced
@@ -91,6 +92,10 @@ class Bundle:
         """The same bundle where nothing else is recommended than the target items with these ids."""
         return replace(self, modes={name: mode.among(items) for name, mode in self.modes.items()})
 
+    def offering(self, known: Items, exclude: frozenset[str] = frozenset()) -> Self:
+        """The same bundle where nothing is recommended but what the catalog lets; see ``BundledMode.offering``."""
+        return replace(self, modes={name: mode.offering(known, exclude=exclude) for name, mode in self.modes.items()})
+
     @property
     def digest(self) -> str:
         """Of all it says: two bundles with one digest serve alike."""
@@ -134,7 +139,7 @@ class Bundle:
         embeddings, made_by = served.part.embed(new.people)
         people = served_people(self.pair, name, NEW, new.user_ids, served.part.lists_made_by(made_by))
         hidden = seen_keys(seen, new.user_ids, served.target_ids)
-        found = best_lists(served.part, new.people, embeddings, k, hidden, search, again)
+        found = best_lists(served.part, new.people, embeddings, k, hidden, search, again, served.cap)
         rows = explained(found, people, new.people.__getitem__, served)
         return NewPeople(
             new.user_ids.to_numpy(zero_copy_only=False),

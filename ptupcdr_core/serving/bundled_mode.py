@@ -16,6 +16,8 @@ from ptupcdr_core.modes.part import KnownUsers, Part
 from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.modes.stars import StarDistribution
+from ptupcdr_core.serving.group_cap import GroupCap
+from ptupcdr_core.sources.items import Items, may_be_recommended
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.bridging import network_from_tensors, network_tensors
 from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
@@ -54,6 +56,7 @@ class BundledMode:
         target_ids: (T+1,) text by target item index, likewise.
         reading: how source ratings are read.
         origin: what it was made from.
+        cap: how many items of a group a list may have, as the catalog says today; no file has it.
     """
 
     part: Part
@@ -61,6 +64,24 @@ class BundledMode:
     target_ids: pa.Array
     reading: Reading
     origin: Origin
+    cap: GroupCap | None = None
+
+    def offering(self, known: Items, among: pa.Array | None = None, exclude: frozenset[str] = frozenset()) -> Self:
+        """The same mode where nothing is recommended but what the catalog lets, and no more of a group.
+
+        Args:
+            known: what the catalog says of the target items.
+            among: ids of those that there are today; None: all that the mode knows.
+            exclude: ids of others that are not recommended.
+
+        Raises:
+            SourceError: nothing is left.
+        """
+        capped = replace(self, cap=GroupCap.of(self.target_ids, known))
+        if among is None and known.eligible is None and not exclude:
+            return capped
+        offered = self.target_ids.slice(1) if among is None else among
+        return capped.among(may_be_recommended(offered, known, exclude))
 
     def among(self, items: pa.Array) -> Self:
         """The same mode where there are no other target items than those with these ids."""
@@ -72,7 +93,8 @@ class BundledMode:
         lists = None if self.part.lists is None else self.part.lists.among(kept)
         stars = None if self.part.stars is None else self.part.stars.among(kept)
         part = replace(self.part, target=target, lists=lists, stars=stars)
-        return replace(self, part=part, target_ids=self.target_ids.filter(kept))
+        cap = None if self.cap is None else self.cap.among(kept)
+        return replace(self, part=part, target_ids=self.target_ids.filter(kept), cap=cap)
 
     def tensors(self) -> Tensors:
         """All arrays by name."""

@@ -19,7 +19,7 @@ from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import recommendation_rows
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Mode
-from ptupcdr_core.sources.items import Items, may_be_recommended
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.store.bundles import CANDIDATE as CANDIDATE
 from ptupcdr_core.store.bundles import CHAMPION as CHAMPION
 from ptupcdr_core.store.bundles import DEPLOYED as DEPLOYED
@@ -115,11 +115,11 @@ def recommend(
             f"or were held out for testing; `select user_id, cohort from recommendations where pair = '{pair}'` "
             f"lists them"
         )
-    today = today.among(may_be_recommended(today.offered, items or Items(), exclude))
+    today = today.offering(items or Items(), exclude)
     ids, served = users["user_id"].combine_chunks(), today.served
     people = today.people(ids)
     vectors, made_by = served.part.embed(people, ids)
-    _, best, scores = next(best_lists(served.part, people, vectors, k, today.seen(ids)))
+    _, best, scores = next(best_lists(served.part, people, vectors, k, today.seen(ids), cap=served.cap))
     rows = recommendation_rows(
         listed(pair, name, users, served.part.lists_made_by(made_by)), people, best, scores, served
     )
@@ -168,10 +168,7 @@ def recommend_new(
         SourceError: a column is missing, or a value is not what it should be.
         ArtifactError: nothing is deployed.
     """
-    bundle = deployed_bundle(home, pair)
-    if exclude or (items is not None and items.eligible is not None):
-        offered = bundle.mode(mode)[1].target_ids.slice(1)
-        bundle = bundle.among(may_be_recommended(offered, items or Items(), exclude))
+    bundle = deployed_bundle(home, pair).offering(items or Items(), exclude)
     return bundle.recommend(ratings, k, users=users, seen=seen, mode=mode, origin=origin)
 
 

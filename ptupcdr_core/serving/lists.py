@@ -10,6 +10,7 @@ from ptupcdr_core.data.people import People
 from ptupcdr_core.kernels.exact_search import Block, Search, top_items
 from ptupcdr_core.kernels.sparse_extra import with_extra
 from ptupcdr_core.modes.part import Part
+from ptupcdr_core.serving.group_cap import GroupCap
 from ptupcdr_core.serving.unseen import unseen_items
 
 
@@ -21,6 +22,7 @@ def best_lists(
     seen: NDArray[np.int64],
     search: Search = top_items,
     again: Search = top_items,
+    cap: GroupCap | None = None,
 ) -> Iterator[Block]:
     """Search for everybody's best items, by all that lists are made from.
 
@@ -32,7 +34,8 @@ def best_lists(
         seen: (N,) what is left out, as ``unseen_items`` takes it.
         search: by vectors alone: exact, or approximate.
         again: an exact search, for those who have seen something of their list.
+        cap: how many items of a group a list may have.
     """
     vectors, extra = part.sought(people, embeddings)
     found = with_extra(search(part.target, vectors, k), part.target, vectors, extra)
-    return unseen_items(found, part.target, vectors, seen, extra, again)
+    return unseen_items(found, part.target, vectors, seen, extra, again, cap)

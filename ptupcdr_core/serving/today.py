@@ -21,6 +21,7 @@ from ptupcdr_core.data.splits import RATINGS, give
 from ptupcdr_core.serving.bundle import Bundle, seen_keys
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.settings import Mode
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -55,6 +56,10 @@ class Today:
     def among(self, items: pa.Array) -> Self:
         """The same where no other target items may be recommended than those with these ids."""
         return replace(self, served=self.served.among(items))
+
+    def offering(self, known: Items, exclude: frozenset[str] = frozenset()) -> Self:
+        """The same where nothing is recommended but what the catalog lets; see ``BundledMode.offering``."""
+        return replace(self, served=self.served.offering(known, self.offered, exclude))
 
     @property
     def offered(self) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Lists without what people know already.
+"""Lists without what people know already, and without more of a group than there may be.
 
 Shapes: R users, B of a block, K items of a list, T target items, E coordinates, N pairs of a user and a seen item.
 """
@@ -14,6 +14,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.exact_search import Block, Search, top_items
 from ptupcdr_core.kernels.sparse_extra import ExtraScores, with_extra
 from ptupcdr_core.kernels.target_items import TargetItems
+from ptupcdr_core.serving.group_cap import GroupCap
 
 
 def unseen_items(
@@ -23,11 +24,12 @@ def unseen_items(
     seen: NDArray[np.int64],
     extra: ExtraScores | None = None,
     again: Search = top_items,
+    cap: GroupCap | None = None,
 ) -> Iterator[Block]:
     """Pass on the blocks of a search, their lists without what was seen and filled up from further down.
 
-    Who has seen nothing of a list keeps it; the others are searched again, exactly, for twice as many items each time
-    until enough are left.
+    Who has seen nothing of a list keeps it, if it has not too much of a group; the others are searched again, exactly,
+    for twice as many items each time until enough are left.
 
     Args:
         found: a search for the best K items, such as ``top_items``.
@@ -36,14 +38,20 @@ def unseen_items(
         seen: (N,) numbers user · (T+1) + item, users counted from 0 in their order.
         extra: what was added to the scores of the search (see ``kernels.sparse_extra``).
         again: the exact search for the others.
+        cap: how many items of a group a list may have; None: any number.
 
     Yields:
         The blocks; item 0 at the end of lists for which too few are left.
     """
     width = np.int64(len(target.offset))
+
+    def hidden_of(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        hidden = np.isin(users[:, None] * width + items, seen)
+        return hidden if cap is None else hidden | cap.beyond(items, hidden)
+
     for first, items, scores in found:
         users = first + np.arange(len(items), dtype=np.int64)
-        waiting, length = users[np.isin(users[:, None] * width + items, seen).any(1)], items.shape[1]
+        waiting, length = users[hidden_of(users, items).any(1)], items.shape[1]
         if len(waiting):
             items, scores = items.copy(), scores.copy()
         while len(waiting):
@@ -52,7 +60,7 @@ def unseen_items(
             own = None if extra is None else partial(_of_some, extra, waiting)
             for start, longer, their_scores in with_extra(again(target, searching, length), target, searching, own):
                 searched = waiting[start : start + len(longer)]
-                hidden = np.isin(searched[:, None] * width + longer, seen)
+                hidden = hidden_of(searched, longer)
                 order = np.argsort(hidden, axis=1, kind="stable")[:, : items.shape[1]]
                 items[searched - first] = np.take_along_axis(np.where(hidden, 0, longer), order, axis=1)
                 scores[searched - first] = np.take_along_axis(their_scores, order, axis=1)

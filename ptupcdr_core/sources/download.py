@@ -53,6 +53,11 @@ def local_copy(address: str, folder: Path) -> Path:
     return folder / _name(address.partition("#sha256=")[0])
 
 
+def part_of(copy: Path) -> Path:
+    """Where what has come of a copy so far is kept."""
+    return copy.with_name(f".{copy.name}.part")
+
+
 def _name(address: str) -> str:
     # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart. Neither
     # depends on who asks, so that a new password fetches nothing anew.
@@ -63,7 +68,7 @@ def _name(address: str) -> str:
 
 
 def _download(address: str, digest: str, target: Path, limits: Limits) -> None:
-    part = Part(target.with_name(f".{target.name}.part"))
+    part = Part(part_of(target))
     with_secrets = filled(address)
     deadline = time.monotonic() + limits.seconds
     for attempt in range(1, ATTEMPTS + 1):

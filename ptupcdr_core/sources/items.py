@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -31,6 +32,7 @@ class Items:
         links: addresses of their pages, by item id, and
         images: of their pictures.
         eligible: ids of those that may be recommended today; None: all.
+        most_of_group: so many items of one group stand in a list at most; None: any number.
     """
 
     titles: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Items:
     links: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     eligible: frozenset[str] | None = None
+    most_of_group: int | None = None
 
     def columns(self) -> dict[str, Mapping[str, str]]:
         """What is told of an item, by the names of the catalog."""
@@ -46,6 +49,14 @@ class Items:
     def title(self, item: str) -> str:
         """How an item is called: its title, or its id where that is not known."""
         return self.titles.get(item, item)
+
+    def page(self, item: str) -> str | None:
+        """The address of an item's page; None where none is known that a browser may be sent to."""
+        return _web(self.links.get(item))
+
+    def picture(self, item: str) -> str | None:
+        """The address of an item's picture, likewise."""
+        return _web(self.images.get(item))
 
     def known(self, items: Sequence[str]) -> float:
         """The share of these items, (N,) of them, that have a title; 1 of none."""
@@ -82,6 +93,7 @@ def read_items(domain: Domain) -> Items:
         links=columns.get("url", {}),
         images=columns.get("image", {}),
         eligible=eligible,
+        most_of_group=None if domain.items is None else domain.items.most_of_group,
     )
 
 
@@ -137,6 +149,15 @@ def _together(parts: Mapping[str, Items]) -> Items:
         for columns in told.values()
     )
     return Items(title, group, url, image)
+
+
+def _web(address: str | None) -> str | None:
+    """An address if it is of the web: others, such as ``javascript:…``, are nothing for a page."""
+    try:
+        parts = urlsplit((address or "").strip())
+    except ValueError:  # brackets that are no address of IPv6
+        return None
+    return parts.geturl() if parts.scheme in ("http", "https") and parts.netloc else None
 
 
 def _by_id(ids: Sequence[str | None], values: Sequence[str | None]) -> dict[str, str]:

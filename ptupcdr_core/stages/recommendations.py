@@ -56,7 +56,7 @@ def recommend_cold_users(
         create_table(connection, "recommendable_items", _described(pair, offered, known))
         metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
         if bundle is not None and today is not None:
-            _insert(connection, _lists(today.among(offered), bundle, settings, metrics), known, metrics)
+            _insert(connection, _lists(today.offering(known), bundle, settings, metrics), known, metrics)
     return StageReport(metrics)
 
 
@@ -99,7 +99,7 @@ def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, 
         people = today.people(ids)
         vectors, made_by = served.part.embed(people, ids)
         wanted = settings.top_k * (POOL if settings.long_tail else 1)
-        found = best_lists(served.part, people, vectors, wanted, today.seen(ids), search)
+        found = best_lists(served.part, people, vectors, wanted, today.seen(ids), search, cap=served.cap)
         if settings.search == "approximate":
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)

@@ -14,7 +14,7 @@ import dagster as dg
 
 from ptupcdr_core.catalog import Catalog
 from ptupcdr_core.experiments.studies import prune_studies
-from ptupcdr_core.sources.download import is_address, local_copy
+from ptupcdr_core.sources.download import is_address, local_copy, part_of
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import remove, size_of
 from ptupcdr_dagster.running.private import run_files
@@ -56,6 +56,7 @@ class Prune:
             for journal in sorted(self.home.tuning.glob("*.journal"))
         )
         counts["downloads"] = self._files(unused_downloads(self.home, self.catalog))
+        counts["kept reads"] = self._files(unused_reads(self.home, self.catalog))
         counts["logs"] = self._files(sorted((self.home.root / "logs").glob("*.log")))
         if not self.dry_run:
             self._compact()
@@ -130,10 +131,18 @@ def runs_in_use(instance: dg.DagsterInstance) -> set[str]:
 
 
 def unused_downloads(home: Home, catalog: Catalog) -> list[Path]:
-    """Local copies of addresses that no domain of the catalog names."""
+    """Local copies of addresses that no domain of the catalog names, and what has come of them so far."""
     addresses = [str(domain.path) for domain in catalog.domains if domain.path and is_address(str(domain.path))]
     used = {local_copy(address, home.downloads) for address in addresses}
-    return [path for path in sorted(home.downloads.glob("[!.]*")) if path not in used]
+    used |= {part_of(copy) for copy in used}
+    found = (path for pattern in ("[!.]*", ".*.part", ".*.part.version") for path in home.downloads.glob(pattern))
+    return sorted(path for path in found if path.with_name(path.name.removesuffix(".version")) not in used)
+
+
+def unused_reads(home: Home, catalog: Catalog) -> list[Path]:
+    """Folders of what was read of files of domains that the catalog does not name."""
+    named = {domain.name for domain in catalog.domains}
+    return [folder for folder in sorted(home.reads.glob("*")) if folder.name not in named]
 
 
 def held(home: Home, instance: dg.DagsterInstance) -> Iterator[tuple[str, int, int]]:
@@ -146,6 +155,8 @@ def held(home: Home, instance: dg.DagsterInstance) -> Iterator[tuple[str, int, i
     for name, files in {
         "studies' journals": home.tuning.glob("*.journal"),
         "downloads": home.downloads.glob("[!.]*"),
+        "broken-off downloads": home.downloads.glob(".*.part"),
+        "kept reads": home.reads.glob("*"),
         "benchmark cells": home.benchmark.glob("*/[!.]*"),
         "logs": (home.root / "logs").glob("*.log"),
     }.items():

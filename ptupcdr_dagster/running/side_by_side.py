@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from sqlalchemy.exc import OperationalError
+
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.running.executors import PRELOADED
-from ptupcdr_dagster.running.instance import open_instance
+from ptupcdr_dagster.running.instance import open_instance, store_fails
 from ptupcdr_dagster.running.interrupts import send_lost_interrupts_again
 from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Listener, Report, Work, run_partition
 from ptupcdr_dagster.running.turns import end_with_parent
@@ -93,7 +95,8 @@ def _run(home: Home, work: Work, threads: int, environment: dict[str, str], conn
     try:
         with open_instance(home) as instance:
             connection.send(run_partition(work, instance, home, lambda *news: connection.send(news)))
-    except PtupcdrError as error:
-        connection.send(Report(failures=[Finding(work.partition, "run", str(error))]))
+    except (PtupcdrError, OperationalError) as error:
+        told = store_fails(error) if isinstance(error, OperationalError) else error
+        connection.send(Report(failures=[Finding(work.partition, "run", str(told))]))
     except KeyboardInterrupt:
         connection.send(Report(failures=[Finding(work.partition, "run", INTERRUPTED)]))

@@ -1,6 +1,8 @@
 """What killed processes have left running or lying about is put in order by whatever is run next."""
 
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
 import dagster as dg
@@ -67,8 +69,8 @@ def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 def _tidy(home: Home, instance: dg.DagsterInstance) -> Tidied:
     dead, tracked = dead_runs(instance), 0
-    if dead:
-        # First, for afterwards nothing tells any more that there is something to look for.
+    if dead or _some_are_tracked(home):
+        # First, for afterwards nothing tells any more which MLflow runs are those of dead ones.
         from ptupcdr_dagster.tracking.tidying import end_dead
 
         tracked = end_dead(home, {run.run_id for run in dead}, ENDED)
@@ -79,6 +81,18 @@ def _tidy(home: Home, instance: dg.DagsterInstance) -> Tidied:
     for path in left:
         remove(path)
     return Tidied(len(dead), tracked, len(left), size)
+
+
+def _some_are_tracked(home: Home) -> bool:
+    """Whether a run of the home's own MLflow store is said to be running; asked without MLflow, which loads slowly."""
+    database = home.mlflow / "mlflow.db"
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("select 1 from runs where status = 'RUNNING' limit 1").fetchone() is not None
+    except sqlite3.OperationalError:
+        return False  # whoever uses it says what is wrong
 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ptupcdr_core import __version__
+from ptupcdr_core.catalog import TOGETHER
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_dagster.service.deployed import Deployed, watched
 from ptupcdr_dagster.service.limits import BodyLimit
@@ -64,6 +65,7 @@ def make_app(pairs: Mapping[str, Deployed], most_bytes: int) -> FastAPI:
         user_id: str, pair: str | None = None, k: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 10
     ) -> Response:
         """Recommend to one person who is known by an id."""
+        pair = pair and pair.replace(" ", TOGETHER)  # an address says + where it means a blank
         return answered(Request(people=[Person(user_id=user_id)], pair=pair, k=k))
 
     @app.get("/health")

@@ -20,7 +20,7 @@ from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 from ptupcdr_core.serving.known import SplitUsers
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Search as Kind
-from ptupcdr_core.sources.items import items_fingerprint, may_be_recommended, read_items
+from ptupcdr_core.sources.items import items_fingerprint, read_items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -91,8 +91,8 @@ class Deployed:
         # Taken before reading: what is deployed meanwhile is seen at the next look.
         file = self._made_from()
         bundle = deployed_bundle(self.home, self.pair)
-        if self.target is not None and (known_items := read_items(self.target)).eligible is not None:
-            bundle = bundle.among(may_be_recommended(bundle.mode()[1].target_ids.slice(1), known_items))
+        if self.target is not None:
+            bundle = bundle.offering(read_items(self.target))
         _, served = bundle.mode()
         warehouse = Warehouse.from_environment(self.home.warehouse)
         known = SplitUsers(warehouse, self.pair, served.origin.refitted)

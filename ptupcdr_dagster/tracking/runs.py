@@ -76,7 +76,7 @@ class StageTracker:
         """
 
         def make(client: "MlflowClient", experiment_id: str) -> "StageTracker":
-            found = tags(client, experiment_id) | {OWNER: str(Owner.present())}
+            found = tags(client, experiment_id)
             return cls(home, client, experiment_id, made_run(home, client, experiment_id, found), found)
 
         return in_store(home, make)
@@ -215,9 +215,10 @@ def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Hom
 
 
 def made_run(home: Home, client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> str:
-    """A new run; one that is kept for a server says so."""
+    """A new run of this process; one that is kept for a server says so."""
     kept = {UNSENT: "yes"} if is_kept(home, client) else {}
-    return str(client.create_run(experiment_id, tags={**tags, **kept}).info.run_id)
+    owned = {OWNER: str(Owner.present())}
+    return str(client.create_run(experiment_id, tags={**tags, **owned, **kept}).info.run_id)
 
 
 def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context: dg.AssetExecutionContext) -> str:

@@ -17,6 +17,7 @@ import duckdb
 sys.path.insert(0, str(Path(__file__).parents[1] / "dagster"))
 
 from catalogs import small_catalog
+from loaded_program import LIBRARIES, core_modules
 
 from ptupcdr_core.sql import identifier
 from ptupcdr_core.store import artifacts
@@ -52,7 +53,7 @@ class Ground:
         os.environ.update({"PTUPCDR_CATALOG": str(catalog), "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
         for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME", "PTUPCDR_EXECUTOR"):
             os.environ.pop(name, None)
-        CONTEXT.set_forkserver_preload(["ptupcdr_dagster.definitions", "mlflow", "torch", "great_expectations"])
+        CONTEXT.set_forkserver_preload([*LIBRARIES, *core_modules(), "ptupcdr_dagster.definitions"])
         return cls(root, catalog, mode)
 
     def settings(self, seed: int = 1) -> dict[str, Any]:

@@ -247,6 +247,20 @@ def test_what_unpacks_to_more_than_allowed_is_stopped(
         ingest(warehouse, path, format)
 
 
+@pytest.mark.parametrize("rows", [500_000, 5_000_000])
+def test_parquet_that_unpacks_to_more_than_allowed_is_stopped(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Equal rows take some kilobytes, and the file's own account of its size tells nothing of what they unpack to."""
+    monkeypatch.setenv("PTUPCDR_UNPACKED_LIMIT", "4MB")
+    path = tmp_path / "bomb.parquet"
+    one = "select 'u' as user_id, 'i' as item_id, 5.0 as rating"
+    duckdb.sql(f"copy ({one} from range({rows})) to '{path}' (compression zstd)")
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(SourceError, match=r"bomb\.parquet: more than 4000000 bytes are packed in .*UNPACKED_LIMIT"):
+        ingest(warehouse, path, "parquet")
+
+
 def test_gzip_members_one_behind_the_other_are_one_file(warehouse: Warehouse, tmp_path: Path) -> None:
     path = pack(tmp_path / "a.csv.gz", GOOD, "gzip")
     rest = pack(tmp_path / "rest", b"last,item,5,1\n", "gzip")

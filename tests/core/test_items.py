@@ -12,7 +12,7 @@ from small_lineage import PAIR, read
 from ptupcdr_core import recommend, recommend_new
 from ptupcdr_core.catalog import Domain, load_catalog
 from ptupcdr_core.data.pair_data import target_item_ids
-from ptupcdr_core.errors import SourceError
+from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 from ptupcdr_core.sources.items import Items, items_fingerprint, read_items
@@ -109,6 +109,36 @@ def test_lists_are_full_and_exact_where_most_items_are_not_eligible(lineage: Lin
         assert items == [item for item in everything if item in few][:k]
     query = "select count(*) from recommendations where title is distinct from upper(item_id)"
     assert read(home, "recommendations", query) == [(0,)]
+
+
+@pytest.mark.parametrize("search", ["exact", "approximate"])
+def test_lists_have_no_more_of_a_group_than_the_catalog_lets(lineage: Lineage, home: Home, search: str) -> None:
+    """Exactly: what is beyond makes way for the next, and items of no group are not counted."""
+    ids, k = target_item_ids(Warehouse(home.warehouse), PAIR)[1:], 6
+    groups = {item: f"brand {n % 3}" for n, item in enumerate(ids) if n % 7}
+    known = Items(groups=groups, most_of_group=1)
+    settings = lineage.settings.model_copy(update={"search": search, "top_k": k})
+    recommend_cold_users(home, PAIR, settings, items=known)
+    rows = read(
+        home, "recommendations", "select user_id, list(item_id order by rank) from recommendations group by all"
+    )
+    for user, items in rows[:5]:
+        allowed, of_group = [], set()
+        for found in recommend(home, PAIR, user, k=len(ids)):
+            group = groups.get(found.item_id)
+            if group is None or group not in of_group:
+                allowed.append(found.item_id)
+                of_group.add(group)
+        assert items == allowed[:k]
+        assert [found.item_id for found in recommend(home, PAIR, user, k=k, items=known)] == allowed[:k]
+
+
+def test_the_cap_of_a_group_wants_groups(tmp_path: Path) -> None:
+    entry = 'items = { path = "movies.csv", most_of_group = 2, columns = { item = "id"%s } }'
+    (tmp_path / "movies.csv").write_text(TABLE)
+    assert read_items(catalog(tmp_path, entry % ', group = "genre"')).most_of_group == 2
+    with pytest.raises(CatalogError, match=r"items\.most_of_group: expected with items\.columns\.group"):
+        catalog(tmp_path, entry % "")
 
 
 def test_single_calls_leave_out_what_is_excluded(home: Home) -> None:

@@ -23,6 +23,7 @@ from ptupcdr_core.report.embeddings import Embedded
 from ptupcdr_core.report.facts import gather, score_intervals
 from ptupcdr_core.report.page import PairReport, make_report
 from ptupcdr_core.report.store import read_provenance, report_path
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -135,10 +136,23 @@ def test_a_hostile_id_is_only_read(lineage: Lineage, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(page, "source_item_ids", hostile)
     monkeypatch.setattr(page, "user_ids", hostile)
-    text = make_report(copied(lineage, tmp_path), PAIR, lineage.settings).path.read_text()
+    [first, second, third, *_] = (row["item_id"] for row in examples(lineage.home, PAIR)[0].recommended)
+    web, quoted = "https://shop.example/1?a=b&c", 'https://shop.example/" onerror="alert(1)'
+    told = Items(
+        titles={first: HOSTILE},
+        links={first: web, second: "javascript:alert(1)", third: "//shop.example"},
+        images={first: quoted, second: "data:text/html,<script>", third: "file:///etc/passwd"},
+    )
+    items = {"source": Items(), "target": told}
+    text = make_report(copied(lineage, tmp_path), PAIR, lineage.settings, items=items).path.read_text()
     assert HOSTILE not in text
     assert HOSTILE in Page(text).text
     assert "script" not in {tag for tag, _ in Page(text).tags}
+    tags = Page(text).tags
+    assert {attributes["href"] for tag, attributes in tags if tag == "a" and "rel" in attributes} == {web}
+    outside = [attributes for tag, attributes in tags if tag == "img" and "loading" in attributes]
+    assert {attributes["src"] for attributes in outside} == {quoted}
+    assert not any("onerror" in attributes for attributes in outside)
 
 
 def test_the_page_tells_what_it_was_made_from(report: PairReport, lineage: Lineage, home: Home) -> None:

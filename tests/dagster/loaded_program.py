@@ -1,6 +1,8 @@
-"""The program, loaded once: reads lines of JSON (terminal device, arguments), forks for each, answers exit codes.
+"""The program with its libraries loaded once: forks for each call, since loading takes longer than most commands.
 
-A fork has the device as its controlling terminal and its standard streams, as a program that a shell starts.
+What depends on a catalog, the package of the orchestration, is loaded by each fork in its own environment. Reads lines
+of JSON on standard input: ``{"arguments", "environment", "streams", "terminal"}`` starts a call whose standard streams
+are these three files and answers its process id; ``{"poll": id}`` answers its exit code, or null while it runs.
 """
 
 import gc
@@ -8,20 +10,45 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import sys
+from typing import Any
 
-from ptupcdr_dagster.__main__ import main
-from ptupcdr_dagster.running.executors import PRELOADED
+import ptupcdr_core
+
+LIBRARIES = (
+    "dagster", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils", "alembic.command", "torch",
+    "great_expectations", "matplotlib.pyplot", "scipy.stats", "pandas", "typer", "rich.progress", "optuna",
+)  # fmt: skip
+FLAGS = (os.O_RDONLY, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_APPEND)
 
 
-def run(device: str, arguments: list[str]) -> None:
-    os.setsid()
-    terminal = os.open(device, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(terminal, descriptor)
+def core_modules() -> list[str]:
+    """All modules of the core: none asks for a catalog or a home when it is imported."""
+    return [module.name for module in pkgutil.walk_packages(ptupcdr_core.__path__, "ptupcdr_core.")]
+
+
+def load() -> None:
+    """Import what every call needs, whatever its catalog."""
+    for name in (*LIBRARIES, *core_modules()):
+        importlib.import_module(name)
+    gc.freeze()  # what is loaded stays shared with the forks
+
+
+def run(arguments: list[str], environment: dict[str, str], streams: list[str], terminal: bool) -> None:
+    """In a fork: be the program."""
+    os.setsid()  # the first terminal that is opened then becomes its own
+    for descriptor, (path, flags) in enumerate(zip(streams, FLAGS, strict=True)):
+        opened = os.open(path, os.O_RDWR if terminal else flags)
+        os.dup2(opened, descriptor)
+        os.close(opened)
     assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(line_buffering=True)  # it was opened on a pipe
+    sys.stdout.reconfigure(line_buffering=terminal)  # it was opened on a pipe
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = ["ptupcdr", *arguments]
+    from ptupcdr_dagster.__main__ import main
+
     try:
         main()
     except SystemExit as end:
@@ -30,13 +57,18 @@ def run(device: str, arguments: list[str]) -> None:
         os._exit(int(end.code or 0))
 
 
+def answer(asked: dict[str, Any]) -> int | None:
+    """The id of a new process, or how one ended; in a fork it does not return."""
+    if "poll" in asked:
+        ended, status = os.waitpid(asked["poll"], os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+    child = os.fork()
+    if child == 0:
+        run(**asked)
+    return child
+
+
 if __name__ == "__main__":
-    for module in ("ptupcdr_dagster.cli.commands", *PRELOADED):
-        importlib.import_module(module)
-    gc.freeze()  # what is loaded stays shared with the forks
+    load()
     for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            run(*json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(json.dumps(answer(json.loads(line))), flush=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import statistics
 import time
@@ -12,8 +13,8 @@ import dagster as dg
 import pytest
 import typer
 from catalogs import small_catalog
+from programs import Project
 from rich.console import Console
-from test_command_line import Project
 
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
@@ -169,8 +170,8 @@ def test_a_killed_benchmark_goes_on_and_ends_the_same(first: list[dict], project
     cells, deadline = other.home.benchmark / PAIR, time.monotonic() + 100
     while len(list(cells.glob("[!.]*"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
     kept = {cell: cell.stat().st_mtime_ns for cell in cells.glob("[!.]*")}
     assert len(kept) >= 5
     assert not Warehouse(other.home.warehouse).exists("benchmark", PAIR), "it was killed before its end"

@@ -97,7 +97,7 @@ def test_a_command_has_options_for_the_settings_that_it_depends_on(
 
 @pytest.mark.parametrize("part", get_args(Part))
 def test_a_made_up_setting_becomes_an_option_and_makes_stages_again(
-    monkeypatch: pytest.MonkeyPatch, part: Part
+    monkeypatch: pytest.MonkeyPatch, home: Home, part: Part
 ) -> None:
     class More(Settings):
         made_up: Annotated[int, Decides((part,))] = Field(default=1, description="made up")
@@ -114,7 +114,7 @@ def test_a_made_up_setting_becomes_an_option_and_makes_stages_again(
         assert isinstance(asset, dg.AssetsDefinition)
         name = asset.key.to_user_string()
         of_what = "books" if name == "raw_ratings" else "books__movies"
-        first, second = (fingerprint(asset, of_what, settings, {}) for settings in (More(), asked[0]))
+        first, second = (fingerprint(asset, home, of_what, settings, {}) for settings in (More(), asked[0]))
         assert (first != second) == (part in RESULTS[name].reads), name
 
 

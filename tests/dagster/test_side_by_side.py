@@ -111,7 +111,7 @@ def test_two_backfills_of_one_pair_take_turns(home):
     assert "exit code -9" in first.failures[0].message
     assert second.failures == []
     assert second.made == {PAIR: lineage(BRIDGE_PAIR)}
-    stored = [stored_provenance(home, asset, PAIR) for asset in (*MODELS, "domain_splits", "recommendations")]
+    stored = [stored_provenance(home, asset, PAIR) for asset in (*MODELS, "domain_splits", "cold_start_evaluation")]
     assert len({entry["settings"]["seed"] for entry in stored}) == 1, "no mixture"
 
 

@@ -6,11 +6,9 @@ than the commands.
 
 import fcntl
 import io
-import json
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -21,15 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 import pytest
 from catalogs import domain_entry, small_catalog, write_domain
 from conftest import PAIR
+from programs import QUICK, Call, Project
 from rich.cells import cell_len
 from rich.console import Console
-from test_command_line import QUICK, Project
 
 from ptupcdr_core.experiments.readout import read_evaluation
 from ptupcdr_core.store.home import Home
@@ -99,30 +96,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A process of a project that has loaded all that commands need (`loaded_program`)."""
-
-    project: Project
-    server: "subprocess.Popen[str]"
-
-
-@dataclass(frozen=True)
 class Terminal:
     """A terminal of some width for a project's commands."""
 
-    loaded: Loaded
+    project: Project
     width: int
 
     def run(self, *arguments: str) -> Seen:
         """A command to its end, in a fork of what is loaded."""
-        pipe_in, pipe_out = self.loaded.server.stdin, self.loaded.server.stdout
-        assert pipe_in is not None
-        assert pipe_out is not None
         with self._open() as (ours, theirs):
-            print(json.dumps([theirs, arguments]), file=pipe_in, flush=True)
-            return Seen(
-                *_watch(ours, lambda told: int(pipe_out.readline()) if _readable(pipe_out) else None), self.width
-            )
+            call = Call(list(arguments), self.project.environment(), [theirs] * 3, terminal=True)
+            return Seen(*_watch(ours, lambda told: call.poll()), self.width)
 
     def run_alone(self, *arguments: str, interrupt: Callable[[int, str], bool] = lambda pid, told: False) -> Seen:
         """A process from its very start; Ctrl-C, once, when ``interrupt`` says so of its id and what it has told."""
@@ -132,7 +116,7 @@ class Terminal:
                 stdin=device,
                 stdout=device,
                 stderr=device,
-                env=self.loaded.project.environment(),
+                env=self.project.environment(),
                 start_new_session=True,
             )
             pressed = False
@@ -158,10 +142,6 @@ class Terminal:
             os.close(theirs)
 
 
-def _readable(file: IO[str]) -> bool:
-    return bool(select.select([file], [], [], 0)[0])
-
-
 def _watch(terminal: int, poll: Callable[[str], int | None]) -> tuple[int, str]:
     told, code, deadline = bytearray(), None, time.monotonic() + 240
     while code is None:
@@ -184,23 +164,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def loaded(project: Project) -> Iterator[Loaded]:
-    command = [sys.executable, str(Path(__file__).with_name("loaded_program.py"))]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=project.environment(), stdin=pipe, stdout=pipe, text=True) as server:
-        yield Loaded(project, server)
-        server.stdin.close()
-
-
-@pytest.fixture(scope="module")
-def first(loaded: Loaded) -> Seen:
+def first(project: Project) -> Seen:
     """The backfill that makes the home."""
-    return Terminal(loaded, 80).run("backfill", PAIR, *QUICK)
+    return Terminal(project, 80).run("backfill", PAIR, *QUICK)
 
 
 @pytest.fixture(params=[80, 160])
-def terminal(first: Seen, loaded: Loaded, request: pytest.FixtureRequest) -> Terminal:
-    return Terminal(loaded, request.param)
+def terminal(first: Seen, project: Project, request: pytest.FixtureRequest) -> Terminal:
+    return Terminal(project, request.param)
 
 
 def newest_log(project: Project, command: str) -> str:
@@ -222,16 +193,16 @@ def test_a_backfill_shows_its_bar_and_its_tables_and_logs_the_rest(first: Seen, 
     assert "━" not in log
 
 
-def test_what_is_up_to_date_is_told_in_a_line(first: Seen, loaded: Loaded) -> None:
-    seen = Terminal(loaded, 160).run("backfill", PAIR, *QUICK).check()
+def test_what_is_up_to_date_is_told_in_a_line(first: Seen, project: Project) -> None:
+    seen = Terminal(project, 160).run("backfill", PAIR, *QUICK).check()
     told = [line for line in seen.lines if line.startswith(("up to date", "made", "failed"))]
     assert told == ["up to date books", "up to date movies", f"up to date {PAIR}"]
 
 
-def test_failures_side_by_side_are_told_and_their_traces_logged(first: Seen, loaded: Loaded) -> None:
+def test_failures_side_by_side_are_told_and_their_traces_logged(first: Seen, project: Project) -> None:
     """Nobody who rated games rated anything else."""
     others = ["books__games", "movies__games"]
-    seen = Terminal(loaded, 80).run("backfill", *others, "--workers", "2", *QUICK).check(1)
+    seen = Terminal(project, 80).run("backfill", *others, "--workers", "2", *QUICK).check(1)
     shown = " ".join(seen.said)
     log = Path(shown.partition("The whole log: ")[2]).read_text()
     for pair in others:
@@ -242,7 +213,7 @@ def test_failures_side_by_side_are_told_and_their_traces_logged(first: Seen, loa
 
 def test_an_evaluation_keeps_its_numbers_whole(terminal: Terminal) -> None:
     shown = "\n".join(terminal.run("evaluate", PAIR).check().lines)
-    found = read_evaluation(terminal.loaded.project.home, PAIR)
+    found = read_evaluation(terminal.project.home, PAIR)
     for name in ("mae", "rmse", "ndcg_at_10", "mrr", "coverage_at_10"):
         for number in found[name].dropna():
             assert re.search(rf"(?<!\S){number:.4f}(?!\S)", shown), name
@@ -269,7 +240,7 @@ def test_a_benchmark_shows_its_cells(terminal: Terminal) -> None:
     seen = terminal.run("benchmark", PAIR, *GRID).check()
     shown = "\n".join(seen.lines)
     assert len(re.findall(r"item_mean +\d\.\d{4} ± \d\.\d{4} .* \d\.\d{4} ± \d\.\d{4}", shown)) == 1
-    assert "ASSET_MATERIALIZATION" in newest_log(terminal.loaded.project, "benchmark")
+    assert "ASSET_MATERIALIZATION" in newest_log(terminal.project, "benchmark")
 
 
 def test_a_search_tells_of_its_trials(terminal: Terminal) -> None:
@@ -282,21 +253,21 @@ def test_help_fits(terminal: Terminal) -> None:
         assert "Usage: ptupcdr" in "\n".join(terminal.run(*command, "--help").check().lines)
 
 
-def test_a_process_of_its_own_ends_without_a_word_from_its_libraries(first: Seen, loaded: Loaded) -> None:
-    assert Terminal(loaded, 80).run_alone("evaluate", PAIR).check().lines[0].startswith(f"{PAIR}: errors")
+def test_a_process_of_its_own_ends_without_a_word_from_its_libraries(first: Seen, project: Project) -> None:
+    assert Terminal(project, 80).run_alone("evaluate", PAIR).check().lines[0].startswith(f"{PAIR}: errors")
 
 
-def test_ctrl_c_while_the_program_loads_is_one_line(first: Seen, loaded: Loaded) -> None:
+def test_ctrl_c_while_the_program_loads_is_one_line(first: Seen, project: Project) -> None:
     def loads(pid: int, told: str) -> bool:
         return "pydantic_core" in Path(f"/proc/{pid}/maps").read_text()
 
-    assert Terminal(loaded, 80).run_alone("evaluate", PAIR, interrupt=loads).check(130).lines == [
+    assert Terminal(project, 80).run_alone("evaluate", PAIR, interrupt=loads).check(130).lines == [
         "ptupcdr: interrupted"
     ]
 
 
-def test_ctrl_c_in_a_backfill_says_how_it_goes_on(first: Seen, loaded: Loaded) -> None:
-    seen = Terminal(loaded, 80).run_alone(
+def test_ctrl_c_in_a_backfill_says_how_it_goes_on(first: Seen, project: Project) -> None:
+    seen = Terminal(project, 80).run_alone(
         "backfill", PAIR, "--force", *QUICK, interrupt=lambda pid, told: "raw_ratings" in told
     )
     told = " ".join(seen.check(1).said)

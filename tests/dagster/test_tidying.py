@@ -14,9 +14,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from typer.testing import CliRunner
 
+from ptupcdr_core.catalog import Catalog, Domain
 from ptupcdr_core.experiments.studies import prune_studies
+from ptupcdr_core.sources.download import local_copy, part_of
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import leftovers
+from ptupcdr_core.store.owner import Owner
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.commands import app
 from ptupcdr_dagster.cli.doctor import examine
@@ -24,9 +27,10 @@ from ptupcdr_dagster.jobs import INGEST_DOMAIN
 from ptupcdr_dagster.resources import run_config
 from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.running.partition import Report, Work
-from ptupcdr_dagster.running.pruning import runs_in_use
+from ptupcdr_dagster.running.pruning import runs_in_use, unused_downloads, unused_reads
 from ptupcdr_dagster.running.side_by_side import run_side_by_side
 from ptupcdr_dagster.running.tidying import Tidied, dead_runs, tidy
+from ptupcdr_dagster.tracking.runs import OWNER as PROCESS
 from ptupcdr_dagster.tracking.stores import open_own
 
 BOOKS = Work(INGEST_DOMAIN, "books", SETTINGS, run_config(SETTINGS), force=True)
@@ -60,12 +64,19 @@ def test_after_a_kill_and_after_a_month(home: Home, monkeypatch: pytest.MonkeyPa
         )
         [dead] = dead_runs(instance)
         assert {f.what: f.found for f in examine()}["killed"].startswith("1 runs, ")
+        client, experiment = open_own(home)
+        # As a search leaves one, which belongs to no Dagster run.
+        present = Owner.present()
+        gone = str(Owner(present.pid, present.started - 1000, present.host))
+        client.create_run(experiment, tags={PROCESS: gone, "dagster.run_id": living.run_id})
         tidied = tidy(home, instance)
         assert tidied.runs == 1
         assert tidy(home, instance) == Tidied()
+        client.create_run(experiment, tags={PROCESS: gone, "dagster.run_id": living.run_id})
+        assert tidy(home, instance).tracked == 1, "even if no Dagster run is dead"
+        assert tidy(home, instance) == Tidied()
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(living.run_id).status == dg.DagsterRunStatus.STARTED, "of another machine"
-        client, experiment = open_own(home)
         assert {run.info.status for run in client.search_runs([experiment])} <= {"FAILED", "FINISHED"}
         assert leftovers(home) == []
         for _ in range(2):
@@ -86,6 +97,22 @@ def test_after_a_kill_and_after_a_month(home: Home, monkeypatch: pytest.MonkeyPa
         assert instance.get_materialized_partitions(dg.AssetKey("raw_ratings")) == {"books"}
         assert Warehouse(home.warehouse).exists("raw_ratings", "books")
         assert json.dumps(sorted(f.what for f in examine() if f.what == "past")) == '["past"]'
+
+
+def test_downloads_and_reads_of_what_the_catalog_no_longer_names_are_found(tmp_path: Path) -> None:
+    """Whole ones, and those that broke off with the mark of their version; what is named stays."""
+    home, address = Home(tmp_path), "http://127.0.0.1:1/books.csv"
+    named = Domain(name="books", format="csv", path=address)
+    catalog = Catalog(path=tmp_path / "domains.toml", domains=(named,), pairs=())
+    copies = [local_copy(of, home.downloads) for of in (address, "http://127.0.0.1:1/plays.csv")]
+    for folder in (home.downloads, home.reads / "books", home.reads / "plays"):
+        folder.mkdir(parents=True)
+    for copy in copies:
+        for file in (copy, part_of(copy), part_of(copy).with_name(f"{part_of(copy).name}.version")):
+            file.write_text("content")
+    assert len(unused_downloads(home, catalog)) == 3
+    assert all("plays" in path.name for path in unused_downloads(home, catalog))
+    assert unused_reads(home, catalog) == [home.reads / "plays"]
 
 
 @dg.job

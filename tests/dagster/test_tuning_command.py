@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from catalogs import small_catalog
-from test_command_line import QUICK, Project
+from programs import QUICK, Project
 
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
