@@ -1,10 +1,17 @@
-"""In which order files are tested: those that take long first, so that no worker waits for another at the end."""
+"""In which order files are tested: those that take long first, so that no worker waits for another at the end.
 
+And that Ctrl-C counts in the programs that tests start: what a shell runs in the background has it ignored, and would
+hand that down to them.
+"""
+
+import signal
 from pathlib import Path
 
 import pytest
 
 FOLDERS = {name: place for place, name in enumerate(("attack", "browser", "dagster", "core"))}
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
