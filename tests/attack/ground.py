@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from sqlalchemy.exc import OperationalError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "dagster"))
 
@@ -85,6 +86,16 @@ Watch = Callable[[str, str], float | None]
 def backfill(home: Home, settings: dict[str, Any], pairs: list[str], watch: Watch = lambda asset, state: None) -> Told:
     """A backfill in a process of its own, which may be killed."""
     return _watched(_backfill, (home, settings, pairs), watch)
+
+
+def benchmark(home: Home, settings: dict[str, Any], watch: Watch = lambda asset, state: None) -> Told:
+    """A benchmark of two cells' worth of settings and two methods."""
+    return _watched(_benchmark, (home, settings), watch)
+
+
+def search(home: Home, settings: dict[str, Any], watch: Watch = lambda asset, state: None) -> Told:
+    """A search of four trials."""
+    return _watched(_search, (home, settings), watch)
 
 
 def start(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
@@ -193,13 +204,62 @@ def _backfill(home: Home, settings: dict[str, Any], pairs: list[str], tell: Conn
         from ptupcdr_core.settings import Settings
         from ptupcdr_dagster.partitions import CATALOG
         from ptupcdr_dagster.running.backfill import Backfill
-        from ptupcdr_dagster.running.instance import open_instance
+        from ptupcdr_dagster.running.instance import open_instance, store_fails
         from ptupcdr_dagster.running.tidying import tidy
 
         os.environ["PTUPCDR_HOME"] = str(home.root)
         chosen = [CATALOG.pair(key) for key in pairs]
         with open_instance(home) as instance:
-            tidy(home, instance)
             made = Backfill(instance, home, Settings(**settings), listener=lambda part, *news: tell.send(news))
+            try:
+                tidy(home, instance)
+                *_, (_, report) = made.run(chosen, made.plan(chosen))
+            except OperationalError as error:
+                raise store_fails(error) from error  # as the command tells of it
+            failures += [f"{finding.asset}: {finding.message}" for finding in report.failures]
+
+
+def _benchmark(home: Home, settings: dict[str, Any], tell: Connection) -> None:
+    with telling(tell) as failures:
+        from ptupcdr_core.settings import Settings
+        from ptupcdr_dagster.assets.benchmark import ON_CELL
+        from ptupcdr_dagster.jobs import BENCHMARK_PAIR
+        from ptupcdr_dagster.partitions import CATALOG
+        from ptupcdr_dagster.running.backfill import Backfill
+        from ptupcdr_dagster.running.instance import open_instance
+        from ptupcdr_dagster.running.tidying import tidy
+
+        os.environ["PTUPCDR_HOME"] = str(home.root)
+        grid = {"betas": [0.2], "seeds": [1, 2], "base_models": ["mf"], "methods": ["item_mean", "tgt", "emcdr"]}
+        config = {"benchmark": grid | {"recipes": ["honest"], "workers": 1, "measure": True}}
+        ON_CELL.set(lambda progress: tell.send(("cell", "done")))
+        chosen = [CATALOG.pair(PAIR)]
+        with open_instance(home) as instance:
+            tidy(home, instance)
+            made = Backfill(instance, home, Settings(**settings), job=BENCHMARK_PAIR, assets_config=config)
+            tell.send(("benchmark", "started"))
             *_, (_, report) = made.run(chosen, made.plan(chosen))
             failures += [f"{finding.asset}: {finding.message}" for finding in report.failures]
+
+
+def _search(home: Home, settings: dict[str, Any], tell: Connection) -> None:
+    with telling(tell):
+        from ptupcdr_core.settings import Settings
+        from ptupcdr_dagster.cli import tuning
+        from ptupcdr_dagster.partitions import CATALOG
+        from ptupcdr_dagster.running.instance import open_instance
+        from ptupcdr_dagster.running.tidying import tidy
+
+        os.environ["PTUPCDR_HOME"] = str(home.root)
+        with open_instance(home) as instance:
+            tidy(home, instance)
+        tell.send(("search", "started"))
+        tuning.search(
+            home,
+            CATALOG.pair(PAIR),
+            Settings(**settings),
+            lambda progress: tell.send(("trial", "done")),
+            objective="rating",
+            trials=4,
+            timeout=None,
+        )
