@@ -1,20 +1,19 @@
 """What starts runs by itself, and tells of those that fail; each stopped unless its switch in [nights] is on."""
 
-import json
 import os
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import dagster as dg
+import requests
 
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.assets.ratings import raw_ratings
 from ptupcdr_dagster.assets.stage import UNLESS_UNCHANGED
-from ptupcdr_dagster.jobs import bridge_pair_job, ingest_domain_job, score_pair_job
+from ptupcdr_dagster.jobs import BRIDGE_PAIR, SCORE_PAIR, ingest_domain_job
 from ptupcdr_dagster.nights import NIGHTS
 from ptupcdr_dagster.partitions import CATALOG, PAIRS
 from ptupcdr_dagster.running.freshness import FINGERPRINT, RAW, fingerprint, stored_provenance
@@ -70,28 +69,35 @@ def nightly_ingest(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     return [dg.RunRequest(partition_key=domain) for domain, _ in changed_domains(Home.from_environment())]
 
 
-@dg.schedule(
-    job=score_pair_job,
-    cron_schedule=NIGHTS.score or "0 4 * * *",
-    execution_timezone=NIGHTS.timezone,
-    default_status=_schedule(NIGHTS.score),
-    description="Makes every pair's lists from what is deployed, where its ratings have changed; trains nothing.",
-)
-def nightly_score(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+def _every_pair(name: str, job: str, cron: str, on: object, told: str) -> dg.ScheduleDefinition:
     """One run a pair."""
-    return [dg.RunRequest(partition_key=pair, tags=KEEP) for pair in PAIRS.get_partition_keys()]
+    return dg.ScheduleDefinition(
+        name=name,
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone=NIGHTS.timezone,
+        default_status=_schedule(on),
+        description=told,
+        execution_fn=lambda context: [
+            dg.RunRequest(partition_key=pair, tags=KEEP) for pair in PAIRS.get_partition_keys()
+        ],
+    )
 
 
-@dg.schedule(
-    job=bridge_pair_job,
-    cron_schedule=NIGHTS.train or "0 5 * * 0",
-    execution_timezone=NIGHTS.timezone,
-    default_status=_schedule(NIGHTS.train),
-    description="Trains, judges and deploys every pair whose ratings have changed.",
+nightly_score = _every_pair(
+    "nightly_score",
+    SCORE_PAIR,
+    NIGHTS.score or "0 4 * * *",
+    NIGHTS.score,
+    "Makes every pair's lists from what is deployed, where its ratings have changed; trains nothing.",
 )
-def weekly_training(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """One run a pair."""
-    return [dg.RunRequest(partition_key=pair, tags=KEEP) for pair in PAIRS.get_partition_keys()]
+weekly_training = _every_pair(
+    "weekly_training",
+    BRIDGE_PAIR,
+    NIGHTS.train or "0 5 * * 0",
+    NIGHTS.train,
+    "Trains, judges and deploys every pair whose ratings have changed.",
+)
 
 
 follows = dg.AutomationConditionSensorDefinition(
@@ -113,13 +119,15 @@ follows = dg.AutomationConditionSensorDefinition(
 def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
     """Told are job, partition, run, and the first error of each failed step."""
     told = failures_of(context)
-    if NIGHTS.webhook:
-        post(NIGHTS.webhook, told)
-    if NIGHTS.command:
-        variables = {f"PTUPCDR_FAILED_{name.upper()}": value for name, value in told.items()}
-        environment, command = os.environ | variables, NIGHTS.command
-        # Whoever writes the catalog may run commands here; what is told is passed beside the command, not in it.
-        subprocess.run(command, shell=True, check=True, timeout=TELL_SECONDS, env=environment)  # nosec B602 # ours
+    try:
+        if NIGHTS.webhook:
+            post(NIGHTS.webhook, told)
+    finally:  # whoever is not reached in one way is told in the other
+        if NIGHTS.command:
+            variables = {f"PTUPCDR_FAILED_{name.upper()}": value for name, value in told.items()}
+            environment, command = os.environ | variables, NIGHTS.command
+            # Whoever writes the catalog may run commands here; what is told is passed beside the command, not in it.
+            subprocess.run(command, shell=True, check=True, timeout=TELL_SECONDS, env=environment)  # nosec B602 # ours
 
 
 def failures_of(context: dg.RunFailureSensorContext) -> dict[str, str]:
@@ -137,14 +145,18 @@ def post(address: str, told: dict[str, str]) -> None:
     """Send JSON.
 
     Raises:
-        PtupcdrError: nobody took it.
+        PtupcdrError: nobody took it. It names the host alone: whoever has the rest of such an address may write there.
     """
-    request = urllib.request.Request(address, json.dumps(told).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=TELL_SECONDS):  # nosec B310 # [nights] takes http and https alone
-            pass
-    except (OSError, urllib.error.URLError) as error:
-        raise PtupcdrError(f"{address} was not told of a failed run: {error}; check webhook in [nights]") from error
+        requests.post(address, json=told, timeout=TELL_SECONDS).raise_for_status()
+    except requests.RequestException as error:
+        answered = type(error).__name__ if error.response is None else f"it answered {error.response.status_code}"
+    else:
+        return
+    raise PtupcdrError(
+        f"the webhook at {urlsplit(address).hostname} was not told of a failed run ({answered}); "
+        "check webhook in [nights]"
+    )
 
 
 def _innermost(event: dg.DagsterEvent) -> str:

@@ -4,28 +4,53 @@ Each key may be given by the environment as well, which wins: ``PTUPCDR_NIGHTS_S
 """
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import dagster as dg
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ptupcdr_core.catalog import read_document
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.store.home import catalog_path_from_environment
 
 PREFIX = "PTUPCDR_NIGHTS_"
-_CRON = re.compile(r"\S+( +\S+){4}")
 
 
-def _cron(value: object) -> object:
-    if isinstance(value, str) and not _CRON.fullmatch(value.strip()):
-        raise ValueError("expected the five fields of cron, such as '0 3 * * *' for every night at three")
+def _cron(value: str) -> str:
+    try:
+        dg.ScheduleDefinition(name="asked", job_name="asked", cron_schedule=value)
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ValueError("expected the five fields of cron, such as '0 3 * * *' for every night at three") from error
     return value
 
 
-Cron = Annotated[str | None, BeforeValidator(_cron)]
+def _timezone(value: str) -> str:
+    try:
+        dg.ScheduleDefinition(name="asked", job_name="asked", cron_schedule="0 3 * * *", execution_timezone=value)
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ValueError("expected the name of a time zone, such as 'Europe/Berlin' or 'UTC'") from error
+    return value
+
+
+def _owners(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        dg.AssetSpec("asked", owners=value)
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ValueError("expected addresses of e-mail, or team:name") from error
+    return value
+
+
+def _tags(value: dict[str, str]) -> dict[str, str]:
+    try:
+        dg.AssetSpec("asked", tags=value)
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ValueError("expected names and values of letters, digits, _, - and ., of 63 at most") from error
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
 
 
 class Nights(BaseModel):
@@ -34,16 +59,16 @@ class Nights(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sensor: int | None = Field(None, ge=1, description="seconds between two looks at the sources; what changed is read")
-    ingest: Cron = Field(None, description="when every domain whose source changed is ingested, as cron has it")
-    score: Cron = Field(None, description="when every pair's lists are made from the deployed bundle")
-    train: Cron = Field(None, description="when every pair is trained, judged and deployed")
+    ingest: Cron | None = Field(None, description="when every domain whose source changed is ingested, as cron has it")
+    score: Cron | None = Field(None, description="when every pair's lists are made from the deployed bundle")
+    train: Cron | None = Field(None, description="when every pair is trained, judged and deployed")
     automation: Literal["score", "train"] | None = Field(
         None, description="what follows ratings that were ingested and are others: lists alone, or the whole pair"
     )
     settings_file: Path | None = Field(
         None, description="settings of what is made by itself, as `backfill --settings-file` takes them"
     )
-    timezone: str = Field("UTC", description="of the three schedules")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="of the three schedules")
     fresh_within_hours: float | None = Field(
         None, gt=0, description="age at which ratings and recommendations are shown as overdue"
     )
@@ -51,8 +76,10 @@ class Nights(BaseModel):
     retry_seconds: float = Field(30, ge=0, description="before the first of them; each waits twice as long")
     webhook: str | None = Field(None, pattern=r"^https?://", description="is sent each failed run as JSON")
     command: str | None = Field(None, min_length=1, description="is run for each failed run, told by PTUPCDR_FAILED_…")
-    owners: tuple[str, ...] = Field((), description="of all assets: addresses, or team:name")
-    tags: dict[str, str] = Field(default_factory=dict, description="of all assets")
+    owners: Annotated[tuple[str, ...], AfterValidator(_owners)] = Field(
+        (), description="of all assets: addresses, or team:name"
+    )
+    tags: Annotated[dict[str, str], AfterValidator(_tags)] = Field(default_factory=dict, description="of all assets")
 
 
 def load_nights(catalog: Path, environment: Mapping[str, str] | None = None) -> Nights:

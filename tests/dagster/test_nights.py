@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ def test_the_catalog_switches_and_the_environment_wins(tmp_path: Path) -> None:
         ("sensr = 60", {}, r"domains.toml: nights.sensr: unknown key; expected some of sensor, ingest, score"),
         ("sensor = 0", {}, r"domains.toml: nights.sensor: .* greater than or equal to 1, got 0"),
         ('score = "at three"', {}, r"nights.score: expected the five fields of cron, .*, got 'at three'"),
+        ('score = "99 3 * * *"', {}, r"nights.score: expected the five fields of cron, .*, got '99 3 \* \* \*'"),
+        ('timezone = "Mars"', {}, r"nights.timezone: expected the name of a time zone, .*, got 'Mars'"),
+        ('owners = ["bob"]', {}, r"nights.owners: expected addresses of e-mail, or team:name, got \['bob'\]"),
+        ('tags = { product = "a b" }', {}, r"nights.tags: expected names and values of letters, .*'a b'"),
         ('automation = "all"', {}, r"nights.automation: .*'score' or 'train', got 'all'"),
         ("", {"PTUPCDR_NIGHTS_RETRIES": "many"}, r"PTUPCDR_NIGHTS_RETRIES: .* integer, .*got 'many'"),
         ('webhook = "mail"', {}, r"nights.webhook: .*got 'mail'"),
@@ -112,12 +117,8 @@ def webhook() -> Iterator[tuple[str, list[dict[str, str]]]]:
         server.shutdown()
 
 
-def test_a_failed_run_is_told_to_the_webhook_and_the_command(
-    webhook: tuple[str, list[dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address, heard = webhook
-    command = f'echo "$PTUPCDR_FAILED_JOB: $PTUPCDR_FAILED_MESSAGE" > {tmp_path}/told'
-    monkeypatch.setattr(automation, "NIGHTS", Nights(webhook=address, command=command))
+def failed_run(instance: dg.DagsterInstance) -> None:
+    """Let a run fail, and the sensor hear of it."""
 
     @dg.op
     def breaks() -> None:
@@ -130,20 +131,42 @@ def test_a_failed_run_is_told_to_the_webhook_and_the_command(
     def nightly() -> None:
         breaks()
 
+    result = nightly.execute_in_process(instance=instance, raise_on_error=False)
+    [failed] = [event for event in result.all_events if event.is_job_failure]
+    context = dg.build_run_status_sensor_context(
+        sensor_name="tell_of_failures",
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+        dagster_event=failed,
+    ).for_run_failure()
+    automation.tell_of_failures(context)
+
+
+def test_a_failed_run_is_told_to_the_webhook_and_the_command(
+    webhook: tuple[str, list[dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, heard = webhook
+    command = f'echo "$PTUPCDR_FAILED_JOB: $PTUPCDR_FAILED_MESSAGE" > {tmp_path}/told'
+    monkeypatch.setattr(automation, "NIGHTS", Nights(webhook=address, command=command))
+
     with dg.DagsterInstance.ephemeral() as instance:
-        result = nightly.execute_in_process(instance=instance, raise_on_error=False)
-        [failed] = [event for event in result.all_events if event.is_job_failure]
-        context = dg.build_run_status_sensor_context(
-            sensor_name="tell_of_failures",
-            dagster_instance=instance,
-            dagster_run=result.dagster_run,
-            dagster_event=failed,
-        ).for_run_failure()
-        automation.tell_of_failures(context)
+        failed_run(instance)
     assert [(told["job"], told["message"]) for told in heard] == [("nightly", "breaks: OSError: the disk is full")]
     assert (tmp_path / "told").read_text() == "nightly: breaks: OSError: the disk is full\n"
 
 
-def test_a_webhook_that_does_not_answer_is_told_with_its_address() -> None:
-    with pytest.raises(PtupcdrError, match=r"http://127.0.0.1:1 was not told of a failed run: .*check webhook"):
-        automation.post("http://127.0.0.1:1", {})
+def test_a_webhook_that_does_not_answer_is_told_by_its_host_alone() -> None:
+    """The rest of such an address is the secret of whoever may write there."""
+    secret = "T0" * 4
+    with pytest.raises(PtupcdrError, match=r"the webhook at 127.0.0.1 was not told .*; check webhook") as told:
+        automation.post(f"http://127.0.0.1:1/{secret}?key={secret}", {})
+    assert secret not in "".join(traceback.format_exception(told.value))
+
+
+def test_the_command_is_run_where_the_webhook_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nights = Nights(webhook="http://127.0.0.1:1", command=f'echo "$PTUPCDR_FAILED_JOB" > {tmp_path}/told')
+    monkeypatch.setattr(automation, "NIGHTS", nights)
+    monkeypatch.setattr(automation, "failures_of", lambda context: {"job": "nightly"})
+    with pytest.raises(PtupcdrError, match="was not told"), dg.DagsterInstance.ephemeral() as instance:
+        failed_run(instance)
+    assert (tmp_path / "told").read_text() == "nightly\n"
