@@ -82,6 +82,7 @@ def newcomers(
         connection.register("given", given)
         connection.register("known_source_items", known.slice(1))
         connection.register("asked", pa.table({"user_id": pa.array(list(users), pa.string())}))
+        connection.execute(statement("people"))
         connection.execute(statement("typed"))
         connection.execute(statement("newcomers"))
         _refuse(connection, reading, origin)

@@ -78,6 +78,7 @@ def build_split(
             give(connection, warehouse, side, domain.name)
         for name, value in _variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
+        connection.execute(statement("people"))
         connection.execute(statement("split"))
         report = _report(connection, pair)
         _require_all_parts(report, settings)

@@ -130,6 +130,7 @@ class Today:
         with self.warehouse.scratch() as connection:
             for side, domain in (("source", self.source), ("target", self.target)):
                 give(connection, self.warehouse, side, domain)
+            connection.execute(statement("people"))
             yield connection
 
 

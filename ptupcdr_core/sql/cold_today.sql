@@ -1,5 +1,5 @@
--- source_given, target_given (raw_ratings of both domains)  ->  who is cold-start today: user_id, cohort. A person's place on [0, 1) is that of
--- split.sql, so that held-out users are told from those whom the target model was trained on.
+-- source_given, target_given (raw_ratings of both domains)  ->  who is cold-start today: user_id, cohort. Held-out users
+-- are told from those whom the target model was trained on by the place that the split gave them.
 with raters as (
     select user_id, bool_or(in_target) as in_target
     from (
@@ -14,6 +14,5 @@ with raters as (
 select user_id, if(in_target, 'test', 'cold') as cohort
 from raters
 where not in_target
-    or ('0x' || left(md5(getvariable('seed') || ':' || user_id), 13))::bigint::double / 4503599627370496.0
-        < getvariable('beta')
+    or unit(getvariable('seed') || ':' || user_id) < getvariable('beta')
 order by user_id;

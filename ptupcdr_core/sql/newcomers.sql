@@ -40,21 +40,8 @@ from (
 );
 
 create temp table newcomer_ratings as
-select person, item_index, score::float as rating, moment, place
+select person, item_index, score::float as rating, moment, moment as "timestamp", place
 from once join newcomers using (user_id)
 where item_index is not null;
 
--- As the split does it: the last positive items, oldest first; by file order where there is no time.
-create temp table newcomer_histories as
-with positive as (
-    select
-        person, item_index, rating,
-        row_number() over (
-            partition by person order by moment desc nulls last, if(moment is null, place, null) desc, item_index desc
-        ) as age
-    from newcomer_ratings
-    where coalesce(rating > getvariable('positive_above'), true)
-)
-select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
-from positive
-where age <= getvariable('history_length');
+create temp table newcomer_histories as from last_positive('newcomer_ratings');

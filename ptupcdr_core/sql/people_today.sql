@@ -8,17 +8,4 @@ join known_source_items using (item_id);
 
 create temp view asked_ratings as select person, item_index, rating, moment from asked_rows;
 
-create temp table asked_histories as
-with positive as (
-    select
-        person, item_index, rating,
-        row_number() over (
-            partition by person
-            order by "timestamp" desc nulls last, if("timestamp" is null, place, null) desc, item_index desc
-        ) as age
-    from asked_rows
-    where coalesce(rating > getvariable('positive_above'), true)
-)
-select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
-from positive
-where age <= getvariable('history_length');
+create temp table asked_histories as from last_positive('asked_rows');

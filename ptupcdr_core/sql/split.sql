@@ -11,10 +11,6 @@ from (
 )
 group by user_id;
 
--- A user's place on [0, 1): the first 13 hexadecimal digits of an MD5, 52 bits, exact in a double. It depends on
--- nothing but seed and id, so a user stays a test user when others come or go, and a larger beta only adds users.
-create temp macro unit(key) as ('0x' || left(md5(key), 13))::bigint::double / 4503599627370496.0;
-
 -- Vocabularies count from 1 in the order of the ids' bytes; 0 is padding and nothing else.
 create table split_users as
 select
@@ -45,11 +41,11 @@ order by item_index;
 
 -- Ids become indices once; place keeps the file's order for domains without timestamps.
 create temp table source_rows as
-select user_index, item_index, rating::float as rating, "timestamp", r.place
+select user_index as person, item_index, rating::float as rating, "timestamp", r.place
 from source_given r join split_users using (user_id) join split_source_items using (item_id);
 
 create table split_source_ratings as
-select getvariable('pair') as pair, user_index, item_index, rating, "timestamp"
+select getvariable('pair') as pair, person as user_index, item_index, rating, "timestamp"
 from source_rows
 order by user_index, item_index;
 
@@ -63,24 +59,9 @@ select
 from target_given r join split_users using (user_id) join split_target_items using (item_id)
 order by user_index, item_index;
 
--- The last positive source items, oldest first: by time, ties by item id; by file order where there is no time.
 create table split_histories as
-with positive as (
-    select
-        user_index, item_index, rating,
-        row_number() over (
-            partition by user_index
-            order by "timestamp" desc nulls last, if("timestamp" is null, place, null) desc, item_index desc
-        ) as age
-    from source_rows
-    where coalesce(rating > getvariable('positive_above'), true)
-)
-select
-    getvariable('pair') as pair, user_index,
-    (max(age) over (partition by user_index) - age)::integer as position,
-    item_index, rating
-from positive
-where age <= getvariable('history_length')
+select getvariable('pair') as pair, person as user_index, position, item_index, rating
+from last_positive('source_rows')
 order by user_index, position;
 
 create table split_summary as
