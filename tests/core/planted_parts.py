@@ -18,6 +18,7 @@ from companions import Shop, purchases
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.modes.ranking.bridging import RankingTask, train_ranking_bridges
 from ptupcdr_core.modes.ranking.joint import JointChoice, train_joint
+from ptupcdr_core.modes.ranking.judges import Group
 from ptupcdr_core.modes.ranking.parts import train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.training.implicit import train_factors
@@ -73,7 +74,7 @@ def taken_parts(data: PairData) -> frozenset[str]:
     source, target = (train_factors(*of, size=SIZE, seed=1, on_epoch=_silent) for of in sides)
     task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
     bridges = train_ranking_bridges(task, hidden_size=2 * SIZE, seed=0)
-    parts = train_parts(data, task, bridges.personal, train_joint(data, JOINT, seed=0))
+    parts = train_parts([Group(data, task, bridges.personal, train_joint(data, JOINT, seed=0))])
     found = {"personal": parts.chosen["list_personal"], "joint": parts.joint, "item_map": parts.item_map}
     return frozenset(name for name, part in found.items() if part)
 
