@@ -33,6 +33,8 @@ GROUPS = 3
 """At most, beside the validation users; each costs a training of all parts."""
 SHARE = 5
 """A group is at most this part of the bridge users, so that what is judged is nearly what serves."""
+LEAST = 20
+"""Users of a group: fewer say too little for what it costs."""
 SCORES = 1 << 25
 """Scores of a part held at a time: where there are many target items, every n-th validation user decides."""
 
@@ -75,7 +77,7 @@ def further_splits(data: PairData, seed: int) -> Iterator[PairData]:
     """
     bridge, wanted = data.cohorts["bridge"], min(WANTED, _room(data)) - len(np.unique(data.target_validation.users))
     size = min(len(bridge) // SHARE, max(0, -(-wanted // GROUPS)))
-    if size:
+    if size >= LEAST:
         dealt = np.random.default_rng([seed, *b"judges"]).permutation(bridge)
         for first in range(0, size * GROUPS, size):
             yield data.holding_out(np.sort(dealt[first : first + size]), "validation")
