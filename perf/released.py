@@ -1,7 +1,5 @@
 """Released ratings beside the checkout, and what one cell of the measurements on them is: pair, β, seed and mode."""
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ptupcdr_core.catalog import Columns, Domain, Pair
-from ptupcdr_core.data.pair_data import SIDES, PairData, load_pair, user_ids
+from ptupcdr_core.data.pair_data import PairData, load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
+from ptupcdr_core.experiments.whole import train_and_evaluate
 from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.sources.ingest import ingest_domain
-from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -80,15 +78,8 @@ def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFra
     data, ids = load_pair(warehouse, cell.pair.key, test_ratings=cell.on == "test"), user_ids(warehouse, cell.pair.key)
     if cell.on == "bridge":
         data = with_stand_ins(data, cell.seed)
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="ptupcdr-cell-") as folder:
-        home = Home(Path(folder))
-        for side in SIDES:
-            mode.train_side(home, data, side, settings, _unheard, "")
-        mode.train(home, data, settings, _unheard, "")
-        trained = time.perf_counter() - start
-        found = mode.evaluate(home, data, settings, ids)
-    return found.summary.assign(on=cell.on, seconds=trained), found.details[DETAILS[cell.mode]].assign(on=cell.on)
+    found, seconds = train_and_evaluate(mode, data, settings, ids)
+    return found.summary.assign(on=cell.on, seconds=seconds), found.details[DETAILS[cell.mode]].assign(on=cell.on)
 
 
 def with_stand_ins(data: PairData, seed: int) -> PairData:
@@ -101,7 +92,3 @@ def with_stand_ins(data: PairData, seed: int) -> PairData:
 def _domain(name: str) -> Domain:
     file, columns = FILES[name]
     return Domain(name=name, format="csv", path=str(DATA / file), columns=columns)
-
-
-def _unheard(_epoch: int, _metrics: dict[str, float]) -> None:
-    pass

@@ -44,8 +44,9 @@ RESULTS = {
     "deployed_model": Result(5, (*EVALUATED, "deployment")),
     "recommendations": Result(10, ("recommendations",)),
     "pair_report": Result(8),
-    "benchmark": Result(3, ("split", "rating"), gridded=True),
+    "benchmark": Result(4, ("split", "rating", "ranking"), gridded=True),
     "benchmark_cell": Result(3, ("split", "rating")),
+    "list_cell": Result(1, ("split", "ranking")),
     "rating_trial": Result(3, ("split", "rating")),
     "ranking_trial": Result(3, ("split", "ranking")),
 }

@@ -82,19 +82,18 @@ class PairedLists:
 Paired = PairedErrors | PairedLists
 
 
-def over_seeds(benchmark: pd.DataFrame) -> pd.DataFrame:
+def over_seeds(benchmark: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """Mean and standard deviation (of a sample, n - 1) over seeds; one row a cell and method.
 
     Args:
-        benchmark: the table ``benchmark``.
+        benchmark: the table ``benchmark`` or ``benchmark_lists``.
+        metrics: columns of it.
     """
+    wanted = {"seeds": ("seed", "nunique")}
+    for metric in metrics:
+        wanted |= {metric: (metric, "mean"), f"{metric}_std": (metric, "std")}
     groups = benchmark.groupby([*CELL, "method"], sort=True)
-    table = groups.agg(
-        seeds=("seed", "nunique"),
-        mae=("mae", "mean"), mae_std=("mae", "std"), rmse=("rmse", "mean"), rmse_std=("rmse", "std"),
-        seconds=("seconds", "mean"),
-    )  # fmt: skip
-    return table.reset_index()
+    return groups.agg(**wanted, seconds=("seconds", "mean")).reset_index()
 
 
 def pair_errors(errors: pd.DataFrame) -> PairedErrors:

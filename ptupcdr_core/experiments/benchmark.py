@@ -20,23 +20,30 @@ from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.pair_data import load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.engines.choice import choose_engine
-from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
 from ptupcdr_core.evaluation.labels import labels
 from ptupcdr_core.evaluation.slices import slice_errors
-from ptupcdr_core.experiments.cells import TABLES, CellStore, ratings_fingerprint
-from ptupcdr_core.experiments.grid import Cell, Grid, Unit, units_of
+from ptupcdr_core.experiments.cells import CellStore, ratings_fingerprint
+from ptupcdr_core.experiments.grid import AnyCell, Cell, Grid, ListCell, Unit, units_of
+from ptupcdr_core.experiments.whole import measure_lists
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.method import Needs
 from ptupcdr_core.settings import Recipe, Settings
+from ptupcdr_core.sql import statement
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import scratch_folder
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.task import Model
 
 ASSET = "benchmark"
-FURTHER_ORDER = {"benchmark_errors": ", user_id", "benchmark_slices": ", slice, at_least"}
+TABLES = (*Cell.tables, *ListCell.tables)
+ORDER = {
+    "benchmark_errors": ", user_id",
+    "benchmark_slices": ", slice, at_least",
+    "benchmark_rankings": ", user_id",
+}
+"""Beyond what every table is ordered by."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Progress:
         done: cells finished, those of earlier runs included.
         total: cells of the grid.
         seconds_left: estimated from this run's cells; None until one is finished.
-        rows: the cell's rows of the table ``benchmark``, one a recipe.
+        rows: the cell's rows of its first table, one a recipe; of lists, one a method.
         restored: whether an earlier run had finished it.
     """
 
@@ -92,15 +99,14 @@ def run_benchmark(
 
     Raises:
         WarehouseError: a domain was not ingested.
-        SettingsError: a method is not known, nothing is left to run, or a domain has no stars to predict.
+        SettingsError: a method is not known, or nothing is left to run, as where ratings are asked for of a domain that
+            has no stars.
         SplitError: some β and seed leave a cohort empty.
         DeviceError: the environment asks for a GPU that is not there.
     """
-    if source.stars is None or target.stars is None:
-        raise SettingsError(f"{pair.key}: a domain has events without stars, and the benchmark is of predicted ratings")
     warehouse = Warehouse.from_environment(home.warehouse)
     store = CellStore(home.benchmark / pair.key, ratings_fingerprint(warehouse, source, target))
-    units = units_of(grid, settings)
+    units = units_of(grid, settings, rated=source.stars is not None and target.stars is not None)
     with scratch_folder() as folder, one_thread():  # the workers are the parallelism
         splits = ScratchSplits(pair, source, target, warehouse, Warehouse(folder, warehouse.memory_limit, 1))
         _run(units, splits, store, on_cell, workers)
@@ -109,7 +115,7 @@ def run_benchmark(
 
 def _run(units: list[Unit], splits: ScratchSplits, store: CellStore, on_cell: OnCell, workers: int) -> None:
     """Start the workers, and tell of every cell here, in the caller's thread."""
-    finished: queue.Queue[tuple[Cell, bool] | BaseException] = queue.Queue()
+    finished: queue.Queue[tuple[AnyCell, bool] | BaseException] = queue.Queue()
     stop = threading.Event()
     total, restored, start = sum(len(unit.cells) for unit in units), 0, time.monotonic()
     with ThreadPoolExecutor(workers, initializer=numba.set_num_threads, initargs=(1,)) as pool:
@@ -134,7 +140,7 @@ def _work(
     unit: Unit,
     splits: ScratchSplits,
     store: CellStore,
-    finished: "queue.Queue[tuple[Cell, bool] | BaseException]",
+    finished: "queue.Queue[tuple[AnyCell, bool] | BaseException]",
     stop: threading.Event,
 ) -> None:
     try:
@@ -151,7 +157,10 @@ def _work(
                 for cell in missing:
                     if stop.is_set():
                         return
-                    store.save(cell, _measure(cell, experiment, ids))
+                    if isinstance(cell, ListCell):
+                        store.save(cell, measure_lists(cell, data, ids))
+                    else:
+                        store.save(cell, _measure(cell, experiment, ids))
                     finished.put((cell, False))
                 source_model = experiment.trained_source_model
     except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -213,13 +222,15 @@ def _named(settings: Settings, recipe: Recipe) -> Settings:
 
 
 def _write_tables(
-    warehouse: Warehouse, pair: Pair, grid: Grid, cells: list[Cell], store: CellStore, fingerprint: str
+    warehouse: Warehouse, pair: Pair, grid: Grid, cells: list[AnyCell], store: CellStore, fingerprint: str
 ) -> pd.DataFrame:
     with warehouse.write(ASSET, pair.key, fingerprint=fingerprint, settings=grid.model_dump(mode="json")) as connection:
+        connection.execute(statement("benchmark"))
         for name in TABLES:
-            connection.execute(
-                f"create table {name} as select * from read_parquet(?) where recipe in (select unnest(?)) "  # nosec B608 # ours
-                f"order by recipe, base_model, beta, method, seed{FURTHER_ORDER.get(name, '')}",
-                [store.files(cells, name), list(grid.recipes)],
-            )
+            if files := store.files(cells, name):
+                connection.execute(
+                    f"insert into {name} by name from read_parquet(?) where recipe in (select unnest(?)) "  # nosec B608 # ours
+                    f"order by recipe, base_model, beta, method, seed{ORDER.get(name, '')}",
+                    [files, list(grid.recipes)],
+                )
         return connection.execute("select * from benchmark").fetchdf()

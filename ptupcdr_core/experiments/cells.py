@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,14 +13,10 @@ import pyarrow.parquet as pq
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import StorageError
-from ptupcdr_core.experiments.grid import Cell
+from ptupcdr_core.experiments.grid import AnyCell
 from ptupcdr_core.store import formats
 from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.versions import RESULTS
-
-TABLES = ("benchmark", "benchmark_errors", "benchmark_slices")
-KEPT = RESULTS["benchmark_cell"]
 
 
 @dataclass(frozen=True)
@@ -35,24 +31,16 @@ class CellStore:
     folder: Path
     ratings: str
 
-    def has(self, cell: Cell) -> bool:
+    def has(self, cell: AnyCell) -> bool:
         """Whether a cell was finished, by this code and on these ratings."""
         return self.place(cell).is_dir()
 
-    def place(self, cell: Cell) -> Path:
+    def place(self, cell: AnyCell) -> Path:
         """The cell's folder."""
-        entries = {
-            "format": formats.CELL,
-            "method": cell.method.name,
-            "base_model": cell.base_model,
-            "family": cell.family,
-            "settings": KEPT.relevant(cell.settings),
-            "ratings": self.ratings,
-            "code": [KEPT.version, cell.method.version],
-        }
+        entries = {"format": formats.CELL, "ratings": self.ratings, **cell.identity}
         return self.folder / hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:24]
 
-    def save(self, cell: Cell, tables: Mapping[str, pd.DataFrame]) -> None:
+    def save(self, cell: AnyCell, tables: Mapping[str, pd.DataFrame]) -> None:
         """Write a cell's tables at once: a run that is killed meanwhile leaves nothing that looks finished.
 
         Raises:
@@ -67,13 +55,13 @@ class CellStore:
             if not self.has(cell):  # another process may have finished the same cell in the meantime
                 raise
 
-    def rows(self, cell: Cell) -> pd.DataFrame:
-        """A finished cell's rows of the table ``benchmark``."""
-        return pd.read_parquet(self.place(cell) / "benchmark.parquet")
+    def rows(self, cell: AnyCell) -> pd.DataFrame:
+        """A finished cell's rows of the first of its tables: one a method, or one a recipe."""
+        return pd.read_parquet(self.place(cell) / f"{cell.tables[0]}.parquet")
 
-    def files(self, cells: list[Cell], table: str) -> list[str]:
-        """Where one table of these cells stands."""
-        return [str(self.place(cell) / f"{table}.parquet") for cell in cells]
+    def files(self, cells: Sequence[AnyCell], table: str) -> list[str]:
+        """Where one table of these cells stands, in those which have it."""
+        return [str(self.place(cell) / f"{table}.parquet") for cell in cells if table in cell.tables]
 
 
 def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:

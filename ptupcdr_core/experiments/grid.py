@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.methods import methods_of
 from ptupcdr_core.methods.method import Method, Needs
-from ptupcdr_core.settings import REFERENCE_RECIPES, BaseModelName, Recipe, Settings
+from ptupcdr_core.settings import REFERENCE_RECIPES, BaseModelName, Mode, Recipe, Settings
+from ptupcdr_core.versions import RESULTS
 
 ANY_BASE_MODEL = "none"
 """Stands in the tables where the base model makes no difference."""
@@ -28,6 +29,11 @@ class Grid(BaseModel):
     base_models: tuple[BaseModelName, ...] = Field(default=get_args(BaseModelName), min_length=1)
     methods: tuple[str, ...] | None = Field(default=None, min_length=1, description="None: all")
     recipes: tuple[Recipe, ...] = Field(default=get_args(Recipe), min_length=1)
+    modes: tuple[Mode, ...] = Field(
+        default=get_args(Mode),
+        min_length=1,
+        description="predicted ratings by the methods, recipes and base models above; ranked lists by all of theirs",
+    )
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,22 @@ class Cell:
         family: the recipes that look on.
     """
 
+    tables: ClassVar = ("benchmark", "benchmark_errors", "benchmark_slices")
     method: Method
     settings: Settings
     family: tuple[Recipe, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that it depends on but the ratings."""
+        kept = RESULTS["benchmark_cell"]
+        return {
+            "method": self.method.name,
+            "base_model": self.base_model,
+            "family": self.family,
+            "settings": kept.relevant(self.settings),
+            "code": [kept.version, self.method.version],
+        }
 
     @property
     def base_model(self) -> str:
@@ -51,29 +70,66 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class ListCell:
+    """Ranked lists by all methods at one β and seed, which share one training.
+
+    Args:
+        settings: β, seed and sizes.
+    """
+
+    tables: ClassVar = ("benchmark_lists", "benchmark_rankings")
+    settings: Settings
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that it depends on but the ratings."""
+        kept = RESULTS["list_cell"]
+        return {"lists": kept.relevant(self.settings), "code": kept.version}
+
+
+AnyCell = Cell | ListCell
+
+
+@dataclass(frozen=True)
 class Unit:
     """Cells that share a source model: one seed, base model and family. They run one after another, β by β."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[AnyCell, ...]
 
-    def by_beta(self) -> Iterator[tuple[Settings, list[Cell]]]:
+    def by_beta(self) -> Iterator[tuple[Settings, list[AnyCell]]]:
         """The cells of each β, with the settings that they share."""
         for beta in dict.fromkeys(cell.settings.beta for cell in self.cells):
             cells = [cell for cell in self.cells if cell.settings.beta == beta]
             yield cells[0].settings, cells
 
 
-def units_of(grid: Grid, settings: Settings) -> list[Unit]:
+def units_of(grid: Grid, settings: Settings, *, rated: bool = True) -> list[Unit]:
     """Lay out a grid.
 
     Args:
         grid: what varies.
         settings: everything else: sizes, epochs, learning rate.
+        rated: whether both domains have stars; without them there are lists alone.
 
     Raises:
         SettingsError: a method is not known, or nothing is left to run.
     """
-    units = []
+    units = list(_rating_units(grid, settings)) if rated and "rating" in grid.modes else []
+    if "ranking" in grid.modes and "calibrated" in grid.recipes:
+        units += [
+            Unit((ListCell(_with(settings, recipe="calibrated", mode="ranking", beta=beta, seed=seed)),))
+            for seed, beta in product(grid.seeds, grid.betas)
+        ]
+    if not units:
+        raise SettingsError(
+            f"nothing to run: no method of {', '.join(grid.methods or ('all',))} is made for the recipes "
+            f"{', '.join(grid.recipes)}, base models {', '.join(grid.base_models)} and modes {', '.join(grid.modes)}"
+            + ("" if rated else " where a domain has events without stars")
+        )
+    return units
+
+
+def _rating_units(grid: Grid, settings: Settings) -> Iterator[Unit]:
     for family, seed in product(_wanted(grid.recipes), grid.seeds):
         methods = methods_of(family[0], grid.methods)
         plain = [method for method in methods if method.needs is Needs.RATINGS]
@@ -86,13 +142,8 @@ def units_of(grid: Grid, settings: Settings) -> list[Unit]:
                 for beta in grid.betas
                 for method in chosen
             ]
-            units += [Unit(tuple(cells))] if cells else []
-    if not units:
-        raise SettingsError(
-            f"nothing to run: no method of {', '.join(grid.methods or ())} is made for the recipes "
-            f"{', '.join(grid.recipes)} and base models {', '.join(grid.base_models)}"
-        )
-    return units
+            if cells:
+                yield Unit(tuple(cells))
 
 
 def _wanted(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, ...]]:

@@ -66,6 +66,8 @@ def beside_single_sources(home: Home, pair: Pair) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mode", "source", "users", "ratings", *METRICS, "ndcg_at_10"])
 
 
+LIST_METRICS = ("ndcg_at_10", "ndcg_at_50", "coverage_at_10")
+"""Of ``benchmark_lists``, what summaries have."""
 _BY_USER = (
     ("cold_start_errors", ("absolute_error", "squared_error"), pair_errors),
     ("cold_start_rankings", ("ndcg_at_10",), pair_lists),
@@ -107,7 +109,7 @@ def read_serving(home: Home, pair: str) -> pd.DataFrame:
 
 
 def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:
-    """A table of a pair's benchmark: ``benchmark`` or ``benchmark_slices``.
+    """A table of a pair's benchmark: ``benchmark``, ``benchmark_slices``, ``benchmark_lists`` or ``benchmark_rankings``.
 
     Raises:
         WarehouseError: it has not been run.
@@ -135,12 +137,41 @@ def compare_methods(home: Home, pair: str, recipe: str, beta: float, base_model:
     return compare(pair_errors(read_cell_errors(home, pair, recipe, beta, base_model)))
 
 
+def read_cell_rankings(home: Home, pair: str, beta: float) -> pd.DataFrame:
+    """The lists' measures by user of all methods at one β, all seeds.
+
+    Raises:
+        WarehouseError: the benchmark has not been run.
+    """
+    with Warehouse.from_environment(home.warehouse).read("benchmark", pair) as connection:
+        return connection.execute("select * from benchmark_rankings where beta = ?", [beta]).fetchdf()
+
+
+def summarize_lists(home: Home, pair: str) -> pd.DataFrame:
+    """Means over seeds of the lists' measures, one row a β and method, the best first.
+
+    Returns:
+        ``significance.over_seeds`` of ``LIST_METRICS``, with ``best_ndcg_at_10``: true for the best method of a β and
+        those not significantly different from it. No rows where the benchmark left lists out.
+
+    Raises:
+        WarehouseError: the benchmark has not been run.
+    """
+    means = over_seeds(read_benchmark(home, pair, "benchmark_lists"), LIST_METRICS)
+    best: list[bool] = []
+    for beta, own in means.groupby("beta", sort=True):
+        best += own["method"].isin(best_methods(pair_lists(read_cell_rankings(home, pair, float(str(beta)))), "ndcg_at_10"))
+    means = means.sort_values("beta", kind="stable").assign(best_ndcg_at_10=best)
+    return means.sort_values(["beta", "ndcg_at_10"], ascending=[True, False], ignore_index=True)
+
+
 def summarize_benchmark(home: Home, pair: str) -> pd.DataFrame:
     """Means over seeds, one row a cell and method, with what is to be printed bold.
 
     Returns:
         ``significance.over_seeds`` with ``best_mae`` and ``best_rmse``: true for the best method of a cell and those
-        not significantly different from it. Baselines without a base model stand in every base model's cell.
+        not significantly different from it. Baselines without a base model stand in every base model's cell. No rows
+        where the benchmark left predicted ratings out.
 
     Raises:
         WarehouseError: the benchmark has not been run.
@@ -148,7 +179,7 @@ def summarize_benchmark(home: Home, pair: str) -> pd.DataFrame:
     means = over_seeds(read_benchmark(home, pair))
     anywhere = means["base_model"] == ANY_BASE_MODEL
     cells = means[~anywhere] if not anywhere.all() else means
-    tables = []
+    tables = [cells.assign(**{f"best_{metric}": [] for metric in METRICS})] if cells.empty else []
     for (recipe, beta, kind), own in cells.groupby(["recipe", "beta", "base_model"], sort=True):
         shared = means[anywhere & (means["recipe"] == recipe) & (means["beta"] == beta)]
         table = pd.concat([own, shared.assign(base_model=kind)]).drop_duplicates("method")

@@ -37,7 +37,8 @@ ENTRIES = {
     "recommendations": ["stages.recommendations:recommend_cold_users"],
     "pair_report": ["report.page:make_report"],
     "benchmark": ["experiments.benchmark:run_benchmark"],
-    "benchmark_cell": ["experiments.benchmark:_work"],
+    "benchmark_cell": ["experiments.benchmark:_measure", "data.scratch_splits:ScratchSplits"],
+    "list_cell": ["experiments.whole:measure_lists"],
     "rating_trial": ["experiments.search:_run", "experiments.objectives:measure_ratings"],
     "ranking_trial": ["experiments.search:_run", "experiments.objectives:measure_lists"],
 }
