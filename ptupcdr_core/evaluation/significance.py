@@ -40,6 +40,7 @@ class PairedErrors:
     """
 
     metrics: ClassVar = METRICS
+    more_is_better: ClassVar = False
     methods: tuple[str, ...]
     counts: Doubles
     absolute: Doubles
@@ -66,6 +67,7 @@ class PairedLists:
     """
 
     metrics: ClassVar = ("ndcg_at_10",)
+    more_is_better: ClassVar = True
     methods: tuple[str, ...]
     counts: Doubles
     ndcg_at_10: Doubles
@@ -206,10 +208,10 @@ def compare(
     return result
 
 
-def best_methods(errors: PairedErrors, metric: str, *, confidence: float = 0.95, seed: int = 0) -> set[str]:
-    """The method with the lowest error, and all that are not significantly different from it: those to print bold."""
+def best_methods(errors: Paired, metric: str, *, confidence: float = 0.95, seed: int = 0) -> set[str]:
+    """The best method, and all that are not significantly different from it: those to print bold."""
     values = errors.measures(np.ones((len(errors.counts), 1)))[metric][:, 0]
-    best = errors.methods[int(values.argmin())]
+    best = errors.methods[int(values.argmax() if errors.more_is_better else values.argmin())]
     couples = [(best, other) for other in errors.methods if other != best]
     if not couples:
         return {best}

@@ -182,7 +182,7 @@ def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> di
         seconds += time.perf_counter() - start
         watch(data, choosers, epoch)
         start = time.perf_counter()
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in cell.tables}
     for name, chooser in choosers.items():
         outcome = chooser.outcome()
         about = labels(data.pair, cell.method.name, "rating", _named(cell.settings, name), cell.base_model)

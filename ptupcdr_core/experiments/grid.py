@@ -114,19 +114,21 @@ def units_of(grid: Grid, settings: Settings, *, rated: bool = True) -> list[Unit
     Raises:
         SettingsError: a method is not known, or nothing is left to run.
     """
-    units = list(_rating_units(grid, settings)) if rated and "rating" in grid.modes else []
+    predicted = rated and "rating" in grid.modes
+    ratings = list(_rating_units(grid, settings)) if predicted else []
+    lists: list[Unit] = []
     if "ranking" in grid.modes and "calibrated" in grid.recipes:
-        units += [
+        lists = [
             Unit((ListCell(_with(settings, recipe="calibrated", mode="ranking", beta=beta, seed=seed)),))
             for seed, beta in product(grid.seeds, grid.betas)
         ]
-    if not units:
+    if not (ratings if predicted else lists):
         raise SettingsError(
             f"nothing to run: no method of {', '.join(grid.methods or ('all',))} is made for the recipes "
             f"{', '.join(grid.recipes)}, base models {', '.join(grid.base_models)} and modes {', '.join(grid.modes)}"
             + ("" if rated else " where a domain has events without stars")
         )
-    return units
+    return ratings + lists
 
 
 def _rating_units(grid: Grid, settings: Settings) -> Iterator[Unit]:

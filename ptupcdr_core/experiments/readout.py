@@ -109,7 +109,7 @@ def read_serving(home: Home, pair: str) -> pd.DataFrame:
 
 
 def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:
-    """A table of a pair's benchmark: ``benchmark``, ``benchmark_slices``, ``benchmark_lists`` or ``benchmark_rankings``.
+    """A table of a pair's benchmark: ``benchmark``, ``benchmark_slices``, ``benchmark_lists``, ``benchmark_rankings``.
 
     Raises:
         WarehouseError: it has not been run.
@@ -158,10 +158,12 @@ def summarize_lists(home: Home, pair: str) -> pd.DataFrame:
         WarehouseError: the benchmark has not been run.
     """
     means = over_seeds(read_benchmark(home, pair, "benchmark_lists"), LIST_METRICS)
-    best: list[bool] = []
-    for beta, own in means.groupby("beta", sort=True):
-        best += own["method"].isin(best_methods(pair_lists(read_cell_rankings(home, pair, float(str(beta)))), "ndcg_at_10"))
-    means = means.sort_values("beta", kind="stable").assign(best_ndcg_at_10=best)
+    best = {
+        beta: best_methods(pair_lists(read_cell_rankings(home, pair, beta)), "ndcg_at_10")
+        for beta in means["beta"].unique().tolist()
+    }
+    marks = [row.method in best[row.beta] for row in means.itertuples()]
+    means = means.assign(best_ndcg_at_10=np.array(marks, bool))
     return means.sort_values(["beta", "ndcg_at_10"], ascending=[True, False], ignore_index=True)
 
 

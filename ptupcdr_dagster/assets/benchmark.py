@@ -37,6 +37,7 @@ class BenchmarkConfig(dg.Config):
     base_models: list[str] = Field(["mf", "gmf", "dnn"], description="mf, gmf, dnn")
     methods: list[str] = Field([], description="names of methods; none: all")
     recipes: list[str] = Field(["calibrated", "honest", "published"], description="also published_test_best")
+    modes: list[str] = Field(["rating", "ranking"], description="predicted ratings, ranked lists by all their methods")
     workers: int = Field(2, ge=1, description="trainings at a time")
     measure: bool = Field(False, description="train what is missing, for hours; else the benchmark stays as it stands")
 
@@ -59,6 +60,7 @@ def benchmark(
     Measured by the job benchmark_pair and `ptupcdr benchmark` only: all assets may be materialized without hours of it.
     """
     from ptupcdr_core.experiments.benchmark import run_benchmark
+    from ptupcdr_core.experiments.export import read_cells
     from ptupcdr_core.experiments.grid import Grid
 
     if not config.measure:
@@ -76,7 +78,7 @@ def benchmark(
             current.tracker.on_epoch(progress.done, {"cells_done": progress.done, "cells_total": progress.total})
 
         pair = CATALOG.pair(current.partition)
-        rows = run_benchmark(
+        run_benchmark(
             home,
             pair,
             CATALOG.domain(pair.source),
@@ -87,6 +89,7 @@ def benchmark(
             workers=config.workers,
             fingerprint=current.fingerprint,
         )
+        rows = read_cells(home, pair.key)
         _track_cells(current, rows)
         return current.result({"cells": len(rows), **_tables(home, pair.key)})
 
@@ -107,12 +110,14 @@ def _time_left(seconds: float | None) -> str:
 
 def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
     """One child run a β, seed and base model (``none``: baselines that need none)."""
+    from ptupcdr_core.experiments.readout import LIST_METRICS
+
     for group, cells in rows.groupby(GROUP, sort=True):
         labels = dict(zip(GROUP, group, strict=True))
         metrics = {
             f"{row.recipe}/{metric}_{row.method}": float(getattr(row, metric))
             for row in cells.itertuples()
-            for metric in ("mae", "rmse")
+            for metric in (("mae", "rmse") if row.mode == "rating" else LIST_METRICS)
         }
         name = " ".join(f"{label}={value}" for label, value in labels.items())
         current.tracker.log_child(name, labels, metrics)
@@ -122,10 +127,15 @@ def _tables(home: Home, key: str) -> dict[str, Any]:
     """What a person would look at: means over seeds, and the published numbers beside them when there are any."""
     from ptupcdr_core.evaluation.significance import over_seeds
     from ptupcdr_core.experiments.published import beside_published
-    from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
+    from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark, summarize_lists
 
     pair = CATALOG.pair(key)
-    shown = {"means_over_seeds": frame_table(summarize_benchmark(home, key))}
+    shown: dict[str, Any] = {}
+    if len(lists := summarize_lists(home, key)):
+        shown["lists_over_seeds"] = frame_table(lists)
+    if not len(summary := summarize_benchmark(home, key)):
+        return shown
+    shown["means_over_seeds"] = frame_table(summary)
     means = over_seeds(read_benchmark(home, key))
     published = beside_published(CATALOG.domain(pair.source), CATALOG.domain(pair.target), means)
     return shown | ({} if published.empty else {"beside_published": frame_table(published)})

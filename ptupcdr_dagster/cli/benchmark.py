@@ -1,6 +1,7 @@
 """What the command line makes of a benchmark: the grid that the options ask for, and its tables in print."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import typer
@@ -10,10 +11,10 @@ from rich.table import Table
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.evaluation.significance import METRICS, over_seeds
-from ptupcdr_core.experiments.export import told_seeds
+from ptupcdr_core.experiments.export import read_cells, told_seeds
 from ptupcdr_core.experiments.grid import Grid, units_of
 from ptupcdr_core.experiments.published import beside_published
-from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark
+from ptupcdr_core.experiments.readout import LIST_METRICS, read_benchmark, summarize_benchmark, summarize_lists
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.options import separated, validated
@@ -39,33 +40,38 @@ def chosen_grid(settings: Settings, options: Mapping[str, list[str]]) -> Grid:
 
 
 def read_benchmarks(home: Home, pairs: Sequence[Pair]) -> pd.DataFrame:
-    """The cells of several pairs, one row each."""
-    tables = [read_benchmark(home, pair.key) for pair in pairs]
+    """The cells of several pairs, one row each and method."""
+    tables = [read_cells(home, pair.key) for pair in pairs]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
-    """Means over seeds, one table a recipe, β and base model, and published numbers beside them where there are any.
+    """Means over seeds, one table a recipe, β and base model, published numbers beside them, and one of lists a β.
 
     Bold is the best of a table and whatever is not significantly different from it, with a star where
     nothing can be bold.
     """
     summary = summarize_benchmark(home, pair.key)
-    bold = "[bold]{}[/]" if console.is_terminal else "{} *"
     for (recipe, beta, base_model), cells in summary.groupby(["recipe", "beta", "base_model"], sort=True):
-        seeds = int(cells["seeds"].max())
-        title = f"{pair.key}: {recipe}, β = {beta:g}, {base_model}; {told_seeds(seeds)}"
-        say(console, f"[italic]{title}[/]", markup=True)
-        table = Table(box=None, header_style="", pad_edge=False)
-        table.add_column("method", overflow="ellipsis")
-        for metric in METRICS:
-            table.add_column(metric, justify="right", no_wrap=True)
-        for cell in cells.itertuples():
-            table.add_row(str(cell.method), *[_measure(cell, metric, bold) for metric in METRICS])
-        console.print(table)
+        _print_means(console, f"{pair.key}: {recipe}, β = {beta:g}, {base_model}", cells, METRICS)
+    for beta, cells in summarize_lists(home, pair.key).groupby("beta", sort=True):
+        _print_means(console, f"{pair.key}: lists, β = {beta:g}", cells, LIST_METRICS)
     named = "Bold" if console.is_terminal else "With a star"
     say(console, f"{named}: the best, and all that are not significantly different from it.")
-    _print_published(console, home, pair)
+    if len(summary):
+        _print_published(console, home, pair)
+
+
+def _print_means(console: Console, about: str, cells: pd.DataFrame, metrics: Sequence[str]) -> None:
+    bold = "[bold]{}[/]" if console.is_terminal else "{} *"
+    say(console, f"[italic]{about}; {told_seeds(int(cells['seeds'].max()))}[/]", markup=True)
+    table = Table(box=None, header_style="", pad_edge=False)
+    table.add_column("method", overflow="ellipsis")
+    for metric in metrics:
+        table.add_column(metric, justify="right", no_wrap=True)
+    for cell in cells.to_dict("records"):
+        table.add_row(str(cell["method"]), *[_measure(cell, metric, bold) for metric in metrics])
+    console.print(table)
 
 
 def _print_published(console: Console, home: Home, pair: Pair) -> None:
@@ -81,10 +87,10 @@ def _print_published(console: Console, home: Home, pair: Pair) -> None:
     print_columns(console, cells, {name: frame[name].dtype.kind == "f" for name in frame.columns})
 
 
-def _measure(cell: object, metric: str, bold: str) -> str:
-    mean, deviation = getattr(cell, metric), getattr(cell, f"{metric}_std")
+def _measure(cell: dict[str, Any], metric: str, bold: str) -> str:
+    mean, deviation = cell[metric], cell[f"{metric}_std"]
     text = f"{mean:.4f}" if pd.isna(deviation) else f"{mean:.4f} ± {deviation:.4f}"
-    return bold.format(text) if getattr(cell, f"best_{metric}") else f"{text}  "
+    return bold.format(text) if cell.get(f"best_{metric}") else f"{text}  "
 
 
 def _plain(value: object) -> str:

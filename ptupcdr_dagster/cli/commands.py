@@ -96,7 +96,7 @@ def score(
 
 
 @app.command(cls=SpreadCommand)
-@functools.partial(settings_options, parts=("split", "rating"), left_out=Settings.names_varied())
+@functools.partial(settings_options, parts=("split", "rating", "ranking"), left_out=Settings.names_varied())
 def benchmark(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
@@ -108,6 +108,9 @@ def benchmark(
         list[str],
         typer.Option(help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
     ] = ["calibrated", "honest", "published"],  # noqa: B006
+    modes: Annotated[
+        list[str], typer.Option(help=f"rating, ranking: lists by all of their methods, trained together. {SEVERAL}")
+    ] = ["rating", "ranking"],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
     export: Annotated[
         Literal["csv", "latex", "parquet"] | None,
@@ -125,6 +128,7 @@ def benchmark(
         from ptupcdr_dagster.cli.terminal import run_benchmark
 
         varied = {"betas": betas, "seeds": seeds, "base_models": base_models, "methods": methods, "recipes": recipes}
+        varied["modes"] = modes
         grid = chosen_grid(settings, varied)
         home = Home.from_environment()
         report = run_benchmark(home, chosen, settings, grid, workers=workers)

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from rich.console import Console
@@ -33,6 +33,8 @@ from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Rep
 from ptupcdr_dagster.running.tidying import Tidied, tidy
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ptupcdr_core.experiments.benchmark import Progress as CellProgress
     from ptupcdr_core.experiments.grid import Grid
     from ptupcdr_core.experiments.search import Progress as TrialProgress
@@ -128,11 +130,15 @@ class _Cells:
             count=f"{cells.done}/{cells.total}",
             left=cells.seconds_left,
             at=elapsed,
-            description=f"β {row['beta']:g} seed {row['seed']} {row['base_model']} {row['method']}",
+            description=f"β {row['beta']:g} seed {row['seed']} {_trained(row)}",
         )
         if cells.done == cells.total:
             self.progress.remove_task(self.bar)
             self.bar = None
+
+
+def _trained(row: "pd.Series[Any]") -> str:
+    return "lists" if row["mode"] == "ranking" else f"{row['base_model']} {row['method']}"
 
 
 Maker = Callable[[dg.DagsterInstance, Progress], Backfill]

@@ -17,8 +17,15 @@ from ptupcdr_core.evaluation.cold_start import evaluate_slices, score
 from ptupcdr_core.evaluation.slices import slice_errors
 from ptupcdr_core.experiments.benchmark import Progress, run_benchmark
 from ptupcdr_core.experiments.cells import ratings_fingerprint
-from ptupcdr_core.experiments.grid import Grid, units_of
-from ptupcdr_core.experiments.readout import compare_methods, read_benchmark, read_cell_errors, summarize_benchmark
+from ptupcdr_core.experiments.export import export, read_cells
+from ptupcdr_core.experiments.grid import Grid, ListCell, units_of
+from ptupcdr_core.experiments.readout import (
+    compare_methods,
+    read_benchmark,
+    read_cell_errors,
+    summarize_benchmark,
+    summarize_lists,
+)
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.fitted_method import FittedMethod
@@ -30,7 +37,14 @@ from ptupcdr_core.training.epochs import BestEpoch, Epoch
 
 PAIR = Pair(source="books", target="movies")
 SETTINGS = Settings(epochs=2, embedding_size=3)
-GRID = Grid(betas=(0.3, 0.5), seeds=(1, 2), base_models=("mf", "gmf"), methods=("item_mean", "tgt", "emcdr", "ptupcdr"))
+GRID = Grid(
+    betas=(0.3, 0.5),
+    seeds=(1, 2),
+    base_models=("mf", "gmf"),
+    methods=("item_mean", "tgt", "emcdr", "ptupcdr"),
+    modes=("rating",),
+)
+LISTS = Grid(betas=(0.3,), seeds=(1, 2), modes=("ranking",))
 
 
 class StoppedError(Exception):
@@ -79,7 +93,7 @@ def test_the_grid_leaves_out_what_makes_no_sense():
     }  # fmt: skip
     assert all(len({(cell.settings.seed, cell.settings.base_model) for cell in unit.cells}) == 1 for unit in units)
     with pytest.raises(SettingsError, match="nothing to run"):
-        units_of(Grid(methods=("lacdr",), recipes=("calibrated",)), SETTINGS)
+        units_of(Grid(methods=("lacdr",), recipes=("calibrated",)), SETTINGS)  # though lists there would be
 
 
 def test_calibrated_goes_with_mf_only():
@@ -189,6 +203,39 @@ def test_the_tables_agree_and_the_pairs_own_split_stays(domains, tmp_path):
     summary = summarize_benchmark(home, PAIR.key)
     assert summary.groupby(["recipe", "beta", "base_model"])["best_rmse"].any().all()
     assert set(summary["base_model"]) == {"mf", "gmf"}
+
+
+def test_lists_have_tables_of_their_own(domains, tmp_path):
+    told: list[Progress] = []
+    assert run(domains, tmp_path, told.append, grid=LISTS).empty, "no rating was predicted"
+    assert [(one.done, one.total) for one in told] == [(1, 2), (2, 2)]
+    home = Home(tmp_path)
+    lists = read_benchmark(home, PAIR.key, "benchmark_lists")
+    assert {"popularity", "item_knn", "kernel_ridge", "cgsp", "joint_als", "emcdr", "ptupcdr"} <= set(lists["method"])
+    assert set(lists.groupby("method")["seed"].apply(lambda seeds: tuple(sorted(seeds)))) == {(1, 2)}
+    by_user = read_benchmark(home, PAIR.key, "benchmark_rankings")
+    means = by_user.groupby(["seed", "method"])["ndcg_at_10"].mean()
+    np.testing.assert_allclose(lists.set_index(["seed", "method"])["ndcg_at_10"].sort_index(), means.sort_index())
+    summary = summarize_lists(home, PAIR.key)
+    assert summary.loc[0, "best_ndcg_at_10"], "the first is the best"
+    assert summary["ndcg_at_10"].is_monotonic_decreasing
+    assert summarize_benchmark(home, PAIR.key).empty
+    assert len(read_cells(home, PAIR.key)) == len(lists)
+    table = export(home, PAIR.key, "latex").read_text()
+    assert table.startswith(r"\begin{tabular}{lrrr}")
+    assert r"lists, $\beta = 0.3$, mean ± standard deviation of 2 seeds" in table
+    again: list[Progress] = []
+    run(domains, tmp_path, again.append, grid=LISTS)
+    assert all(one.restored for one in again)
+
+
+def test_where_a_domain_has_no_stars_there_are_lists_alone():
+    grid = LISTS.model_copy(update={"modes": ("rating", "ranking")})
+    assert all(isinstance(cell, ListCell) for unit in units_of(grid, SETTINGS, rated=False) for cell in unit.cells)
+    with pytest.raises(SettingsError, match="modes rating where a domain has events without stars"):
+        units_of(GRID, SETTINGS, rated=False)
+    with pytest.raises(SettingsError, match="nothing to run"):
+        units_of(LISTS.model_copy(update={"recipes": ("honest",)}), SETTINGS)
 
 
 def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):

@@ -15,7 +15,7 @@ from ptupcdr_core.catalog import Pair
 from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.experiments import search
 from ptupcdr_core.experiments.cells import CellStore
-from ptupcdr_core.experiments.grid import Cell
+from ptupcdr_core.experiments.grid import Cell, ListCell
 from ptupcdr_core.experiments.objectives import OBJECTIVES
 from ptupcdr_core.methods import methods_of
 from ptupcdr_core.settings import EVALUATED, Decides, Part, Settings
@@ -63,12 +63,14 @@ def test_a_split_is_made_by_what_decides_splits(lineage: Lineage, tmp_path: Path
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_benchmarks_cell_is_told_by_what_decides_predicted_ratings(tmp_path: Path, part: Part) -> None:
+def test_a_benchmarks_cell_is_told_by_what_decides_what_it_measures(tmp_path: Path, part: Part) -> None:
     [method] = methods_of("calibrated", ["item_mean"])
     first, second = (
         CellStore(tmp_path, "ratings").place(Cell(method, settings, ("calibrated",))) for settings in made_up(part)
     )
     assert (first != second) == (part in ("split", "rating"))
+    first, second = (CellStore(tmp_path, "ratings").place(ListCell(settings)) for settings in made_up(part))
+    assert (first != second) == (part in ("split", "ranking"))
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -88,7 +90,7 @@ def test_a_settings_file_has_what_decides_an_evaluation(tmp_path: Path, part: Pa
 def test_a_stage_is_made_again_for_what_it_reads(part: Part) -> None:
     first, second = made_up(part)
     heeding = {name for name, result in RESULTS.items() if result.relevant(first) != result.relevant(second)}
-    for_cells_and_trials = {"benchmark", "benchmark_cell", "rating_trial", "ranking_trial"}
+    for_cells_and_trials = {"benchmark", "benchmark_cell", "list_cell", "rating_trial", "ranking_trial"}
     # Recommendations come from what is deployed, whatever it was trained with: they go by its table's content.
     lineage = RESULTS.keys() - for_cells_and_trials - {"raw_ratings", "recommendations"}
     if part in ("rating", "ranking", "modes"):

@@ -31,6 +31,7 @@ from ptupcdr_dagster.tracking.stores import open_store
 PAIR = "books__movies"
 GRID = ["--betas", "0.2", "0.5", "--seeds", "900", "10", "--base-models", "mf", "gmf"]
 SMALL = ["--methods", "item_mean", "tgt", "emcdr", "--epochs", "2", "--embedding-size", "4"]
+RATINGS = ["--modes", "rating"]
 CELLS = {"honest": 2 * 2 * (1 + 2 * 2), "published": 2 * 2 * (1 + 2 * 2), "calibrated": 2 * 2 * (1 + 2)}
 
 parsed = typer.Typer()
@@ -111,7 +112,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def first(project: Project) -> list[dict]:
-    done = project.run("benchmark", PAIR, *GRID, *SMALL, "--json")
+    done = project.run("benchmark", PAIR, *GRID, *SMALL, *RATINGS, "--json")
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert [line.split(" in ")[0].split() for line in lines] == [
@@ -166,7 +167,7 @@ def test_materializing_everything_leaves_what_was_measured(
 @pytest.mark.slow
 def test_a_killed_benchmark_goes_on_and_ends_the_same(first: list[dict], project: Project, tmp_path: Path) -> None:
     other = Project(project.catalog, Home(tmp_path / "home"))
-    process = other.start("benchmark", *GRID, *SMALL, "--workers", "1")
+    process = other.start("benchmark", *GRID, *SMALL, *RATINGS, "--workers", "1")
     cells, deadline = other.home.benchmark / PAIR, time.monotonic() + 100
     while len(list(cells.glob("[!.]*"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -175,7 +176,7 @@ def test_a_killed_benchmark_goes_on_and_ends_the_same(first: list[dict], project
     kept = {cell: cell.stat().st_mtime_ns for cell in cells.glob("[!.]*")}
     assert len(kept) >= 5
     assert not Warehouse(other.home.warehouse).exists("benchmark", PAIR), "it was killed before its end"
-    done = other.run("benchmark", PAIR, *GRID, *SMALL, "--json")
+    done = other.run("benchmark", PAIR, *GRID, *SMALL, *RATINGS, "--json")
     assert done.returncode == 0, done.stderr
     assert kept == {cell: cell.stat().st_mtime_ns for cell in kept}
     assert [{**row, "seconds": 0} for row in json.loads(done.stdout)] == [{**row, "seconds": 0} for row in first]
@@ -197,7 +198,35 @@ def test_the_tables_in_print(first: list[dict], project: Project) -> None:
 def test_a_domain_that_fails_is_told_and_ends_with_1(tmp_path: Path) -> None:
     broken = Project(small_catalog(tmp_path / "catalog", [("books", "movies")]), Home(tmp_path / "home"))
     broken.catalog.with_name("books.csv").unlink()
-    failed = broken.run("benchmark", *GRID, *SMALL, "--json")
+    failed = broken.run("benchmark", *GRID, *SMALL, *RATINGS, "--json")
     assert failed.returncode == 1
     assert "books.csv" in failed.stderr
     assert json.loads(failed.stdout) == []
+
+
+def test_lists_are_measured_and_shown_beside_the_ratings_that_are_there(first: list[dict], project: Project) -> None:
+    both = ["--modes", "rating", "ranking", "--ranking-size", "4"]
+    done = project.run(
+        "benchmark", PAIR, "--betas", "0.2", "--seeds", "900", "10", "--base-models", "mf", *SMALL, *both
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    start = lines.index(f"{PAIR}: lists, β = 0.2; mean ± standard deviation of 2 seeds")
+    assert lines[start + 1].split() == ["method", "ndcg_at_10", "ndcg_at_50", "coverage_at_10"]
+    methods = {line.split()[0] for line in lines[start + 2 : -1]}
+    assert {
+        "popularity",
+        "item_knn",
+        "kernel_ridge",
+        "cgsp",
+        "joint_als",
+        "emcdr",
+        "common_bridge",
+        "ptupcdr",
+    } <= methods
+    assert f"{PAIR}: calibrated, β = 0.2, mf; mean ± standard deviation of 2 seeds" in lines
+    client, experiment = open_store(project.home)
+    [newest, *_] = client.search_runs([experiment], "tags.`dagster.asset` = 'benchmark'", order_by=["start_time DESC"])
+    parts = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{newest.info.run_id}'")
+    [lists] = [r for r in parts if r.data.params == {"beta": "0.2", "seed": "900", "base_model": "ials"}]
+    assert 0 <= lists.data.metrics["calibrated/ndcg_at_10_ptupcdr"] <= 1

@@ -81,7 +81,7 @@ def test_the_command_line_has_an_option_for_every_setting() -> None:
 
 @pytest.mark.parametrize("part", get_args(Part))
 @pytest.mark.parametrize(
-    ("command", "takes"), [("backfill", get_args(Part)), ("benchmark", ("split", "rating")),
+    ("command", "takes"), [("backfill", get_args(Part)), ("benchmark", ("split", "rating", "ranking")),
                            ("tune", ("split", "rating", "ranking"))]
 )  # fmt: skip
 def test_a_command_has_options_for_the_settings_that_it_depends_on(
