@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ptupcdr_core.catalog import Columns, Domain, Pair
-from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, load_pair, user_ids
+from ptupcdr_core.data.pair_data import SIDES, PairData, load_pair, user_ids
 from ptupcdr_core.data.scratch_splits import ScratchSplits
 from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.settings import Mode, Settings
@@ -94,21 +94,8 @@ def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFra
 def with_stand_ins(data: PairData, seed: int) -> PairData:
     """The split with a part of its bridge users in the place of its test users, who leave the pair."""
     bridge = data.cohorts["bridge"]
-    chosen = np.zeros(data.user_count + 1, bool)
     dealt = np.random.default_rng([seed, *b"stand-ins"]).permutation(bridge)
-    chosen[dealt[: len(bridge) // STAND_INS]] = True
-    train = data.target_train
-    own = chosen[train.users]
-    return replace(
-        data,
-        target_train=_without_times(train.where(~own)),
-        target_test=_without_times(train.where(own)),
-        cohorts=data.cohorts | {"test": np.flatnonzero(chosen).astype(np.int32), "bridge": bridge[~chosen[bridge]]},
-    )
-
-
-def _without_times(ratings: Ratings) -> Ratings:
-    return replace(ratings, times=None)
+    return data.holding_out(np.sort(dealt[: len(bridge) // STAND_INS]), "test")
 
 
 def domain_of(name: str) -> Domain:

@@ -35,7 +35,7 @@ RESULTS = {
     "domain_splits": Result(3, ("split",)),
     "source_model": Result(6),
     "target_model": Result(6),
-    "meta_network": Result(9),
+    "meta_network": Result(10),
     "bridged_embeddings": Result(4),
     "cold_start_evaluation": Result(6),
     "fine_tuned_embeddings": Result(3),

@@ -164,6 +164,25 @@ class PairData:
             return Blocks(self.source_blocks)
         return Blocks((self.trained_on(side)[1],))
 
+    def holding_out(self, users: Index, cohort: Literal["validation", "test"]) -> "PairData":
+        """The same pair with some bridge users in the place of its validation or test users, who leave it.
+
+        Args:
+            users: int32, ascending, of the bridge users.
+            cohort: whose place they take.
+        """
+        train = self.target_train
+        chosen = np.zeros(self.user_count + 1, bool)
+        chosen[users] = True
+        held, bridge = train.where(chosen[train.users]), self.cohorts["bridge"]
+        return replace(
+            self,
+            target_train=train.where(~chosen[train.users]),
+            target_validation=held if cohort == "validation" else self.target_validation,
+            target_test=held if cohort == "test" else self.target_test,
+            cohorts=self.cohorts | {cohort: users, "bridge": bridge[~chosen[bridge]]},
+        )
+
     def with_nobody_held_out(self) -> "PairData":
         """The same pair with test and validation users among the bridge users, and their target ratings trained on.
 

@@ -18,6 +18,7 @@ from companions import Shop, purchases
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.modes.ranking.bridging import RankingTask, train_ranking_bridges
 from ptupcdr_core.modes.ranking.joint import JointChoice, train_joint
+from ptupcdr_core.modes.ranking.judges import Group, further_splits
 from ptupcdr_core.modes.ranking.parts import train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.training.implicit import train_factors
@@ -64,8 +65,8 @@ CASES = {
 }
 
 
-def taken_parts(data: PairData) -> frozenset[str]:
-    """Train a pair's lists and say which parts they are made from beside the common bridge or popularity."""
+def group_of(data: PairData) -> Group:
+    """A pair's factors, bridge and joint factors, made without its validation users."""
     sides = (
         (data.source, data.user_count, data.source_item_count),
         (data.target_train, data.user_count, data.target_item_count),
@@ -73,7 +74,12 @@ def taken_parts(data: PairData) -> frozenset[str]:
     source, target = (train_factors(*of, size=SIZE, seed=1, on_epoch=_silent) for of in sides)
     task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
     bridges = train_ranking_bridges(task, hidden_size=2 * SIZE, seed=0)
-    parts = train_parts(data, task, bridges.personal, train_joint(data, JOINT, seed=0))
+    return Group(data, task, bridges.personal, train_joint(data, JOINT, seed=0))
+
+
+def taken_parts(data: PairData) -> frozenset[str]:
+    """Train a pair's lists and say which parts they are made from beside the common bridge or popularity."""
+    parts = train_parts([group_of(split) for split in (data, *further_splits(data, 0))])
     found = {"personal": parts.chosen["list_personal"], "joint": parts.joint, "item_map": parts.item_map}
     return frozenset(name for name, part in found.items() if part)
 

@@ -15,6 +15,7 @@ from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.ranking.bridging import RankingTask, ranked_items, train_ranking_bridges
 from ptupcdr_core.modes.ranking.joint import JointChoice, choose_joint, train_joint
+from ptupcdr_core.modes.ranking.judges import Group
 from ptupcdr_core.modes.ranking.parts import Offer, Parts, forward, popularity, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.serving.lists import Search, best_lists
@@ -129,7 +130,7 @@ def test_companions_are_found_by_the_map_which_then_serves_and_is_fitted_again_a
     data = purchases(COMPANIONS, seed=0)
     _, task, part = trained(data)
     joint = train_joint(data, CHOICE, seed=0)
-    parts = train_parts(data, task, part.personal, joint).with_choices(CHOICE.told())
+    parts = train_parts([Group(data, task, part.personal, joint)]).with_choices(CHOICE.told())
     assert parts.item_map is not None
     assert parts.joint is None
     assert parts.chosen["list_item_map_certainty"] > 4
@@ -143,7 +144,7 @@ def test_a_bridge_that_shrank_to_nothing_is_left_out_and_said(caplog: pytest.Log
     _, task, part = trained(data)
     nothing = replace(part.personal, common=part.personal.common * np.float32(1e-3), strength=0.0)
     with caplog.at_level(logging.WARNING):
-        parts = train_parts(data, task, nothing, train_joint(data, CHOICE, seed=0))
+        parts = train_parts([Group(data, task, nothing, train_joint(data, CHOICE, seed=0))])
     assert "shrank everybody" in caplog.text
     assert parts.bridge == 0
     assert parts.chosen["list_popularity_weight"] == 1

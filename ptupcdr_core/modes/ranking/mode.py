@@ -11,6 +11,7 @@ from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.significance import pair_lists
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.base import Evaluation, Trained
+from ptupcdr_core.modes.checkpoints import Sides
 from ptupcdr_core.modes.criterion import Criterion
 from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.ranking.bridging import (
@@ -30,7 +31,8 @@ from ptupcdr_core.modes.ranking.checkpoints import (
     save_side,
 )
 from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.modes.ranking.joint import choose_joint
+from ptupcdr_core.modes.ranking.joint import JointChoice, choose_joint, train_joint
+from ptupcdr_core.modes.ranking.judges import Group, further_splits
 from ptupcdr_core.modes.ranking.parts import Parts, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Mode, Settings
@@ -74,7 +76,11 @@ class Ranking:
         task = RankingTask.of(data, sides.source, sides.target)
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         joint, choice = choose_joint(data, seed=settings.seed)
-        parts = train_parts(data, task, bridges.personal, joint).with_choices(choice.told())
+        groups = [Group(data, task, bridges.personal, joint)]
+        groups += (
+            _judged(further, sides, bridges, choice, settings) for further in further_splits(data, settings.seed)
+        )
+        parts = train_parts(groups).with_choices(choice.told())
         if bridges.personal.strength and not parts.chosen["list_personal"]:
             bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
@@ -120,6 +126,20 @@ class Ranking:
 def _part(space: RankingSpace, target: ImplicitFactors, bridges: RankingBridges, parts: Parts) -> Part:
     items = parts.target(ranked_items(target))
     return Part(space, bridges.personal, items, mean=bridges.mean[0], scale=None, lists=parts)
+
+
+def _judged(
+    data: PairData,
+    sides: Sides[RankingSpace, ImplicitFactors],
+    bridges: RankingBridges,
+    choice: JointChoice,
+    settings: Settings,
+) -> Group:
+    """What was chosen for a pair, made once more without a further group's target ratings."""
+    target = train_side(data, "target", settings, lambda *_: None, choose_engine())
+    task = RankingTask.of(data, sides.source, target)
+    own = refit_ranking_bridges(task, bridges.chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
+    return Group(data, task, own.personal, train_joint(data, choice, seed=settings.seed))
 
 
 def _task_and_bridges(home: Home, data: PairData) -> tuple[RankingTask, RankingBridges]:

@@ -15,7 +15,7 @@ Shapes: V validation users, R users, N ratings, T target items, Y coordinates of
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,20 +23,14 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
-from ptupcdr_core.evaluation.rankings import best_of_rows, measure
 from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
-from ptupcdr_core.models.bridges import PersonalBridge
-from ptupcdr_core.modes.ranking.bridging import RankingTask
 from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, train_joint
+from ptupcdr_core.modes.ranking.judges import Group, Panel
 from ptupcdr_core.training.evidence import Evidence, Losses, earns_its_place, judged_by_others
 from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
-EVIDENCE = ("ndcg_at_10", "ndcg_at_50")
-"""What shows, in the mean of both, whether a part is worth its place: ten items are what people look at, and fifty say
-more of a person. By fifty alone, a map beside which popularity still had some weight was two standard errors below the
-map alone by ten (generated purchases)."""
 WEIGHTS = {
     "bridge": (0.25, 0.5, 1.0, 2.0),
     "popularity": (0.125, 0.25, 0.5, 1.0),
@@ -52,8 +46,6 @@ KIND_SCORES = 1 << 23
 """Scores that kinds of maps are told apart by."""
 WORK = 20_000_000_000
 """Source items times what bridge users took in the source: where there is more, every n-th bridge user fits the map."""
-SCORES = 1 << 25
-"""Scores of a part held at a time: where there are many target items, every n-th validation user decides."""
 
 log = logging.getLogger(__name__)
 
@@ -152,46 +144,33 @@ class Offer:
     scores: Floats
 
 
-def train_parts(data: PairData, task: RankingTask, bridge: PersonalBridge, joint: JointFactors) -> Parts:
-    """Choose on validation users what the lists of a pair are made from.
+def train_parts(groups: Sequence[Group]) -> Parts:
+    """Choose by those who judge what the lists of a pair are made from.
 
     Args:
-        data: the pair's split; test ratings are not read.
-        task: its frozen vectors.
-        bridge: trained between them. Where it is personal, that has to prove itself beside all other parts too: it is
-            not to be used where ``chosen["list_personal"]`` is 0.
-        joint: factors of both domains.
+        groups: the pair itself, whose bridge, joint factors and item map are those that serve; then further groups.
+            Where the bridge is personal, that has to prove itself beside all other parts too: it is not to be used
+            where ``chosen["list_personal"]`` is 0. Test ratings are not read.
     """
-    users = judges(data)
-    relevant = data.target_validation.of_users(users, data.user_count)
-
-    def losses(scores: Floats, some: Index | None = None) -> Losses:
-        """Of all the users, or of some places among them."""
-        own, theirs = users, relevant
-        if some is not None:
-            own = users[some]
-            theirs = relevant.of_users(own, data.user_count)
-        values = measure(best_of_rows(iter([_full(scores, own)])), own, theirs).values
-        return np.asarray(1 - np.mean([values[name] for name in EVIDENCE], axis=0))
-
+    panel = Panel.of(groups)
+    data = groups[0].data
     with one_thread():
-        begins = {"popularity": popularity(data)[None], **_bridged(data, task, bridge, users)}
+        begins = {"popularity": panel.stack(_popular(group) for group in groups), **_bridged(panel)}
         personal = begins.pop("personal", None)
-        lost = {name: float(losses(own).mean()) for name, own in begins.items()}
+        lost = {name: float(panel.losses(own).mean()) for name, own in begins.items()}
         first = min(begins, key=lambda name: lost[name])
-        folded = joint.fold_in(data.source.of_users(users, data.user_count), data.user_count)[users]
-        trial = _Trial(losses, folded @ joint.target.T, _Maps.of(data, users))
+        trial = _Trial(panel, panel.stack(map(_joint_scores, groups)), [_Maps.of(g.data, g.users) for g in groups])
         others = {name: own for name, own in begins.items() if name != first}
-        found = trial.beside(_full(begins[first], users), others)
+        found = trial.beside(begins[first], others)
         chosen = {"list_personal": 0.0}
         if personal is not None:
             corrected = trial.beside(personal, {"popularity": begins["popularity"]})
-            if earns_its_place(losses(found.scores), losses(corrected.scores)).earned:
+            if earns_its_place(panel.losses(found.scores), panel.losses(corrected.scores)).earned:
                 found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
         if first == "popularity" and "bridge" in begins:
             log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
     chosen |= {"list_bridge_weight": 0.0, f"list_{first}_weight": 1.0} | found.chosen
-    return _parts(data, chosen, joint, found.item_map)
+    return _parts(data, chosen, groups[0].joint, found.item_map)
 
 
 def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts:
@@ -211,12 +190,6 @@ def refit_parts(data: PairData, chosen: dict[str, float], *, seed: int) -> Parts
     return _parts(data, chosen, joint, item_map)
 
 
-class _Judge(Protocol):
-    """Gives validation users' losses (V,) of lists by scores (V, T+1), or those of some places among them."""
-
-    def __call__(self, scores: Floats, some: Index | None = None, /) -> Losses: ...
-
-
 @dataclass(frozen=True)
 class _Maps:
     """What maps are fitted to and tried on: everybody's source rows, bridge users' in both domains, the judges'."""
@@ -234,7 +207,7 @@ class _Maps:
         bridge = bridge[:: max(1, -(-int(everybody[bridge].nnz) * data.source_item_count // WORK))]
         return cls(everybody, everybody[bridge], target[bridge], everybody[judges])
 
-    def scores(self, kind: RowKind, some: Index) -> Floats:
+    def scores(self, kind: RowKind, some: NDArray[np.int64]) -> Floats:
         """(R, T+1) of some judges by the whole map, which nobody needs for it."""
         weights = kind.weights(self.everybody)
         ridge = RowRidge(kind.fitted_rows(self.source, weights), kind.penalty)
@@ -255,27 +228,29 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Trial:
-    """Parts on trial: the joint factors' scores (V, T+1), and maps."""
+    """Parts on trial: the joint factors' scores (V, T+1), and each group's maps."""
 
-    losses: "_Judge"
+    panel: Panel
     joint: Floats
-    maps: _Maps
+    maps: Sequence[_Maps]
 
     def beside(self, base: Floats, others: Mapping[str, Floats]) -> _Found:
         """Take what proves itself beside the base (V, T+1): of the others, the joint factors and the best map."""
         kind = self._best_kind(base)
-        mapped = self.maps.scores(kind, np.arange(len(base), dtype=np.int32))
+        mapped = self.panel.stack(maps.scores(kind, np.arange(maps.people.shape[0])) for maps in self.maps)
         scores = {**others, "joint": self.joint, "item_map": mapped}
         offers = {name: _offers(base, own, name) for name, own in scores.items()}
-        found, certainties = forward(self.losses, base, offers)
+        found, certainties = forward(self.panel.losses, base, offers)
         item_map = None
         if "item_map" in found:  # what serves is the sparse map, so that has to prove itself
-            item_map = self.maps.sparse(kind)
-            offers["item_map"] = _offers(base, item_map.scores(self.maps.people).toarray(), "item_map")
-            found, certainties = forward(self.losses, base, offers)
+            fitted = [maps.sparse(kind) for maps in self.maps]
+            item_map = fitted[0]
+            kept = (own.scores(maps.people).toarray() for own, maps in zip(fitted, self.maps, strict=True))
+            offers["item_map"] = _offers(base, self.panel.stack(kept), "item_map")
+            found, certainties = forward(self.panel.losses, base, offers)
         chosen = {f"list_{name}_certainty": certainties[name] for name in offers}
         chosen |= {f"list_{name}_weight": found[name].weight if name in found else 0.0 for name in offers}
-        chosen["list_item_map_penalty"] = kind.penalty
+        chosen |= {"list_judges": float(len(base)), "list_item_map_penalty": kind.penalty}
         if kind.exponent is not None:
             chosen["list_item_map_exponent"] = kind.exponent
         total = base.copy()
@@ -284,33 +259,49 @@ class _Trial:
         return _Found(total, chosen, item_map)
 
     def _best_kind(self, base: Floats) -> RowKind:
-        """The kind of map that helps most, as some of the users have it."""
-        some = np.unique(np.linspace(0, len(base) - 1, max(1, KIND_SCORES // base.shape[1])).astype(np.int32))
-        own = base[some]
+        """The kind of map that helps most, as some of the first group have it."""
+        places = self.panel.of_first(KIND_SCORES // base.shape[1])
+        rows = self.panel.rows(places)
+        own = base[rows]
 
         def lost(kind: RowKind) -> float:
-            offers = _offers(own, self.maps.scores(kind, some), "item_map")
+            offers = _offers(own, self.maps[0].scores(kind, places), "item_map")
             sums = (own + np.float32(offer.weight) * offer.scores for offer in offers)
-            return min(float(self.losses(scores, some).mean()) for scores in sums)
+            return min(float(self.panel.losses(scores, rows).mean()) for scores in sums)
 
         return min(KINDS, key=lost)
 
 
-def _bridged(data: PairData, task: RankingTask, bridge: PersonalBridge, users: Index) -> dict[str, Floats]:
+def _popular(group: Group) -> Floats:
+    return np.repeat(popularity(group.data)[None], len(group.users), 0)
+
+
+def _joint_scores(group: Group) -> Floats:
+    source, count = group.data.source.of_users(group.users, group.data.user_count), group.data.user_count
+    scores: Floats = group.joint.fold_in(source, count)[group.users] @ group.joint.target.T
+    return scores
+
+
+def _bridged(panel: Panel) -> dict[str, Floats]:
     """(V, T+1) scores of the common bridge, and of the personal one if it is; none of one that shrank to nothing."""
-    common = replace(bridge, strength=0.0).embed(task, users)
-    if _shrunk(common, task.target_user_vectors):
-        log.warning("%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", data.pair)
+    served = panel.groups[0]
+    common = replace(served.bridge, strength=0.0).embed(served.task, served.users)
+    if _shrunk(common, served.task.target_user_vectors):
+        log.warning(
+            "%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", served.data.pair
+        )
         return {}
-    found = {"bridge": common @ task.target.vectors.T}
-    if bridge.strength:
-        found["personal"] = bridge.embed(task, users) @ task.target.vectors.T
+
+    def scores(strength: float) -> Floats:
+        return panel.stack(
+            replace(group.bridge, strength=strength).embed(group.task, group.users) @ group.task.target.vectors.T
+            for group in panel.groups
+        )
+
+    found = {"bridge": scores(0.0)}
+    if served.bridge.strength:
+        found["personal"] = scores(served.bridge.strength)
     return found
-
-
-def _full(scores: Floats, users: Index) -> Floats:
-    """(V, T+1), new, of scores that may be the same for all."""
-    return np.repeat(scores, len(users), 0) if len(scores) == 1 else scores.copy()
 
 
 def _shrunk(bridged: Floats, own: Floats) -> bool:
@@ -364,13 +355,6 @@ def _offers(base: Floats, scores: Floats, name: str) -> list[Offer]:
 
 def _spread(scores: Floats) -> float:
     return float(scores[:, 1:].std(1, dtype=np.float64).mean())
-
-
-def judges(data: PairData) -> Index:
-    """The validation users who decide: all of them, or as many, evenly chosen, as very many items leave room for."""
-    users = np.unique(data.target_validation.users)
-    most = max(1, SCORES // (data.target_item_count + 1))
-    return users if len(users) <= most else users[np.linspace(0, len(users) - 1, most).astype(int)]
 
 
 def popularity(data: PairData) -> Floats:
