@@ -57,7 +57,7 @@ class Cell:
 
 def splits_of(folder: Path, pairs: Sequence[Pair]) -> dict[str, ScratchSplits]:
     """Clean the ratings of these pairs' domains once, into a folder, and split them when asked for."""
-    domains = {name: _domain(name) for pair in pairs for name in (pair.source, pair.target)}
+    domains = {name: domain_of(name) for pair in pairs for name in (pair.source, pair.target)}
     warehouse, scratch = (Warehouse.from_environment(folder / name) for name in ("warehouse", "splits"))
     for name, domain in domains.items():
         if not warehouse.exists("raw_ratings", name):
@@ -89,6 +89,7 @@ def with_stand_ins(data: PairData, seed: int) -> PairData:
     return data.holding_out(np.sort(dealt[: len(bridge) // STAND_INS]), "test")
 
 
-def _domain(name: str) -> Domain:
+def domain_of(name: str) -> Domain:
+    """Of released ratings, as a catalog would name it."""
     file, columns = FILES[name]
     return Domain(name=name, format="csv", path=str(DATA / file), columns=columns)

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -159,6 +159,12 @@ class Pair(BaseModel):
     source: str
     target: str
 
+    @classmethod
+    def of(cls, key: str) -> Self:
+        """The pair of a partition key."""
+        source, target = key.split("__", 1)
+        return cls(source=source, target=target)
+
     @property
     def key(self) -> str:
         """The partition key, source first."""
@@ -173,6 +179,12 @@ class Pair(BaseModel):
     def domains(self) -> tuple[str, ...]:
         """The names of all its domains, the target last."""
         return (*self.sources, self.target)
+
+    @property
+    def alone(self) -> "tuple[Pair, ...]":
+        """Of several sources, the pairs of each alone; else none."""
+        several = len(self.sources) > 1
+        return tuple(Pair(source=source, target=self.target) for source in self.sources if several)
 
 
 class Catalog(BaseModel):

@@ -1,15 +1,34 @@
-"""In which order files are tested: those that take long first, so that no worker waits for another at the end.
+"""What holds for all tests: where they write, in which order their files come, and that Ctrl-C counts.
 
-And that Ctrl-C counts in the programs that tests start: what a shell runs in the background has it ignored, and would
-hand that down to them.
+Files that take long are tested first, so that no worker waits for another at the end. Ctrl-C counts in the programs
+that tests start: what a shell runs in the background has it ignored, and would hand that down to them.
 """
 
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 FOLDERS = {name: place for place, name in enumerate(("attack", "browser", "dagster", "core"))}
+MEMORY = Path("/dev/shm")
+ROOM = 6 * 2**30
+"""Bytes that must be free there: several times what all tests need at once."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write into memory where there is room: SQLite and DuckDB wait for the disk at every one of thousands of commits.
+
+    It is settled before the first temporary folder is made, and handed down to workers and programs.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,24 +1,14 @@
 """Reading stored evaluations and benchmarks."""
 
-from functools import reduce
-
-import numpy as np
 import pandas as pd
 
-from ptupcdr_core.catalog import Pair
-from ptupcdr_core.evaluation.significance import (
-    METRICS,
-    Paired,
-    PairedLists,
-    best_methods,
-    compare,
-    over_seeds,
-    pair_errors,
-    pair_lists,
-)
+from ptupcdr_core.evaluation.significance import METRICS, best_methods, compare, over_seeds, pair_errors
 from ptupcdr_core.experiments.grid import ANY_BASE_MODEL
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+
+LIST_METRICS = ("ndcg_at_10", "ndcg_at_50", "coverage_at_10")
+"""Of ``benchmark_lists``, what summaries have."""
 
 
 def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
@@ -29,66 +19,6 @@ def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
     """
     with Warehouse.from_environment(home.warehouse).read("cold_start_evaluation", pair) as connection:
         return connection.execute("select * from cold_start_evaluation order by mode, rmse desc, ndcg_at_10").fetchdf()
-
-
-def beside_single_sources(home: Home, pair: Pair) -> pd.DataFrame:
-    """A pair of several sources beside the pairs of each of them, on the test users that all have measured.
-
-    Args:
-        home: has the evaluations.
-        pair: of several sources.
-
-    Returns:
-        One row a mode and source: mode, source, users, ratings, then mae and rmse, or ndcg_at_10, of the personal
-        bridge. Pairs that were not evaluated, or with another recipe, β or seed, are left out; no rows where none is
-        left.
-
-    Raises:
-        WarehouseError: the pair has not been evaluated.
-    """
-    warehouse = Warehouse.from_environment(home.warehouse)
-    singles = [Pair(source=source, target=pair.target) for source in pair.sources if len(pair.sources) > 1]
-    labels = {one.key: _labels(home, one.key) for one in singles if warehouse.exists("cold_start_evaluation", one.key)}
-    own = _labels(home, pair.key)
-    sources = [pair, *(one for one in singles if labels.get(one.key) == own)]
-    rows: list[dict[str, object]] = []
-    for table, columns, lay_out in _BY_USER if len(sources) > 1 else ():
-        told = [_of_users(home, one, table, columns) for one in sources]
-        shared = reduce(lambda left, right: left.merge(right), (one[["user_id", "ratings"]] for one in told))
-        if shared.empty:
-            continue
-        paired: Paired = lay_out(pd.concat([one.merge(shared) for one in told]))
-        for place, source in enumerate(paired.methods):
-            measures = {name: values[place, 0] for name, values in paired.measures(np.ones((len(shared), 1))).items()}
-            mode = "ranking" if isinstance(paired, PairedLists) else "rating"
-            counts = {"users": len(shared), "ratings": int(shared["ratings"].sum())}
-            rows.append({"mode": mode, "source": source, **counts, **measures})
-    return pd.DataFrame(rows, columns=["mode", "source", "users", "ratings", *METRICS, "ndcg_at_10"])
-
-
-LIST_METRICS = ("ndcg_at_10", "ndcg_at_50", "coverage_at_10")
-"""Of ``benchmark_lists``, what summaries have."""
-_BY_USER = (
-    ("cold_start_errors", ("absolute_error", "squared_error"), pair_errors),
-    ("cold_start_rankings", ("ndcg_at_10",), pair_lists),
-)
-
-
-def _labels(home: Home, pair: str) -> list[tuple[object, ...]]:
-    with Warehouse.from_environment(home.warehouse).read("cold_start_evaluation", pair) as connection:
-        return connection.execute("select distinct recipe, beta, seed from cold_start_evaluation").fetchall()
-
-
-def _of_users(home: Home, pair: Pair, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The personal bridge's measures by user, under the name of the source; no rows without such a table."""
-    with Warehouse.from_environment(home.warehouse).read("cold_start_evaluation", pair.key) as connection:
-        if not connection.execute("select 1 from duckdb_tables() where table_name = ?", [table]).fetchone():
-            return pd.DataFrame(columns=["method", "user_id", "ratings", *columns])
-        told = ", ".join(("user_id", "ratings", *columns))
-        return connection.execute(
-            f"select ? as method, {told} from {table} where method = 'ptupcdr'",  # nosec B608 # ours
-            [pair.source],
-        ).fetchdf()
 
 
 def read_serving(home: Home, pair: str) -> pd.DataFrame:

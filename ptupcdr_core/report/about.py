@@ -47,7 +47,8 @@ class Example:
         id: theirs.
         length: how many source items they rated.
         history: item, stars.
-        recommended: rank, item_id, score, made_by, reasons, reason_weights.
+        recommended: rank, item_id, score, made_by, reasons, reason_weights; where ratings are predicted,
+            stars and likely.
     """
 
     id: str
@@ -77,9 +78,7 @@ def examples(home: Home, pair: str) -> list[Example]:
     with warehouse.read("recommendations", pair) as connection:
         people = [user for (user,) in connection.execute(_SHOWN, [PEOPLE]).fetchall()]
         lists = connection.execute(
-            "select user_id, rank, item_id, score, made_by, reasons, reason_weights from recommendations "
-            "where rank <= ? and list_contains(?, user_id) order by rank",
-            [LIST, people],
+            "select * from recommendations where rank <= ? and list_contains(?, user_id) order by rank", [LIST, people]
         ).fetchdf()
     with warehouse.read("domain_splits", pair) as connection:
         histories = {user: connection.execute(_HISTORY, [user, HISTORY]).fetchdf() for user in people}

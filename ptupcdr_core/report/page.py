@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 
+from ptupcdr_core.catalog import Pair
 from ptupcdr_core.data.pair_data import Side, load_outline, source_item_ids, user_ids
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.report import sections
@@ -20,6 +21,7 @@ from ptupcdr_core.report.facts import Facts, gather
 from ptupcdr_core.report.groups import by_group, lists_of_test_users
 from ptupcdr_core.report.lists import gather_lists, judge_lists
 from ptupcdr_core.report.reliability import reliability
+from ptupcdr_core.report.several import beside_each_source
 from ptupcdr_core.report.store import report_path, write_report
 from ptupcdr_core.report.verdict import judge
 from ptupcdr_core.settings import Settings
@@ -60,11 +62,13 @@ def make_report(
     content = _of_ratings(home, pair, known["source"]) if predicted else _of_lists(home, pair)
     if known["target"].groups:
         content["sections"].append(by_group(home, lists_of_test_users(home, pair), known["target"]))
-    source, target = pair.split("__", 1)
+    named = Pair.of(pair)
+    if len(named.sources) > 1:
+        content["sections"].append(beside_each_source(home, named))
     page = _template().render(
         pair=pair,
-        source=source,
-        target=target,
+        source=named.source,
+        target=named.target,
         **content,
         titles=known,
         page_of=Items.page,

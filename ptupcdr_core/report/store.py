@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ptupcdr_core.catalog import Pair
 from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
 
 OPTIONAL = ("benchmark", "warm_start_evaluation")
-"""Tables that a page shows where they are; it is out of date when one of them was written after it."""
+"""Tables that a page shows where they are; it is out of date when one of them was written after it. So are those of the
+evaluations that a pair of several sources is shown beside.
+"""
 _META = re.compile(r'<meta name="ptupcdr-(fingerprint|settings)" content="([^"]*)">')
 _HEAD = 16_384
 """Characters at the start of a page that hold what it was made from."""
@@ -50,6 +53,7 @@ def read_provenance(home: Home, pair: str) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError) as error:
         raise WarehouseError(f"{path} is damaged ({error!r}): materialize pair_report for {pair} again") from error
     tables = [home.warehouse / asset / f"{pair}.duckdb" for asset in OPTIONAL]
+    tables += [home.warehouse / "cold_start_evaluation" / f"{one.key}.duckdb" for one in Pair.of(pair).alone]
     if any(table.stat().st_mtime_ns > made for table in tables if table.is_file()):
         return None
     return provenance

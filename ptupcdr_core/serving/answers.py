@@ -64,6 +64,8 @@ class Item:
     item_id: str
     title: str | None
     score: float
+    stars: float | None
+    likely: float | None
     reasons: tuple[Named, ...]
 
 
@@ -168,7 +170,8 @@ class Answers:
     def _item(self, row: Mapping[str, Any]) -> Item:
         reasons = zip(row["reasons"], row["reason_weights"], strict=True)
         named = tuple(Named(item, self.source_titles.get(item), weight) for item, weight in reasons)
-        return Item(row["rank"], row["item_id"], self.target_titles.get(row["item_id"]), row["score"], named)
+        title = self.target_titles.get(row["item_id"])
+        return Item(row["rank"], row["item_id"], title, row["score"], row.get("stars"), row.get("likely"), named)
 
 
 _Rating = tuple[object, ...]

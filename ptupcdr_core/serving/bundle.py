@@ -22,12 +22,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.newcomers import Newcomers, newcomers
-from ptupcdr_core.data.pair_data import SIDES, Side
+from ptupcdr_core.data.newcomers import newcomers
+from ptupcdr_core.data.pair_data import Side
+from ptupcdr_core.data.people import People
 from ptupcdr_core.errors import ArtifactError, SettingsError
 from ptupcdr_core.kernels.exact_search import Search, top_items
-from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, texts_as_tensors, texts_from_tensors, under
-from ptupcdr_core.serving.foretelling import foretold
+from ptupcdr_core.serving.bundled_items import items_as_tensors, items_from_tensors
+from ptupcdr_core.serving.bundled_mode import BundledMode, digest_of, under
+from ptupcdr_core.serving.foretelling import Foretelling, foretold
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.settings import Mode
@@ -70,12 +72,13 @@ class Bundle:
     Args:
         pair: its key, source first.
         modes: by name; recommendations come from the last one.
-        titles: of items by id, source and target, as far as they were known when it was deployed.
+        items: what was known of the source's and the target's when it was deployed: titles, groups, and which might be
+            recommended. ``offering`` heeds it, or what is known today; a bundle of itself recommends everything.
     """
 
     pair: str
     modes: Mapping[Mode, BundledMode]
-    titles: Mapping[Side, Mapping[str, str]] = field(default_factory=dict)
+    items: Mapping[Side, Items] = field(default_factory=dict)
 
     def mode(self, name: Mode | None = None) -> tuple[Mode, BundledMode]:
         """A mode by its name; None: the one that recommends, and its name.
@@ -91,6 +94,10 @@ class Bundle:
     def among(self, items: pa.Array) -> Self:
         """The same bundle where nothing else is recommended than the target items with these ids."""
         return replace(self, modes={name: mode.among(items) for name, mode in self.modes.items()})
+
+    def titles(self, side: Side) -> Mapping[str, str]:
+        """Titles of a side's items by id, as far as they were known when it was deployed."""
+        return self.items.get(side, Items()).titles
 
     def offering(self, known: Items, exclude: frozenset[str] = frozenset()) -> Self:
         """The same bundle where nothing is recommended but what the catalog lets; see ``BundledMode.offering``."""
@@ -140,14 +147,19 @@ class Bundle:
         people = served_people(self.pair, name, NEW, new.user_ids, served.part.lists_made_by(made_by))
         hidden = seen_keys(seen, new.user_ids, served.target_ids)
         found = best_lists(served.part, new.people, embeddings, k, hidden, search, again, served.cap)
-        rows = explained(found, people, new.people.__getitem__, served)
+
+        def read(own: BundledMode) -> People:
+            return newcomers(ratings, own.source_ids, own.reading, users=new.user_ids.to_pylist()).people
+
+        told = Foretelling.of(self.modes, served, new.people, read)
+        rows = explained(found, people, new.people.__getitem__, served, told)
         return NewPeople(
             new.user_ids.to_numpy(zero_copy_only=False),
             embeddings,
             made_by,
             new.known_items,
             new.unknown_items,
-            self._with_stars(pa.concat_tables(rows), ratings, new, served),
+            pa.concat_tables(rows),
         )
 
     def rate(self, ratings: pa.Table, couples: pa.Table, *, mode: Mode = "rating") -> NDArray[np.float32]:
@@ -195,19 +207,6 @@ class Bundle:
         said = foretold(served, new.people, rows, items)
         return pa.table([users, items, *said.columns], names=["user_id", "item_id", *said.column_names])
 
-    def _with_stars(self, rows: pa.Table, ratings: pa.Table, new: Newcomers, served: BundledMode) -> pa.Table:
-        """Recommendations with what is said of the rating of each, if the bundle predicts ratings."""
-        if "rating" not in self.modes:
-            return rows
-        own = self.modes["rating"]
-        if not (own.reading == served.reading and own.source_ids.equals(served.source_ids)):
-            new = newcomers(ratings, own.source_ids, own.reading, users=new.user_ids.to_pylist())
-        places = pc.index_in(rows["user_id"].combine_chunks(), value_set=new.user_ids).to_numpy(zero_copy_only=False)
-        said = foretold(own, new.people, places, rows["item_id"].combine_chunks())
-        for name in said.column_names:
-            rows = rows.append_column(name, said[name])
-        return rows
-
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
 
@@ -238,8 +237,7 @@ class Bundle:
                     raise ArtifactError(refused)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
-            titled = {side: under(tensors, f"titles.{side}.") for side in SIDES}
-            return cls(head["pair"], modes, {side: _titles(own) for side, own in titled.items() if own})
+            return cls(head["pair"], modes, items_from_tensors(tensors))
         except (OSError, KeyError, ValueError, SafetensorError, pa.ArrowInvalid) as error:
             raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
 
@@ -247,21 +245,10 @@ class Bundle:
         return {name: mode.head() for name, mode in self.modes.items()}
 
     def _tensors(self) -> Tensors:
-        titles = {
-            f"titles.{side}.{name}": tensor
-            for side, own in self.titles.items()
-            for column, values in (("ids", own.keys()), ("titles", own.values()))
-            for name, tensor in texts_as_tensors(column, pa.array(values, pa.string())).items()
-        }
         models = {
             f"{mode}/{name}": tensor for mode, own in self.modes.items() for name, tensor in own.tensors().items()
         }
-        return models | titles
-
-
-def _titles(tensors: Mapping[str, Any]) -> dict[str, str]:
-    ids, titles = (texts_from_tensors(column, tensors).to_pylist() for column in ("ids", "titles"))
-    return dict(zip(ids, titles, strict=True))
+        return models | items_as_tensors(self.items)
 
 
 def served_people(

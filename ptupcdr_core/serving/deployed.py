@@ -1,7 +1,7 @@
 """A home's bundles: the one that was just trained, the one that passed the gate, and the one that is deployed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,9 @@ from ptupcdr_core.data.people import People, people_of
 from ptupcdr_core.errors import ArtifactError, UnknownUserError
 from ptupcdr_core.serving.bundle import Bundle, NewPeople, served_people
 from ptupcdr_core.serving.bundled_mode import BundledMode
-from ptupcdr_core.serving.foretelling import foretold
+from ptupcdr_core.serving.foretelling import Foretelling
 from ptupcdr_core.serving.lists import best_lists
-from ptupcdr_core.serving.recommending import recommendation_rows
+from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.sources.items import Items
@@ -119,10 +119,10 @@ def recommend(
     ids, served = users["user_id"].combine_chunks(), today.served
     people = today.people(ids)
     vectors, made_by = served.part.embed(people, ids)
-    _, best, scores = next(best_lists(served.part, people, vectors, k, today.seen(ids), cap=served.cap))
-    rows = recommendation_rows(
-        listed(pair, name, users, served.part.lists_made_by(made_by)), people, best, scores, served
-    )
+    found = best_lists(served.part, people, vectors, k, today.seen(ids), cap=served.cap)
+    told = Foretelling.of(bundle.modes, served, people, lambda own: replace(today, served=own).people(ids))
+    about = listed(pair, name, users, served.part.lists_made_by(made_by))
+    rows = pa.concat_tables(explained(found, about, people.__getitem__, served, told))
     return [
         Recommendation(
             row["rank"],
@@ -130,22 +130,11 @@ def recommend(
             row["score"],
             row["made_by"],
             tuple(map(Reason, row["reasons"], row["reason_weights"])),
-            *said,
+            row.get("stars"),
+            row.get("likely"),
         )
-        for row, said in zip(rows.to_pylist(), _stars(home, bundle, ids, rows["item_id"]), strict=True)
+        for row in rows.to_pylist()
     ]
-
-
-def _stars(
-    home: Home, bundle: Bundle, user: pa.Array, items: pa.ChunkedArray
-) -> list[tuple[float | None, float | None]]:
-    """What is said of one user's rating of each of these items."""
-    if "rating" not in bundle.modes:
-        return [(None, None)] * len(items)
-    served = bundle.modes["rating"]
-    people = Today.of(home, bundle, "rating").people(user)
-    said = foretold(served, people, np.zeros(len(items), np.int64), items.combine_chunks())
-    return list(zip(said["stars"].to_pylist(), said["likely"].to_pylist(), strict=True))
 
 
 def recommend_new(

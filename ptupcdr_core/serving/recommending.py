@@ -16,6 +16,7 @@ from ptupcdr_core.kernels.exact_search import Block
 from ptupcdr_core.kernels.threads import worked_ahead
 from ptupcdr_core.models.bridges import BRIDGE
 from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.foretelling import Foretelling
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
@@ -24,7 +25,11 @@ ROWS = 1 << 15
 
 
 def explained(
-    found: Iterable[Block], users: pa.Table, people: Callable[[slice], People], served: BundledMode
+    found: Iterable[Block],
+    users: pa.Table,
+    people: Callable[[slice], People],
+    served: BundledMode,
+    foretelling: Foretelling | None = None,
 ) -> Iterator[pa.Table]:
     """All lists of a search as rows of the table ``recommendations``, a part of the users at a time.
 
@@ -33,18 +38,21 @@ def explained(
         users: (R, ...) the users who were searched for, in their order; columns as for ``recommendation_rows``.
         people: gives a block's people.
         served: the mode that serves them.
+        foretelling: adds what is said of the rating of each; None: nothing is.
     """
 
-    def parts() -> Iterator[tuple[pa.Table, People, NDArray[np.int64], Floats]]:
+    def parts() -> Iterator[tuple[slice, People, NDArray[np.int64], Floats]]:
         for start, items, scores in found:
-            block, size = slice(start, start + len(items)), max(1, ROWS // max(1, items.shape[1]))
-            listed, theirs = users[block], people(block)
+            size = max(1, ROWS // max(1, items.shape[1]))
+            theirs = people(slice(start, start + len(items)))
             for first in range(0, len(items), size):
-                few = slice(first, first + size)
-                yield listed[few], theirs[few], items[few], scores[few]
+                few = slice(first, min(first + size, len(items)))
+                yield slice(start + few.start, start + few.stop), theirs[few], items[few], scores[few]
 
-    def rows(block: tuple[pa.Table, People, NDArray[np.int64], Floats]) -> pa.Table:
-        return recommendation_rows(*block, served)
+    def rows(part: tuple[slice, People, NDArray[np.int64], Floats]) -> pa.Table:
+        block, theirs, items, scores = part
+        made = recommendation_rows(users[block], theirs, items, scores, served)
+        return made if foretelling is None else foretelling.beside(made, block, np.nonzero(items)[0], served)
 
     return worked_ahead(rows, parts())
 

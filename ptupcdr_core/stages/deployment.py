@@ -13,6 +13,7 @@ from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.candidate import refitted_mode
 from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, DEPLOYED, bundle_file
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.tables import write_tables
@@ -21,17 +22,21 @@ from ptupcdr_core.training.epochs import OnEpoch
 
 ASSET = "deployed_model"
 NEW, KEPT, NOTHING = "new", "kept", "nothing"
-Titles = Mapping[Side, Mapping[str, str]]
 
 
 def deploy(
-    home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, fingerprint: str = "", titles: Titles | None = None
+    home: Home,
+    pair: str,
+    settings: Settings,
+    on_epoch: OnEpoch,
+    fingerprint: str = "",
+    items: Mapping[Side, Items] | None = None,
 ) -> StageReport:
     """Deploy what the gate let through, fitted again first with ``refit`` (asset ``deployed_model``).
 
     A mode that the gate refused goes on being served as before; so does the whole pair if it refused all. Without a
     model that ever passed, nothing is deployed. ``no_gate`` deploys the new bundle whatever the gate said. The bundle
-    takes the titles along.
+    takes along what is known of the items.
 
     Raises:
         WarehouseError: the pair was not split, or not judged.
@@ -55,7 +60,7 @@ def deploy(
             served[mode] = judged
         rows.append(_row(pair, mode, NEW if fresh else KEPT, served[mode]))
     if served:
-        Bundle(pair, served, titles or {}).save(bundle_file(home, DEPLOYED, pair))
+        Bundle(pair, served, items or {}).save(bundle_file(home, DEPLOYED, pair))
     rows += [_row(pair, mode, NOTHING, None) for mode in candidate.modes if mode not in served]
     decision = read_decision(home, pair)
     table = pd.DataFrame(rows).assign(gate="off" if settings.no_gate else "on", reason=decision)

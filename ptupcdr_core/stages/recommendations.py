@@ -1,16 +1,21 @@
 """The stage of recommendations."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 import duckdb
 import pyarrow as pa
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.people import People
 from ptupcdr_core.kernels.approximate_search import approximate_top_items, recall
 from ptupcdr_core.kernels.exact_search import Block, top_items
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle, listed
+from ptupcdr_core.serving.foretelling import COLUMNS, Foretelling
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.long_tail import POOL, less_popular
 from ptupcdr_core.serving.recommending import explained
@@ -38,18 +43,19 @@ def recommend_cold_users(
     People are folded in by their ratings in today's raw ratings, so that neither a split nor a model has to be made
     for those who came since. Where nothing is deployed, nobody is recommended anything. Of the items that the catalog
     tells of, only eligible ones are recommended, which stand in ``recommendable_items``, and titles stand beside their
-    ids.
+    ids. Where the bundle predicts ratings, what it says of that of each item stands there too (``foretelling``).
     """
     warehouse, known = Warehouse.from_environment(home.warehouse), items or Items()
     metrics = {"users": 0.0, "recommendations": 0.0}
     used = settings.deciding("recommendations")
     with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
-        connection.execute(
-            "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "
-            "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
-            "reason_weights float[], title varchar)"
-        )
         bundle = deployed_bundle(home, pair) if bundle_file(home, DEPLOYED, pair).is_file() else None
+        foretold = COLUMNS if bundle is not None and "rating" in bundle.modes else ()
+        connection.execute(
+            "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "  # nosec B608 # ours
+            "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
+            f"reason_weights float[], title varchar{''.join(f', {name} float' for name in foretold)})"
+        )
         today = None if bundle is None else Today.of(home, bundle)
         rated = rated_items(warehouse, pair.split("__")[1]) if today is None else today.offered
         offered = may_be_recommended(rated, known)
@@ -106,7 +112,13 @@ def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, 
         if taken is not None:
             found = less_popular(found, taken, settings.top_k, settings.long_tail)
         about = listed(bundle.pair, mode, users, served.part.lists_made_by(made_by))
-        yield from explained(found, about, people.__getitem__, served)
+        told = Foretelling.of(bundle.modes, served, people, partial(_read, today, ids))
+        yield from explained(found, about, people.__getitem__, served, told)
+
+
+def _read(today: Today, ids: pa.Array, served: BundledMode) -> People:
+    """The same people as another mode knows them."""
+    return replace(today, served=served).people(ids)
 
 
 def _with_recall(

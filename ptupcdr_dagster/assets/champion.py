@@ -1,7 +1,10 @@
 """Which model of a pair is in use: the newest one if it has earned it, else the one before."""
 
+from dataclasses import replace
+
 from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.evaluation import cold_start_evaluation
+from ptupcdr_dagster.assets.items import pair_items
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 from ptupcdr_dagster.metadata import frame_table
@@ -21,16 +24,16 @@ def champion(stage: Stage) -> Materialized:
     home, pair, chosen, tracker = stage.home, stage.partition, stage.settings, stage.tracker
     verdict = judge(home, pair)
     decision = verdict.decision
-    people = cold_start_ratings(stage.warehouse, pair)
+    people, known = cold_start_ratings(stage.warehouse, pair), pair_items(pair)
     described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
     tags = {"ptupcdr.promoted": str(decision.promoted).lower(), "ptupcdr.reason": decision.reason}
     tags |= {f"ptupcdr.{name}": f"{value:.4f}" for name, value in decision.own.items()}
 
     def register(run: StageTracker) -> tuple[str, str, str | None]:
         registry = Registry(run.client, home, pair)
-        version = registry.register(verdict.candidate, people, run, described)
+        version = registry.register(replace(verdict.candidate, items=known), people, run, described)
         if verdict.serving:
-            registry.promote(registry.register(verdict.serving, people, run, described))
+            registry.promote(registry.register(replace(verdict.serving, items=known), people, run, described))
         registry.tag(version, tags)
         registry.describe(version, decision.own, decision.reason)
         return registry.name, version, registry.version_of(CHAMPION)

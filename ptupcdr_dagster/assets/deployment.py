@@ -34,9 +34,7 @@ def deployed_model(stage: Stage) -> Materialized:
     from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
 
     home, pair, tracker = stage.home, stage.partition, stage.tracker
-    known = pair_items(pair)
-    titles = {side: items.titles for side, items in known.items() if items.titles}
-    report = deploy(home, pair, stage.settings, tracker.on_epoch, stage.fingerprint, titles)
+    report = deploy(home, pair, stage.settings, tracker.on_epoch, stage.fingerprint, pair_items(pair))
     if report.files:
         people = cold_start_ratings(stage.warehouse, pair)
 
@@ -72,8 +70,9 @@ def some_lists(warehouse: "Warehouse", pair: str, known: "dict[Side, Items]") ->
     """The first lists, items and reasons by their titles, to look at."""
     with warehouse.read("recommendations", pair) as connection:
         rows = connection.execute(
-            "select dense_rank() over (order by user_id) as person, rank, item_id, title, score, reasons "
-            "from recommendations order by user_id, rank limit 20"  # without an id: Dagster forgets nobody
+            "select dense_rank() over (order by user_id) as person, "  # without an id: Dagster forgets nobody
+            "* exclude (pair, user_id, cohort, mode, made_by, bridged, reason_weights) "
+            "from recommendations order by user_id, rank limit 20"
         ).fetchdf()
     reasons = [", ".join(known["source"].title(item) for item in items) for items in rows["reasons"]]
     return rows.assign(title=rows["title"].fillna(rows["item_id"]), reasons=reasons)

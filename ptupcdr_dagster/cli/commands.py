@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,11 +33,6 @@ app = typer.Typer(
 
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
 SEVERAL = "Several may follow, or stand with commas between them."
-SERVES = {
-    "new": "the new model serves",
-    "kept": "not the new model but the champion serves, as before",
-    "nothing": "the new model was refused and there is no other: nothing serves",
-}
 JSON_HELP = "Print JSON instead of a table."
 
 
@@ -66,7 +61,9 @@ def backfill(
         report = run_backfill(home, chosen, settings, force=force, workers=workers)
         done = [pair for pair in chosen if report.stands(pair.key)]
         if done:
-            _print_evaluations(home, done)
+            from ptupcdr_dagster.cli.evaluations import print_evaluations
+
+            print_evaluations(_console(), home, done)
         if report.failures:
             raise typer.Exit(1)
 
@@ -189,13 +186,14 @@ def evaluate(
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
         from ptupcdr_core.experiments.readout import read_evaluation, read_serving
+        from ptupcdr_dagster.cli.evaluations import print_evaluations
 
         home = Home.from_environment()
         if as_json:
             serves = read_serving(home, chosen.key)[["mode", "serves"]].assign(method="ptupcdr")
             _print_json(read_evaluation(home, chosen.key).merge(serves, on=["mode", "method"], how="left"))
         else:
-            _print_evaluations(home, [chosen])
+            print_evaluations(_console(), home, [chosen])
 
 
 @app.command()
@@ -372,31 +370,6 @@ def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
     except CatalogError as error:
         say(Console(stderr=True), f"ptupcdr: {error}")
         raise typer.Exit(2) from error
-
-
-def _print_evaluations(home: Home, pairs: Sequence[Pair]) -> None:
-    from ptupcdr_core.evaluation.beyond_accuracy import COLUMNS
-    from ptupcdr_core.experiments.readout import beside_single_sources, read_evaluation, read_serving
-    from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS
-
-    for chosen in pairs:
-        pair = chosen.key
-        frame = read_evaluation(home, pair).drop(columns="pair")
-        ratings = frame[frame["mode"] == "rating"].drop(columns=["mode", *RANKING_COLUMNS]).sort_values("rmse")
-        if len(ratings):
-            print_frame(_console(), ratings, f"{pair}: errors on held-out users, best first")
-        rankings = frame[frame["mode"] == "ranking"].sort_values("ndcg_at_10", ascending=False)
-        if len(rankings):
-            title = f"{pair}: lists for held-out users out of all target items, best first"
-            measures = [name for name in RANKING_COLUMNS if name not in COLUMNS]
-            print_frame(_console(), rankings[["method", "users", *measures]], title)
-            print_frame(_console(), rankings[["method", *COLUMNS]], f"{pair}: what these lists show beside being right")
-        for mode, beside in beside_single_sources(home, chosen).groupby("mode"):
-            title = f"{pair}, {mode}: the personal bridge beside that of each source alone, on the test users of all"
-            print_frame(_console(), beside.drop(columns="mode").dropna(axis=1), title)
-        for row in read_serving(home, pair).to_dict("records"):
-            gate = ", whatever the gate said" if row["gate"] == "off" else ""
-            say(_console(), f"{pair}, {row['mode']}: {SERVES[row['serves']]}{gate} ({row['reason']})")
 
 
 def _print_json(frame: "pd.DataFrame") -> None:

@@ -52,6 +52,7 @@ class Backfill:
         Raises:
             SourceError: never; a domain whose files are missing is planned, and fails in its own run.
         """
+        pairs = sorted(pairs, key=lambda pair: len(pair.sources))  # a page of several shows those of each beside it
         domains = sorted({domain for pair in pairs for domain in pair.domains})
         jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
         freshness = look_at(self.instance, self.home, self.settings, self.job)

@@ -98,7 +98,7 @@ class Deployed:
         known = SplitUsers(warehouse, self.pair, served.origin.refitted)
         exact = PreparedItems(served.part.target)
         search: Search = exact if self.kind == "exact" else self._graph(bundle, served)
-        source, target = (bundle.titles.get(side, {}) for side in SIDES)
+        source, target = (bundle.titles(side) for side in SIDES)
         answers = Answers(bundle, known, source, target, search, exact)
         answers.to([Asked("", [])], 1)  # compiled loops and layouts are there before the first request
         return Loaded(answers, bundle.digest, datetime.now(UTC), file)

@@ -85,6 +85,10 @@ class Item(_Message):
     item_id: str
     title: str | None
     score: float = Field(description="Higher is better; stars only where the pair is served by predicted ratings.")
+    stars: float | None = Field(description="The rating that is expected; null where the pair predicts none.")
+    likely: float | None = Field(
+        description="How probably the person likes the item, 0 to 1: rates it above the middle of the scale."
+    )
     reasons: list[Reason]
 
 

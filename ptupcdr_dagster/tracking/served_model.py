@@ -4,7 +4,7 @@ The version brings the bundle, the code of ``ptupcdr_core`` that reads it, and t
 cold-start, so that they can be asked for by their id.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import mlflow
@@ -24,10 +24,16 @@ class ServedModel(PythonModel):
         from ptupcdr_core.serving.answers import Answers
         from ptupcdr_core.serving.bundle import Bundle
         from ptupcdr_core.serving.known import TabledPeople
+        from ptupcdr_core.sources.items import Items
 
-        bundle, people = Bundle.load(context.artifacts["bundle"]), pq.read_table(context.artifacts["people"])
-        titles = bundle.titles
-        self.answers = Answers(bundle, TabledPeople(people), titles.get("source", {}), titles.get("target", {}))
+        self.bundle, people = Bundle.load(context.artifacts["bundle"]), pq.read_table(context.artifacts["people"])
+        self.known, offered = TabledPeople(people), self.bundle.items.get("target", Items())
+
+        def answers(items: Items) -> Answers:
+            bundle = self.bundle.offering(items)
+            return Answers(bundle, self.known, bundle.titles("source"), bundle.titles("target"))
+
+        self.answers, self.of_all = answers(offered), answers(replace(offered, eligible=None))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Recommend to everybody in the input, or predict ratings.
@@ -38,21 +44,23 @@ class ServedModel(PythonModel):
                 person's source ratings count instead where they are given: as rows of user_id, item_id, rating and, if
                 known, timestamp, or in one row as history, a list of such objects. seen lists target items that are not
                 to be recommended. With target_item_id, the person's rating of that target item is predicted.
-            params: k, how many items are recommended; eligible, the only target items that may be, if any are named.
+            params: k, how many items are recommended; eligible, the only target items that may be, instead of those of
+                the day this version was registered. No list has more of a group than the catalog let it that day.
 
         Returns:
             A row a person: user_id; status, ``given`` (served by the input's ratings), ``known`` (by those of this
             version), ``unknown`` (by what people get of whom nothing is known) or ``refused`` (the message says why);
             made_by; message; unknown_items, how many of the history were not known; and items, each with rank, item_id,
-            title, score and reasons. Or, with target_item_id, the input's user_id and target_item_id with status and
-            rating, which is empty for items that are not of the target domain.
+            title, score, reasons and, where ratings are predicted, stars (the rating that is expected) and likely (how
+            probably the person likes it). Or, with target_item_id, the input's user_id and target_item_id with status,
+            rating, and likely; they are empty for items that are not of the target domain.
         """
         chosen = params or {}
         asked = [self._asked(str(user), rows) for user, rows in model_input.groupby("user_id", sort=False)]
         if "target_item_id" in model_input and model_input["target_item_id"].notna().any():
             return self._rated(asked, model_input)
         eligible = [item for item in chosen.get("eligible", []) if item] or None
-        found = self.answers.to(asked, int(chosen.get("k", 10)), eligible)
+        found = (self.of_all if eligible else self.answers).to(asked, int(chosen.get("k", 10)), eligible)
         return pd.DataFrame([asdict(answer) for answer in found])
 
     def _asked(self, user: str, rows: pd.DataFrame) -> Any:
@@ -72,15 +80,16 @@ class ServedModel(PythonModel):
         from ptupcdr_core.serving.answers import RATINGS
 
         wanted = model_input.loc[model_input["target_item_id"].notna(), ["user_id", "target_item_id"]]
-        known = self.answers.known.ratings([person.user_id for person in asked if person.history is None])
+        known = self.known.ratings([person.user_id for person in asked if person.history is None])
         given = [(one.user_id, *map(_text, row)) for one in asked for row in one.history or ()]
         columns = [*zip(*given, strict=True)] or [()] * len(RATINGS)
         ratings = pa.concat_tables([known, pa.table([pa.array(column, pa.string()) for column in columns], RATINGS)])
         status = dict.fromkeys(model_input["user_id"], "unknown") | dict.fromkeys(known["user_id"].to_pylist(), "known")
         status |= {person.user_id: "given" for person in asked if person.history is not None}
         couples = pa.Table.from_pandas(wanted, preserve_index=False).rename_columns(["user_id", "item_id"])
-        rating = self.answers.bundle.rate(ratings, couples)
-        return wanted.assign(status=wanted["user_id"].map(status), rating=rating).reset_index(drop=True)
+        rating, likely = self.bundle.rate(ratings, couples), self.bundle.foretell(ratings, couples)["likely"]
+        told = {"status": wanted["user_id"].map(status), "rating": rating, "likely": likely.to_numpy()}
+        return wanted.assign(**told).reset_index(drop=True)
 
 
 def _is_list(value: object) -> bool:

@@ -23,6 +23,8 @@ def signature() -> "ModelSignature":
             Property("item_id", text),
             Property("title", text, required=False),
             Property("score", real),
+            Property("stars", real, required=False),
+            Property("likely", real, required=False),
             Property("reasons", Array(reason)),
         ]
     )
@@ -30,7 +32,7 @@ def signature() -> "ModelSignature":
     # Lists that some people of a request have and others have not, MLflow would refuse for all of them.
     given |= {"history": AnyType(), "seen": AnyType()}  # type: ignore[no-untyped-call]
     answered: dict[str, Any] = {"made_by": text, "message": text, "unknown_items": whole, "items": Array(item)}
-    answered |= {"target_item_id": text, "rating": real}
+    answered |= {"target_item_id": text, "rating": real, "likely": real}
     return ModelSignature(
         Schema([ColSpec(text, "user_id"), *_optional(given)]),
         Schema([ColSpec(text, "user_id"), ColSpec(text, "status"), *_optional(answered)]),

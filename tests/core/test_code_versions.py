@@ -1,11 +1,11 @@
 """Code does not change unnoticed: whoever changes what a result comes from says whether the result changes."""
 
+import cProfile
 import json
-import sys
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 
 import pytest
 from code_reached import ENTRIES, RECORD, Code, Reached, complaint, current, plain_sql
@@ -143,23 +143,23 @@ def test_the_message_names_both_remedies() -> None:
 
 def run_functions(make: Callable[[], object]) -> set[str]:
     """The core's functions that run meanwhile, in all threads, as ``module:name`` or ``module:class.method``."""
-    codes: dict[int, CodeType] = {}
+    profiles = [cProfile.Profile(builtins=False)]
 
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        # Millions of calls come by: all that takes time is done once a function, below.
-        code = frame.f_code
-        if event == "call" and id(code) not in codes:
-            codes[id(code)] = code
+    def begin(*first_call: object) -> None:
+        # In a new thread. cProfile notes millions of calls in C, and a thread has one of its own.
+        profiles.append(cProfile.Profile(builtins=False))
+        profiles[-1].enable()
 
-    threading.setprofile(note)
-    sys.setprofile(note)
+    threading.setprofile(begin)
+    profiles[0].enable()
     try:
         make()
     finally:
-        sys.setprofile(None)
+        profiles[0].disable()
         threading.setprofile(None)
+    codes = {entry.code for profile in profiles for entry in profile.getstats() if isinstance(entry.code, CodeType)}
     package, ran = Code().root, set()
-    for code in codes.values():
+    for code in codes:
         file = Path(code.co_filename)
         if file.suffix == ".py" and file.is_relative_to(package) and not code.co_qualname.startswith("<"):
             module = file.relative_to(package).with_suffix("")

@@ -68,6 +68,18 @@ def test_recommended_items_come_with_their_predicted_ratings(lineage: Lineage) -
         assert rows[name].equals(said[name])
 
 
+def test_stored_lists_say_the_same(lineage: Lineage) -> None:
+    warehouse = Warehouse.from_environment(lineage.home.warehouse)
+    with warehouse.read("recommendations", PAIR) as connection:
+        columns = "user_id, item_id, score, stars, median, likely"
+        stored = connection.execute(f"select {columns} from recommendations where user_id > 'person-004'").fetchdf()
+    couples = pa.Table.from_pandas(stored[["user_id", "item_id"]])
+    said = deployed_bundle(lineage.home, PAIR).foretell(cold_start_ratings(warehouse, PAIR), couples).to_pandas()
+    np.testing.assert_allclose(stored[["stars", "likely"]], said[["stars", "likely"]], atol=1e-4)
+    assert stored["median"].equals(said["median"])
+    np.testing.assert_allclose(stored["stars"], stored["score"], atol=1e-5)  # this pair is served by predicted ratings
+
+
 def test_a_known_user_is_told_the_same_as_by_their_ratings(lineage: Lineage) -> None:
     ratings = cold_start_ratings(Warehouse.from_environment(lineage.home.warehouse), PAIR)
     told = {

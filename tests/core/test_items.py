@@ -1,6 +1,7 @@
 """Items with names, and which of them may be recommended today."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,12 +155,16 @@ def test_single_calls_leave_out_what_is_excluded(home: Home) -> None:
         recommend(home, PAIR, user, items=Items(eligible=frozenset(["gone"])))
 
 
-def test_a_bundle_carries_titles(home: Home, tmp_path: Path) -> None:
+def test_a_bundle_carries_what_was_known_of_its_items(home: Home, tmp_path: Path) -> None:
     plain = deployed_bundle(home, PAIR)
-    titles = {"source": {"books-0001": "Élan"}, "target": {"movies-0001": "M", "movies-0002": "☃"}}
-    Bundle(PAIR, plain.modes, titles).save(tmp_path / "bundle.safetensors")
+    groups = {"movies-0001": "drama", "movies-0002": "drama"}
+    few = Items({"movies-0001": "M", "movies-0002": "☃"}, groups, eligible=frozenset(groups), most_of_group=1)
+    known = {"source": Items({"books-0001": "Élan"}), "target": few}
+    links = {"source": known["source"], "target": replace(few, links={"movies-0001": "https://shop.example"})}
+    Bundle(PAIR, plain.modes, links).save(tmp_path / "bundle.safetensors")
     found = Bundle.load(tmp_path / "bundle.safetensors")
-    assert found.titles == titles
-    assert plain.titles == {}
+    assert found.items == known, "addresses are for pages alone"
+    assert plain.items == {}
+    assert found.digest != plain.digest
     assert found.modes.keys() == plain.modes.keys()
     np.testing.assert_array_equal(found.mode()[1].part.target.vectors, plain.mode()[1].part.target.vectors)

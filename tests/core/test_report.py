@@ -103,7 +103,8 @@ def test_people_stand_there_with_history_list_and_reasons(report: PairReport, li
     for person in shown:
         assert f"{person.id} {person.length} items in books; the latest: {person.history[0]['item']}" in text
         first = person.recommended[0]
-        assert f"{first['item_id']} {first['score']:.2f} for {first['reasons'][0]} (+" in text
+        told = f"{first['stars']:.1f} ★, {100 * first['likely']:.0f} % to like it"
+        assert f"{first['item_id']} {told} for {first['reasons'][0]} (+" in text
         assert [row["rank"] for row in person.recommended] == [*range(1, LIST + 1)]
 
 

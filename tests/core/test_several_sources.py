@@ -1,8 +1,12 @@
 """Several source domains of one pair: one source with the items of all, each with factors of its own."""
 
+import html
+import os
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from ratings_files import as_delimited, pack
@@ -15,11 +19,13 @@ from ptupcdr_core.data.people import people_of
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.errors import CatalogError
-from ptupcdr_core.experiments.readout import beside_single_sources
+from ptupcdr_core.experiments.sources import beside_single_sources, compared
 from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.modes.ranking.checkpoints import load_sides
 from ptupcdr_core.modes.ranking.space import RankingSpace
+from ptupcdr_core.report.page import make_report
+from ptupcdr_core.report.store import read_provenance
 from ptupcdr_core.serving.deployed import deployed_bundle
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
@@ -216,13 +222,31 @@ def test_both_sources_together_are_better_than_each_alone(home: Home) -> None:
     table = beside_single_sources(home, BOTH).set_index("source")
     assert set(table["mode"]) == {"rating"}, "the others make no lists"
     assert table["users"].nunique() == 1, "the same test users"
-    assert table["rmse"]["books+music"] < 0.9 * table["rmse"].drop("books+music").min()
+    alone = table.drop("books+music")
+    assert table["rmse"]["books+music"] < 0.9 * alone["rmse"].min()
+    np.testing.assert_allclose(alone["rmse_more"], alone["rmse"] - table["rmse"]["books+music"])
+    assert (alone["rmse_p"] < 0.01).all()
+    assert np.isnan(table["rmse_p"]["books+music"])
     lists = dict(
         look(
             home, "cold_start_evaluation", "select method, ndcg_at_10 from cold_start_evaluation where mode = 'ranking'"
         )
     )
     assert lists["ptupcdr"] > lists["popularity"]
+
+
+def test_the_page_shows_them_beside_each_alone_and_is_out_of_date_after_another_evaluation(home: Home) -> None:
+    text = html.unescape(make_report(home, BOTH.key, SETTINGS).path.read_text())
+    assert re.search(r"RMSE 0\.\d{4} with books\+music; books alone \+0\.\d{4} \(p < 0\.\d{3}\), music alone \+0", text)
+    assert read_provenance(home, BOTH.key) is not None
+    evaluation = home.warehouse / "cold_start_evaluation" / f"{BOTH.alone[0].key}.duckdb"
+    os.utime(evaluation)
+    assert read_provenance(home, BOTH.key) is None
+
+
+def test_where_sources_measured_nobody_in_common_there_is_nothing_to_compare() -> None:
+    one, other = (pd.DataFrame({"user_id": [user], "ratings": [1], "ndcg_at_10": [0.5]}) for user in ("a", "b"))
+    assert compared("ranking", {"books+music": one, "books": other}).empty
 
 
 def test_people_who_come_later_are_served_as_training_would_have_it(home: Home) -> None:

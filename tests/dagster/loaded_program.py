@@ -1,7 +1,7 @@
 """The program with its libraries loaded once: forks for each call, since loading takes longer than most commands.
 
-What depends on a catalog, the package of the orchestration, is loaded by each fork in its own environment. Reads lines
-of JSON on standard input: ``{"arguments", "environment", "streams", "terminal"}`` starts a call whose standard streams
+The package of the orchestration depends on a catalog: each fork loads it again in its own environment. Reads lines of
+JSON on standard input: ``{"arguments", "environment", "streams", "terminal"}`` starts a call whose standard streams
 are these three files and answers its process id; ``{"poll": id}`` answers its exit code, or null while it runs.
 """
 
@@ -14,11 +14,16 @@ import pkgutil
 import sys
 from typing import Any
 
+import numba
+from mlflow.utils import requirements_utils
+
 import ptupcdr_core
 
 LIBRARIES = (
-    "dagster", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils", "alembic.command", "torch",
-    "great_expectations", "matplotlib.pyplot", "scipy.stats", "pandas", "typer", "rich.progress", "optuna",
+    "dagster", "dagster._core.workspace.context", "mlflow", "mlflow.pyfunc", "mlflow.store.db.utils",
+    "mlflow.store.tracking.sqlalchemy_store", "alembic.command", "torch", "great_expectations", "duckdb_engine",
+    "matplotlib.pyplot", "PIL.PngImagePlugin", "scipy.stats", "sklearn.manifold", "pandas", "numba.typed", "typer",
+    "rich.progress", "rich.traceback", "optuna", "ptupcdr_dagster.definitions", "ptupcdr_dagster.cli.commands",
 )  # fmt: skip
 FLAGS = (os.O_RDONLY, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_APPEND)
 
@@ -32,6 +37,10 @@ def load() -> None:
     """Import what every call needs, whatever its catalog."""
     for name in (*LIBRARIES, *core_modules()):
         importlib.import_module(name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ptupcdr_dagster"]:
+        del sys.modules[name]  # what it imports stays
+    numba.njit(lambda: None)()  # loads what every loop asks for when it is first called
+    requirements_utils._init_modules_to_packages_map()  # kept by MLflow, which else reads all of site-packages
     gc.freeze()  # what is loaded stays shared with the forks
 
 

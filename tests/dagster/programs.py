@@ -26,6 +26,7 @@ class LoadedProgram:
 
     def __init__(self) -> None:
         ours = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
+        ours["PTUPCDR_CATALOG"] = str(ROOT / "data" / "domains.toml")  # of the calls, each has its own
         command = [sys.executable, str(Path(__file__).with_name("loaded_program.py"))]
         pipe = subprocess.PIPE
         self._server = subprocess.Popen(command, env=os.environ | ours, stdin=pipe, stdout=pipe, text=True)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 from conftest import CATALOG_PATH, PAIR, SETTINGS
 from typer.testing import CliRunner
 
+from ptupcdr_core.data.pair_data import target_item_ids
 from ptupcdr_core.gate.decision import held_out_ratings
 from ptupcdr_core.gate.judged import Judged
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file, deployed_bundle, recommend
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli.commands import app
@@ -248,9 +251,17 @@ def test_a_champion_that_cannot_be_read_is_no_obstacle(gate: Gate) -> None:
     assert "the champion cannot be compared: " in str(gate.row()["reason"])
 
 
-def test_the_registered_model_serves_with_the_code_that_it_brings(gate: Gate) -> None:
+def test_the_registered_model_serves_with_the_code_that_it_brings(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And heeds what could be recommended on the day of its registration, with titles, and how many of a group."""
+    ids = target_item_ids(Warehouse(gate.home.warehouse), PAIR)[1:]
+    groups = {item: f"brand {n % 4}" for n, item in enumerate(ids)}
+    offered = Items({item: f"{item}!" for item in ids}, groups, eligible=frozenset(ids[::2]), most_of_group=2)
+    for module in ("deployment", "champion"):
+        known = {"source": Items(), "target": offered}
+        monkeypatch.setattr(f"ptupcdr_dagster.assets.{module}.pair_items", lambda pair, known=known: known)
     gate.judge()
     gate.materialize(BRIDGE_PAIR, PAIR, ["deployed_model", "recommendations"])
+    assert gate.registry.version_of(CHAMPION) == gate.registry.version_of(DEPLOYED), "both know of the items"
     place = f"models:/ptupcdr-{PAIR}@{DEPLOYED}"
     with Warehouse(gate.home.warehouse).read("bridged_embeddings", PAIR) as connection:
         query = "select distinct user_id from bridged_embeddings order by all limit 2"
@@ -261,7 +272,8 @@ def test_the_registered_model_serves_with_the_code_that_it_brings(gate: Gate) ->
             "join split_source_items using (item_index) where user_id = ?"
         )
         history = connection.execute(query, [users[0]]).fetchall()
-    eligible = [one.item_id for one in recommend(gate.home, PAIR, users[0], 3)]
+    allowed = recommend(gate.home, PAIR, users[0], 3, items=replace(offered, eligible=None))
+    eligible = [one.item_id for one in allowed]  # of this call, whatever that day's were
     program = f"""
 import json, os, sys
 os.chdir({str(gate.home.root)!r})
@@ -287,13 +299,17 @@ print(json.dumps([*tables, ptupcdr_core.__file__], default=lambda value: value.t
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     lists, given, answers, stars, code = json.loads(done.stdout.splitlines()[-1])
-    assert code.startswith(str(gate.home.mlflow)) or "/tmp" in code, "the code travels with the model"
+    assert code.startswith((str(gate.home.mlflow), tempfile.gettempdir())), "the code travels with the model"
     assert [(row["user_id"], row["status"]) for row in lists] == [
         *((user, "known") for user in users),
         ("nobody", "unknown"),
     ]
     for user, row in zip(users, lists, strict=False):
-        stored = recommend(gate.home, PAIR, user, 3)
+        stored = recommend(gate.home, PAIR, user, 3, items=offered)
+        assert {item["title"] for item in row["items"]} == {f"{one.item_id}!" for one in stored}
+        for item, one in zip(row["items"], stored, strict=True):
+            assert item["stars"] == pytest.approx(one.stars, abs=1e-4)
+            assert item["likely"] == pytest.approx(one.likely, abs=1e-4)
         assert row["made_by"] == stored[0].made_by
         assert [item["item_id"] for item in row["items"]] == [one.item_id for one in stored]
         named = [[reason["item_id"] for reason in item["reasons"]] for item in row["items"]]
@@ -305,10 +321,11 @@ print(json.dumps([*tables, ptupcdr_core.__file__], default=lambda value: value.t
     new, bad, nobody = answers
     assert (new["status"], bad["status"], nobody["status"]) == ("given", "refused", "unknown")
     assert {item["item_id"] for item in new["items"]} == set(eligible) - {lists[0]["items"][0]["item_id"]}
+    assert not set(eligible) <= offered.eligible
     assert "expected a number from 1 to 5" in bad["message"]
     assert bad["items"] == []
     assert len(nobody["items"]) == len(eligible) == 3
-    assert all(1 <= row["rating"] <= 5 for row in stars)
+    assert all(1 <= row["rating"] <= 5 and 0 < row["likely"] < 1 for row in stars)
 
 
 def test_no_pickle_is_registered(gate: Gate) -> None:

@@ -66,7 +66,10 @@ def test_everybody_is_answered(client: TestClient) -> None:
     assert [one["user_id"] for one in answer["people"]] == ["user000", "7", "me", "bad"]
     assert [one["status"] for one in answer["people"]] == ["known", "unknown", "given", "refused"]
     assert {item["item_id"] for item in answer["people"][2]["items"]} == {"movies-02", "movies-03"}
-    assert {"rank", "item_id", "title", "score", "reasons"} == set(answer["people"][0]["items"][0])
+    first = answer["people"][0]["items"][0]
+    assert {"rank", "item_id", "title", "score", "stars", "likely", "reasons"} == set(first)
+    assert first["stars"] == pytest.approx(first["score"], abs=1e-4), "served by predicted ratings"
+    assert 0 < first["likely"] < 1
     alone = client.get("/recommend", params={"user_id": "user000", "k": 3}).json()
     everything = client.post("/recommend", json={"people": people[:1], "k": 3}).json()
     assert alone == everything
