@@ -1,6 +1,7 @@
 """All of a domain's files, one after the other, into the tables that cleaning starts from."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from ptupcdr_core.sources.verify import count_parquet, physical
 from ptupcdr_core.sql import statement
 
 Seen = TypeVar("Seen")
+INTERRUPT_SECONDS = 0.05
+"""How often a reading is told to stop, until it has."""
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +116,24 @@ def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: La
 @contextmanager
 def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> Iterator[Future[Seen]]:
     """A second look at the file that the block reads; where it fails, the block is stopped."""
+    ended = threading.Event()
+
+    def looked() -> Seen:
+        try:
+            return look()
+        except Exception:
+            # DuckDB forgets an interrupt that comes before the block's next statement has begun.
+            connection.interrupt()
+            while not ended.wait(INTERRUPT_SECONDS):
+                connection.interrupt()
+            raise
+
     with ThreadPoolExecutor(max_workers=1) as beside:
-        seen = beside.submit(look)
-        seen.add_done_callback(lambda done: connection.interrupt() if done.exception() else None)
+        seen = beside.submit(looked)
         try:
             yield seen
         finally:
+            ended.set()
             # A damaged file is why the reading failed, or why it should have: that is the message to give.
             seen.result()
 

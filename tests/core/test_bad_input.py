@@ -1,6 +1,8 @@
 """Single bad rows are left out with reason and place; a bad file is a clear error, and nothing is lost."""
 
 import random
+import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -10,6 +12,7 @@ from ratings_files import ROWS, as_delimited, as_duckdb, as_json_lines, as_parqu
 from ptupcdr_core.catalog import Columns, Domain
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.sources.staging import _beside
 from ptupcdr_core.store.warehouse import Warehouse
 
 GOOD = as_delimited(ROWS)
@@ -245,6 +248,24 @@ def test_what_unpacks_to_more_than_allowed_is_stopped(
     )
     with pytest.raises(SourceError, match=r"bomb\..*: more than 4000000 bytes are packed in .*PTUPCDR_UNPACKED_LIMIT"):
         ingest(warehouse, path, format)
+
+
+def test_a_reading_that_begins_after_its_file_was_found_damaged_is_stopped() -> None:
+    found = threading.Event()
+
+    def look() -> None:
+        found.set()
+        raise SourceError("it is damaged")
+
+    def read_late() -> None:
+        with duckdb.connect() as connection, _beside(connection, look):
+            found.wait()
+            time.sleep(0.2)
+            with pytest.raises(duckdb.InterruptException):
+                connection.execute("select sum(a.range * b.range) from range(100_000) as a, range(100_000) as b")
+
+    with pytest.raises(SourceError, match="it is damaged"):
+        read_late()
 
 
 @pytest.mark.parametrize("rows", [500_000, 5_000_000])
