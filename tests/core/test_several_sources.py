@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.data.people import people_of
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.engines.compiled import COMPILED
-from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.errors import CatalogError, UnknownUserError
+from ptupcdr_core.experiments.objectives import measure_lists, measure_ratings
 from ptupcdr_core.experiments.sources import beside_single_sources, compared
 from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.kernels.csr import compress
@@ -27,6 +29,7 @@ from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
 from ptupcdr_core.report.store import read_provenance
 from ptupcdr_core.serving.deployed import deployed_bundle
+from ptupcdr_core.serving.forgetting import forget, named_in
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.sources.items import read_items
@@ -262,3 +265,22 @@ def test_people_who_come_later_are_served_as_training_would_have_it(home: Home) 
     rated = {"user_id": ["new"] * 2, "item_id": ["music:00", "00"], "rating": ["5", "5"]}
     new = recommend_new(home, BOTH.key, pa.table(rated), 3)
     assert (list(new.known_items), list(new.unknown_items)) == ([1], [1])
+
+
+def test_a_search_measures_settings_on_both_sources(home: Home) -> None:
+    data = load_pair(Warehouse(home.warehouse), BOTH.key)
+    assert measure_ratings(data, SETTINGS)["rmse"] < data.target_train.stars.std()
+    assert 0 < measure_lists(data, SETTINGS)["ndcg_at_10"] < 1
+
+
+def test_both_are_fitted_again_on_everybody_and_forget_a_person_of_either(home: Home, tmp_path: Path) -> None:
+    copy = Home(shutil.copytree(home.root, tmp_path / "home"))
+    refitted = SETTINGS.model_copy(update={"refit": True})
+    deploy(copy, BOTH.key, refitted, silent)
+    assert {own.origin.refitted for own in deployed_bundle(copy, BOTH.key).modes.values()} == {True}
+    assert recommend(copy, BOTH.key, "user280", 3)
+    found = forget(copy, ["user280", "user000"])
+    assert {"raw_ratings/music: raw_ratings", "raw_ratings/books: raw_ratings"} <= found.keys()
+    assert not [*named_in(copy.warehouse, ["user280", "user000"])]
+    with pytest.raises(UnknownUserError, match="'user280' is not a cold-start user"):
+        recommend(copy, BOTH.key, "user280", 3)
