@@ -1,8 +1,9 @@
 """Reading stored evaluations and benchmarks."""
 
+import numpy as np
 import pandas as pd
 
-from ptupcdr_core.evaluation.significance import METRICS, best_methods, compare, over_seeds, pair_errors
+from ptupcdr_core.evaluation.significance import METRICS, best_methods, compare, over_seeds, pair_errors, pair_lists
 from ptupcdr_core.experiments.grid import ANY_BASE_MODEL
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
