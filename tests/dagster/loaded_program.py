@@ -39,8 +39,10 @@ def load() -> None:
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "ptupcdr_dagster"]:
         del sys.modules[name]  # what it imports stays
-    numba.njit(lambda: None)()  # loads what every loop asks for when it is first called
-    requirements_utils._init_modules_to_packages_map()  # kept by MLflow, which else reads all of site-packages
+    loop: Any = numba.njit(lambda: None)
+    loop()  # loads what every loop asks for when it is first called
+    packages: Any = requirements_utils._init_modules_to_packages_map
+    packages()  # kept by MLflow, which else reads all of site-packages
     gc.freeze()  # what is loaded stays shared with the forks
 
 
