@@ -6,6 +6,7 @@ The answer comes from how a file was made, never from the code that reads it.
 import csv
 import io
 import json
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,16 @@ class Made:
         for place, (user, item, rating, time) in enumerate(self.rows):
             score = RATINGS[rating]
             moment = TIMES.get(time)
-            if (
-                user.strip(" ")
-                and item.strip(" ")
-                and score is not None
-                and (moment is not None or not time.strip(" "))
-            ):
+            if not _blank(user) and not _blank(item) and score is not None and (moment is not None or _blank(time)):
                 rank = (float("-inf") if moment is None else moment, place)
                 if (user, item) not in best or best[user, item][0] < rank:
                     best[user, item] = (rank, score, moment)
         return {pair: (score, moment) for pair, (_, score, moment) in best.items()}
+
+
+def _blank(text: str) -> bool:
+    """Whether it has nothing but spaces, those that do not break a line among them."""
+    return all(unicodedata.category(letter) == "Zs" for letter in text)
 
 
 @st.composite
