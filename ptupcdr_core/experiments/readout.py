@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ptupcdr_core.evaluation.labels import LABELS
 from ptupcdr_core.evaluation.significance import METRICS, best_methods, compare, over_seeds, pair_errors, pair_lists
 from ptupcdr_core.experiments.grid import ANY_BASE_MODEL
 from ptupcdr_core.store.home import Home
@@ -42,10 +43,14 @@ def read_serving(home: Home, pair: str) -> pd.DataFrame:
 def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:
     """A table of a pair's benchmark: ``benchmark``, ``benchmark_slices``, ``benchmark_lists``, ``benchmark_rankings``.
 
+    One that was made before lists were measured has no rows of these.
+
     Raises:
         WarehouseError: it has not been run.
     """
     with Warehouse.from_environment(home.warehouse).read("benchmark", pair) as connection:
+        if not connection.execute("select 1 from duckdb_tables() where table_name = ?", [table]).fetchall():
+            return pd.DataFrame(columns=[*LABELS, *LIST_METRICS, "seconds"])
         return connection.table(table).fetchdf()
 
 

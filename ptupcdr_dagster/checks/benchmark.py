@@ -39,10 +39,6 @@ FACTS = facts_about(
         "errors_of_users_add_up",
         "The errors kept for each user, on which all tests of significance stand, add up to each cell's MAE.",
     ),
-    Fact(
-        "lists_of_users_add_up",
-        "The measures kept for each user's list have the mean that the table of lists says.",
-    ),
 )
 
 benchmark_checks = table_checks(ASSET, FACTS, optional=True)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -227,6 +228,9 @@ def test_lists_have_tables_of_their_own(domains, tmp_path):
     again: list[Progress] = []
     run(domains, tmp_path, again.append, grid=LISTS)
     assert all(one.restored for one in again)
+    with duckdb.connect(Warehouse(home.warehouse).file("benchmark", PAIR.key)) as connection:
+        connection.execute("drop table benchmark_lists")
+    assert summarize_lists(home, PAIR.key).empty, "as a benchmark of the time before has none"
 
 
 def test_where_a_domain_has_no_stars_there_are_lists_alone():
