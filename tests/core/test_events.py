@@ -175,8 +175,8 @@ def test_what_is_about_ratings_says_so(taken: Home, files: Path) -> None:
     pair = Pair(source=source.name, target=target.name)
     with pytest.raises(SettingsError, match="search by ranked lists"):
         tune(taken, pair, source, target, Settings(), lambda progress: None, trials=1)
-    with pytest.raises(SettingsError, match="predicted ratings"):
-        run_benchmark(taken, pair, source, target, Grid(), Settings(), lambda progress: None)
+    with pytest.raises(SettingsError, match="modes rating where a domain has events without stars"):
+        run_benchmark(taken, pair, source, target, Grid(modes=("rating",)), Settings(), lambda progress: None)
 
 
 def test_a_search_by_lists_needs_no_stars(taken: Home, files: Path) -> None:

@@ -36,7 +36,7 @@ for domain in catalog.domains:
     report = ingest_domain(domain, Warehouse(home.warehouse))
     print(domain.name, report.rows_read, report.kept, report.rejected)
 [pair] = catalog.pairs
-grid = Grid(betas=(0.5,), seeds=(1,), methods=("global_mean", "user_mean"), recipes=("calibrated",))
+grid = Grid(betas=(0.5,), seeds=(1,), methods=("global_mean", "user_mean"), modes=("rating",), recipes=("calibrated",))
 sides = (catalog.domain(pair.source), catalog.domain(pair.target))
 rows = run_benchmark(home, pair, *sides, grid, Settings(), lambda progress: None, workers=1)
 print(json.dumps(rows.set_index("method")["mae"].to_dict()))
