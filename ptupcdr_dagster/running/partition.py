@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from ptupcdr_core import errors as core_errors
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.owner import Owner
@@ -23,6 +24,8 @@ Listener = Callable[[str, str, str], None]
 """Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``; before that perhaps of (partition, who
 makes it just now, ``waiting``)."""
 WAITING = "waiting"
+OURS = {kind.__name__ for kind in vars(core_errors).values() if isinstance(kind, type)}
+"""Errors that name the place and the remedy, as what causes them does not."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +168,12 @@ def _check_findings(
 
 
 def _reason(error: SerializableErrorInfo | None) -> str:
-    """The innermost cause's message, without the name of the exception's module."""
+    """The message of the first error in the chain of causes that is ours, else of the innermost one."""
     if error is None:
         return "failed without an error"
     if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
         return INTERRUPTED
-    while error.cause is not None:
+    while error.cause is not None and error.cls_name not in OURS:
         error = error.cause
     kind, _, message = error.message.strip().partition(": ")
     return f"{kind.rsplit('.', 1)[-1]}: {message}" if message else error.message.strip()
