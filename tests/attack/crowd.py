@@ -40,7 +40,13 @@ def attack(ground: Ground, processes: int, readers: int, pairs: list[str]) -> di
     seeds = {pair: _seeds(home, pair) for pair in pairs}
     assert all(len(found) == 1 for found in seeds.values()), f"a mixture: {seeds}"
     readable(home)
-    return {"backfills": processes, "seeds": seeds, "reads": reads.total(), "of views": len(reads), **left_over(home)}
+    return {
+        "backfills": processes,
+        "seeds": [sorted(found) for found in seeds.values()],
+        "reads": reads.total(),
+        "of views": len(reads),
+        **left_over(home),
+    }
 
 
 def _read(home: Home, stop: threading.Event) -> "Counter[str]":

@@ -190,13 +190,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--of", nargs="*", choices=list(SHARES), default=list(SHARES))
+    parser.add_argument("--of", action="append", choices=list(SHARES), help="all of these unless given")
     asked = parser.parse_args()
     began = time.monotonic()
     attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"))
-    whole = sum(SHARES[kind] for kind in asked.of)
-    for kind in asked.of:
-        getattr(attack, kind)(round(asked.kills * SHARES[kind] / whole))
+    shares = {kind: share for kind, share in SHARES.items() if not asked.of or kind in asked.of}
+    for kind, share in shares.items():
+        getattr(attack, kind)(round(asked.kills * share / sum(shares.values())))
     print(f"kills: {attack.summary()} in {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -57,9 +57,11 @@ def unwatched(_name: str, _state: str) -> None:
     """Let it go on."""
 
 
-def backfill(home: Home, settings: dict[str, Any], pairs: list[str], watch: Watch = unwatched) -> Told:
-    """A backfill."""
-    return _watched(_backfill, (home, settings, pairs), watch)
+def backfill(
+    home: Home, settings: dict[str, Any], pairs: list[str], watch: Watch = unwatched, *, user: int | None = None
+) -> Told:
+    """A backfill, by this user of the system or by another one."""
+    return _watched(_backfill, (home, settings, pairs, user), watch)
 
 
 def benchmark(home: Home, settings: dict[str, Any], watch: Watch = unwatched) -> Told:
@@ -128,8 +130,10 @@ def _telling(home: Home, tell: Connection) -> Iterator[list[str]]:
         tell.send(failures)
 
 
-def _backfill(home: Home, settings: dict[str, Any], pairs: list[str], tell: Connection) -> None:
+def _backfill(home: Home, settings: dict[str, Any], pairs: list[str], user: int | None, tell: Connection) -> None:
     with _telling(home, tell) as failures:
+        if user is not None:
+            os.setuid(user)
         failures += _run(home, settings, pairs, tell)
 
 
@@ -188,7 +192,7 @@ def _materialize(home: Home, settings: dict[str, Any], asset: str, tell: Connect
         config = str({"resources": {"settings": {"config": settings}}}).replace("'", '"')
         program = str(Path(sys.executable).with_name("dagster"))
         sys.argv = [program, "asset", "materialize", "-m", "ptupcdr_dagster.definitions", "--partition", PAIR]
-        sys.argv += ["--select", f'key:"{asset}"*', "--config-json", config]
+        sys.argv += ["--select", f'key:"{asset}"+', "--config-json", config]
         runpy.run_path(program, run_name="__main__")
 
 
