@@ -31,9 +31,9 @@ SHARES = {"backfill": 0.65, "executor": 0.12, "benchmark": 0.115, "search": 0.11
 class Attack:
     """Two homes that are given the same work: one is left in peace, the other is killed at it again and again."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, chance: int = 12, rounds: int = 2) -> None:
         """Both hold what seed 1 makes."""
-        self.ground, self.chance, self.seed = ground, random.Random(12), 1
+        self.ground, self.chance, self.rounds, self.seed = ground, random.Random(chance), rounds, 1
         self.undisturbed, self.home = ground.home("undisturbed"), ground.home("attacked")
         self.kills, self.most_left = Counter[str](), 0
         self.old: Held = {}
@@ -41,12 +41,12 @@ class Attack:
         self._next(1)
         shutil.copytree(self.undisturbed.root, self.home.root)
 
-    def backfill(self, kills: int, rounds: int = 2) -> None:
+    def backfill(self, kills: int) -> None:
         """Kill backfills, each in the stage that it is told; one that is past it is killed in the next."""
-        for made in range(1, rounds + 1):
+        for made in range(1, self.rounds + 1):
             self._next(self.seed + 1)
             for number, (stage, share) in enumerate(_shares(STAGES, kills).items()):
-                for _ in range(share * made // rounds - self.kills[stage]):
+                for _ in range(share * made // self.rounds - self.kills[stage]):
                     told = backfill(self.home, self.settings, [PAIR], self._in_one_of(STAGES[number:]))
                     self._look(told, told.at_work)
             self._finish(backfill(self.home, self.settings, [PAIR]))
@@ -191,9 +191,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--of", action="append", choices=list(SHARES), help="all of these unless given")
+    parser.add_argument("--chance", type=int, default=12, help="another one for other moments")
+    parser.add_argument("--rounds", type=int, default=2, help="seeds made anew, over which the kills are spread")
     asked = parser.parse_args()
     began = time.monotonic()
-    attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"))
+    attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"), asked.chance, asked.rounds)
     shares = {kind: share for kind, share in SHARES.items() if not asked.of or kind in asked.of}
     for kind, share in shares.items():
         getattr(attack, kind)(round(asked.kills * share / sum(shares.values())))

@@ -20,8 +20,8 @@ def main(folder: Path) -> None:
     """Attack, and print what was seen."""
     ground = Ground.prepare(folder, [("books", "movies")], "rating")
     hostile.spoil(ground)
-    attack = kills.Attack(ground)
-    attack.backfill(2, rounds=1)
+    attack = kills.Attack(ground, rounds=1)
+    attack.backfill(2)
     tell("kills", attack.summary())
     if disks.may_mount(folder / "may"):
         tell("disks", disks.attack_forbidden(ground, attack.undisturbed, seed=attack.seed))
