@@ -6,7 +6,7 @@
 # make load         how many people a second the service answers, and how long they wait (some minutes)
 # make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
 # make docs         the documentation site in data/site
-# make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
+# make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills, disks, crowds (hours)
 # make tutorial   the commands of docs/tutorial.md on all of its data; make test has every fourth person of it
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
@@ -62,6 +62,11 @@ load: $(INSTALLED)
 attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
+	$(BIN)/python tests/attack/disks.py --sizes 24 $(ATTACKED)/disks
+	$(BIN)/python tests/attack/crowd.py --processes 8 --readers 4 $(ATTACKED)/crowd
+	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
+	$(BIN)/python tests/attack/hostile.py $(ATTACKED)/hostile
+	$(BIN)/python tests/attack/forgetting.py $(ATTACKED)/forgetting
 
 tutorial: $(INSTALLED)
 	PTUPCDR_TUTORIAL=whole $(BIN)/python -m pytest tests/dagster/test_site.py -k tutorial

@@ -79,6 +79,7 @@ def test_catalogs_stand_side_by_side(tmp_path: Path) -> None:
         (BOOKS.replace("scale = [1, 5]", "") + MOVIES + PAIR, "domains.books.scale: missing, expected [lowest"),
         (BOOKS.replace("[1, 5]", "[5, 1]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest] rating"),
         (BOOKS.replace("[1, 5]", "[1, inf]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest] rating"),
+        (BOOKS.replace("[1, 5]", "[-1e999, 5]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest] rating"),
         (BOOKS.replace("[1, 5]", "[1]") + MOVIES + PAIR, "domains.books.scale[1]: Field required"),
         (BOOKS.replace("[1, 5]", '["low", 5]') + MOVIES + PAIR, "domains.books.scale[0]: Input should be a valid"),
         (BOOKS.replace('"csv"', '"xlsx"') + MOVIES + PAIR, "domains.books.format: expected one of demo, csv"),
@@ -112,7 +113,7 @@ def test_what_is_wrong_is_named_with_its_key_and_what_was_expected(tmp_path: Pat
     assert any(problem.startswith(expected) for problem in problems(tmp_path, text)), problems(tmp_path, text)
 
 
-@pytest.mark.parametrize("name", ["a__b", "_a", "a_", "a b", "a/b", "a.b", ".", "ä", "*"])
+@pytest.mark.parametrize("name", ["a__b", "_a", "a_", "a b", "a/b", "a.b", ".", "..", "ä", "*", "a'b"])
 def test_a_name_that_would_break_a_partition_key_is_refused(tmp_path: Path, name: str) -> None:
     text = BOOKS.replace("domains.books", f'domains."{name}"') + MOVIES + PAIR.replace('"books"', f'"{name}"')
     assert f"domains.{name}: expected a name of letters" in "\n".join(problems(tmp_path, text))
