@@ -66,10 +66,11 @@ def open_instance(home: Home) -> dg.DagsterInstance:
         raise store_fails(error) from error
 
 
-def store_fails(error: OperationalError) -> StorageError:
-    """What to tell somebody whose store of runs, of Dagster or MLflow, cannot be used."""
+def store_fails(error: OperationalError | str) -> StorageError:
+    """What to tell somebody whose store of runs, of Dagster or MLflow, cannot be used, by its error or what it says."""
+    said = error if isinstance(error, str) else error.orig
     return StorageError(
-        f"a store of runs cannot be used ({error.orig}): free some space, or allow it to be written, and run again; "
+        f"a store of runs cannot be used ({said}): free some space, or allow it to be written, and run again; "
         "what stood there before is untouched"
     )
 

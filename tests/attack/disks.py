@@ -142,7 +142,7 @@ def main() -> None:
         return
     ground, began = Ground.prepare(asked.folder, [("books", "movies")], "rating"), time.monotonic()
     whole = prepared(ground)
-    sizes = [100 * (number + 1) // asked.sizes for number in range(2 * asked.sizes)]
+    sizes = [100 * (number + 1) // asked.sizes for number in range(4 * asked.sizes)]
     for seen in (
         attack_full(ground, whole, sizes),
         attack_forbidden(ground, whole),

@@ -6,6 +6,7 @@ In a real Chromium no script of theirs runs, and no page asks anything of anywhe
 
 import argparse
 import csv
+import os
 import shutil
 import socket
 import subprocess
@@ -148,7 +149,8 @@ def _serving(command: list[str], home: Home, *more: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (home.root.parent / "server.log").open("w") as log:
-        process = subprocess.Popen([*command, str(port), *more], stdout=log, stderr=log)
+        ours = {"PTUPCDR_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
+        process = subprocess.Popen([*command, str(port), *more], env=os.environ | ours, stdout=log, stderr=log)
         try:
             _wait_for(f"http://127.0.0.1:{port}", process)
             yield f"http://127.0.0.1:{port}"
