@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,15 +118,18 @@ def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> 
     """A second look at the file that the block reads; where it fails, the block is stopped."""
     ended = threading.Event()
 
-    def looked() -> Seen:
-        try:
-            return look()
-        except Exception:
-            # DuckDB forgets an interrupt that comes before the block's next statement has begun.
+    def stop() -> None:
+        # DuckDB forgets an interrupt that comes before the block's next statement has begun.
+        connection.interrupt()
+        while not ended.wait(INTERRUPT_SECONDS):
             connection.interrupt()
-            while not ended.wait(INTERRUPT_SECONDS):
-                connection.interrupt()
-            raise
+
+    def looked() -> Seen:
+        with ExitStack() as failing:
+            failing.callback(stop)
+            seen = look()
+            failing.pop_all()
+            return seen
 
     with ThreadPoolExecutor(max_workers=1) as beside:
         seen = beside.submit(looked)
