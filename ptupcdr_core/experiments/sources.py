@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.evaluation.significance import METRICS, Paired, PairedLists, compare, pair_errors, pair_lists
+from ptupcdr_core.evaluation.significance import METRICS, Paired, PairedLists, compare
+from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -17,11 +18,6 @@ COLUMNS = [
     *("mode", "source", "users", "ratings"),
     *(f"{metric}{of}" for own in MEASURES.values() for metric in own for of in ("", "_more", "_p")),
 ]
-_TABLES: Mapping[Mode, str] = {"rating": "cold_start_errors", "ranking": "cold_start_rankings"}
-_BY_USER: Mapping[Mode, tuple[str, ...]] = {
-    "rating": ("absolute_error", "squared_error"),
-    "ranking": ("ndcg_at_10",),
-}
 
 
 def beside_single_sources(home: Home, pair: Pair) -> pd.DataFrame:
@@ -64,7 +60,7 @@ def compared(mode: Mode, by_user: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if shared.empty or len(frames) < 2:
         return pd.DataFrame(columns=COLUMNS)
     told = [frame.merge(shared).assign(method=source) for source, frame in by_user.items()]
-    paired: Paired = (pair_errors if mode == "rating" else pair_lists)(pd.concat(told))
+    paired: Paired = MODES[mode].criterion.pair(pd.concat(told))
     together, *alone = by_user
     measured = paired.measures(np.ones((len(paired.counts), 1)))
     differences = compare(paired, [(source, together) for source in alone]).set_index(["first", "metric"])
@@ -105,7 +101,7 @@ def _labels(warehouse: Warehouse, pair: Pair) -> list[tuple[object, ...]]:
 
 def _of_users(warehouse: Warehouse, pair: Pair, mode: Mode) -> pd.DataFrame:
     """The personal bridge's measures by user; no rows where the pair was not evaluated in the mode."""
-    table, columns = _TABLES[mode], ["user_id", "ratings", *_BY_USER[mode]]
+    table, columns = MODES[mode].criterion.table, ["user_id", "ratings", *MODES[mode].criterion.columns]
     with warehouse.read("cold_start_evaluation", pair.key) as connection:
         if not connection.execute("select 1 from duckdb_tables() where table_name = ?", [table]).fetchone():
             return pd.DataFrame(columns=columns)

@@ -1,6 +1,7 @@
 """The paper's grid of one pair: β by seed by base model by method, under several recipes."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
@@ -110,14 +111,17 @@ def _time_left(seconds: float | None) -> str:
 
 def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
     """One child run a β, seed and base model (``none``: baselines that need none)."""
+    from ptupcdr_core.evaluation.significance import METRICS
     from ptupcdr_core.experiments.readout import LIST_METRICS
 
+    measures = [metric for metric in (*METRICS, *LIST_METRICS) if metric in rows]
     for group, cells in rows.groupby(GROUP, sort=True):
         labels = dict(zip(GROUP, group, strict=True))
         metrics = {
             f"{row.recipe}/{metric}_{row.method}": float(getattr(row, metric))
             for row in cells.itertuples()
-            for metric in (("mae", "rmse") if row.mode == "rating" else LIST_METRICS)
+            for metric in measures
+            if not math.isnan(getattr(row, metric))
         }
         name = " ".join(f"{label}={value}" for label, value in labels.items())
         current.tracker.log_child(name, labels, metrics)
