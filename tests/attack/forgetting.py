@@ -4,26 +4,42 @@
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
-from ground import Ground, readable
+import pyarrow.parquet as pq
+from ground import Ground, contents, readable
 from processes import PAIR, backfill
 
 from ptupcdr_core.serving.forgetting import forget, named_in
 from ptupcdr_core.store.home import Home
 
+PEOPLE = ("user010", "user060", "user170")
+"""Of the source alone, of both, and of the target alone."""
+
 
 def attack(ground: Ground, home: Home, *, seed: int = 1) -> dict[str, object]:
     """Forget somebody of each kind, and look for them in every file; then train again without them."""
-    people = ["user010", "user060", "user170"]  # of the source alone, of both, of the target alone
-    named = {path.relative_to(home.root).parts[0] for path in named_in(home.root, people)}
-    found = forget(home, people)
-    assert list(named_in(home.root, people)) == []
+    places = {path.relative_to(home.root).parts[0] for path in _naming(home)}
+    assert {"warehouse", "mlflow"} <= places, places
+    found = forget(home, PEOPLE)
+    assert list(_naming(home)) == []
     readable(home)
     told = backfill(home, ground.settings(seed), [PAIR])
     assert told.failures == [], told.failures
-    assert list(named_in(home.root, people)) == []
-    return {"people": len(people), "stood in": sorted(named), "removed": sum(found.values())}
+    assert list(_naming(home)) == []
+    return {"people": len(PEOPLE), "stood in": sorted(places), "removed": sum(found.values())}
+
+
+def _naming(home: Home) -> Iterator[Path]:
+    """Files in whose bytes, or packed rows, one of them stands."""
+    yield from named_in(home.root, PEOPLE)
+    for path in home.root.rglob("*.parquet"):
+        if not {*PEOPLE}.isdisjoint(pq.read_table(path)["user_id"].to_pylist()):
+            yield path
+    for (asset, partition, table), rows in contents(home).items():
+        if any(person in row for person in PEOPLE for row in rows):
+            yield home.warehouse / asset / partition / table
 
 
 def main() -> None:

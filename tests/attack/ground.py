@@ -3,9 +3,10 @@
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -21,8 +22,11 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import size_of
 from ptupcdr_core.store.warehouse import Warehouse
 
-Held = dict[tuple[str, str, str], tuple[int, int | None]]
-"""Rows, and a hash of them in any order, by asset, partition and table."""
+T = TypeVar("T")
+Key = tuple[str, str, str]
+"""Asset, partition and table."""
+Held = dict[Key, tuple[int, int | None]]
+"""How many rows there are, and a hash of them in any order."""
 NOT_COMPARED = {
     "benchmark": "seconds",
     "benchmark_lists": "seconds",
@@ -74,21 +78,38 @@ def held(home: Home) -> Held:
     Raises:
         duckdb.Error: one of them cannot be read.
     """
-    found: Held = {}
+
+    def summed(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int | None]:
+        rows = f"(select * exclude ({NOT_COMPARED[table]}) from t) as r" if table in NOT_COMPARED else "t as r"
+        query = f"with t as (from file.{identifier(table)}) select count(*), bit_xor(hash(r)) from {rows}"
+        [found] = connection.execute(query).fetchall()
+        return found
+
+    return dict(_each(home, summed))
+
+
+def contents(home: Home) -> dict[Key, list[str]]:
+    """The rows of all tables, as text."""
+
+    def listed(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+        query = f"with r as (from file.{identifier(table)}) select r::varchar from r"
+        return [text for (text,) in connection.execute(query).fetchall()]
+
+    return dict(_each(home, listed))
+
+
+def _each(home: Home, read: Callable[[duckdb.DuckDBPyConnection, str], T]) -> Iterator[tuple[Key, T]]:
+    """What is read of each table but ``provenance``, which has the time."""
     with duckdb.connect(config={"threads": 1}) as connection:
         for file in sorted(home.warehouse.glob("*/*.duckdb")):
             connection.execute(f"attach '{file}' as file (read_only)")
-            named = "select table_name from duckdb_tables() where database_name = 'file'"
+            named = "select table_name from duckdb_tables() where database_name = 'file' and table_name != 'provenance'"
             for (table,) in connection.execute(named).fetchall():
-                rows = f"(select * exclude ({NOT_COMPARED[table]}) from t) as r" if table in NOT_COMPARED else "t as r"
-                query = f"with t as (from file.{identifier(table)}) select count(*), bit_xor(hash(r)) from {rows}"
-                if table != "provenance":  # it has the time
-                    [found[file.parent.name, file.stem, table]] = connection.execute(query).fetchall()
+                yield (file.parent.name, file.stem, table), read(connection, table)
             connection.execute("detach file")
-    return found
 
 
-def differing(found: Held, *expected: Held) -> list[tuple[str, str, str]]:
+def differing(found: Held, *expected: Held) -> list[Key]:
     """Tables that are in none of the expected states."""
     return [key for key, content in found.items() if content not in [state.get(key) for state in expected]]
 

@@ -34,17 +34,20 @@ class Attack:
     """
 
     def __init__(self, ground: Ground, chance: int = 12) -> None:
-        """Both hold what seed 1 makes."""
+        """Neither home is there yet."""
         self.ground, self.chance, self.seed = ground, random.Random(chance), 0
         self.undisturbed, self.home = ground.home("undisturbed"), ground.home("attacked")
         self.kills, self.most_left = Counter[str](), 0
         self.old: Held = {}
         self.new: Held = {}
+
+    def begin(self) -> None:
+        """Both homes hold what a first seed makes."""
         self._next()
         shutil.copytree(self.undisturbed.root, self.home.root)
 
     def backfill(self, kills: int) -> None:
-        """Kill backfills."""
+        """Kill backfills, after `begin`."""
         for stages in _rounds(STAGES, kills):
             self._next()
             for stage in stages:
@@ -53,7 +56,7 @@ class Attack:
             self._finish(backfill(self.home, self.settings, [PAIR]))
 
     def executor(self, kills: int) -> None:
-        """Kill runs under the multiprocess executor; the steps, processes of their own, end with them."""
+        """Kill runs under the multiprocess executor, after `begin`; the processes of their steps end with them."""
         for stages in _rounds(STAGES[1:], kills):
             self._next()
             for stage in stages:
@@ -170,6 +173,8 @@ def main() -> None:
     asked = parser.parse_args()
     began = time.monotonic()
     attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"), asked.chance)
+    if not asked.of or {"backfill", "executor"} & {*asked.of}:
+        attack.begin()
     shares = {kind: share for kind, share in SHARES.items() if not asked.of or kind in asked.of}
     for kind, share in shares.items():
         getattr(attack, kind)(round(asked.kills * share / sum(shares.values())))
