@@ -16,7 +16,7 @@ Integers = NDArray[np.int32]
 CHUNKS_PER_THREAD = 16  # popular rows are unequal: enough pieces that no thread waits long for the last one
 ROW_COST = 4  # solving a row costs about as much as reading a few of its ratings
 LEAST_WORK = 4_096
-"""Ratings that are worth threads: to start and end these takes a millisecond, and a backfill does so hundreds of times."""
+"""Ratings that are worth threads: to start and end these takes a millisecond, hundreds of times a backfill."""
 
 
 class Csr(NamedTuple):
