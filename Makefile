@@ -47,7 +47,7 @@ lint: $(INSTALLED)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,attack)
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster ptupcdr_spark
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 pictures: $(INSTALLED)
