@@ -116,7 +116,9 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Catalog]:
     root = tmp_path_factory.mktemp("rated")
     domains = []
     for number, (name, engine) in enumerate({"books": "spark", "movies": "duckdb", "music": "spark"}.items()):
-        path = many_rows(root / name, rows=6_000, parts=2, items=80, prefix="i" if number else "b", seed=number)
+        path = many_rows(
+            root / name, rows=6_000, parts=2, items=80, prefix="i" if name == "movies" else "b", seed=number
+        )
         domains.append(Domain(name=name, format="csv", path=str(path), columns=WITH_TIME, engine=engine))
     for engine in ENGINES:
         warehouse = Warehouse(root / engine / "warehouse")
@@ -126,8 +128,10 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Catalog]:
     return root, Catalog(path=root / "domains.toml", domains=tuple(domains), pairs=())
 
 
-@pytest.mark.parametrize("key", ["books__movies", "movies+music__books"])
-@pytest.mark.parametrize("changed", [{}, {"positive_above": 4.0, "history_length": 2, "beta": 0.6, "seed": 7}])
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [("books__movies", {"positive_above": 4.0, "history_length": 2, "beta": 0.6}), ("movies+music__books", {})],
+)
 def test_a_pair_with_a_side_on_spark_is_split_as_by_duckdb(
     rated: tuple[Path, Catalog], key: str, changed: dict[str, float]
 ) -> None:
@@ -143,7 +147,7 @@ def test_a_pair_with_a_side_on_spark_is_split_as_by_duckdb(
     assert made[1] == made[0]
     assert reports[1] == reports[0]
     assert contents[1] == contents[0]
-    assert reports[1].shared_item_ids > 0 or key == "books__movies"
+    assert (reports[1].shared_item_ids > 0) == (key != "books__movies")
 
 
 def test_a_pair_without_common_users_is_refused_and_nothing_is_left_of_it(tmp_path: Path) -> None:
