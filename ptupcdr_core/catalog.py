@@ -23,6 +23,8 @@ _NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
 _SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
 
 
+LARGEST_RATING = 1e9
+"""Squares of much more are infinite in float32, in which models are."""
 TOGETHER = "+"
 """Joins the names of several source domains of one pair."""
 EMBEDDED = "duckdb"
@@ -333,8 +335,8 @@ def _name_problems(name: str, names: dict[str, Any]) -> Iterator[str]:
 def _domain_problems(domain: Domain) -> Iterator[str]:
     given = domain.model_fields_set
     low, high = domain.scale
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        yield f"scale: expected [lowest, highest] rating, got [{low:g}, {high:g}]"
+    if not -LARGEST_RATING <= low < high <= LARGEST_RATING:
+        yield f"scale: expected [lowest, highest] rating, within ±{LARGEST_RATING:g}, got [{low:g}, {high:g}]"
     if domain.format == "demo" and "path" in given:
         yield "path: not expected, demo ratings are generated"
     if domain.format != "demo" and domain.path is None:

@@ -20,6 +20,7 @@ from ptupcdr_core.report.drawing import FONT, Picture
 from ptupcdr_core.report.facts import Facts, gather
 from ptupcdr_core.report.groups import by_group, lists_of_test_users
 from ptupcdr_core.report.lists import gather_lists, judge_lists
+from ptupcdr_core.report.nights import drifted
 from ptupcdr_core.report.reliability import reliability
 from ptupcdr_core.report.several import beside_each_source
 from ptupcdr_core.report.store import report_path, write_report
@@ -65,6 +66,8 @@ def make_report(
     named = Pair.of(pair)
     if len(named.sources) > 1:
         content["sections"].append(beside_each_source(home, named))
+    with rc_context(FONT):
+        content["sections"].append(drifted(home, pair))
     page = _template().render(
         pair=pair,
         source=named.source,

@@ -233,7 +233,7 @@ class Bundle:
                 head = json.loads((file.metadata() or {})["bundle"])
                 remedy = "deploy the pair again with this version, or read it with the version that wrote it"
                 refused = formats.refusal("a bundle", path, head.get("format"), formats.BUNDLE, remedy)
-                if refused:
+                if refused and head.get("format") != formats.BUNDLE_BEFORE:
                     raise ArtifactError(refused)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}

@@ -16,6 +16,7 @@ from ptupcdr_core.modes.part import KnownUsers, Part
 from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.modes.stars import StarDistribution
+from ptupcdr_core.serving.data_summary import DataSummary
 from ptupcdr_core.serving.group_cap import GroupCap
 from ptupcdr_core.sources.items import Items, may_be_recommended
 from ptupcdr_core.store.artifacts import Tensors
@@ -36,6 +37,7 @@ class Origin:
         refitted: whether it was fitted again on everybody, so that nobody is left to measure it by.
         bridge_users: how many people its bridge was trained on.
         target_ratings: how many ratings its target model was trained on.
+        data: the ratings that it was trained on, in a few numbers; None in a bundle of an earlier version.
     """
 
     settings: Mapping[str, Any]
@@ -44,6 +46,7 @@ class Origin:
     refitted: bool
     bridge_users: int
     target_ratings: int
+    data: DataSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -151,12 +154,17 @@ class BundledMode:
             source_ids=texts_from_tensors("source_ids", tensors),
             target_ids=texts_from_tensors("target_ids", tensors),
             reading=Reading(**head["reading"] | {"scale": _scale(head["reading"]["scale"])}),
-            origin=Origin(**head["origin"]),
+            origin=_origin(head["origin"]),
         )
 
 
 def _scale(ends: Mapping[str, float] | None) -> Scale | None:
     return None if ends is None else Scale(**ends)
+
+
+def _origin(head: Mapping[str, Any]) -> Origin:
+    data = head.get("data")
+    return Origin(**{**head, "data": None if data is None else DataSummary(**data)})
 
 
 def digest_of(tensors: Mapping[str, Any]) -> str:

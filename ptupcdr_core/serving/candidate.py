@@ -11,6 +11,7 @@ from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode, Origin, digest_of
+from ptupcdr_core.serving.data_summary import split_summary
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -62,6 +63,7 @@ def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerpr
     source_ids, target_ids = (
         pa.array(ids(warehouse, data.pair), pa.string()) for ids in (source_item_ids, target_item_ids)
     )
+    outline = load_outline(warehouse, data.pair)
     origin = Origin(
         settings=settings.model_dump(mode="json"),
         fingerprint=fingerprint,
@@ -69,8 +71,8 @@ def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerpr
         refitted=False,
         bridge_users=len(data.cohorts["bridge"]),
         target_ratings=len(data.target_train),
+        data=split_summary(warehouse, outline),
     )
-    outline = load_outline(warehouse, data.pair)
     if outline.split != data.split:
         raise ArtifactError(
             f"{data.pair}: the split was replaced while models were trained on it; "

@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import SIDES, Side
 from ptupcdr_core.data.people import People, people
 from ptupcdr_core.data.splits import RATINGS, give
 from ptupcdr_core.serving.bundle import Bundle, seen_keys
 from ptupcdr_core.serving.bundled_mode import BundledMode
+from ptupcdr_core.serving.data_summary import DataSummary, Scales, summarized
 from ptupcdr_core.settings import Mode
 from ptupcdr_core.sources.items import Items
 from ptupcdr_core.sql import statement
@@ -116,6 +118,26 @@ class Today:
             ).to_arrow_table()
         places = pc.index_in(self.served.target_ids, value_set=counts["item_id"].combine_chunks())
         return np.asarray(pc.fill_null(counts["taken"].take(places), 0.0).to_numpy(), np.float32)
+
+    def summary(self, scales: Scales) -> DataSummary:
+        """Today's ratings in a few numbers, on these scales."""
+        with self._raw() as connection:
+            for side in SIDES:
+                connection.execute(
+                    f"create temp view {side}_rows as select user_id as person, item_id as item, rating "  # nosec B608 # ours
+                    f"from {side}_given"
+                )
+            return summarized(connection, scales)
+
+    def unknown(self) -> dict[Side, float]:
+        """Shares of today's ratings whose item the mode does not know: of cold-start people's histories (source), and
+        of all ratings in the target.
+        """
+        with self._raw() as connection:
+            for side, known in (("source", self.served.source_ids), ("target", self.served.target_ids)):
+                connection.register(f"known_{side}", pa.table({"item_id": known}).slice(1))
+            [shares] = connection.execute(statement("unknown_items")).fetchall()
+        return dict(zip(SIDES, map(float, shares), strict=True))
 
     def _ask(self, connection: duckdb.DuckDBPyConnection, users: pa.Array) -> None:
         places = pa.array(np.arange(1, len(users) + 1, dtype=np.int32))

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 
 from ptupcdr_core.arrays import Floats
@@ -15,9 +17,11 @@ from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle, listed
+from ptupcdr_core.serving.drift import curves
 from ptupcdr_core.serving.foretelling import COLUMNS, Foretelling
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.serving.long_tail import POOL, less_popular
+from ptupcdr_core.serving.nights import note_night
 from ptupcdr_core.serving.recommending import explained
 from ptupcdr_core.serving.today import Today, rated_items
 from ptupcdr_core.settings import Settings
@@ -44,9 +48,11 @@ def recommend_cold_users(
     for those who came since. Where nothing is deployed, nobody is recommended anything. Of the items that the catalog
     tells of, only eligible ones are recommended, which stand in ``recommendable_items``, and titles stand beside their
     ids. Where the bundle predicts ratings, what it says of that of each item stands there too (``foretelling``).
+    How far tonight is from what the bundle was trained on is noted in ``drift``.
     """
     warehouse, known = Warehouse.from_environment(home.warehouse), items or Items()
-    metrics = {"users": 0.0, "recommendations": 0.0}
+    report = StageReport({"users": 0.0, "recommendations": 0.0})
+    metrics = report.metrics
     used = settings.deciding("recommendations")
     with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
         bundle = deployed_bundle(home, pair) if bundle_file(home, DEPLOYED, pair).is_file() else None
@@ -61,9 +67,14 @@ def recommend_cold_users(
         offered = may_be_recommended(rated, known)
         create_table(connection, "recommendable_items", _described(pair, offered, known))
         metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
-        if bundle is not None and today is not None:
-            _insert(connection, _lists(today.offering(known), bundle, settings, metrics), known, metrics)
-    return StageReport(metrics)
+        serving = None if bundle is None or today is None else (bundle, today)
+        if serving is not None:
+            _insert(connection, _lists(serving[1].offering(known), serving[0], settings, metrics), known, metrics)
+        measures = note_night(connection, warehouse, pair, datetime.now(UTC).replace(tzinfo=None), serving)
+    metrics |= curves(measures)
+    if measures:
+        report.tables["drift"] = pd.DataFrame([vars(measure) for measure in measures])
+    return report
 
 
 def _insert(

@@ -13,8 +13,10 @@ TABLES = 1
 """One partition's DuckDB file and its table ``provenance``; what other tables hold is the asset's version's matter."""
 CHECKPOINT = 1
 """A manifest and the weights that it names."""
-BUNDLE = 1
-"""What serves a pair."""
+BUNDLE = 2
+"""What serves a pair; since 2 it says what it was trained on."""
+BUNDLE_BEFORE = 1
+"""Is read as well: it serves as it did, and does not say."""
 SETTINGS_FILE = 1
 """One line a setting; a file written by hand may leave the number out."""
 CELL = 1

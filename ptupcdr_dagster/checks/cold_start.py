@@ -3,8 +3,10 @@
 from typing import Any
 
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store.bounds import bounds
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.checks.drift import FACTS as DRIFT_FACTS
 from ptupcdr_dagster.checks.facts import (
     Fact,
     facts_about,
@@ -51,9 +53,9 @@ EMBEDDING_FACTS = facts_about(
     ),
     Fact(
         "norms_are_comparable_with_the_target_model",
-        "The median length of a bridged embedding is within a factor of 20 of that of the target model's own users: "
-        "a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space. Lists then "
-        "do without it, and the gate says whether its ratings may serve.",
+        "The median length of a bridged embedding is within a factor of 20 (bounds.toml) of that of the target model's "
+        "own users: a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space. "
+        "Lists then do without it, and the gate says whether its ratings may serve.",
         warning=True,
     ),
     Fact(
@@ -164,25 +166,26 @@ def _modes(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
 
 def _modes_and_norm(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
     norms = " ".join(f"when '{mode}' then {target_norm(home, pair, mode)}" for mode in pair_modes(home, pair, settings))
-    return {**_modes(home, pair, settings), "target_norm": f"case mode {norms} end"}
+    return {**_modes(home, pair, settings), **bounds()[EMBEDDINGS], "target_norm": f"case mode {norms} end"}
 
 
 def _deployment(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
     """Whether anything is deployed, whether that was fitted again on everybody, by what it held users out, and what was
-    rated.
+    rated; and the bounds of drift.
     """
     from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 
+    asked = {**given_rows(pair), **bounds()["drift"]}
     if not bundle_file(home, DEPLOYED, pair).is_file():
-        return {"deployed": False, "refitted": False, "seed": 0, "beta": 0, **given_rows(pair)}
+        return {"deployed": False, "refitted": False, "seed": 0, "beta": 0, **asked}
     origin = deployed_bundle(home, pair).mode()[1].origin
     held_out = {name: origin.settings[name] for name in ("seed", "beta")}
-    return {"deployed": True, "refitted": origin.refitted, **held_out, **given_rows(pair)}
+    return {"deployed": True, "refitted": origin.refitted, **held_out, **asked}
 
 
 bridged_embeddings_checks = table_checks(EMBEDDINGS, EMBEDDING_FACTS, against=split_of, parameters=_modes_and_norm)
 cold_start_evaluation_checks = table_checks(EVALUATION, EVALUATION_FACTS)
 deployed_model_checks = table_checks(DEPLOYMENT, DEPLOYMENT_FACTS, against=split_of, parameters=_modes)
 recommendations_checks = table_checks(
-    RECOMMENDATIONS, RECOMMENDATION_FACTS, against=raw_ratings_of, parameters=_deployment
+    RECOMMENDATIONS, (*RECOMMENDATION_FACTS, *DRIFT_FACTS), against=raw_ratings_of, parameters=_deployment
 )

@@ -1,5 +1,6 @@
 """Facts about ``domain_splits``: what makes the cold-start measurement honest."""
 
+from ptupcdr_core.store.bounds import bounds
 from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
 
 ASSET = "domain_splits"
@@ -21,7 +22,7 @@ FACTS = facts_about(
     ),
     Fact(
         "enough_overlapping_users",
-        "At least 10 users to learn a bridge from, and 2 each to choose the epoch and to measure with.",
+        "At least 10 users to learn a bridge from, and 2 each to choose the epoch and to measure with (bounds.toml).",
     ),
     Fact(
         "cohorts_are_disjoint",
@@ -30,7 +31,7 @@ FACTS = facts_about(
     ),
     Fact(
         "beta_within_tolerance",
-        "The share of overlapping users held out for testing is β, give or take 4 standard deviations.",
+        "The share of overlapping users held out for testing is β, give or take 4 standard deviations (bounds.toml).",
     ),
     Fact(
         "no_test_user_in_target_training",
@@ -58,4 +59,6 @@ FACTS = facts_about(
     ),
 )
 
-domain_splits_checks = table_checks(ASSET, FACTS, table=MAIN_TABLE)
+domain_splits_checks = table_checks(
+    ASSET, FACTS, table=MAIN_TABLE, parameters=lambda home, pair, settings: bounds()[ASSET]
+)

@@ -101,8 +101,9 @@ def test_whatever_is_measured_stays_as_it_was(refitted: Refitted, tmp_path: Path
         assert after[table] == before[table], table
     assert after["recommendations"] != before["recommendations"]
     page, other = (make_report(home, PAIR, refitted.settings).path.read_text() for home in (refitted.honest, again))
-    # The minute of the evaluation, which was made twice; and the lists, which are of what is deployed.
-    unmeasured = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d UTC|<section id="examples">.*?</section>', re.DOTALL)
+    # The minute of the evaluation, which was made twice; and lists and nights, which are of what is deployed.
+    of_deployed = '<section id="(examples|nights)">.*?</section>'
+    unmeasured = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d UTC|{of_deployed}", re.DOTALL)
     assert unmeasured.sub("", page) == unmeasured.sub("", other)
     for kind in (CANDIDATE, CHAMPION):
         digests = {Bundle.load(bundle_file(home, kind, PAIR)).digest for home in (refitted.honest, again)}
@@ -342,7 +343,7 @@ def test_a_bundle_of_another_format_says_which(
     monkeypatch.setattr("ptupcdr_core.store.formats.BUNDLE", 99)
     bundle.save(tmp_path / "later.safetensors")
     monkeypatch.undo()
-    with pytest.raises(ArtifactError, match="a bundle of format 99, and this version reads format 1"):
+    with pytest.raises(ArtifactError, match="a bundle of format 99, and this version reads format 2"):
         Bundle.load(tmp_path / "later.safetensors")
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -21,6 +22,7 @@ from ptupcdr_core.report.about import LIST, PEOPLE, examples
 from ptupcdr_core.report.drawing import drawable
 from ptupcdr_core.report.embeddings import Embedded
 from ptupcdr_core.report.facts import gather, score_intervals
+from ptupcdr_core.report.nights import drifted
 from ptupcdr_core.report.page import PairReport, make_report
 from ptupcdr_core.report.store import read_provenance, report_path
 from ptupcdr_core.sources.items import Items
@@ -38,6 +40,7 @@ SECTIONS = {
     "reliability",
     "slices",
     "warm",
+    "nights",
 }
 HOSTILE = '<script>alert("$x_$")</script>'
 
@@ -191,6 +194,25 @@ def test_where_everybody_gave_five_stars_there_is_a_page_without_a_map_of_people
     run(home, domains(tmp_path), lineage.settings)
     page = make_report(home, PAIR, lineage.settings).path.read_text(encoding="utf-8")
     assert "or all are put in the same place" in page
+
+
+def test_nights_are_drawn_beside_their_bounds(lineage: Lineage, tmp_path: Path) -> None:
+    """One night is told, two are drawn; the last one's stars have gone another way, so a training is due."""
+    home = copied(lineage, tmp_path)
+    alone = drifted(home, PAIR)
+    assert "Nothing is beyond its bound." in alone.caption
+    assert not alone.pictures
+    with duckdb.connect(str(Warehouse(home.warehouse).file("recommendations", PAIR))) as connection:
+        connection.execute(
+            "insert into drift select * replace (night + interval 1 day as night, "
+            "case kind when 'stars' then chance + 1 else drift end as drift) from drift"
+        )
+    found = drifted(home, PAIR)
+    assert "Beyond its bound: source stars, target stars." in found.caption
+    assert found.caption[-1] == f"A training is due: `ptupcdr backfill {PAIR}`."
+    assert [picture.name for picture in found.pictures] == ["nights"]
+    [(_, table)] = found.tables
+    assert {"source users", "target stars", "best scores"} <= set(table["measure"])
 
 
 def test_the_benchmark_and_the_warm_start_are_drawn_where_they_are(lineage: Lineage, tmp_path: Path) -> None:

@@ -9,7 +9,12 @@ from conftest import Lineage
 from ptupcdr_core.store.warehouse import Warehouse
 
 PAGE = tomllib.loads((Path(__file__).parents[2] / "docs" / "tables.toml").read_text())
-ASSETS = {"rejected_ratings": "raw_ratings", "recommendable_items": "recommendations"}
+ASSETS = {
+    "rejected_ratings": "raw_ratings",
+    "recommendable_items": "recommendations",
+    "drift": "recommendations",
+    "first_night": "recommendations",
+}
 
 
 @pytest.mark.parametrize("table", PAGE)

@@ -15,6 +15,7 @@ from conftest import PAIR, SETTINGS, tamper
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.data.splits import build_split, is_test_user
 from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.bounds import bounds
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks import benchmark, cold_start, ratings, splits
@@ -34,6 +35,7 @@ def results(file: Path, table: str, facts: Sequence[Fact], **parameters: Any) ->
     warehouse = Warehouse(file.parents[1])
     against = raw_ratings_of if table == "recommendations" else split_of
     attached = {} if file == warehouse.file("domain_splits", PAIR) else against(warehouse, PAIR)
+    parameters = bounds()["domain_splits"] | bounds()["bridged_embeddings"] | parameters
     return list(validate_table(file, table, "asset", facts, parameters, attached))
 
 

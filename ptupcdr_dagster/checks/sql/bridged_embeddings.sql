@@ -35,7 +35,7 @@ from (
     from bridged_embeddings
     group by mode
 ) as norms
-where bridged is null or bridged not between own / 20 and own * 20;
+where bridged is null or bridged not between own / $norms_within_factor and own * $norms_within_factor;
 
 -- name: every_fallback_is_declared
 select *

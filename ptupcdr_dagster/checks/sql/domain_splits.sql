@@ -9,7 +9,7 @@ from (
         count_if(cohort = 'bridge') as bridge
     from split_users
 ) as cohorts
-where bridge < 10 or validation < 2 or test < 2;
+where bridge < $least_bridge_users or validation < $least_validation_users or test < $least_test_users;
 
 -- name: cohorts_are_disjoint
 select *
@@ -30,7 +30,8 @@ from (
         (select beta from split_summary) as beta
     from split_users
 ) as held_out
-where overlapping = 0 or abs(test - overlapping * beta) > 4 * sqrt(overlapping * beta * (1 - beta));
+where overlapping = 0
+    or abs(test - overlapping * beta) > $beta_standard_deviations * sqrt(overlapping * beta * (1 - beta));
 
 -- name: no_test_user_in_target_training
 select r.*, u.cohort

@@ -1,0 +1,130 @@
+"""How far a night's data and lists are from what the deployed bundle was trained on, and from the night before.
+
+Distributions are compared by the population stability index, sum (p - q) ln(p / q) over ten bins: by convention, below
+0.1 it is taken for noise and above 0.2 for another population. Shares of less than ``LEAST`` count as that. Of few
+people it is large by chance alone, so beside it stands what chance reaches in one night of a hundred.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from ptupcdr_core.data.pair_data import SIDES
+from ptupcdr_core.serving.data_summary import BINS
+from ptupcdr_core.serving.today import Today
+
+LEAST = 1e-4
+RARE = 0.01
+"""How often chance may reach what is told apart from it."""
+COUNT, STARS, UNKNOWN, SCORES, OVERLAP = "count", "stars", "unknown", "scores", "overlap"
+RETRAIN = (COUNT, STARS, UNKNOWN, SCORES)
+"""Kinds that recommend a training when they are beyond their bounds; new lists alone do not."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a night beside what it is compared with.
+
+    Args:
+        kind: count, stars, unknown, scores or overlap.
+        measure: its name, such as ``source_users``.
+        before: of the training, of the bundle's first night (scores) or of the night before (overlap); None where
+            there is none.
+        tonight: of tonight.
+        drift: how far they are apart: the relative change of a count, the stability index of a distribution, the share
+            that is unknown, the share of a person's items that are new; None where there is nothing to compare with.
+        chance: what chance alone reaches rarely (``RARE``) of a stability index; None of others.
+    """
+
+    kind: str
+    measure: str
+    before: float | None
+    tonight: float
+    drift: float | None
+    chance: float | None = None
+
+
+def stability_index(before: ArrayLike, now: ArrayLike) -> float:
+    """The population stability index of two distributions over the same bins, 0 where they are equal."""
+    p, q = (np.maximum(np.asarray(shares, float), LEAST) for shares in (now, before))
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def chance_index(before: int, now: int, bins: int = BINS) -> float:
+    """What the stability index of two samples of one population exceeds with probability ``RARE``.
+
+    It is close to (1/n + 1/m) times a chi-squared of bins - 1 degrees of freedom (Yurdakul 2018).
+
+    Args:
+        before: n, how many people one sample is of, and
+        now: m, the other.
+        bins: those that are occupied.
+    """
+    return float(chi2.ppf(1 - RARE, max(1, bins - 1)) * (1 / max(1, before) + 1 / max(1, now)))
+
+
+def data_drift(today: Today) -> list[Measure]:
+    """Today's ratings beside those that the bundle was trained on; of one that does not say, unknown items alone."""
+    found, before = [], today.served.origin.data
+    if before is not None:
+        now = today.summary(before.scales)
+        found += [
+            Measure(COUNT, name, count, now.counts[name], now.counts[name] / max(1, count) - 1)
+            for name, count in before.counts.items()
+        ]
+        for side, old in before.stars.items():
+            occupied = sum(a > 0 or b > 0 for a, b in zip(old, now.stars[side], strict=True))
+            chance = chance_index(before.counts[f"{side}_users"], now.counts[f"{side}_users"], occupied)
+            drift = stability_index(old, now.stars[side])
+            found.append(Measure(STARS, f"{side}_stars", before.means[side], now.means[side], drift, chance))
+    unknown = today.unknown()
+    return [*found, *(Measure(UNKNOWN, f"{side}_items_unknown", 0, unknown[side], unknown[side]) for side in SIDES)]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How the best scores of everybody's lists are spread, in ten bins that held as many each on the first night.
+
+    The best alone, so that longer lists are not taken for lower scores.
+
+    Args:
+        bundle: digest of what made them.
+        edges: (9,) between the bins.
+        shares: (10,).
+        mean: of all.
+        people: how many.
+    """
+
+    bundle: str
+    edges: list[float]
+    shares: list[float]
+    mean: float
+    people: int
+
+    @classmethod
+    def of(cls, bundle: str, scores: ArrayLike, edges: Sequence[float] | None = None) -> "Scores":
+        """Of (N,) scores, in bins of their own unless given."""
+        found = np.asarray(scores, float)
+        if edges is None:
+            edges = np.quantile(found, np.arange(1, BINS) / BINS).tolist() if len(found) else [0.0] * (BINS - 1)
+        counted = np.bincount(np.searchsorted(edges, found, side="right"), minlength=BINS)
+        mean = float(found.mean()) if len(found) else 0.0
+        return cls(bundle, [*edges], (counted / max(1, len(found))).tolist(), mean, len(found))
+
+    def beside(self, tonight: "Scores") -> Measure:
+        """Tonight's, in the bins of these."""
+        drift, chance = stability_index(self.shares, tonight.shares), chance_index(self.people, tonight.people)
+        return Measure(SCORES, "best_scores", self.mean, tonight.mean, drift, chance)
+
+
+def list_overlap(overlap: float | None) -> list[Measure]:
+    """Of the share of a person's items that stood in last night's list; None where nobody has had a list."""
+    return [] if overlap is None else [Measure(OVERLAP, "list_overlap", 1, overlap, 1 - overlap)]
+
+
+def curves(measures: Iterable[Measure]) -> dict[str, float]:
+    """What is drawn over the nights: each drift, under its measure's name."""
+    return {f"drift_{found.measure}": found.drift for found in measures if found.drift is not None}

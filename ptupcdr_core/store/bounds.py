@@ -1,0 +1,35 @@
+"""The numbers that checks hold tables to, in files that people can read and edit."""
+
+from pathlib import Path
+
+from ptupcdr_core.catalog import read_document
+from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.store.home import PACKAGE, catalog_path_from_environment
+
+FILE = "bounds.toml"
+Bounds = dict[str, dict[str, float]]
+
+
+def bounds(path: Path | None = None) -> Bounds:
+    """All bounds by table and name: the project's own, under those of the file beside the catalog.
+
+    Args:
+        path: of that file, which need not be there; None: where the environment's catalog is.
+
+    Raises:
+        CatalogError: it is no TOML, or sets something that is no bound.
+    """
+    own: Bounds = read_document(PACKAGE / FILE)
+    path = path or catalog_path_from_environment().with_name(FILE)
+    given = read_document(path) if path.is_file() else {}
+    for table, numbers in given.items():
+        if table not in own or not isinstance(numbers, dict):
+            raise CatalogError(
+                f"{path}: unknown key {table}; expected some of {', '.join(f'[{name}]' for name in own)}"
+            )
+        for name, number in numbers.items():
+            if name not in own[table]:
+                raise CatalogError(f"{path}: {table}.{name}: unknown key; expected some of {', '.join(own[table])}")
+            if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
+                raise CatalogError(f"{path}: {table}.{name}: expected a number of at least 0, got {number!r}")
+    return {table: numbers | given.get(table, {}) for table, numbers in own.items()}
