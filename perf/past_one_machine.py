@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -78,14 +79,14 @@ def write(folder: Path, rows: int) -> None:
             pq.write_table(pa.table(columns), folder / name / f"{part}.parquet")
 
 
-def run(folder: Path, engine: str, executors: int) -> dict[str, float | str]:
+def run(folder: Path, engine: str, executors: int) -> dict[str, Any]:
     """What a process of its own measures; ``shuffled`` is what Spark's event log says."""
     with tempfile.TemporaryDirectory() as logs:
         (Path(logs) / "spark-defaults.conf").write_text(CONF.format(folder=logs))
         own = {"SPARK_CONF_DIR": logs, "PTUPCDR_SPARK": f"local-cluster[{executors},1,1024]"}
         command = [sys.executable, __file__, "--one", str(folder), "--engine", engine]
         told = subprocess.run(command, env=os.environ | own, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found: dict[str, float | str] = json.loads(told.splitlines()[-1])
+        found: dict[str, Any] = json.loads(told.splitlines()[-1])
         return found | {"shuffled": sum(map(_shuffled, Path(logs).rglob("events_*")))}
 
 
@@ -95,7 +96,7 @@ def _shuffled(log: Path) -> int:
     return sum(found.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0) for found in metrics)
 
 
-def measure(folder: Path, engine: str) -> dict[str, float | str]:
+def measure(folder: Path, engine: str) -> dict[str, Any]:
     """Clean both domains and split the pair."""
     source, target = (
         Domain(
