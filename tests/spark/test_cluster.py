@@ -19,6 +19,7 @@ PROGRAM = Path(__file__).with_name("dying_executors.py")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two sessions of several programs each
 def test_executors_that_die_in_cleaning_and_splitting_cost_no_row(
     spark_environment: dict[str, str], tmp_path: Path
 ) -> None:
