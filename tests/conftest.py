@@ -1,7 +1,8 @@
-"""What holds for all tests: where they write, in which order their files come, and that Ctrl-C counts.
+"""What holds for all tests: where they write, in which order their files come, one thread each, and that Ctrl-C counts.
 
 Files that take long are tested first, so that no worker waits for another at the end. Ctrl-C counts in the programs
-that tests start: what a shell runs in the background has it ignored, and would hand that down to them.
+that tests start: what a shell runs in the background has it ignored, and would hand that down to them. Workers of
+pytest share the cores, so threads of theirs would only wait for each other; tests of several threads ask for them.
 """
 
 import os
@@ -10,10 +11,13 @@ import signal
 import tempfile
 from pathlib import Path
 
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})  # read when the libraries are loaded
+
+import numba
 import psutil
 import pytest
 
-FOLDERS = {name: place for place, name in enumerate(("attack", "browser", "dagster", "core"))}
+FOLDERS = {name: place for place, name in enumerate(("attack", "spark", "browser", "dagster", "core"))}
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30
 """Bytes that must be free there: several times what all tests need at once."""
@@ -24,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     It is settled before the first temporary folder is made, and handed down to workers and programs.
     """
+    numba.set_num_threads(1)
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM:

@@ -15,6 +15,8 @@ Integers = NDArray[np.int32]
 
 CHUNKS_PER_THREAD = 16  # popular rows are unequal: enough pieces that no thread waits long for the last one
 ROW_COST = 4  # solving a row costs about as much as reading a few of its ratings
+LEAST_WORK = 4_096
+"""Ratings that are worth threads: to start and end these takes a millisecond, hundreds of times a backfill."""
 
 
 class Csr(NamedTuple):
@@ -70,9 +72,9 @@ def for_row_chunks(csr: Csr, kernel: Callable[[int, int], None]) -> None:
     """
     threads = numba.get_num_threads()
     rows = len(csr.offsets) - 1
-    if threads == 1:
-        return kernel(0, rows)
     work = csr.offsets[1:] + ROW_COST * np.arange(rows)
+    if threads == 1 or work[-1] < LEAST_WORK:
+        return kernel(0, rows)
     cuts = np.searchsorted(work, np.linspace(0, work[-1], threads * CHUNKS_PER_THREAD + 1)[1:-1])
     bounds = [0, *cuts.tolist(), rows]
     with ThreadPoolExecutor(threads) as pool:

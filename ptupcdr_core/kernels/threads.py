@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numba
@@ -73,7 +74,7 @@ def one_thread() -> Iterator[None]:
 def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece], threads: int | None = None) -> Iterator[Done]:
     """The results of ``work``, in the order of the pieces, the next ones being made while one is used.
 
-    Linear algebra has one thread a piece.
+    Linear algebra has one thread a piece. A single piece is made where it is asked for: no thread is started for it.
 
     Args:
         work: makes a result of a piece.
@@ -81,9 +82,15 @@ def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece], threads
         threads: as many as ``numba.get_num_threads()`` says when left out; 1 where the pieces' order matters.
     """
     threads = threads or numba.get_num_threads()
+    rest = iter(pieces)
+    first = list(islice(rest, 2))
+    if len(first) < 2:
+        with one_thread():
+            yield from map(work, first)
+        return
     with one_thread(), ThreadPoolExecutor(threads) as pool:  # entered here, or every piece would set the limits anew
         begun: deque[Future[Done]] = deque()
-        for piece in pieces:
+        for piece in chain(first, rest):
             begun.append(pool.submit(work, piece))
             if len(begun) > threads:
                 yield begun.popleft().result()

@@ -51,7 +51,9 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
     found: Counter[str] = Counter()
     warehouse = Warehouse.from_environment(home.warehouse)
     for path in sorted(home.warehouse.glob("*/*.duckdb")):
-        found.update(dict(_from_tables(warehouse, path.parent.name, path.stem, ids)))
+        asset, partition = path.parent.name, path.stem
+        found.update(dict(_from_tables(warehouse, asset, partition, ids)))
+        warehouse.drop_retired(asset, partition)
     for path in sorted(home.reads.rglob("*.parquet")):
         if _from_parquet(path, ids):
             path.unlink()  # what was read of a file is whole or not kept

@@ -211,7 +211,7 @@ class Freshness:
             return None
         if asset in BY_FINGERPRINT:
             return expected
-        for known in (stored, self._noted(asset, partition)):
+        for known in (stored, _noted(self._latest(asset, partition))):
             if known.get(FINGERPRINT) == expected:
                 return known.get(CONTENT)
         return None
@@ -232,20 +232,20 @@ class Freshness:
 
     def _stands(self, asset: str, partition: str, stored: str) -> bool:
         record = self._latest(asset, partition)
-        if record is None or self._noted(asset, partition).get(FINGERPRINT) != stored:
+        if record is None or _noted(record).get(FINGERPRINT) != stored:
             return False
         checked = all_checks_passed(self.instance, self.checks.get(asset, []), partition, record)
         return checked and damage(self.home, asset, partition) is None
-
-    def _noted(self, asset: str, partition: str) -> dict[str, Any]:
-        """The fingerprint and the content digest of the latest materialization."""
-        record = self._latest(asset, partition)
-        event = record and record.asset_materialization
-        metadata = event.metadata if event else {}
-        return {name: metadata[name].value for name in (FINGERPRINT, CONTENT) if name in metadata}
 
     def _latest(self, asset: str, partition: str) -> dg.EventLogRecord | None:
         records = self.instance.fetch_materializations(
             dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
         ).records
         return records[0] if records else None
+
+
+def _noted(record: dg.EventLogRecord | None) -> dict[str, Any]:
+    """The fingerprint and the content digest of a materialization."""
+    event = record and record.asset_materialization
+    metadata = event.metadata if event else {}
+    return {name: metadata[name].value for name in (FINGERPRINT, CONTENT) if name in metadata}

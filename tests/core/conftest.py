@@ -1,12 +1,16 @@
 """A small pair with all its stages run, made once for all tests that only read it."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import hypothesis
+import numba
 import pytest
 from small_lineage import SETTINGS, domains, run, write_ratings
 
+from ptupcdr_core.kernels import csr
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
@@ -44,3 +48,12 @@ def published_lineage(lineage: Lineage, tmp_path_factory: pytest.TempPathFactory
         SETTINGS.model_copy(update={"recipe": "published", "no_gate": True}),
     )
     return Lineage(home, lineage.files, settings, run(home, domains(lineage.files), settings))
+
+
+@pytest.fixture
+def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets how many threads the loops use, at most as many as there are cores, however little they have to do."""
+    monkeypatch.setattr(csr, "LEAST_WORK", 0)
+    before, config = numba.get_num_threads(), cast(Any, numba.config)
+    yield lambda threads: numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(before)

@@ -18,6 +18,7 @@ import torch
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.gate.decision import judge, keep_verdict
+from ptupcdr_core.kernels import csr
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
 from ptupcdr_core.sources.ingest import ingest_domain
@@ -119,6 +120,7 @@ if __name__ == "__main__":
     root, files, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
+    csr.LEAST_WORK = 0
     for recipe in ("calibrated", "published"):
         home = Home(root / recipe)
         run(home, domains(files), SETTINGS.model_copy(update={"recipe": recipe, "no_gate": recipe == "published"}))

@@ -1,4 +1,3 @@
-import numba
 import numpy as np
 import pytest
 
@@ -120,16 +119,12 @@ def test_indices_outside_the_tables_are_refused(ratings):
         leave_one_out_item_vectors(*ratings, vectors, ITEMS, regularization=0.3)
 
 
-def test_same_numbers_for_any_number_of_threads(ratings):
-    before = numba.get_num_threads()
+def test_same_numbers_for_any_number_of_threads(ratings, use_threads):
     arguments = {"size": 10, "user_regularization": 0.1, "item_regularization": 0.1, "iterations": 2, "seed": 0}
     results = []
-    try:
-        for threads in {1, min(2, numba.config.NUMBA_NUM_THREADS)}:
-            numba.set_num_threads(threads)
-            results.append(als(*ratings, USERS, ITEMS, **arguments))
-    finally:
-        numba.set_num_threads(before)
+    for threads in (1, 2):
+        use_threads(threads)
+        results.append(als(*ratings, USERS, ITEMS, **arguments))
     for P, Q in results[1:]:
         np.testing.assert_array_equal(P, results[0][0])
         np.testing.assert_array_equal(Q, results[0][1])

@@ -1,9 +1,9 @@
 """The graph of items finds nearly what exact search finds, and the same every time."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from conftest import Lineage
@@ -53,15 +53,12 @@ def test_scores_are_exact_and_lists_are_in_order() -> None:
     assert all(len(set(row)) == K for row in found)
 
 
-def test_the_same_items_are_found_every_time_with_any_number_of_threads() -> None:
+def test_the_same_items_are_found_every_time_with_any_number_of_threads(use_threads: Callable[[int], None]) -> None:
     target, users = generated(5_000, 100)
-    before = numba.get_num_threads()
+    use_threads(2)
     first, _ = only(list(approximate_top_items(target, users, K)))
-    numba.set_num_threads(1)
-    try:
-        again, _ = only(list(approximate_top_items(target, users, K)))
-    finally:
-        numba.set_num_threads(before)
+    use_threads(1)
+    again, _ = only(list(approximate_top_items(target, users, K)))
     np.testing.assert_array_equal(first, again)
 
 

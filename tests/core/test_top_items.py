@@ -1,6 +1,5 @@
 """Exact search: the same lists as by scoring everything, in work that does not grow with users times items."""
 
-import numba
 import numpy as np
 import pytest
 
@@ -46,17 +45,14 @@ def test_no_users_and_no_items_give_empty_lists():
     assert highest(np.ones((4, 3), np.float32), nothing, np.zeros(0, np.float32), 2).items.shape == (4, 0)
 
 
-def test_a_list_depends_neither_on_other_users_nor_on_threads():
+def test_a_list_depends_neither_on_other_users_nor_on_threads(use_threads):
     rng = np.random.default_rng(0)
     u, v, o = rng.normal(size=(40, 6)), rng.normal(size=(500, 6)), rng.normal(size=500)
     u, v, o = (array.astype(np.float32) for array in (u, v, o))
+    use_threads(2)
     together = highest(u, v, o, 9)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        alone = [highest(u[k : k + 1], v, o, 9) for k in range(40)]
-    finally:
-        numba.set_num_threads(threads)
+    use_threads(1)
+    alone = [highest(u[k : k + 1], v, o, 9) for k in range(40)]
     np.testing.assert_array_equal(together.items, np.concatenate([found.items for found in alone]))
     np.testing.assert_array_equal(together.scores, np.concatenate([found.scores for found in alone]))
 

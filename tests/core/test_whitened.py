@@ -1,5 +1,7 @@
 """Ridge regressions in whitened coordinates: against dense solutions, for rows shorter and longer than D."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -28,21 +30,15 @@ def test_every_row_is_the_dense_ridge_solution(size: int, columns: int, weight: 
     assert not found[ROWS + 1].any()
 
 
-def test_factors_are_the_same_for_any_number_of_threads() -> None:
-    import numba
-
+def test_factors_are_the_same_for_any_number_of_threads(use_threads: Callable[[int], None]) -> None:
     rng = np.random.default_rng(1)
     users, items = np.arange(900, dtype=np.int32) % 70 + 1, rng.integers(1, 41, 900).astype(np.int32)
 
     def factors(threads: int) -> np.ndarray:
-        before = numba.get_num_threads()
-        numba.set_num_threads(threads)
-        try:
-            return als(
-                users, items, np.ones(900, np.float32), 70, 40, size=20, user_regularization=2, item_regularization=2,
-                iterations=3, seed=0, weighted=False, unobserved_weight=0.1,
-            )[0]  # fmt: skip
-        finally:
-            numba.set_num_threads(before)
+        use_threads(threads)
+        return als(
+            users, items, np.ones(900, np.float32), 70, 40, size=20, user_regularization=2, item_regularization=2,
+            iterations=3, seed=0, weighted=False, unobserved_weight=0.1,
+        )[0]  # fmt: skip
 
     np.testing.assert_array_equal(factors(1), factors(2))
