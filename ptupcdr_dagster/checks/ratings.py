@@ -105,7 +105,8 @@ def raw_ratings_checks(
 
     domain = CATALOG.domain(context.partition_key)
     file = Warehouse(home.warehouse).file(ASSET, domain.name)
-    yield from validate_table(file, ASSET, ASSET, FACTS if domain.stars else EVENT_FACTS, parameters_of(domain))
+    facts = FACTS if domain.stars else EVENT_FACTS
+    yield from validate_table(file, ASSET, ASSET, facts, parameters_of(domain), documented=(home, domain.name))
     yield known_counts(home, domain)
 
 
