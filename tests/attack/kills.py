@@ -72,6 +72,8 @@ class Attack:
 
     def search(self, kills: int) -> None:
         """Kill searches within their trials; the trials of a stopped one are those of one that was not."""
+        for home in (self.undisturbed, self.home):  # the ratings are enough
+            backfill(home, self.settings, [PAIR], _up_to("domain_splits"))
         self._resumable(search, TRIALS, kills, each=4)
         assert trials(self.home) == trials(self.undisturbed)
 

@@ -118,7 +118,7 @@ def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: W
 
 
 def still_at_work(session: int) -> list[str]:
-    """Processes of a killed one's session that are still at work after two minutes; one may be loading, and look later."""
+    """Processes of a killed one's session that are still at work after two minutes; one may have to load before."""
     for _ in range(1200):
         left = [process for process in psutil.process_iter(["status", "cmdline"]) if _is_of(process, session)]
         if not left:
