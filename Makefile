@@ -7,7 +7,7 @@
 # make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
 # make docs         the documentation site in data/site
 # make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
-# make tutorial   the commands of docs/tutorial.md on all of its data; make test has every fourth person of it
+# make tutorial   the commands of docs/tutorial.md on all of its data; make test has every tenth person of it
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
