@@ -26,26 +26,32 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick lint load pictures docs attack tutorial same-results evidence cells install clean
+.PHONY: demo test quick lint types style load pictures docs attack tutorial same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
-test: lint
+test: $(INSTALLED)
+	$(MAKE) --jobs 2 lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile $(QUICK:%=tests/core/test_%.py)
 	$(BIN)/python -m pytest --quiet -m 'not slow' tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
-lint: $(INSTALLED)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+# Types take as long as all the rest: two jobs of make.
+lint: types style
+
+types: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/mypy $(call helpers,core)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,attack)
+
+style: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster
 	$(BIN)/dagster definitions validate -w workspace.yaml
