@@ -13,7 +13,6 @@ import dagster as dg
 import pytest
 import typer
 from catalogs import small_catalog
-from conftest import copied
 from programs import Project
 from rich.console import Console
 
@@ -106,9 +105,9 @@ def test_the_job_measures() -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("benchmark")
-    return Project(small_catalog(root / "catalog", [("books", "movies")]), copied(empty_store, Home(root / "home")))
+    return Project(small_catalog(root / "catalog", [("books", "movies")]), Home(root / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +165,8 @@ def test_materializing_everything_leaves_what_was_measured(
 
 
 @pytest.mark.slow
-def test_a_killed_benchmark_goes_on_and_ends_the_same(
-    first: list[dict], project: Project, empty_store: Path, tmp_path: Path
-) -> None:
-    other = Project(project.catalog, copied(empty_store, Home(tmp_path / "home")))
+def test_a_killed_benchmark_goes_on_and_ends_the_same(first: list[dict], project: Project, tmp_path: Path) -> None:
+    other = Project(project.catalog, Home(tmp_path / "home"))
     process = other.start("benchmark", *GRID, *SMALL, *RATINGS, "--workers", "1")
     cells, deadline = other.home.benchmark / PAIR, time.monotonic() + 100
     while len(list(cells.glob("[!.]*"))) < 5 and time.monotonic() < deadline:

@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from catalogs import domain_entry, small_catalog, write_domain
-from conftest import PAIR, copied
+from conftest import PAIR
 from programs import QUICK, Call, Project
 from rich.cells import cell_len
 from rich.console import Console
@@ -155,12 +155,12 @@ def _watch(terminal: int, poll: Callable[[str], int | None]) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("terminal")
     pairs = [("books", "movies"), ("books", "games"), ("movies", "games")]
     catalog = small_catalog(root / "catalog", pairs, extra="\n" + domain_entry("games"))
     write_domain(catalog.with_name("games.csv"), "games", range(1000, 1040))
-    return Project(catalog, copied(empty_store, Home(root / "home")))
+    return Project(catalog, Home(root / "home"))
 
 
 @pytest.fixture(scope="module")
