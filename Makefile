@@ -8,6 +8,7 @@
 # make docs         the documentation site in data/site
 # make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
 # make spark   the extra for Apache Spark and its tests, some minutes; they need a Java runtime
+# make fortnight    fifteen nights in a few minutes, every switch of [nights] on: what ran, was refused, was served
 # make tutorial   the commands of docs/tutorial.md on all of its data; make test has every fourth person of it
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
@@ -27,7 +28,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick spark lint load pictures docs attack tutorial same-results evidence cells install clean
+.PHONY: demo test quick spark lint load pictures docs attack fortnight tutorial same-results evidence cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -71,6 +72,9 @@ attack: $(INSTALLED)
 spark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	$(BIN)/python -m pytest tests/spark
+
+fortnight: $(INSTALLED)
+	$(BIN)/python perf/fortnight.py
 
 tutorial: $(INSTALLED)
 	PTUPCDR_TUTORIAL=whole $(BIN)/python -m pytest tests/dagster/test_site.py -k tutorial

@@ -15,9 +15,13 @@ import dagster as dg
 import duckdb
 import great_expectations as gx
 import pytest
+from conftest import tamper
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.render.view.view import DefaultJinjaPageView
 
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.checks import duckdb_expectations
+from ptupcdr_dagster.checks.data_docs import page_of
 from ptupcdr_dagster.checks.facts import Fact, no_rows
 from ptupcdr_dagster.checks.validation import validate_table
 from ptupcdr_dagster.running import private
@@ -138,6 +142,16 @@ def test_great_expectations_own_engine_still_needs_mending(file: Path, monkeypat
     )
     result = found(file, MANY)
     assert "violating rows" not in (result.description or ""), f"{EXPECTATIONS}: its own engine may now do"
+
+
+def test_great_expectations_own_view_still_writes_values_as_markup(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duckdb_expectations, "SafePageView", DefaultJinjaPageView)
+    tamper(file, "create or replace table rows as select '<b>bold</b>' as place")
+    fact = Fact("none", "None.", (("ExpectColumnValuesToBeInSet", {"column": "place", "value_set": ["nobody"]}),))
+    list(validate_table(file, "rows", "rows", [fact], documented=(Home(tmp_path), "one")))
+    assert "<b>bold</b>" in page_of(Home(tmp_path), "rows", "one").read_text(), f"{EXPECTATIONS}: its own may now do"
 
 
 @pytest.mark.parametrize(
