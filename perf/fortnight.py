@@ -138,6 +138,7 @@ class House:
         import dagster as dg
 
         from ptupcdr_dagster import automation
+        from ptupcdr_dagster.definitions import defs
 
         now = FIRST + timedelta(days=night.night)
         with dg.build_sensor_context(self.instance) as sensing:
@@ -148,7 +149,7 @@ class House:
                     self.run(night, "ingest_domain", wanted)
         self.follow(night)
         if now.weekday() == 6:
-            with dg.build_schedule_context(self.instance, now) as scheduled:
+            with dg.build_schedule_context(self.instance, now, repository_def=defs.get_repository_def()) as scheduled:
                 for wanted in automation.weekly_training.evaluate_tick(scheduled).run_requests or ():
                     self.run(night, "bridge_pair", wanted)
             self.follow(night)

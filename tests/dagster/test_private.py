@@ -36,7 +36,7 @@ CHECK = Fact("is_good", "The partition is good.")
 
 @dg.asset(partitions_def=PARTITIONS)
 def thing(context: dg.AssetExecutionContext) -> None:
-    if context.partition_key == "broken":
+    if context.partition_key == "broken" or "broken" in context.run.tags:
         raise ValueError("no such thing")
 
 
@@ -54,9 +54,13 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def make(instance: dg.DagsterInstance, partition: str, run_id: str | None = None) -> dg.ExecuteInProcessResult:
-    job = DEFINITIONS.resolve_job_def("make")
-    return job.execute_in_process(partition_key=partition, instance=instance, run_id=run_id, raise_on_error=False)
+def make(
+    instance: dg.DagsterInstance, partition: str, run_id: str | None = None, *, broken: bool = False
+) -> dg.ExecuteInProcessResult:
+    job, tags = DEFINITIONS.resolve_job_def("make"), {"broken": "yes"} if broken else {}
+    return job.execute_in_process(
+        partition_key=partition, instance=instance, run_id=run_id, tags=tags, raise_on_error=False
+    )
 
 
 def latest(instance: dg.DagsterInstance, partition: str) -> dg.EventLogRecord:
@@ -75,6 +79,19 @@ def test_dagster_tells_which_materialization_of_which_partition_passed(instance:
     assert not private.all_checks_passed(instance, keys, "broken", good), DAGSTER
     make(instance, "good")
     assert not private.all_checks_passed(instance, keys, "good", good), f"{DAGSTER}: that was the one before"
+
+
+def test_dagster_tells_which_checks_failed_when_they_were_last_made(instance: dg.DagsterInstance) -> None:
+    """A run that broke off before its checks leaves them planned; what was said before holds."""
+    keys = [spec.key for spec in thing_checks.check_specs]
+    assert private.failed_checks(instance, keys, "bad") == []
+    make(instance, "broken")
+    assert private.failed_checks(instance, keys, "broken") == [], DAGSTER
+    for partition in ("good", "bad"):
+        make(instance, partition)
+        make(instance, partition, broken=True)
+    assert private.failed_checks(instance, keys, "good") == [], DAGSTER
+    assert private.failed_checks(instance, keys, "bad") == keys, DAGSTER
 
 
 def test_dagster_lets_one_listen_to_a_run(instance: dg.DagsterInstance) -> None:
