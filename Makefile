@@ -66,6 +66,7 @@ attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
 	$(BIN)/python tests/attack/disks.py --sizes 8 $(ATTACKED)/disks
+	$(BIN)/python tests/attack/crowd.py --processes 8 --readers 4 $(ATTACKED)/crowd
 	$(BIN)/python tests/attack/hostile.py $(ATTACKED)/hostile
 	$(BIN)/python tests/attack/forgetting.py $(ATTACKED)/forgetting
 

@@ -1,6 +1,9 @@
 """Spark as an engine of the catalog (``engine = "spark"``); what needs pyspark is imported when it is asked for."""
 
+import os
+import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.splits import SplitReport
@@ -13,9 +16,20 @@ from ptupcdr_core.store.warehouse import Warehouse
 class SparkEngine:
     """See ``ptupcdr_core.stages.row_engine.RowEngine``."""
 
+    def require(self) -> None:
+        """See ``RowEngine``."""
+        if find_spec("pyspark") is None:
+            raise EngineError("engine = \"spark\" needs pyspark: pip install 'ptupcdr-dagster[spark]'")
+        home = os.environ.get("JAVA_HOME", "")
+        if not (shutil.which("java") or (home and (Path(home) / "bin" / "java").is_file())):
+            raise EngineError(
+                'engine = "spark" needs a Java runtime (17 or 21) and none is found: install one, for example '
+                "Debian's default-jre-headless, or set JAVA_HOME"
+            )
+
     def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
         """See ``RowEngine``."""
-        _require_pyspark()
+        self.require()
         from ptupcdr_spark.cleaning import ingest_domain
         from ptupcdr_spark.session import open_session
 
@@ -31,16 +45,11 @@ class SparkEngine:
         fingerprint: str = "",
     ) -> SplitReport:
         """See ``RowEngine``."""
-        _require_pyspark()
+        self.require()
         from ptupcdr_spark.session import open_session
         from ptupcdr_spark.splitting import build_split
 
         return build_split(open_session(), pair, source, target, warehouse, settings, fingerprint)
-
-
-def _require_pyspark() -> None:
-    if find_spec("pyspark") is None:
-        raise EngineError("engine = \"spark\" needs pyspark: pip install 'ptupcdr-dagster[spark]'")
 
 
 SPARK = SparkEngine()

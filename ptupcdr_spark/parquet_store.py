@@ -73,7 +73,7 @@ def parquet_store(
         partition: a domain's name or a pair's key.
         about: as for ``Warehouse.write``, which says what is raised.
     """
-    folder = warehouse.folder(asset, partition) / f"{Owner.present()}-{uuid.uuid4().hex[:16]}"
+    folder = warehouse.folder(asset, partition).absolute() / f"{Owner.present()}-{uuid.uuid4().hex[:16]}"
     with warehouse.write(asset, partition, **about) as connection:
         try:
             yield ParquetStore(spark, connection, folder)

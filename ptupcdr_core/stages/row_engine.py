@@ -14,6 +14,13 @@ from ptupcdr_core.store.warehouse import Warehouse
 class RowEngine(Protocol):
     """Makes the tables of ``raw_ratings`` and ``domain_splits``: the same rows, whichever engine does."""
 
+    def require(self) -> None:
+        """Whether it can be used here.
+
+        Raises:
+            EngineError: what it needs is not installed.
+        """
+
     def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
         """See ``sources.ingest.ingest_domain``."""
 
@@ -31,6 +38,9 @@ class RowEngine(Protocol):
 
 class Embedded:
     """DuckDB, in this process. See ``RowEngine``."""
+
+    def require(self) -> None:
+        """It is always there."""
 
     def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
         """See ``RowEngine``."""
@@ -54,7 +64,6 @@ def engine_of(*domains: Domain) -> RowEngine:
 
     Raises:
         CatalogError: they name several.
-        EngineError: what the engine needs is not installed.
     """
     named = sorted({domain.engine for domain in domains} - {EMBEDDED})
     if len(named) > 1:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -15,9 +16,9 @@ KEPT_SECONDS = 24 * 3600.0
 
 
 def versions_read(connection: duckdb.DuckDBPyConnection, folder: Path) -> set[str]:
-    """The versions in a partition's folder that views of the database in use read."""
+    """The versions in a partition's folder that views of the database in use read; no two have the same name."""
     bodies = view_bodies(connection).values()
-    return {path.name for path in _versions(folder) if any(f"{path}/" in body for body in bodies)}
+    return {path.name for path in _versions(folder) if any(f"/{path.name}/" in body for body in bodies)}
 
 
 def retire_others(folder: Path, read: Collection[str], kept_seconds: float = KEPT_SECONDS) -> None:
@@ -29,14 +30,19 @@ def retire_others(folder: Path, read: Collection[str], kept_seconds: float = KEP
         kept_seconds: so old is a mark of what is removed; 0 removes at once.
     """
     for version in _versions(folder):
-        mark = version / MARK
         if version.name in read:
-            mark.unlink(missing_ok=True)
-            continue
-        if not mark.exists():
-            mark.touch()
-        if time.time() - mark.stat().st_mtime >= kept_seconds:
-            shutil.rmtree(version, ignore_errors=True)
+            (version / MARK).unlink(missing_ok=True)
+        else:
+            with suppress(FileNotFoundError):  # another process has removed it
+                _retire(version, kept_seconds)
+
+
+def _retire(version: Path, kept_seconds: float) -> None:
+    mark = version / MARK
+    if not mark.exists():
+        mark.touch()
+    if time.time() - mark.stat().st_mtime >= kept_seconds:
+        shutil.rmtree(version, ignore_errors=True)
 
 
 def _versions(folder: Path) -> list[Path]:

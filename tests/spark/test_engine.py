@@ -1,6 +1,8 @@
 """What the catalog says of engines, and what is told where one cannot be had."""
 
 import os
+import subprocess
+import sys
 from importlib import util
 from pathlib import Path
 from unittest import mock
@@ -54,15 +56,24 @@ def test_without_pyspark_the_extra_is_named(tmp_path: Path) -> None:
         SPARK.ingest_domain(BOOKS, Warehouse(tmp_path))
 
 
-def test_without_java_the_remedy_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("pyspark")
-    from ptupcdr_spark.session import open_session
-
+def test_without_java_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
     with (
-        mock.patch("ptupcdr_spark.session.shutil.which", return_value=None),
+        mock.patch("ptupcdr_spark.engine.find_spec"),
+        mock.patch("ptupcdr_spark.engine.shutil.which", return_value=None),
         pytest.raises(EngineError, match="default-jre-headless"),
     ):
-        open_session({})
+        SPARK.require()
+
+
+def test_an_address_that_is_none_is_named(spark_environment: dict[str, str]) -> None:
+    """In a process of its own, since this one may have a session."""
+    program = "from ptupcdr_spark.session import open_session; open_session()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PTUPCDR_SPARK": "nonsense"}, capture_output=True, text=True
+    )
+    assert "EngineError: PTUPCDR_SPARK=nonsense: no Spark session" in done.stderr
+    assert "spark://HOST:7077" in done.stderr
 
 
 def test_views_of_both_engines_stand_together(spark: None, tmp_path: Path) -> None:
