@@ -228,7 +228,7 @@ class House:
                     "select bool_or(promoted), any_value(reason) from champion"
                 ).fetchall()
             if not passed and any(f"bridge_pair {pair}" in run for run in night.ran):
-                night.refused.append(f"gate {pair}: {reason.partition(';')[0]}")
+                night.refused.append(f"gate {pair}: {reason.partition(' (')[0]}")
             if not bundle_file(self.home, DEPLOYED, pair).is_file():
                 night.served[pair] = "nothing: no model has passed the gate"
                 continue
