@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ptupcdr_core.addresses import is_remote, shown
 from ptupcdr_core.errors import CatalogError
-from ptupcdr_core.extensions import added_formats
+from ptupcdr_core.extensions import added_engines, added_formats
 
 DATABASES = ("duckdb", "sqlite", "postgres")
 FORMATS = ("demo", "csv", "tsv", "parquet", "jsonl", *DATABASES, "amazon-2014", "amazon-2018", "amazon-2023")
@@ -23,8 +23,12 @@ _NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
 _SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
 
 
+LARGEST_RATING = 1e9
+"""Squares of much more are infinite in float32, in which models are."""
 TOGETHER = "+"
 """Joins the names of several source domains of one pair."""
+EMBEDDED = "duckdb"
+"""The engine of a domain that names none."""
 
 
 class Columns(BaseModel):
@@ -112,6 +116,9 @@ class Domain(BaseModel):
     marker: str | None = Field(
         default=None, min_length=1, description="file, such as _SUCCESS, without which a folder is left for later"
     )
+    engine: str = Field(
+        default=EMBEDDED, description="what cleans and splits its ratings: duckdb, or spark past one machine"
+    )
     folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
     parts: tuple["Domain", ...] = Field(
         default=(), description="the domains that are one source together (Catalog.domain); none of an ordinary one"
@@ -125,6 +132,14 @@ class Domain(BaseModel):
             raise ValueError(f"expected one of {', '.join(known)}")
         return name
 
+    @field_validator("engine")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        known = [EMBEDDED, *sorted(added_engines())]
+        if name not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return name
+
     @property
     def shown_path(self) -> str:
         """The path without the secrets that an address may hold; empty for generated ratings."""
@@ -132,10 +147,10 @@ class Domain(BaseModel):
 
     def entry(self) -> dict[str, Any]:
         """What the catalog says of how its ratings are read, as JSON values, without secrets: what tables and pages
-        keep. What it says of items changes no rating, and is no part of it.
+        keep. What it says of items changes no rating, nor does the engine, and neither is part of it.
         """
         hidden = {"path": self.shown_path} if self.path else {}
-        return self.model_dump(mode="json", exclude={"folder", "items", "eligible", "parts"}) | hidden
+        return self.model_dump(mode="json", exclude={"folder", "items", "eligible", "engine", "parts"}) | hidden
 
     @property
     def each(self) -> "tuple[Domain, ...]":
@@ -320,8 +335,8 @@ def _name_problems(name: str, names: dict[str, Any]) -> Iterator[str]:
 def _domain_problems(domain: Domain) -> Iterator[str]:
     given = domain.model_fields_set
     low, high = domain.scale
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        yield f"scale: expected [lowest, highest] rating, got [{low:g}, {high:g}]"
+    if not -LARGEST_RATING <= low < high <= LARGEST_RATING:
+        yield f"scale: expected [lowest, highest] rating, within ±{LARGEST_RATING:g}, got [{low:g}, {high:g}]"
     if domain.format == "demo" and "path" in given:
         yield "path: not expected, demo ratings are generated"
     if domain.format != "demo" and domain.path is None:
@@ -333,6 +348,8 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
             f"path: expected a file, a glob or an http(s) address, got {domain.shown_path}; what lies in S3 or such "
             "has an https address too, public or presigned"
         )
+    if domain.format == "postgres" and domain.engine != EMBEDDED:
+        yield f"engine: expected {EMBEDDED}, as its rows come over one connection; or export them to Parquet files"
     if (domain.format in DATABASES) != (domain.table is not None):
         yield f"table: expected with format {' or '.join(DATABASES)}, the table's name" + (
             "" if domain.table is None else ", and only there"

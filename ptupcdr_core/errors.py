@@ -33,6 +33,10 @@ class DeviceError(PtupcdrError):
     """The device that training should run on is not one, or not there."""
 
 
+class EngineError(PtupcdrError):
+    """The engine that a domain names is not installed, or cannot be reached."""
+
+
 class TrackingError(PtupcdrError):
     """What was measured cannot be sent to where it is to be recorded."""
 

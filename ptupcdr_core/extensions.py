@@ -1,4 +1,4 @@
-"""What others add without editing this package: methods and source formats, found by their entry points.
+"""What others add without editing this package: methods, source formats and engines, found by their entry points.
 
 A package names them in its ``pyproject.toml``, and installing it is all::
 
@@ -7,6 +7,9 @@ A package names them in its ``pyproject.toml``, and installing it is all::
 
     [project.entry-points."ptupcdr.formats"]
     movielens = "my_package.movielens:read"                # path -> pyarrow table with the columns of the catalog
+
+    [project.entry-points."ptupcdr.engines"]
+    spark = "ptupcdr_spark.engine:SPARK"                   # a ``stages.row_engine.RowEngine``
 """
 
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import pyarrow as pa
 
-METHODS, FORMATS = "ptupcdr.methods", "ptupcdr.formats"
+METHODS, FORMATS, ENGINES = "ptupcdr.methods", "ptupcdr.formats", "ptupcdr.engines"
 
 ReadFile = Callable[[Path], "pa.Table"]
 """Reads one file of a domain; the catalog's ``columns`` say which of the table's columns are what."""
@@ -43,3 +46,20 @@ def reader_of(name: str) -> ReadFile:
     if not found:
         raise KeyError(name)
     return cast(ReadFile, found[0].load())
+
+
+def added_engines() -> set[str]:
+    """The names of the engines of all installed packages, this one's too; nothing of them is loaded."""
+    return {entry.name for entry in entry_points(group=ENGINES)}
+
+
+def engine_named(name: str) -> Any:
+    """What cleans and splits ratings (``stages.row_engine.RowEngine``), under the name that it was added by.
+
+    Raises:
+        KeyError: no installed package has it.
+    """
+    [*found] = entry_points(group=ENGINES, name=name)
+    if not found:
+        raise KeyError(name)
+    return found[0].load()

@@ -54,7 +54,7 @@ class Settings(BaseModel):
     Defaults of the ``published`` numbers are those of the paper and its reference implementation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     recipe: Annotated[Recipe, Decides(("rating", "modes"), varied=True)] = Field(
         default="calibrated",
@@ -74,7 +74,7 @@ class Settings(BaseModel):
         default=0.2, gt=0, lt=1, description="fraction of overlapping users held out as test users"
     )
     seed: Annotated[int, Decides(("split", "rating", "ranking"), varied=True)] = Field(
-        default=2020, ge=0, description="fixes the split and every random number"
+        default=2020, ge=0, le=2**63 - 1, description="fixes the split and every random number"
     )
     validation_fraction: Annotated[float, _SPLIT] = Field(
         default=0.1, gt=0, lt=1, description="fraction of the other overlapping users that choose the epoch"

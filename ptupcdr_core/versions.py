@@ -31,8 +31,8 @@ class Result:
 
 
 RESULTS = {
-    "raw_ratings": Result(2, ()),
-    "domain_splits": Result(3, ("split",)),
+    "raw_ratings": Result(3, ()),
+    "domain_splits": Result(4, ("split",)),
     "source_model": Result(6),
     "target_model": Result(6),
     "meta_network": Result(11),

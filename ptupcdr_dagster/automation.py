@@ -66,22 +66,31 @@ def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
 )
 def nightly_ingest(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     """One run a changed domain."""
-    return [dg.RunRequest(partition_key=domain) for domain, _ in changed_domains(Home.from_environment())]
+    return [
+        dg.RunRequest(_at(domain, context), partition_key=domain)
+        for domain, _ in changed_domains(Home.from_environment())
+    ]
+
+
+def _at(partition: str, context: dg.ScheduleEvaluationContext) -> str:
+    """A run's key: several runs of one tick have to bear one, and a partition is run once a tick."""
+    return f"{partition} {context.scheduled_execution_time.isoformat()}"
 
 
 def _every_pair(name: str, job: str, cron: str, on: object, told: str) -> dg.ScheduleDefinition:
-    """One run a pair."""
-    return dg.ScheduleDefinition(
+    @dg.schedule(
         name=name,
         job_name=job,
         cron_schedule=cron,
         execution_timezone=NIGHTS.timezone,
         default_status=_schedule(on),
         description=told,
-        execution_fn=lambda context: [
-            dg.RunRequest(partition_key=pair, tags=KEEP) for pair in PAIRS.get_partition_keys()
-        ],
     )
+    def every_pair(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        """One run a pair."""
+        return [dg.RunRequest(_at(pair, context), tags=KEEP, partition_key=pair) for pair in PAIRS.get_partition_keys()]
+
+    return every_pair
 
 
 nightly_score = _every_pair(

@@ -17,7 +17,7 @@ import numba
 import psutil
 import pytest
 
-FOLDERS = {name: place for place, name in enumerate(("attack", "browser", "dagster", "core"))}
+FOLDERS = {name: place for place, name in enumerate(("attack", "spark", "browser", "dagster", "core"))}
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30
 """Bytes that must be free there: several times what all tests need at once."""

@@ -76,12 +76,27 @@ def build_split(
     with (into or warehouse).write(ASSET, pair.key, fingerprint=fingerprint, settings=used) as connection:
         for side, domain in (("source", source), ("target", target)):
             give(connection, warehouse, side, domain.name)
-        for name, value in _variables(pair, source, target, settings).items():
+        for name, value in split_variables(pair, source, target, settings).items():
             connection.execute(f"set variable {name} = ?", [value])
         connection.execute(statement("people"))
         connection.execute(statement("split"))
-        report = _report(connection, pair)
-        _require_all_parts(report, settings)
+        return summarized(connection, pair, settings)
+
+
+def summarized(connection: duckdb.DuckDBPyConnection, pair: Pair, settings: Settings) -> SplitReport:
+    """Make ``split_summary``, and count what became of a pair.
+
+    Args:
+        connection: has the other ``split_*`` tables, ``split_totals`` and the variables that the split was made with.
+        pair: the pair.
+        settings: what it was split with.
+
+    Raises:
+        SplitError: there is nothing to learn from or nothing to measure with.
+    """
+    connection.execute(statement("split_summary"))
+    report = _report(connection, pair)
+    _require_all_parts(report, settings)
     return report
 
 
@@ -91,7 +106,8 @@ def is_test_user(user_id: str, seed: int, beta: float) -> bool:
     return int(digits, 16) / 16**13 < beta
 
 
-def _variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float | None]:
+def split_variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float | None]:
+    """What a pair is split with, by the names that statements and ``split_summary`` have for it."""
     ends = {"source": source.stars or (None, None), "target": target.stars or (None, None)}
     positive_above = None  # every event is positive
     if source.stars:
@@ -128,10 +144,11 @@ def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str,
         attach(connection, warehouse.require(RATINGS, part), file)
         columns = {name for name, *_ in connection.execute(f"describe {file}.raw_ratings").fetchall()}
         rating = "rating" if "rating" in columns else "null::double as rating"
-        item, place = "item_id", "rowid"
+        # A table of an earlier version has no such column.
+        item, place = "item_id", "place" if "place" in columns else "rowid"
         if len(parts) > 1:
             item = f"{literal(part + ':')} || item_id as item_id"
-            place = "-row_number() over (partition by user_id order by rowid desc)"
+            place = f"-row_number() over (partition by user_id order by {place} desc)"
         rows.append(
             f'select user_id, {item}, {rating}, "timestamp", {place} as place, item_id as own_id, '  # nosec B608 # quoted
             f"{literal(part)} as domain from {file}.raw_ratings"

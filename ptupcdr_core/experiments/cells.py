@@ -74,6 +74,6 @@ def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:
     for domain in chain.from_iterable(own.each for own in domains):
         with warehouse.read("raw_ratings", domain.name) as connection:
             value = "rating" if domain.stars else "events, weight"
-            query = f'select count(*), bit_xor(hash(rowid, user_id, item_id, {value}, "timestamp")) from raw_ratings'  # nosec B608 # own columns
+            query = f'select count(*), bit_xor(hash(place, user_id, item_id, {value}, "timestamp")) from raw_ratings'  # nosec B608 # own columns
             known.append([domain.name, domain.stars, *connection.execute(query).fetchall()[0]])
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -6,6 +6,7 @@ changed counts as out of date, so the next backfill makes it again without these
 Shapes: N ids.
 """
 
+import html
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -50,12 +51,14 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
     found: Counter[str] = Counter()
     warehouse = Warehouse.from_environment(home.warehouse)
     for path in sorted(home.warehouse.glob("*/*.duckdb")):
-        found.update(dict(_from_tables(warehouse, path.parent.name, path.stem, ids)))
+        asset, partition = path.parent.name, path.stem
+        found.update(dict(_from_tables(warehouse, asset, partition, ids)))
+        warehouse.drop_retired(asset, partition)
     for path in sorted(home.reads.rglob("*.parquet")):
         if _from_parquet(path, ids):
             path.unlink()  # what was read of a file is whole or not kept
             found[str(path.relative_to(home.root))] += 1
-    for folder in (home.bundles, home.benchmark, home.reports, home.mlflow):
+    for folder in (home.bundles, home.benchmark, home.reports, home.data_docs, home.mlflow):
         for path in sorted(folder.rglob("*")):
             amount = _from_file(path, ids) if path.is_file() else 0
             found[str(path.relative_to(home.root))] += amount
@@ -137,12 +140,16 @@ def _from_file(path: Path, ids: Sequence[str]) -> int:
             return _from_parquet(path, ids)
         case ".safetensors":
             return _from_bundle(path, ids)
-        case ".html" if any(id in path.read_text(encoding="utf-8") for id in ids):
+        case ".html" if _named(path.read_text(encoding="utf-8"), ids):
             path.unlink()
             return 1
         case ".json" if path.name.endswith("input_example.json"):
             return _from_example(path, ids)
     return 0
+
+
+def _named(page: str, ids: Sequence[str]) -> bool:
+    return any(id in page or html.escape(id) in page for id in ids)
 
 
 def _from_parquet(path: Path, ids: Sequence[str]) -> int:

@@ -57,14 +57,20 @@ def ingest_domain(
     ) as connection:
         stage(connection, domain, downloads or home.downloads, home.reads / domain.name, Forgotten.of(home))
         note_people(connection, domain, home)
-        for name, value in _variables(domain).items():
-            connection.execute(f"set variable {name} = ?", [value])
+        judge(connection, domain)
         kind, value = ("ratings", "rating") if domain.stars else ("events", "weight")
-        for step in ("typed", "judge_rows", f"keep_{kind}"):
-            connection.execute(statement(step))
+        connection.execute(statement(f"keep_{kind}"))
         connection.execute(statement("account_for_rows").format(value=value))
         connection.execute(statement("count_people"))
-        return _report(connection, domain)
+        return balanced(connection, domain)
+
+
+def judge(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
+    """Say of each staged row what is wrong with it (``judged``), and where in their files rows stand (``gaps``)."""
+    for name, value in _variables(domain).items():
+        connection.execute(f"set variable {name} = ?", [value])
+    for step in ("typed", "judge_rows", "gaps"):
+        connection.execute(statement(step))
 
 
 def _variables(domain: Domain) -> dict[str, object]:
@@ -81,7 +87,17 @@ def _variables(domain: Domain) -> dict[str, object]:
     }
 
 
-def _report(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestReport:
+def balanced(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestReport:
+    """What became of a domain's rows, once all of them are accounted for.
+
+    Args:
+        connection: has ``raw_ratings``, ``rejected_ratings``, ``ingest_counts``, ``ingest_people`` and
+            ``source_files``.
+        domain: what was read.
+
+    Raises:
+        SourceError: a row is missing, or nothing is left.
+    """
     kept, users, items = connection.execute(
         f"select {kept_rows(domain)}, count(distinct user_id), count(distinct item_id) from raw_ratings"  # nosec B608 # own expression
     ).fetchall()[0]

@@ -53,32 +53,60 @@ def stage(
     forget_others(reads, kept.values())
     again = 0
     for index, path in enumerate(files):
-        layout = layout_of(domain, path)
-        try:
+        with reading(domain, path):
             if path not in kept or not restage(connection, index, kept[path]):
-                _stage_file(connection, domain, path, layout, index)
+                stage_file(connection, domain, path, index)
                 again += 1
                 if path in kept and not forgotten.stand_in(connection, index):
                     keep(connection, index, kept[path])
-        except duckdb.OutOfMemoryException:
-            raise  # no fault of the file
-        except duckdb.Error as error:
-            raise SourceError(
-                f"domain {domain.name}: {path} cannot be read: {_reason(error)}; check that it is what "
-                f"domains.{domain.name} in the catalog says, or get it anew"
-            ) from error
-        except OSError as error:
-            raise SourceError(f"domain {domain.name}: {path} cannot be opened: {error.strerror}") from error
-        connection.execute(
-            statement("count_file"),
-            {"index": index, "file": str(path or _elsewhere(domain)), "ticks": layout.ticks_per_second},
-        )
+        count_file(connection, domain, path, index)
     log.info("domain %s: %d of %d files were read, the others are as they were", domain.name, again, len(files))
 
 
-def _stage_file(
-    connection: duckdb.DuckDBPyConnection, domain: Domain, path: Path | None, layout: Layout, index: int
-) -> None:
+@contextmanager
+def reading(domain: Domain, path: Path | None) -> Iterator[None]:
+    """What DuckDB and the operating system say of a file in the block becomes an error that says what to do.
+
+    Raises:
+        SourceError: in their place.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise  # no fault of the file
+    except duckdb.Error as error:
+        raise SourceError(
+            f"domain {domain.name}: {path} cannot be read: {_reason(error)}; check that it is what "
+            f"domains.{domain.name} in the catalog says, or get it anew"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"domain {domain.name}: {path} cannot be opened: {error.strerror}") from error
+
+
+def count_file(connection: duckdb.DuckDBPyConnection, domain: Domain, path: Path | None, index: int) -> None:
+    """Note in ``source_files`` how many rows were staged of a file."""
+    ticks = layout_of(domain, path).ticks_per_second
+    connection.execute(statement("count_file"), {"index": index, "file": file_name(domain, path), "ticks": ticks})
+
+
+def file_name(domain: Domain, path: Path | None) -> str:
+    """What tables and messages call a file, or what else a domain is read from."""
+    return str(path or (place(domain) if domain.format == "postgres" else "demo"))
+
+
+def stage_file(connection: duckdb.DuckDBPyConnection, domain: Domain, path: Path | None, index: int) -> None:
+    """Stage one of a domain's files.
+
+    Args:
+        connection: has the tables that ``stage`` speaks of.
+        domain: what to read.
+        path: the file; None where the domain has none.
+        index: its place among the domain's files.
+
+    Raises:
+        SourceError: it is damaged, or not as the catalog describes it.
+    """
+    layout = layout_of(domain, path)
     if layout.kind == "postgres":
         stage_postgres(connection, domain, layout, index)
     elif path is None:
@@ -139,10 +167,6 @@ def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> 
             ended.set()
             # A damaged file is why the reading failed, or why it should have: that is the message to give.
             seen.result()
-
-
-def _elsewhere(domain: Domain) -> str:
-    return place(domain) if domain.format == "postgres" else "demo"
 
 
 def _reason(error: duckdb.Error) -> str:

@@ -4,9 +4,9 @@ from importlib.resources import files
 from pathlib import Path
 
 
-def statement(name: str) -> str:
+def statement(name: str, package: str = __name__) -> str:
     """The text of one statement file."""
-    return files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    return files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def literal(value: object) -> str:

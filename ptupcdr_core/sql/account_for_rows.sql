@@ -1,12 +1,4 @@
--- judged, superseded, staged, unreadable, source_files  ->  rejected_ratings, ingest_counts.
--- A row's number in its file is its place among those read, plus the unreadable lines before it.
-create temp table gaps as
-select file_index, source_row - ahead as rows_before, max(ahead) as unreadable_before
-from (
-    select *, row_number() over (partition by file_index order by source_row) as ahead from unreadable
-)
-group by all;
-
+-- judged, superseded, staged, unreadable, gaps, source_files  ->  rejected_ratings, ingest_counts.
 create table rejected_ratings as
 with rejected as (
     select place, reason from judged where reason is not null

@@ -4,10 +4,13 @@ create temp table superseded (place bigint);
 
 -- Repeats are one event that happened several times; it stands where it happened last.
 create table raw_ratings as
-select
-    getvariable('domain') as domain, user_id, item_id, count(*)::integer as events, sum(value) as weight,
-    min(moment) as first_time, max(moment) as "timestamp"
-from judged
-where reason is null
-group by user_id, item_id
-order by max(place);
+select *, row_number() over () - 1 as place
+from (
+    select
+        getvariable('domain') as domain, user_id, item_id, count(*)::integer as events, sum(value) as weight,
+        min(moment) as first_time, max(moment) as "timestamp"
+    from judged
+    where reason is null
+    group by user_id, item_id
+    order by max(place)
+);

@@ -11,8 +11,12 @@ from judged semi join repeated on hash(judged.user_id, judged.item_id) = repeate
 where reason is null
 qualify row_number() over (partition by user_id, item_id order by moment desc nulls last, place desc) > 1;
 
+-- A row's place among those kept is a column: what reads them later needs their order, and files of tables have none.
 create table raw_ratings as
-select getvariable('domain') as domain, user_id, item_id, value as rating, moment as "timestamp"
-from judged anti join superseded using (place)
-where reason is null
-order by place;
+select *, row_number() over () - 1 as place
+from (
+    select getvariable('domain') as domain, user_id, item_id, value as rating, moment as "timestamp"
+    from judged anti join superseded using (place)
+    where reason is null
+    order by place
+);

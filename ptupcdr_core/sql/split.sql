@@ -64,19 +64,9 @@ select getvariable('pair') as pair, person as user_index, position, item_index, 
 from last_positive('source_rows')
 order by user_index, position;
 
-create table split_summary as
+-- What a scan of everything has to say; the summary has it beside what the split was made with.
+create temp table split_totals as
 select
-    getvariable('pair') as pair, getvariable('beta')::double as beta, getvariable('seed')::bigint as seed,
-    getvariable('history_length')::integer as history_length,
-    getvariable('positive_above')::double as positive_above,
-    getvariable('validation_fraction')::double as validation_fraction,
-    getvariable('source_low')::double as source_low, getvariable('source_high')::double as source_high,
-    getvariable('target_low')::double as target_low, getvariable('target_high')::double as target_high,
-    (select count(*) from split_users where cohort = 'test') as test_users,
-    (select count(*) from split_users where cohort = 'validation') as validation_users,
-    (select count(*) from split_users where cohort = 'bridge') as bridge_users,
-    (select count(*) from split_users where cohort = 'cold') as cold_users,
-    (select count(*) from split_users where cohort = 'target_only') as target_only_users,
     -- The same id in both domains may be one item twice: then the source gives the target's answers away.
     (
         select count(*)
@@ -90,12 +80,19 @@ select
         )
         semi join target_given using (user_id, item_id)
     ) as shared_ratings,
-    -- A length before each id keeps two vocabularies from running into the same text.
+    -- A digest of digests of some ids each, for all of them are one text of gigabytes. A length before each id keeps two
+    -- vocabularies from running into the same text.
     (
-        select sha256(string_agg(kind || strlen(id) || ':' || id, chr(10) order by kind, place))
+        select sha256(string_agg(digest, chr(10) order by kind, block))
         from (
-            select 'user' as kind, user_index as place, user_id as id from split_users
-            union all select 'source', item_index, item_id from split_source_items
-            union all select 'target', item_index, item_id from split_target_items
+            select
+                kind, (place - 1) // 65536 as block,
+                sha256(string_agg(kind || strlen(id) || ':' || id, chr(10) order by place)) as digest
+            from (
+                select 'user' as kind, user_index as place, user_id as id from split_users
+                union all select 'source', item_index, item_id from split_source_items
+                union all select 'target', item_index, item_id from split_target_items
+            )
+            group by kind, block
         )
     ) as vocabulary;

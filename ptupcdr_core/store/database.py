@@ -53,12 +53,13 @@ def says_full(error: duckdb.Error) -> bool:
 
 
 def read_all(connection: duckdb.DuckDBPyConnection) -> None:
-    """Read every row of the database in use, so that DuckDB compares the checksum of every block.
+    """Read every row of the database in use, so that DuckDB compares the checksum of every block, and of the files that
+    views read.
 
     Raises:
         duckdb.Error: something cannot be read.
     """
-    for table in _tables(connection):
+    for table in relations(connection):
         connection.execute(f"select bit_xor(hash(row_read)) from {identifier(table)} as row_read").fetchall()  # nosec B608 # quoted
 
 
@@ -86,8 +87,18 @@ def _content(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     for table in _tables(connection):
         [(counts[table],)] = connection.execute(f"select count(*) from {identifier(table)}").fetchall()  # nosec B608 # quoted
     # A view is not counted, since it reads other files.
-    views = "select view_name from duckdb_views() where database_name = current_database() and not internal"
-    return counts | {name: 0 for (name,) in connection.execute(views).fetchall()}
+    return counts | dict.fromkeys(view_bodies(connection), 0)
+
+
+def relations(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Tables and views of the database in use, sorted by name."""
+    return sorted([*_tables(connection), *view_bodies(connection)])
+
+
+def view_bodies(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What the views of the database in use select, by name."""
+    query = "select view_name, sql from duckdb_views() where database_name = current_database() and not internal"
+    return {name: sql.partition(" AS ")[2].rstrip(";") for name, sql in connection.execute(query).fetchall()}
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:

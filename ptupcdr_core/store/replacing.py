@@ -42,7 +42,7 @@ def replaced(path: Path) -> Iterator[Path]:
                 raise unwritable(path, error) from error
             raise
         with writing(path):
-            _sync_all(temporary)
+            synced(temporary)
             os.replace(temporary, path)
             _sync_folder(path.parent)
     finally:
@@ -95,10 +95,11 @@ def _make_folder(folder: Path) -> None:
         _sync_folder(folder.parent)
 
 
-def _sync_all(path: Path) -> None:
+def synced(path: Path) -> None:
+    """Wait until a file, or all that is in a folder, is on the disk."""
     if path.is_dir():
         for child in path.iterdir():
-            _sync_all(child)
+            synced(child)
         _sync_folder(path)
     else:
         _sync(path)

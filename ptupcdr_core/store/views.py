@@ -10,11 +10,13 @@ import duckdb
 from filelock import FileLock
 
 from ptupcdr_core.sql import identifier, literal
-from ptupcdr_core.store.database import replaced_database
+from ptupcdr_core.store.database import replaced_database, view_bodies
 from ptupcdr_core.store.replacing import writing
 
-# Names and types of a table's columns, in order.
 Columns = tuple[tuple[str, str], ...]
+"""Names and types of a table's columns, in order."""
+Places = list[tuple[Path, str | None]]
+"""Files that hold a table, and what it selects where it is a view of other files, which cannot be read through it."""
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +51,19 @@ def _lock(root: Path, catalog: Path) -> Iterator[None]:
 
 
 def _bodies(root: Path) -> dict[str, str]:
-    found: dict[str, dict[Columns, list[Path]]] = {}
+    found: dict[str, dict[Columns, Places]] = {}
     # One connection for all files: to make an instance of DuckDB takes longer than to look into a file.
     with duckdb.connect(config={"threads": 1}) as connection:
         for path in sorted(root.glob("*/*.duckdb")):
-            for table, columns in _tables(connection, path).items():
-                found.setdefault(table, {}).setdefault(columns, []).append(path)
+            for table, (columns, body) in _tables(connection, path).items():
+                found.setdefault(table, {}).setdefault(columns, []).append((path, body))
     return {table: _union(table, groups) for table, groups in found.items()}
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Columns]:
+def _tables(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, tuple[Columns, str | None]]:
     try:
         connection.execute(f"attach {literal(path)} as partition_file (read_only)")
+        connection.execute("use partition_file")
     except duckdb.Error as error:
         # One damaged file must not keep all the others from being written; reading it says what to do.
         log.warning("%s is damaged and left out of the views: %s", path, error)
@@ -69,12 +72,19 @@ def _tables(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Colu
         "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns() "
         "where database_name = 'partition_file' group by table_name"
     ).fetchall()
+    bodies = view_bodies(connection)
+    connection.execute("use memory")
     connection.execute("detach partition_file")
-    return {name: tuple(columns) for name, columns in rows}
+    return {name: (tuple(columns), bodies.get(name)) for name, columns in rows}
 
 
-def _union(table: str, groups: dict[Columns, list[Path]]) -> str:
-    return " union all by name ".join(_select(table, columns, paths) for columns, paths in groups.items())
+def _union(table: str, groups: dict[Columns, Places]) -> str:
+    selects = []
+    for columns, places in groups.items():
+        held = [path for path, body in places if body is None]
+        selects += [_select(table, columns, held)] if held else []
+        selects += [body for _, body in places if body is not None]
+    return " union all by name ".join(selects)
 
 
 def _select(table: str, columns: Columns, paths: list[Path]) -> str:

@@ -22,9 +22,10 @@ import duckdb
 from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store import formats, views
-from ptupcdr_core.store.database import not_finite, read_all, replaced_database, says_full
+from ptupcdr_core.store.database import not_finite, read_all, relations, replaced_database, says_full
 from ptupcdr_core.store.owner import Owner
 from ptupcdr_core.store.replacing import no_space
+from ptupcdr_core.store.versions_read import retire_others, versions_read
 
 # A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
 STORAGE = "v1.4.0"
@@ -88,6 +89,16 @@ class Warehouse:
         """Where the tables of one partition of an asset stand."""
         return self.root / asset / f"{partition}.duckdb"
 
+    def folder(self, asset: str, partition: str) -> Path:
+        """Where the Parquet files stand that views of the partition's file read, a folder a version; mostly none."""
+        return self.root / asset / partition
+
+    def drop_retired(self, asset: str, partition: str) -> None:
+        """Remove versions of a partition's Parquet files at once that none of its views reads."""
+        if (folder := self.folder(asset, partition)).is_dir():
+            with self.read(asset, partition) as connection:
+                retire_others(folder, versions_read(connection, folder), kept_seconds=0)
+
     def exists(self, asset: str, partition: str) -> bool:
         """Whether that partition was ever written."""
         return self.file(asset, partition).is_file()
@@ -127,8 +138,8 @@ class Warehouse:
             partition: a domain's name or a pair's key.
             fingerprint: what the tables were made from; kept in the table ``provenance``.
             settings: what they were made with; kept there too.
-            read_by_others: the one table, in its order, that other assets read; None: all tables, in any order. A
-                digest of it is kept there too: what it does not differ in makes no difference to others.
+            read_by_others: the one table that other assets read; None: all. A digest of it is kept there too: what it
+                does not differ in makes no difference to others.
 
         Raises:
             StorageError: the file cannot be written whole; the old one stands.
@@ -140,8 +151,11 @@ class Warehouse:
                 if columns := not_finite(connection):
                     raise no_number(asset, partition, columns)
                 _note_provenance(connection, asset, partition, fingerprint, settings or {}, read_by_others)
+                folder = self.folder(asset, partition)
+                read = versions_read(connection, folder)
         except duckdb.OutOfMemoryException as error:
             raise WarehouseError(f"{asset} of {partition}: raise PTUPCDR_MEMORY_LIMIT ({error})") from error
+        retire_others(folder, read)
         views.rebuild(self.root, self.catalog, STORAGE)
 
     @contextmanager
@@ -285,26 +299,20 @@ def _note_provenance(
     )
 
 
-def _content(connection: duckdb.DuckDBPyConnection, ordered: str | None) -> str:
-    """SHA-256 over columns and rows: of one table in its order, or of all in any order, by sums of their rows' hashes.
+def _content(connection: duckdb.DuckDBPyConnection, only: str | None) -> str:
+    """SHA-256 over the columns of tables and views, and over their rows in any order, by sums of the rows' hashes.
 
     Two different tables have one digest by accident only: two sums of 64-bit hashes would have to agree.
     """
-    names = [
-        name
-        for (name,) in connection.execute(
-            "select table_name from duckdb_tables() where database_name = current_database() and not temporary "
-            "and table_name <> 'provenance' and coalesce(table_name = ?, true) order by all",
-            [ordered],
-        ).fetchall()
-    ]
     parts: list[object] = []
-    for name in names:
-        table, row = identifier(name), "t, rowid" if ordered else "t"
+    for name in relations(connection):
+        if name == "provenance" or only not in (None, name):
+            continue
+        table = identifier(name)
         described = f"select column_name, column_type from (describe {table})"  # nosec B608 # quoted
         columns = connection.execute(described).fetchall()
         sums = connection.execute(
-            f"select count(*), sum(hash({row})::hugeint), sum(hash(17, {row})::hugeint) from {table} as t"  # nosec B608 # quoted
+            f"select count(*), sum(hash(t)::hugeint), sum(hash(17, t)::hugeint) from {table} as t"  # nosec B608 # quoted
         ).fetchall()
         parts.append([name, columns, *map(str, sums[0])])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -8,9 +8,10 @@ from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 @stage_asset(deps=[], partitions=DOMAINS, group="ratings", kinds={"duckdb"}, scored=True)
 def raw_ratings(stage: Stage) -> Materialized:
     """One domain's ratings: one a user and item, on the declared scale. Rejected rows stand apart with their reason."""
-    from ptupcdr_core.sources.ingest import ingest_domain
+    from ptupcdr_core.stages.row_engine import engine_of
 
-    report = ingest_domain(CATALOG.domain(stage.partition), stage.warehouse, stage.fingerprint)
+    domain = CATALOG.domain(stage.partition)
+    report = engine_of(domain).ingest_domain(domain, stage.warehouse, stage.fingerprint)
     counts = {"rows_read": report.rows_read, "kept": report.kept, "users": report.users, "items": report.items}
     rejected = {f"rejected_{reason}": count for reason, count in report.rejected.items()}
     stage.tracker.log_metrics(counts | rejected)

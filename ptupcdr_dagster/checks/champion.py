@@ -33,5 +33,5 @@ def champion_checks(
     warehouse, pair = Warehouse(home.warehouse), context.partition_key
     with warehouse.read(ASSET, pair) as connection:
         [(decision,)] = connection.execute("select distinct reason from champion").fetchall()
-    for result in validate_table(warehouse.file(ASSET, pair), ASSET, ASSET, FACTS):
+    for result in validate_table(warehouse.file(ASSET, pair), ASSET, ASSET, FACTS, documented=(home, pair)):
         yield result.with_metadata({**result.metadata, "decision": decision})

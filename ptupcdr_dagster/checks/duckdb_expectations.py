@@ -4,9 +4,11 @@ Nothing else in the project reaches into the library. pyproject.toml holds it to
 and ``tests/dagster/test_private.py`` says what another one has changed.
 """
 
+import html
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 import great_expectations as gx
+from jinja2 import pass_context
 
 try:
     from great_expectations.compatibility import pydantic
@@ -22,12 +25,18 @@ try:
     # How many rows of a query the library reads at most; more are not counted.
     from great_expectations.constants import MAX_RESULT_RECORDS as MAX_RESULT_RECORDS
     from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult as ExpectationSuiteValidationResult,
+    )
+    from great_expectations.core.expectation_validation_result import (
         ExpectationValidationResult as ExpectationValidationResult,
     )
+    from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.datasource.fluent.interfaces import Batch as Batch
     from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
     from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
     from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaPageView
 except ImportError as error:
     raise ImportError(
         f"great_expectations {gx.__version__} has moved a name that is not public ({error}): find its new place and "
@@ -136,3 +145,45 @@ def exception_message(result: ExpectationValidationResult) -> str:
         [info] if "exception_message" in info else [record for record in info.values() if isinstance(record, dict)]
     )
     return next((str(record["exception_message"]) for record in records if record.get("exception_message")), "")
+
+
+class SafePageView(DefaultJinjaPageView):
+    """Writes values as text: the library's own view writes those of tables as they are, scripts among them."""
+
+    @pass_context
+    def render_content_block(self, jinja_context: Any, content_block: Any, *args: Any, **named: Any) -> Any:
+        """HTML of a cell or of a whole block of cells."""
+        if isinstance(content_block, str):
+            return html.escape(content_block)
+        if isinstance(content_block, list):
+            content_block = [html.escape(part) if isinstance(part, str) else part for part in content_block]
+        return super().render_content_block(jinja_context, content_block, *args, **named)
+
+
+def rendered(name: str, validations: Sequence[ExpectationSuiteValidationResult]) -> str:
+    """The Data Docs page of one or several validations of one thing, as HTML.
+
+    Args:
+        name: What the page is called.
+        validations: With their results; the first one's description of the data stands for all.
+    """
+    results = [result for validation in validations for result in validation.results]
+    met = sum(bool(result.success) for result in results)
+    whole = ExpectationSuiteValidationResult(
+        success=met == len(results),
+        results=results,
+        suite_name=name,
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": met,
+            "unsuccessful_expectations": len(results) - met,
+            "success_percent": 100 * met / max(1, len(results)),
+        },
+        meta={**validations[0].meta, "run_id": RunIdentifier(run_name=name)},
+    )
+    # The library's own page fetches styles and scripts from other servers, which are not to learn of these data.
+    view: Any = SafePageView(custom_views_directory=str(Path(__file__).parent))
+    document = ValidationResultsPageRenderer(run_info_at_end=True).render(whole)
+    page: str = view.render(document, template="data_docs.html.j2", title=name)
+    # The suite has no page of its own: its facts are plain data of this project.
+    return re.sub(r'<a href="[./]*expectations/[^"]*"\s*>(.*?)</a>', r"\1", page)

@@ -150,6 +150,7 @@ def table_checks(
                 held,
                 parameters(home, partition, chosen),
                 against(warehouse, partition),
+                (home, partition),
             )
 
     return checks

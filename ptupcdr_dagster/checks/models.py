@@ -76,8 +76,9 @@ def _model_checks(asset: str) -> dg.AssetChecksDefinition:
     def checks(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
         from ptupcdr_dagster.checks.validation import validate_frame
 
-        checkpoint = read_checkpoint(home, asset, context.partition_key)
-        yield from validate_frame(summarize(checkpoint.tensors), asset, FACTS[asset])
+        pair = context.partition_key
+        summary = summarize(read_checkpoint(home, asset, pair).tensors)
+        yield from validate_frame(summary, asset, FACTS[asset], documented=(home, pair))
 
     return checks
 

@@ -26,7 +26,13 @@ ASSET = "raw_ratings"
 RATINGS: dict[str, tuple[Expectation, ...]] = {
     "ratings_have_the_declared_columns": (
         has_columns(
-            "raw_ratings", domain="VARCHAR", user_id="VARCHAR", item_id="VARCHAR", rating="DOUBLE", timestamp="DOUBLE"
+            "raw_ratings",
+            domain="VARCHAR",
+            user_id="VARCHAR",
+            item_id="VARCHAR",
+            rating="DOUBLE",
+            timestamp="DOUBLE",
+            place="BIGINT",
         ),
         has_columns("rejected_ratings", domain="VARCHAR", reason="VARCHAR", source_file="VARCHAR"),
     ),
@@ -37,7 +43,7 @@ EVENTS: dict[str, tuple[Expectation, ...]] = {
     "ratings_have_the_declared_columns": (
         has_columns(
             "raw_ratings", domain="VARCHAR", user_id="VARCHAR", item_id="VARCHAR", events="INTEGER", weight="DOUBLE",
-            first_time="DOUBLE", timestamp="DOUBLE",
+            first_time="DOUBLE", timestamp="DOUBLE", place="BIGINT",
         ),
         has_columns("rejected_ratings", domain="VARCHAR", reason="VARCHAR", source_file="VARCHAR"),
     ),
@@ -99,7 +105,8 @@ def raw_ratings_checks(
 
     domain = CATALOG.domain(context.partition_key)
     file = Warehouse(home.warehouse).file(ASSET, domain.name)
-    yield from validate_table(file, ASSET, ASSET, FACTS if domain.stars else EVENT_FACTS, parameters_of(domain))
+    facts = FACTS if domain.stars else EVENT_FACTS
+    yield from validate_table(file, ASSET, ASSET, facts, parameters_of(domain), documented=(home, domain.name))
     yield known_counts(home, domain)
 
 

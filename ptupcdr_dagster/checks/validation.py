@@ -13,19 +13,26 @@ import great_expectations as gx
 import great_expectations.expectations as gxe
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from ptupcdr_core.store.home import Home
+from ptupcdr_dagster.checks.data_docs import write_page
 from ptupcdr_dagster.checks.duckdb_expectations import (
     MAX_RESULT_RECORDS,
     Batch,
+    ExpectationSuiteValidationResult,
     ExpectationValidationResult,
     NoRows,
     exception_message,
     frame_batch,
+    rendered,
     table_batch,
 )
 from ptupcdr_dagster.checks.facts import QUERY, Fact, Parameter
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Documented = tuple[Home, str]
+"""Whose Data Docs page is written: the home, and the partition."""
 
 
 def validate_table(
@@ -35,6 +42,7 @@ def validate_table(
     facts: Sequence[Fact],
     parameters: Mapping[str, Any] | None = None,
     attached: Mapping[str, Path] | None = None,
+    documented: Documented | None = None,
 ) -> Iterator[dg.AssetCheckResult]:
     """Validate facts about one DuckDB file, reading it without locking anybody out.
 
@@ -45,18 +53,21 @@ def validate_table(
         facts: What to validate, all in one pass.
         parameters: Values for ``Parameter(name)`` and for ``$name`` in queries.
         attached: Further files that queries may read, by the name under which they do.
+        documented: Home and partition whose Data Docs page is written; None: no page.
     """
     with table_batch(file, table, attached or {}) as batch:
-        yield from _validate(batch, asset, facts, parameters or {})
+        yield from _validate(batch, asset, facts, parameters or {}, documented)
 
 
-def validate_frame(frame: "pd.DataFrame", asset: str, facts: Sequence[Fact]) -> Iterator[dg.AssetCheckResult]:
+def validate_frame(
+    frame: "pd.DataFrame", asset: str, facts: Sequence[Fact], documented: Documented | None = None
+) -> Iterator[dg.AssetCheckResult]:
     """Validate facts about a small summary, one row a thing summarized."""
-    yield from _validate(frame_batch(frame), asset, facts, {})
+    yield from _validate(frame_batch(frame), asset, facts, {}, documented)
 
 
 def _validate(
-    batch: Batch, asset: str, facts: Sequence[Fact], parameters: Mapping[str, Any]
+    batch: Batch, asset: str, facts: Sequence[Fact], parameters: Mapping[str, Any], documented: Documented | None
 ) -> Iterator[dg.AssetCheckResult]:
     suites: dict[Literal["SUMMARY", "COMPLETE"], list[Any]] = {"SUMMARY": [], "COMPLETE": []}
     for fact in facts:
@@ -64,20 +75,35 @@ def _validate(
         for position, (kind, arguments) in enumerate(fact.expectations):
             meta = {"fact": fact.name, "position": position}
             made = NoRows if kind == QUERY else getattr(gxe, kind)
-            expectation = made(**_filled(arguments, parameters), severity=_severity(fact), meta=meta)
+            # On the page, words stand in the place of a query.
+            said = f"{fact.name.replace('_', ' ')}: {fact.description}" if kind == QUERY else None
+            filled = _filled(arguments, parameters)
+            expectation = made(**filled, severity=_severity(fact), meta=meta, description=said)
             # Of a query, at most 200 violating rows are read; of a column it would be every value.
             suites["COMPLETE" if kind == QUERY else "SUMMARY"].append(expectation)
-    results = [
-        result
-        for result_format, expectations in suites.items()
-        if expectations
-        for result in batch.validate(
+    validations = [
+        batch.validate(
             gx.ExpectationSuite(name=f"{asset}_{result_format}", expectations=expectations),
             result_format=result_format,
-        ).results
+        )
+        for result_format, expectations in suites.items()
+        if expectations
     ]
+    results = [result for validation in validations for result in validation.results]
+    page = _page(validations, asset, *documented) if documented else {}
     for fact in facts:
-        yield _check_result(asset, fact, [result for result in results if _meta(result)["fact"] == fact.name])
+        checked = _check_result(asset, fact, [result for result in results if _meta(result)["fact"] == fact.name])
+        yield checked.with_metadata({**checked.metadata, **page})
+
+
+def _page(
+    validations: Sequence[ExpectationSuiteValidationResult], asset: str, home: Home, partition: str
+) -> dict[str, dg.MetadataValue[Any]]:
+    """The link to the partition's Data Docs page, which is written."""
+    results = [result for validation in validations for result in validation.results]
+    met = sum(bool(result.success) for result in results)
+    page = rendered(f"{asset} of {partition}", validations)
+    return {"data_docs": dg.MetadataValue.url(write_page(home, asset, partition, page, met, len(results)).as_uri())}
 
 
 def _filled(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:

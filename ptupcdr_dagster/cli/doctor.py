@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ptupcdr_core.addresses import scrubbed, shown
-from ptupcdr_core.catalog import Catalog, Domain, load_catalog
+from ptupcdr_core.catalog import EMBEDDED, Catalog, Domain, load_catalog
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
+from ptupcdr_core.stages.row_engine import engine_of
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 
 PACKAGES = ("dagster", "duckdb", "mlflow", "great-expectations", "torch", "numba", "pandas", "pyarrow")
@@ -46,6 +47,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("catalog", f"{catalog.path}: {len(catalog.domains)} domains, {len(catalog.pairs)} pairs")
     for domain in catalog.domains:
         yield _source(domain)
+    yield from _engines(catalog)
     yield from _definitions()
     yield from _partitions(home, catalog)
     yield _mlflow(home)
@@ -91,6 +93,16 @@ def _source(domain: Domain) -> Finding:
     except PtupcdrError as error:
         return Finding(f"ratings of {domain.name}", str(error), ok=False)
     return Finding(f"ratings of {domain.name}", f"{domain.format} {domain.shown_path}".strip())
+
+
+def _engines(catalog: Catalog) -> Iterator[Finding]:
+    for domain in {domain.engine: domain for domain in catalog.domains if domain.engine != EMBEDDED}.values():
+        try:
+            engine_of(domain).require()
+        except PtupcdrError as error:
+            yield Finding(f"engine {domain.engine}", str(error), ok=False)
+        else:
+            yield Finding(f"engine {domain.engine}", "installed")
 
 
 def _definitions() -> Iterator[Finding]:

@@ -1,16 +1,12 @@
-"""Where the attacks take place: a small catalog, homes, backfills in processes of their own, and what a home holds."""
+"""Where the attacks take place: a small catalog, homes, and what a home holds."""
 
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -18,18 +14,29 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "dagster"))
 
 from catalogs import small_catalog
 from loaded_program import LIBRARIES, core_modules
+from processes import CONTEXT
 
 from ptupcdr_core.sql import identifier
 from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.leftovers import size_of
 from ptupcdr_core.store.warehouse import Warehouse
 
-PAIR = "books__movies"
-CONTEXT = multiprocessing.get_context("forkserver")
-Held = dict[tuple[str, str, str], tuple[int, int]]
-"""Rows, and a hash of them in any order, by asset, partition and table."""
-NOT_COMPARED = {"provenance"}
-"""Tables with the time at which they were made."""
+T = TypeVar("T")
+Key = tuple[str, str, str]
+"""Asset, partition and table."""
+Held = dict[Key, tuple[int, int | None]]
+"""How many rows there are, and a hash of them in any order."""
+NOT_COMPARED = {
+    "benchmark": "seconds",
+    "benchmark_lists": "seconds",
+    # What the gate says of the champion before: a kill after the new one has become it leaves nothing to compare with.
+    "champion": "reason",
+    "deployed_model": "reason",
+}
+"""Columns of tables that a kill, or the time, may change."""
+TIMED = {"provenance", "drift"}
+"""Tables of when what was made."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ class Ground:
         """Write the catalog, and let the server that processes are forked from load all that they need."""
         catalog = small_catalog(root / "catalog", pairs)
         os.environ.update({"PTUPCDR_CATALOG": str(catalog), "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
-        for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME", "PTUPCDR_EXECUTOR"):
+        # Of Dagster's own commands alone; backfills choose none.
+        os.environ["PTUPCDR_EXECUTOR"] = "multiprocess"
+        for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
             os.environ.pop(name, None)
         CONTEXT.set_forkserver_preload([*LIBRARIES, *core_modules(), "ptupcdr_dagster.definitions"])
         return cls(root, catalog, mode)
@@ -65,55 +74,46 @@ class Ground:
         return Home(self.root / name)
 
 
-@dataclass(frozen=True)
-class Told:
-    """How a process ended.
-
-    Attributes:
-        failures: What its report names; None where it left no report.
-        steps: Assets and what happened to them, with the second at which it was heard of.
-    """
-
-    failures: list[str] | None
-    steps: list[tuple[str, str, float]]
-
-
-Watch = Callable[[str, str], float | None]
-"""Told of an asset and what happens to it; seconds after which the process is to be killed, or None."""
-
-
-def backfill(home: Home, settings: dict[str, Any], pairs: list[str], watch: Watch = lambda asset, state: None) -> Told:
-    """A backfill in a process of its own, which may be killed."""
-    return _watched(_backfill, (home, settings, pairs), watch)
-
-
-def start(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
-    """A forked process that tells of itself."""
-    here, there = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=function, args=(*arguments, there))
-    process.start()
-    there.close()
-    return process, here
-
-
 def held(home: Home) -> Held:
     """What the tables hold.
 
     Raises:
         duckdb.Error: one of them cannot be read.
     """
-    found: Held = {}
-    warehouse = Warehouse(home.warehouse, threads=1)
-    for file in sorted(home.warehouse.glob("*/*.duckdb")):
-        with warehouse.read(file.parent.name, file.stem) as connection:
-            tables = connection.execute(
-                "select table_name from duckdb_tables() where database_name = current_database()"
-            ).fetchall()
-            for (table,) in tables:
-                if table not in NOT_COMPARED:
-                    query = f"select count(*), coalesce(bit_xor(hash(r)), 0) from {identifier(table)} as r"
-                    [found[file.parent.name, file.stem, table]] = connection.execute(query).fetchall()
-    return found
+
+    def summed(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int | None]:
+        rows = f"(select * exclude ({NOT_COMPARED[table]}) from t) as r" if table in NOT_COMPARED else "t as r"
+        query = f"with t as (from file.{identifier(table)}) select count(*), bit_xor(hash(r)) from {rows}"
+        [found] = connection.execute(query).fetchall()
+        return found
+
+    return {key: found for key, found in _each(home, summed) if key[2] not in TIMED}
+
+
+def contents(home: Home) -> dict[Key, list[str]]:
+    """The rows of all tables, as text."""
+
+    def listed(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+        query = f"with r as (from file.{identifier(table)}) select r::varchar from r"
+        return [text for (text,) in connection.execute(query).fetchall()]
+
+    return dict(_each(home, listed))
+
+
+def _each(home: Home, read: Callable[[duckdb.DuckDBPyConnection, str], T]) -> Iterator[tuple[Key, T]]:
+    """What is read of each table."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for file in sorted(home.warehouse.glob("*/*.duckdb")):
+            connection.execute(f"attach '{file}' as file (read_only)")
+            named = "select table_name from duckdb_tables() where database_name = 'file'"
+            for (table,) in connection.execute(named).fetchall():
+                yield (file.parent.name, file.stem, table), read(connection, table)
+            connection.execute("detach file")
+
+
+def differing(found: Held, *expected: Held) -> list[Key]:
+    """Tables that are in none of the expected states."""
+    return [key for key, content in found.items() if content not in [state.get(key) for state in expected]]
 
 
 def readable(home: Home) -> int:
@@ -142,64 +142,40 @@ def left_over(home: Home) -> dict[str, int]:
     from ptupcdr_dagster.running.tidying import dead_runs
     from ptupcdr_dagster.tracking.stores import open_own
 
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
     with open_instance(home) as instance:
         dead = len(dead_runs(instance))
+    del os.environ["DAGSTER_HOME"]
     client, experiment = open_own(home)
     tracked = len(client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000))
-    return {"Dagster runs": dead, "MLflow runs": tracked, "temporary files": len(leftovers(home))}
+    return {"dead Dagster runs": dead, "dead MLflow runs": tracked, "temporary files": len(leftovers(home))}
 
 
-@contextmanager
-def telling(tell: Connection) -> Iterator[list[str]]:
-    """In a forked process: whatever it writes goes nowhere, and its failures are told at the end."""
-    for descriptor in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    failures: list[str] = []
-    try:
-        yield failures
-    except BaseException as error:
-        # Whatever it is, the attack is to know of it: an error of ours is a clear message, any other is a finding.
-        failures.append(f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        tell.send(failures)
+def pruned(home: Home, ground: Ground) -> float:
+    """Throw away all that is of the past, and return how many megabytes are left."""
+    from ptupcdr_core.catalog import load_catalog
+    from ptupcdr_dagster.running.instance import open_instance
+    from ptupcdr_dagster.running.pruning import Prune
+
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    with open_instance(home) as instance:
+        Prune(home, instance, load_catalog(ground.catalog), time.time()).run()
+    del os.environ["DAGSTER_HOME"]
+    return round(size_of(home.root) / 1e6, 1)
 
 
-def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: Watch) -> Told:
-    process, told = start(function, *arguments)
-    steps: list[tuple[str, str, float]] = []
-    failures, kill_at = None, None
-    while True:
-        wait: float | None = None if kill_at is None else max(0.0, kill_at - time.monotonic())
-        try:
-            news = told.recv() if told.poll(wait) else None
-        except EOFError:
-            break
-        if news is None:
-            process.kill()
-            break
-        if isinstance(news, list):
-            failures = news
-            continue
-        steps.append((*news, time.monotonic()))
-        after = watch(*news) if kill_at is None else None
-        kill_at = time.monotonic() + after if after is not None else kill_at
-    process.join()
-    return Told(failures, steps)
+def trials(home: Home) -> dict[str, list[tuple[float | None, dict[str, Any]]]]:
+    """What was finished in each search of a home, in its order: how good it was, and what was tried."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
 
+    from ptupcdr_core.experiments.search import FINISHED
 
-def _backfill(home: Home, settings: dict[str, Any], pairs: list[str], tell: Connection) -> None:
-    with telling(tell) as failures:
-        from ptupcdr_core.settings import Settings
-        from ptupcdr_dagster.partitions import CATALOG
-        from ptupcdr_dagster.running.backfill import Backfill
-        from ptupcdr_dagster.running.instance import open_instance
-        from ptupcdr_dagster.running.tidying import tidy
-
-        os.environ["PTUPCDR_HOME"] = str(home.root)
-        chosen = [CATALOG.pair(key) for key in pairs]
-        with open_instance(home) as instance:
-            tidy(home, instance)
-            made = Backfill(instance, home, Settings(**settings), listener=lambda part, *news: tell.send(news))
-            *_, (_, report) = made.run(chosen, made.plan(chosen))
-            failures += [f"{finding.asset}: {finding.message}" for finding in report.failures]
+    found = {}
+    for journal in home.tuning.glob("*.journal"):
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        for name in optuna.study.get_all_study_names(storage):
+            finished = optuna.load_study(study_name=name, storage=storage).get_trials(states=FINISHED)
+            found[name] = [(trial.value, trial.params) for trial in finished]
+    return found

@@ -1,82 +1,170 @@
-"""SIGKILLs spread evenly over all stages of a backfill.
+"""SIGKILLs spread evenly over all stages of backfills, of Dagster's multiprocess executor, of benchmarks and searches.
 
 After each, every table is the old one or the new one and whole; in the end everything equals what an undisturbed run
 makes, and nothing of the killed ones lies about. ``python tests/attack/kills.py --kills 200 FOLDER``.
 """
 
 import argparse
-import os
 import random
 import shutil
 import time
+from collections import Counter
+from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
-from ground import PAIR, Ground, Held, backfill, held, left_over, readable
+from ground import Ground, Held, differing, held, left_over, pruned, readable, trials
+from processes import CELLS, PAIR, TRIALS, Told, Watch, backfill, benchmark, materialize, search, still_at_work
 
-from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.leftovers import leftovers
 
 STAGES = (
     "raw_ratings", "domain_splits", "source_model", "target_model", "meta_network", "bridged_embeddings",
     "cold_start_evaluation", "fine_tuned_embeddings", "champion", "deployed_model", "warm_start_evaluation",
     "recommendations", "pair_report",
 )  # fmt: skip
-CHANCE = random.Random(12)
-REGISTRY = {("champion", PAIR)}
-"""It names versions of a registry that the undisturbed home does not share."""
+SHARES = {"backfill": 0.325, "executor": 0.18, "benchmark": 0.245, "search": 0.25}
 
 
-def attack(ground: Ground, kills: int) -> dict[str, int]:
-    """Kill backfills of another seed, and of a touched source file, in a home that holds those of a first seed."""
-    first, second = ground.settings(1), ground.settings(2)
-    undisturbed, home = ground.home("undisturbed"), ground.home("attacked")
-    _require_none(backfill(undisturbed, first, [PAIR]).failures)
-    old = held(undisturbed)
-    shutil.copytree(undisturbed.root, home.root)
-    file = ground.catalog.with_name("books.csv")
-    os.utime(file, (time.time(), time.time()))
-    told = backfill(undisturbed, second, [PAIR])
-    _require_none(told.failures)
-    new, durations = held(undisturbed), _durations(told.steps)
-    done = 0
-    for number, stage in enumerate(STAGES):
-        for _ in range(kills * (number + 1) // len(STAGES) - kills * number // len(STAGES)):
-            later = STAGES[number:]
-            killed = backfill(
-                home,
-                second,
-                [PAIR],
-                lambda asset, state, later=later: (  # type: ignore[misc]
-                    CHANCE.uniform(0, durations.get(asset, 0.5)) if asset in later and state == "started" else None
-                ),
-            )
-            done += killed.failures is None
-            _require_old_or_new(home, old, new)
-        print(f"{stage}: {done} kills", flush=True)
-    _require_none(backfill(home, second, [PAIR]).failures)
-    _require_equal(held(home), new)
-    return {"kills": done, "tables": len(new), "things read after each": readable(home), **left_over(home)}
+class Attack:
+    """Two homes that are given the same work: one is left in peace, the other is killed at it again and again.
+
+    The work comes in rounds, each with a seed of its own. In a round each stage is killed once, in their order, at a
+    moment of the time that it takes undisturbed: what was killed is begun again, and the next one is killed.
+    """
+
+    def __init__(self, ground: Ground, chance: int = 12) -> None:
+        """Neither home is there yet."""
+        self.ground, self.chance, self.seed = ground, random.Random(chance), 0
+        self.undisturbed, self.home = ground.home("undisturbed"), ground.home("attacked")
+        self.kills, self.most_left = Counter[str](), 0
+        self.old: Held = {}
+        self.new: Held = {}
+
+    def begin(self) -> None:
+        """Both homes hold what a first seed makes."""
+        self._next()
+        shutil.copytree(self.undisturbed.root, self.home.root)
+
+    def backfill(self, kills: int) -> None:
+        """Kill backfills, after `begin`."""
+        for stages in _rounds(STAGES, kills):
+            self._next()
+            for stage in stages:
+                told = backfill(self.home, self.settings, [PAIR], self._within(stage))
+                self._look(told, told.at_work)
+            self._finish(backfill(self.home, self.settings, [PAIR]))
+
+    def executor(self, kills: int) -> None:
+        """Kill runs under the multiprocess executor, after `begin`; the processes of their steps end with them."""
+        for stages in _rounds(STAGES[1:], kills):
+            self._next()
+            for stage in stages:
+                backfill(self.home, self.settings, [PAIR], _up_to(stage))
+                told = materialize(self.home, self.settings, stage, self._within(stage))
+                assert not (orphans := still_at_work(told.pid)), f"still at work: {orphans}"
+                self._look(told, f"executor: {told.at_work}")
+            self._finish(backfill(self.home, self.settings, [PAIR]))
+
+    def benchmark(self, kills: int) -> None:
+        """Kill benchmarks within their cells, and while their tables are written."""
+        self._resumable(benchmark, CELLS, kills, each=1)
+
+    def search(self, kills: int) -> None:
+        """Kill searches within their trials; the trials of a stopped one are those of one that was not."""
+        self._resumable(search, TRIALS, kills, each=4)
+        assert trials(self.home) == trials(self.undisturbed)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What is worked at."""
+        return self.ground.settings(self.seed)
+
+    def summary(self) -> dict[str, object]:
+        """What was seen."""
+        return {
+            "kills": self.kills.total(),
+            "of": dict(self.kills),
+            "tables": len(self.new),
+            "most files left by one": self.most_left,
+            **left_over(self.home),
+            "MB pruned": pruned(self.home, self.ground),
+            "MB of the undisturbed pruned": pruned(self.undisturbed, self.ground),
+        }
+
+    def _next(self) -> None:
+        """Let the undisturbed home have another seed, and one row more of one domain."""
+        self.seed += 1
+        with self.ground.catalog.with_name("books.csv").open("a", newline="") as file:
+            file.write(f"user000,books-99,{5 + self.seed},1600000000\r\n")  # rejected, and so in a table of its own
+        told = backfill(self.undisturbed, self.settings, [PAIR])
+        assert told.failures == [], told.failures
+        self.old, self.new = self.new, held(self.undisturbed)
+        began = {asset: at for asset, state, at in told.steps if state == "started"}
+        self.lasted = {asset: at - began[asset] for asset, state, at in told.steps if state == "done"}
+
+    def _within(self, stage: str) -> Watch:
+        """Kill while this stage is at work, and at its end at the latest."""
+
+        def watch(asset: str, state: str) -> float | None:
+            if asset != stage:
+                return None
+            return self.chance.uniform(0, self.lasted[stage]) if state == "started" else 0.0
+
+        return watch
+
+    def _look(self, told: Told, killed: str) -> None:
+        if told.failures is not None:
+            print(f"it had ended before: {killed}, {told.failures}", flush=True)
+            return
+        self.kills[killed] += 1
+        self.most_left = max(self.most_left, len(leftovers(self.home)))
+        found = held(self.home)
+        assert self.old.keys() <= found.keys(), f"lost: {self.old.keys() - found.keys()}"
+        assert not (half := differing(found, self.old, self.new)), f"neither old nor new: {half}"
+        readable(self.home)
+
+    def _finish(self, told: Told) -> None:
+        assert told.failures == [], told.failures
+        found = held(self.home)
+        assert found.keys() == self.new.keys(), found.keys() ^ self.new.keys()
+        assert not (others := differing(found, self.new)), f"other than those of an undisturbed run: {others}"
+        print(f"{self.kills.total()} kills: {dict(self.kills)}", flush=True)
+
+    def _resumable(self, run: Callable[..., Told], units: int, kills: int, each: int) -> None:
+        """Kill within each unit, and after the last one, as often as is said, before another seed is begun."""
+        places = [unit for unit in range(units + 1) for _ in range(each)]
+        for round in _rounds(tuple(map(str, places)), kills):
+            self.seed += 1
+            told = run(self.undisturbed, self.settings)
+            assert told.failures == [], told.failures
+            self.old, self.new = self.new, held(self.undisturbed)
+            moments = [next(at for name, _, at in told.steps if name == str(unit)) for unit in range(units + 1)]
+            for place in map(int, round):
+                most = [*moments, told.ended][place + 1] - moments[place]
+                told_of = run(self.home, self.settings, self._after(place, most))
+                self._look(told_of, f"{run.__name__}: {told_of.units} of {units}")
+            self._finish(run(self.home, self.settings))
+
+    def _after(self, units: int, most: float) -> Watch:
+        def watch(name: str, state: str) -> float | None:
+            if not name.isdigit():
+                return 0.0 if (name, state) == ("benchmark", "done") else None
+            return self.chance.uniform(0, most) if int(name) >= units else None
+
+        return watch
 
 
-def _durations(steps: list[tuple[str, str, float]]) -> dict[str, float]:
-    began = {asset: at for asset, state, at in steps if state == "started"}
-    return {asset: at - began[asset] for asset, state, at in steps if state == "done" and asset in began}
+def _rounds(places: tuple[str, ...], kills: int) -> list[tuple[str, ...]]:
+    """So many kills as rounds of the same places; one that is not whole has them evenly."""
+    whole = [places] * (kills // len(places))
+    rest = kills % len(places)
+    return [*whole, tuple(places[ceil(len(places) * at / rest)] for at in range(rest))] if rest else whole
 
 
-def _require_none(failures: list[str] | None) -> None:
-    assert failures == [], failures
-
-
-def _require_old_or_new(home: Home, old: Held, new: Held) -> None:
-    for key, content in held(home).items():
-        if key[:2] not in REGISTRY:
-            assert content in (old[key], new[key]), f"{key} is neither the old table nor the new one"
-    readable(home)
-
-
-def _require_equal(found: Held, expected: Held) -> None:
-    assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
-    differing = [key for key in found if key[:2] not in REGISTRY and found[key] != expected[key]]
-    assert not differing, f"other than those of an undisturbed run: {differing}"
+def _up_to(stage: str) -> Watch:
+    """Kill where this stage begins."""
+    return lambda asset, state: 0.0 if (asset, state) == (stage, "started") else None
 
 
 def main() -> None:
@@ -84,12 +172,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--mode", choices=["both", "rating"], default="both")
+    parser.add_argument("--of", action="append", choices=list(SHARES), help="all of these unless given")
+    parser.add_argument("--chance", type=int, default=12, help="another one for other moments")
     asked = parser.parse_args()
-    ground = Ground.prepare(asked.folder, [("books", "movies")], asked.mode)
     began = time.monotonic()
-    seen = attack(ground, asked.kills)
-    print(f"kills: {seen} in {time.monotonic() - began:.0f} s", flush=True)
+    attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"), asked.chance)
+    if not asked.of or {"backfill", "executor"} & {*asked.of}:
+        attack.begin()
+    shares = {kind: share for kind, share in SHARES.items() if not asked.of or kind in asked.of}
+    for kind, share in shares.items():
+        getattr(attack, kind)(round(asked.kills * share / sum(shares.values())))
+    print(f"kills: {attack.summary()} in {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

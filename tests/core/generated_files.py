@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,9 @@ def _blank(text: str) -> bool:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> Made:
-    """Whole files of every format."""
-    format = draw(st.sampled_from(["csv", "tsv", "jsonl", "parquet", "duckdb"]))
+def files(draw: st.DrawFn, formats: Sequence[str] = ("csv", "tsv", "jsonl", "parquet", "duckdb")) -> Made:
+    """Whole files of these formats."""
+    format = draw(st.sampled_from(formats))
     rows = (*draw(_ROWS), LAST)
     packed = draw(st.sampled_from([None, "gzip", "zstd"])) if format in ("csv", "tsv", "jsonl") else None
     if format == "jsonl":

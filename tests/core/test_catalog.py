@@ -80,6 +80,7 @@ def test_catalogs_stand_side_by_side(tmp_path: Path) -> None:
         (BOOKS.replace("[1, 5]", "[5, 1]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest] rating"),
         (BOOKS.replace("[1, 5]", "[1, inf]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest] rating"),
         (BOOKS.replace("[1, 5]", "[-1e999, 5]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest]"),
+        (BOOKS.replace("[1, 5]", "[-1e300, 1e300]") + MOVIES + PAIR, "domains.books.scale: expected [lowest, highest]"),
         (BOOKS.replace("[1, 5]", "[1]") + MOVIES + PAIR, "domains.books.scale[1]: Field required"),
         (BOOKS.replace("[1, 5]", '["low", 5]') + MOVIES + PAIR, "domains.books.scale[0]: Input should be a valid"),
         (BOOKS.replace('"csv"', '"xlsx"') + MOVIES + PAIR, "domains.books.format: expected one of demo, csv"),

@@ -40,7 +40,7 @@ def tables(warehouse: Warehouse) -> list[list[tuple]]:
 
 def read_again(warehouse: Warehouse, folder: Path | str, format: str = "csv", **more: object) -> int:
     """How many files were read, not taken from what was kept."""
-    with mock.patch.object(staging, "_stage_file", wraps=staging._stage_file) as reading:
+    with mock.patch.object(staging, "stage_file", wraps=staging.stage_file) as reading:
         ingest_domain(domain(folder, format, **more), warehouse)
     return reading.call_count
 

@@ -186,6 +186,13 @@ def test_a_file_may_have_a_name_that_looks_like_a_pattern(warehouse: Warehouse, 
     assert kept(warehouse) == ROWS
 
 
+def test_columns_may_be_called_what_would_be_code_elsewhere(warehouse: Warehouse, tmp_path: Path) -> None:
+    columns = Columns(user="us'er", item='"); drop table x; --', rating="../ra;ting")
+    content = b'us\'er,"""); drop table x; --",../ra;ting\nann,b1,4\n'
+    ingest(warehouse, pack(tmp_path / "a.csv", content), columns=columns)
+    assert kept(warehouse) == [("ann", "b1", 4.0, None)]
+
+
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
 def test_line_ends_of_any_system_and_a_byte_order_mark(warehouse: Warehouse, tmp_path: Path, ending: bytes) -> None:
     content = b"\xef\xbb\xbf" + as_delimited(ROWS).replace(b"\n", ending)

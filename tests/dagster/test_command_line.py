@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
+import psutil
 import pytest
 from catalogs import PAIRS, SPANS, small_catalog, write_domain
 from programs import QUICK, Project
@@ -252,6 +253,7 @@ def test_up_serves_both_uis_and_carries_out_a_backfill_from_the_ui(
     try:
         wait_for(f"http://127.0.0.1:{mlflow_port}/health")
         wait_for(f"http://127.0.0.1:{port}/server_info")
+        assert listening(services.pid) == {"127.0.0.1"}, "no other machine is let in unless told to"
         # Two that depend on each other: what all of them make is looked at elsewhere, without daemon and server.
         assets = [{"path": [asset]} for asset in ("domain_splits", "source_model")]
         launched = ask(port, BACKFILL, {"names": ["books__movies"], "assets": assets})["launchPartitionBackfill"]
@@ -282,6 +284,13 @@ def test_up_names_a_port_that_is_taken(project: Project) -> None:
         done = project.run("up", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 1
     assert "choose another --port" in done.stderr
+
+
+def listening(pid: int) -> set[str]:
+    """The addresses at which a program and all that it has started can be reached."""
+    program = psutil.Process(pid)
+    found = (process.net_connections("tcp") for process in [program, *program.children(recursive=True)])
+    return {at.laddr.ip for connections in found for at in connections if at.status == psutil.CONN_LISTEN}
 
 
 def free_port() -> int:

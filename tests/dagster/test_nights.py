@@ -5,6 +5,7 @@ import json
 import threading
 import traceback
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ptupcdr_dagster import automation
 from ptupcdr_dagster.assets import stage
 from ptupcdr_dagster.definitions import defs
 from ptupcdr_dagster.nights import Nights, load_nights
+from ptupcdr_dagster.partitions import CATALOG, PAIRS
 
 
 def catalog(folder: Path, table: str) -> Path:
@@ -42,6 +44,24 @@ def test_the_catalog_switches_and_the_environment_wins(tmp_path: Path) -> None:
     given = {"PTUPCDR_NIGHTS_SENSOR": "5", "PTUPCDR_NIGHTS_OWNERS": "team:a, b@c.de", "PTUPCDR_NIGHTS_TAGS": "a=b"}
     found = load_nights(path, given)
     assert (found.sensor, found.owners, found.tags) == (5, ("team:a", "b@c.de"), {"a": "b"})
+
+
+@pytest.mark.parametrize("name", ["nightly_ingest", "nightly_score", "weekly_training"])
+def test_a_tick_of_a_schedule_asks_for_one_run_a_partition(name: str, home: Home) -> None:
+    """As the daemon evaluates it; two ticks are two nights."""
+    schedule = defs.get_schedule_def(name)
+    wanted = (
+        {domain.name for domain in CATALOG.domains} if name == "nightly_ingest" else set(PAIRS.get_partition_keys())
+    )
+    keys = set()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for day in (1, 2):
+            at = datetime(2026, 3, day, 3, tzinfo=UTC)
+            with dg.build_schedule_context(instance, at, repository_def=defs.get_repository_def()) as context:
+                asked = list(schedule.evaluate_tick(context).run_requests or ())
+            assert {request.partition_key for request in asked} == wanted
+            keys |= {request.run_key for request in asked}
+    assert len(keys) == 2 * len(wanted) > 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ptupcdr_core.stages.bridges import train_bridges
 from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_dagster.cli import commands
 from ptupcdr_dagster.service import app, deployed
 from ptupcdr_dagster.service.deployed import Deployed
 
@@ -132,6 +134,10 @@ def test_its_page_needs_nothing_from_elsewhere(client: TestClient) -> None:
     assert "https://" not in page
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
     assert set(client.get("/openapi.json").json()["paths"]) == {"/recommend", "/health", "/metrics"}
+
+
+def test_no_other_machine_is_let_in_unless_told_to() -> None:
+    assert signature(commands.serve).parameters["host"].default == "127.0.0.1"
 
 
 def test_nothing_deployed_is_said(home: Home) -> None:

@@ -59,6 +59,9 @@ def test_bounds_hold_in_the_launchpad_too() -> None:
     ("arguments", "message"),
     [
         (["--beta", "1.5"], "--beta 1.5"),
+        (["--learning-rate", "inf"], "--learning-rate inf"),
+        (["--positive-above", "nan"], "--positive-above nan"),
+        (["--seed", "9" * 30], "--seed 9"),
         (["--recipe", "guessed"], "guessed"),
         (["--epochs", "many"], "--epochs"),
         (["--colour", "red"], "--colour"),

@@ -1,0 +1,72 @@
+"""Where rows are cleaned and split: by DuckDB in this process, or by what the catalog names for a domain."""
+
+from typing import Protocol, cast
+
+from ptupcdr_core.catalog import EMBEDDED, Domain, Pair
+from ptupcdr_core.data.splits import SplitReport, build_split
+from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.extensions import engine_named
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+class RowEngine(Protocol):
+    """Makes the tables of ``raw_ratings`` and ``domain_splits``: the same rows, whichever engine does."""
+
+    def require(self) -> None:
+        """Whether it can be used here.
+
+        Raises:
+            EngineError: what it needs is not installed.
+        """
+
+    def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
+        """See ``sources.ingest.ingest_domain``."""
+
+    def build_split(
+        self,
+        pair: Pair,
+        source: Domain,
+        target: Domain,
+        warehouse: Warehouse,
+        settings: Settings,
+        fingerprint: str = "",
+    ) -> SplitReport:
+        """See ``data.splits.build_split``."""
+
+
+class Embedded:
+    """DuckDB, in this process. See ``RowEngine``."""
+
+    def require(self) -> None:
+        """It is always there."""
+
+    def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
+        """See ``RowEngine``."""
+        return ingest_domain(domain, warehouse, fingerprint)
+
+    def build_split(
+        self,
+        pair: Pair,
+        source: Domain,
+        target: Domain,
+        warehouse: Warehouse,
+        settings: Settings,
+        fingerprint: str = "",
+    ) -> SplitReport:
+        """See ``RowEngine``."""
+        return build_split(pair, source, target, warehouse, settings, fingerprint)
+
+
+def engine_of(*domains: Domain) -> RowEngine:
+    """The engine of these domains together: one that any of them names, for what it makes may fit no one machine.
+
+    Raises:
+        CatalogError: they name several.
+    """
+    named = sorted({domain.engine for domain in domains} - {EMBEDDED})
+    if len(named) > 1:
+        names = ", ".join(f"domains.{domain.name}.engine = {domain.engine!r}" for domain in domains)
+        raise CatalogError(f"{names}: expected one engine beside {EMBEDDED} for all domains of a pair")
+    return cast(RowEngine, engine_named(named[0])) if named else Embedded()

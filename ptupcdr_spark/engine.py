@@ -1,0 +1,56 @@
+"""Spark as an engine of the catalog (``engine = "spark"``); what needs pyspark is imported when it is asked for."""
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.data.splits import SplitReport
+from ptupcdr_core.errors import EngineError
+from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources.ingest import IngestReport
+from ptupcdr_core.store.warehouse import Warehouse
+
+
+class SparkEngine:
+    """See ``ptupcdr_core.stages.row_engine.RowEngine``."""
+
+    def require(self) -> None:
+        """See ``RowEngine``."""
+        if find_spec("pyspark") is None:
+            raise EngineError("engine = \"spark\" needs pyspark: pip install 'ptupcdr-dagster[spark]'")
+        home = os.environ.get("JAVA_HOME", "")
+        if not (shutil.which("java") or (home and (Path(home) / "bin" / "java").is_file())):
+            raise EngineError(
+                'engine = "spark" needs a Java runtime (17 or 21) and none is found: install one, for example '
+                "Debian's default-jre-headless, or set JAVA_HOME"
+            )
+
+    def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
+        """See ``RowEngine``."""
+        self.require()
+        from ptupcdr_spark.cleaning import ingest_domain
+        from ptupcdr_spark.session import open_session
+
+        return ingest_domain(open_session(), domain, warehouse, fingerprint)
+
+    def build_split(
+        self,
+        pair: Pair,
+        source: Domain,
+        target: Domain,
+        warehouse: Warehouse,
+        settings: Settings,
+        fingerprint: str = "",
+    ) -> SplitReport:
+        """See ``RowEngine``."""
+        self.require()
+        from ptupcdr_spark.session import open_session
+        from ptupcdr_spark.splitting import build_split
+
+        return build_split(open_session(), pair, source, target, warehouse, settings, fingerprint)
+
+
+SPARK = SparkEngine()
+"""The engine that the entry point names."""

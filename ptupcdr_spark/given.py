@@ -1,0 +1,53 @@
+"""The raw ratings of a pair's side, whichever engine has made them."""
+
+import re
+from functools import reduce
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from ptupcdr_core.catalog import TOGETHER
+from ptupcdr_core.data.splits import RATINGS
+from ptupcdr_core.store.database import view_bodies
+from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_spark.parquet_store import ParquetStore
+
+_FILES = re.compile(r"read_parquet\('(?P<folder>(?:[^']|'')*)/\*\.parquet'\)")
+
+
+def given(store: ParquetStore, warehouse: Warehouse, domain: str) -> DataFrame:
+    """The ratings of a domain, or of several that are one together: see ``ptupcdr_core.data.splits.give``.
+
+    Args:
+        store: keeps for Spark what is no Parquet yet.
+        warehouse: has the ratings.
+        domain: its name, or names joined by ``+``.
+    """
+    parts = domain.split(TOGETHER)
+    return reduce(DataFrame.unionByName, (_part(store, warehouse, part, len(parts) > 1) for part in parts))
+
+
+def _part(store: ParquetStore, warehouse: Warehouse, domain: str, together: bool) -> DataFrame:
+    rows = _raw(store, warehouse, domain)
+    rating = F.col("rating") if "rating" in rows.columns else F.lit(None).cast("double").alias("rating")
+    item, place = F.col("item_id"), F.col("place")
+    if together:
+        last = Window.partitionBy("user_id").orderBy(F.col("place").desc())
+        item, place = F.concat(F.lit(f"{domain}:"), item), -F.row_number().over(last).cast("bigint")
+    return rows.select(
+        "user_id",
+        item.alias("item_id"),
+        rating,
+        "timestamp",
+        place.alias("place"),
+        F.col("item_id").alias("own_id"),
+        F.lit(domain).alias("domain"),
+    )
+
+
+def _raw(store: ParquetStore, warehouse: Warehouse, domain: str) -> DataFrame:
+    with warehouse.read(RATINGS, domain) as connection:
+        files = _FILES.search(view_bodies(connection).get(RATINGS, ""))
+        if files is None:
+            return store.lent(f"{RATINGS}_of_{domain}", connection, RATINGS)
+    return store.spark.read.parquet(files["folder"].replace("''", "'"))

@@ -1,0 +1,1 @@
+"""Statements that run in DuckDB inside the tasks of Spark."""

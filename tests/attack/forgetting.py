@@ -1,0 +1,56 @@
+"""Forgetting a person in a home with all that there is: tables, models, bundles, pages, runs of Dagster and MLflow.
+
+``python tests/attack/forgetting.py FOLDER``.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from ground import Ground, contents, readable
+from processes import PAIR, backfill
+
+from ptupcdr_core.serving.forgetting import forget, named_in
+from ptupcdr_core.store.home import Home
+
+PEOPLE = ("user010", "user060", "user170")
+"""Of the source alone, of both, and of the target alone."""
+
+
+def attack(ground: Ground, home: Home, *, seed: int = 1) -> dict[str, object]:
+    """Forget somebody of each kind, and look for them in every file; then train again without them."""
+    places = {path.relative_to(home.root).parts[0] for path in _naming(home)}
+    assert {"warehouse", "mlflow"} <= places, places
+    found = forget(home, PEOPLE)
+    assert list(_naming(home)) == []
+    readable(home)
+    told = backfill(home, ground.settings(seed), [PAIR])
+    assert told.failures == [], told.failures
+    assert list(_naming(home)) == []
+    return {"people": len(PEOPLE), "stood in": sorted(places), "removed": sum(found.values())}
+
+
+def _naming(home: Home) -> Iterator[Path]:
+    """Files in whose bytes, or packed rows, one of them stands."""
+    yield from named_in(home.root, PEOPLE)
+    for path in home.root.rglob("*.parquet"):
+        if not {*PEOPLE}.isdisjoint(pq.read_table(path)["user_id"].to_pylist()):
+            yield path
+    for (asset, partition, table), rows in contents(home).items():
+        if any(person in row for person in PEOPLE for row in rows):
+            yield home.warehouse / asset / partition / table
+
+
+def main() -> None:
+    """Attack, and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    ground = Ground.prepare(parser.parse_args().folder, [("books", "movies")], "both")
+    home = ground.home("forgetful")
+    assert backfill(home, ground.settings(), [PAIR]).failures == []
+    print(f"forgetting: {attack(ground, home)}")
+
+
+if __name__ == "__main__":
+    main()

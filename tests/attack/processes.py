@@ -1,0 +1,232 @@
+"""Commands in processes of their own, forked from one that has all loaded, so that they can be killed cheaply."""
+
+import multiprocessing
+import os
+import resource
+import runpy
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy.exc import OperationalError
+
+from ptupcdr_core.store.home import Home
+
+PAIR = "books__movies"
+CONTEXT = multiprocessing.get_context("forkserver")
+TRIALS = 6
+GRID = {"betas": [0.2], "base_models": ["mf"], "methods": ["item_mean", "tgt", "emcdr"], "recipes": ["honest"]}
+CELLS = 6
+Steps = list[tuple[str, str, float]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a process ended.
+
+    Attributes:
+        failures: What its report names; None where it left no report.
+        steps: Assets, numbers of cells or trials that are done, and what happened, with the second of hearing of it.
+        ended: The second at which it ended.
+        pid: Its number, which is also that of its session.
+        used: Processor seconds and the most memory in MB, where it came to its end.
+    """
+
+    failures: list[str] | None
+    steps: Steps
+    ended: float
+    pid: int
+    used: dict[str, float]
+
+    @property
+    def at_work(self) -> str:
+        """What had been started last, or was being checked."""
+        started = (name for name, state, _ in reversed(self.steps) if state == "started")
+        return next(started, "the start").removesuffix("_checks")
+
+    @property
+    def units(self) -> int:
+        """Cells or trials that were done."""
+        return max((int(name) for name, _, _ in self.steps if name.isdigit()), default=0)
+
+
+Watch = Callable[[str, str], float | None]
+"""Told of an asset and what happens to it; seconds after which the process is to be killed at the latest, or None."""
+
+
+def unwatched(_name: str, _state: str) -> None:
+    """Let it go on."""
+
+
+def backfill(
+    home: Home, settings: dict[str, Any], pairs: list[str], watch: Watch = unwatched, *, user: int | None = None
+) -> Told:
+    """A backfill, by this user of the system or by another one."""
+    return _watched(_backfill, (home, settings, pairs, user), watch)
+
+
+def benchmark(home: Home, settings: dict[str, Any], watch: Watch = unwatched) -> Told:
+    """A benchmark of six cells; how many are done is told after each, restored ones too."""
+    return _watched(_benchmark, (home, settings), watch)
+
+
+def search(home: Home, settings: dict[str, Any], watch: Watch = unwatched) -> Told:
+    """A search of six trials; how many are done is told after each, and once for all that were there."""
+    return _watched(_search, (home, settings), watch)
+
+
+def materialize(home: Home, settings: dict[str, Any], asset: str, watch: Watch = unwatched) -> Told:
+    """Dagster's own command under the multiprocess executor, for an asset of the pair and all that hangs on it."""
+    return _watched(_materialize, (home, settings, asset), watch)
+
+
+def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: Watch) -> Told:
+    here, there = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=function, args=(*arguments, there))
+    process.start()
+    there.close()
+    steps: Steps = []
+    failures, kill_at = None, float("inf")
+    used: dict[str, float] = {}
+    while True:
+        wait = max(0.0, kill_at - time.monotonic())
+        try:
+            news = here.recv() if here.poll(None if wait == float("inf") else wait) else None
+        except EOFError:
+            break
+        if news is None:
+            process.kill()
+            break
+        if isinstance(news, list):
+            failures = news
+            continue
+        if isinstance(news, dict):
+            used = news
+            continue
+        steps.append((*news, time.monotonic()))
+        after = watch(*news)
+        kill_at = min(kill_at, time.monotonic() + after) if after is not None else kill_at
+    process.join()
+    return Told(failures, steps, time.monotonic(), process.pid or 0, used)
+
+
+def still_at_work(session: int) -> list[str]:
+    """Processes of a killed one's session that are still at work after ten seconds."""
+    for _ in range(100):
+        left = [process for process in psutil.process_iter(["status", "cmdline"]) if _is_of(process, session)]
+        if not left:
+            return []
+        time.sleep(0.1)
+    return [" ".join(process.info["cmdline"] or ["?"])[:150] for process in left]
+
+
+def _is_of(process: psutil.Process, session: int) -> bool:
+    try:
+        return process.info["status"] != psutil.STATUS_ZOMBIE and os.getsid(process.pid) == session
+    except ProcessLookupError:
+        return False
+
+
+@contextmanager
+def _telling(home: Home, tell: Connection) -> Iterator[list[str]]:
+    """In the fork: whatever it writes goes nowhere, and its failures are told at the end."""
+    os.setsid()
+    os.environ["PTUPCDR_HOME"] = str(home.root)
+    for descriptor in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    failures: list[str] = []
+    try:
+        yield failures
+    except BaseException as error:
+        # Whatever it is, the attack is to know of it: an error of ours is a clear message, any other is a finding.
+        failures.append(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = round(used.ru_utime + used.ru_stime, 1)
+        tell.send({"processor seconds": seconds, "MB of memory": used.ru_maxrss // 1024})
+        tell.send(failures)
+
+
+def _backfill(home: Home, settings: dict[str, Any], pairs: list[str], user: int | None, tell: Connection) -> None:
+    with _telling(home, tell) as failures:
+        if user is not None:
+            os.setuid(user)
+        failures += _run(home, settings, pairs, tell)
+
+
+def _benchmark(home: Home, settings: dict[str, Any], tell: Connection) -> None:
+    with _telling(home, tell) as failures:
+        from ptupcdr_dagster.assets.benchmark import ON_CELL
+        from ptupcdr_dagster.jobs import BENCHMARK_PAIR
+
+        tell.send(("0", "done"))
+        ON_CELL.set(lambda progress: tell.send((str(progress.done), "done")))
+        seeds = [settings["seed"], settings["seed"] + 100]
+        config = {"benchmark": GRID | {"seeds": seeds, "workers": 1, "measure": True}}
+        failures += _run(home, settings, [PAIR], tell, job=BENCHMARK_PAIR, assets_config=config)
+
+
+def _run(home: Home, settings: dict[str, Any], pairs: list[str], tell: Connection, **options: Any) -> list[str]:
+    """As the command does it."""
+    from ptupcdr_core.settings import Settings
+    from ptupcdr_dagster.partitions import CATALOG
+    from ptupcdr_dagster.running.backfill import Backfill
+    from ptupcdr_dagster.running.instance import open_instance, store_fails
+    from ptupcdr_dagster.running.tidying import tidy
+
+    chosen = [CATALOG.pair(key) for key in pairs]
+    with open_instance(home) as instance:
+        listener = lambda _part, *news: tell.send(news)  # noqa: E731 - too small for a name of its own
+        made = Backfill(instance, home, Settings(**settings), listener=listener, **options)
+        try:
+            tidy(home, instance)
+            *_, (_, report) = made.run(chosen, made.plan(chosen))
+        except OperationalError as error:
+            raise store_fails(error) from error
+    return [f"{finding.asset}: {finding.message}" for finding in report.failures]
+
+
+def _search(home: Home, settings: dict[str, Any], tell: Connection) -> None:
+    with _telling(home, tell):
+        tell.send(("0", "done"))
+        from ptupcdr_core.settings import Settings
+        from ptupcdr_dagster.cli import tuning
+        from ptupcdr_dagster.partitions import CATALOG
+        from ptupcdr_dagster.running.instance import open_instance
+        from ptupcdr_dagster.running.tidying import tidy
+
+        with open_instance(home) as instance:
+            tidy(home, instance)
+        pair, heard = CATALOG.pair(PAIR), lambda progress: tell.send((str(progress.done), "done"))
+        tuning.search(home, pair, Settings(**settings), heard, objective="rating", trials=TRIALS, timeout=None)
+
+
+def _materialize(home: Home, settings: dict[str, Any], asset: str, tell: Connection) -> None:
+    with _telling(home, tell):
+        os.environ["DAGSTER_HOME"] = str(home.dagster)
+        reader, writer = os.pipe()
+        os.dup2(writer, 2)
+        threading.Thread(target=_hear_steps, args=(reader, tell), daemon=True).start()
+        config = str({"resources": {"settings": {"config": settings}}}).replace("'", '"')
+        program = str(Path(sys.executable).with_name("dagster"))
+        sys.argv = [program, "asset", "materialize", "-m", "ptupcdr_dagster.definitions", "--partition", PAIR]
+        sys.argv += ["--select", f'key:"{asset}"+', "--config-json", config]
+        runpy.run_path(program, run_name="__main__")
+
+
+def _hear_steps(reader: int, tell: Connection) -> None:
+    """The steps, each in a process of its own, tell of themselves in Dagster's log alone."""
+    with os.fdopen(reader, errors="replace") as lines:
+        for line in lines:
+            for event, state in (("STEP_START", "started"), ("STEP_SUCCESS", "done")):
+                before, found, _ = line.partition(f" - {event} - ")
+                if found:
+                    tell.send((before.rpartition(" - ")[2], state))
