@@ -8,7 +8,8 @@
 # make docs         the documentation site in data/site
 # make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
 # make spark   the extra for Apache Spark and its tests, some minutes; they need a Java runtime
-# make tutorial   the commands of docs/tutorial.md on all of its data; make test has every fourth person of it
+# make fortnight    fifteen nights in a few minutes, every switch of [nights] on: what ran, was refused, was served
+# make tutorial   the commands of docs/tutorial.md on all of its data; make test has every tenth person of it
 # make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
 # Each starts from nothing: the first run makes .venv and installs the pinned set into it.
 
@@ -27,27 +28,34 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick spark lint load pictures docs attack tutorial same-results evidence cells install clean
+.PHONY: demo test quick spark lint types style load pictures docs attack fortnight tutorial same-results evidence \
+	cells install clean
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
-test: lint
+test: $(INSTALLED)
+	$(MAKE) --jobs 2 lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile $(QUICK:%=tests/core/test_%.py)
 	$(BIN)/python -m pytest --quiet -m 'not slow' tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
-lint: $(INSTALLED)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+# Types take as long as all the rest: two jobs of make.
+lint: types style
+
+types: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/mypy $(call helpers,core)
 	$(BIN)/mypy $(call helpers,dagster)
 	MYPYPATH=tests/core $(BIN)/mypy $(call helpers,spark)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,browser)
 	MYPYPATH=tests/dagster $(BIN)/mypy $(call helpers,attack)
+
+style: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster ptupcdr_spark
 	$(BIN)/dagster definitions validate -w workspace.yaml
@@ -65,12 +73,16 @@ attack: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
 	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
 	$(BIN)/python tests/attack/disks.py --sizes 8 $(ATTACKED)/disks
+	$(BIN)/python tests/attack/crowd.py --processes 8 --readers 4 $(ATTACKED)/crowd
 	$(BIN)/python tests/attack/hostile.py $(ATTACKED)/hostile
 	$(BIN)/python tests/attack/forgetting.py $(ATTACKED)/forgetting
 
 spark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	$(BIN)/python -m pytest tests/spark
+
+fortnight: $(INSTALLED)
+	$(BIN)/python perf/fortnight.py
 
 tutorial: $(INSTALLED)
 	PTUPCDR_TUTORIAL=whole $(BIN)/python -m pytest tests/dagster/test_site.py -k tutorial

@@ -138,6 +138,7 @@ class House:
         import dagster as dg
 
         from ptupcdr_dagster import automation
+        from ptupcdr_dagster.definitions import defs
 
         now = FIRST + timedelta(days=night.night)
         with dg.build_sensor_context(self.instance) as sensing:
@@ -148,7 +149,7 @@ class House:
                     self.run(night, "ingest_domain", wanted)
         self.follow(night)
         if now.weekday() == 6:
-            with dg.build_schedule_context(self.instance, now) as scheduled:
+            with dg.build_schedule_context(self.instance, now, repository_def=defs.get_repository_def()) as scheduled:
                 for wanted in automation.weekly_training.evaluate_tick(scheduled).run_requests or ():
                     self.run(night, "bridge_pair", wanted)
             self.follow(night)
@@ -227,7 +228,7 @@ class House:
                     "select bool_or(promoted), any_value(reason) from champion"
                 ).fetchall()
             if not passed and any(f"bridge_pair {pair}" in run for run in night.ran):
-                night.refused.append(f"gate {pair}: {reason.partition(';')[0]}")
+                night.refused.append(f"gate {pair}: {reason.partition(' (')[0]}")
             if not bundle_file(self.home, DEPLOYED, pair).is_file():
                 night.served[pair] = "nothing: no model has passed the gate"
                 continue

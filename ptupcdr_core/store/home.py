@@ -108,6 +108,11 @@ class Home:
         return self.root / "reports"
 
     @property
+    def served_at(self) -> Path:
+        """Addresses at which the UIs were served last."""
+        return self.root / "served_at.json"
+
+    @property
     def data_docs(self) -> Path:
         """Pages of the last validation of every asset partition, and an index."""
         return self.root / "data_docs"

@@ -29,8 +29,9 @@ from ptupcdr_dagster.running.freshness import (
 )
 from ptupcdr_dagster.running.private import failed_checks
 from ptupcdr_dagster.running.turns import end_with_parent
+from ptupcdr_dagster.tracking.addresses import dagster_ui
 from ptupcdr_dagster.tracking.pipeline import describe_pipeline, end_stage, log_chosen
-from ptupcdr_dagster.tracking.runs import StageTracker, dagster_ui, track_stage
+from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
@@ -130,7 +131,7 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
     chosen = settings.to_settings()
     _refuse_unsound(context)
     with track_stage(context, chosen, home) as tracker:
-        describe_pipeline(tracker, chosen, _note(context))
+        describe_pipeline(tracker, chosen, _note(context, home))
         try:
             fingerprint = current_fingerprint(context.assets_def, home, context.partition_key, chosen)
             yield Stage(context.asset_key.to_user_string(), context.partition_key, home, chosen, fingerprint, tracker)
@@ -154,10 +155,10 @@ def _refuse_unsound(context: dg.AssetExecutionContext) -> None:
             )
 
 
-def _note(context: dg.AssetExecutionContext) -> str:
+def _note(context: dg.AssetExecutionContext, home: Home) -> str:
     run = context.run
     return (
-        f"`{run.job_name}` of **{context.partition_key}**, in Dagster: [{run.run_id[:8]}]({dagster_ui()}/runs/"
+        f"`{run.job_name}` of **{context.partition_key}**, in Dagster: [{run.run_id[:8]}]({dagster_ui(home)}/runs/"
         f"{run.run_id}). Below it is a run a stage."
     )
 

@@ -17,7 +17,7 @@ from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.running.instance import write_workspace
-from ptupcdr_dagster.tracking.runs import mlflow_ui
+from ptupcdr_dagster.tracking.addresses import mlflow_ui, note_served
 from ptupcdr_dagster.tracking.stores import open_store, tracking_uri
 
 GRACE_SECONDS = 20.0
@@ -41,12 +41,11 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
             refuse_taken(host, wanted, option)
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ["PTUPCDR_DAGSTER_UI"] = f"http://{shown}:{port}"
-    os.environ["PTUPCDR_MLFLOW_UI"] = f"http://{shown}:{mlflow_port}"
+    note_served(home, f"http://{shown}:{port}", f"http://{shown}:{mlflow_port}")
     commands = {"Dagster": _dagster_command(home, host, port)}
     say(console, f"Dagster UI  http://{shown}:{port}")
     if remote_mlflow:
-        say(console, f"MLflow UI   {mlflow_ui()} (MLFLOW_TRACKING_URI)")
+        say(console, f"MLflow UI   {mlflow_ui(home)} (MLFLOW_TRACKING_URI)")
     else:
         open_store(home)
         commands["MLflow"] = _mlflow_command(home, host, mlflow_port)

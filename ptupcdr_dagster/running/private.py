@@ -11,7 +11,7 @@ import dagster as dg
 
 try:
     from dagster._core.event_api import PartitionKeyFilter
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
     from dagster._core.storage.event_log import SqliteEventLogStorage
 
     # What went wrong in a step: no public name for the type of `DagsterEvent.step_failure_data.error`.
@@ -49,7 +49,7 @@ def all_checks_passed(
     for key in checks:
         record = latest.get(key)
         # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
-        if record is None or record.status != AssetCheckExecutionRecordStatus.SUCCEEDED or record.evaluation is None:
+        if record is None or record.status != Status.SUCCEEDED or record.evaluation is None:
             return False
         target = record.evaluation.target_materialization_data
         if target is None or target.storage_id != materialization.storage_id:
@@ -60,16 +60,18 @@ def all_checks_passed(
 def failed_checks(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], partition: str
 ) -> list[dg.AssetCheckKey]:
-    """Those whose latest evaluation on a partition did not pass."""
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        checks, partition_filter=PartitionKeyFilter(key=partition)
-    )
-    found = []
-    for key in checks:
-        record = latest.get(key)
-        if record is not None and record.evaluation is not None and not record.evaluation.passed:
-            found.append(key)
-    return found
+    """Those whose latest evaluation on a partition did not pass.
+
+    One that was planned and never made, because its run failed before, says nothing of what stands: the one before
+    counts.
+    """
+    store, made = instance.event_log_storage, {Status.SUCCEEDED, Status.FAILED}
+    chosen = PartitionKeyFilter(key=partition)
+    latest = {
+        key: store.get_asset_check_execution_history(key, limit=1, status=made, partition_filter=chosen)
+        for key in checks
+    }
+    return [key for key, found in latest.items() if found and found[0].status == Status.FAILED]
 
 
 def assets_of_job(definitions: dg.Definitions, job: str) -> set[dg.AssetKey]:

@@ -4,7 +4,6 @@ Only the client is used, never MLflow's fluent module state: stages of several r
 Imports of mlflow take seconds, so they stand inside the functions.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 
-from ptupcdr_core.addresses import without_user
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.owner import Owner
+from ptupcdr_dagster.tracking.addresses import dagster_ui, mlflow_ui
 from ptupcdr_dagster.tracking.stores import UNSENT, failures, in_store, is_kept, note_kept, open_own, server, store_lock
 
 if TYPE_CHECKING:
@@ -30,19 +29,6 @@ OWNER = "ptupcdr.process"
 INSTEAD_OF = "ptupcdr.instead_of"
 """The tag with the server's run that the server stopped taking, in its kept copy."""
 T = TypeVar("T")
-
-
-def mlflow_ui() -> str:
-    """Where the MLflow UI is served: the tracking server itself, else where ``ptupcdr up`` puts it."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return (
-        without_user(uri) if uri.startswith("http") else os.environ.get("PTUPCDR_MLFLOW_UI", "http://127.0.0.1:5000")
-    ).rstrip("/")
-
-
-def dagster_ui() -> str:
-    """Where the Dagster UI is served."""
-    return os.environ.get("PTUPCDR_DAGSTER_UI", "http://127.0.0.1:3000").rstrip("/")
 
 
 @dataclass
@@ -84,7 +70,7 @@ class StageTracker:
     @property
     def url(self) -> str:
         """The run's page in the MLflow UI."""
-        return f"{mlflow_ui()}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{mlflow_ui(self.home)}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
     def do(self, action: Callable[["StageTracker"], T]) -> T:
         """Do something to the run. Where its server fails, everything is done again in the home's own store.
@@ -193,11 +179,11 @@ def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Hom
     asset = context.asset_key.to_user_string()
 
     def tags(client: "MlflowClient", experiment_id: str) -> dict[str, str]:
-        return _tags(context, "stage") | {
+        return _tags(context, home, "stage") | {
             "mlflow.runName": f"{asset} {context.partition_key}",
             "mlflow.parentRunId": _parent_run(client, experiment_id, home, context),
             "dagster.asset": asset,
-            "dagster.asset_url": f"{dagster_ui()}/assets/{asset}?partition={context.partition_key}",
+            "dagster.asset_url": f"{dagster_ui(home)}/assets/{asset}?partition={context.partition_key}",
             "dagster.retry_number": str(context.retry_number),
         }
 
@@ -231,17 +217,19 @@ def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context:
         found = client.search_runs([experiment_id], condition, max_results=1)
         if found:
             return str(found[0].info.run_id)
-        tags = _tags(context, "pipeline") | {"mlflow.runName": f"{context.partition_key} {context.run.run_id[:8]}"}
+        tags = _tags(context, home, "pipeline") | {
+            "mlflow.runName": f"{context.partition_key} {context.run.run_id[:8]}"
+        }
         run_id = made_run(home, client, experiment_id, tags)
         # Nobody knows which stage is the last; a closed parent stays writable, an open one would run for ever.
         client.set_terminated(run_id)
         return run_id
 
 
-def _tags(context: dg.AssetExecutionContext, level: str) -> dict[str, str]:
+def _tags(context: dg.AssetExecutionContext, home: Home, level: str) -> dict[str, str]:
     return {
         "ptupcdr.level": level,
         "dagster.run_id": context.run.run_id,
-        "dagster.run_url": f"{dagster_ui()}/runs/{context.run.run_id}",
+        "dagster.run_url": f"{dagster_ui(home)}/runs/{context.run.run_id}",
         "dagster.partition": context.partition_key,
     }

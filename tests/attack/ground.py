@@ -35,6 +35,8 @@ NOT_COMPARED = {
     "deployed_model": "reason",
 }
 """Columns of tables that a kill, or the time, may change."""
+TIMED = {"provenance", "drift"}
+"""Tables of when what was made."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def held(home: Home) -> Held:
         [found] = connection.execute(query).fetchall()
         return found
 
-    return dict(_each(home, summed))
+    return {key: found for key, found in _each(home, summed) if key[2] not in TIMED}
 
 
 def contents(home: Home) -> dict[Key, list[str]]:
@@ -99,11 +101,11 @@ def contents(home: Home) -> dict[Key, list[str]]:
 
 
 def _each(home: Home, read: Callable[[duckdb.DuckDBPyConnection, str], T]) -> Iterator[tuple[Key, T]]:
-    """What is read of each table but ``provenance``, which has the time."""
+    """What is read of each table."""
     with duckdb.connect(config={"threads": 1}) as connection:
         for file in sorted(home.warehouse.glob("*/*.duckdb")):
             connection.execute(f"attach '{file}' as file (read_only)")
-            named = "select table_name from duckdb_tables() where database_name = 'file' and table_name != 'provenance'"
+            named = "select table_name from duckdb_tables() where database_name = 'file'"
             for (table,) in connection.execute(named).fetchall():
                 yield (file.parent.name, file.stem, table), read(connection, table)
             connection.execute("detach file")

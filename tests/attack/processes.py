@@ -118,8 +118,8 @@ def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: W
 
 
 def still_at_work(session: int) -> list[str]:
-    """Processes of a killed one's session that are still at work after ten seconds."""
-    for _ in range(100):
+    """Processes of a killed one's session that are still at work after two minutes; one may have to load before."""
+    for _ in range(1200):
         left = [process for process in psutil.process_iter(["status", "cmdline"]) if _is_of(process, session)]
         if not left:
             return []

@@ -21,7 +21,8 @@ from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
 
 FILES = int(os.environ.get("PTUPCDR_ATTACK_FILES", "120")) // 2
 REMEDY = re.compile(r"anew|catalog|mend |convert|rename |unpack |make them so|line ends all the same")
-FOLDER = Path(tempfile.mkdtemp(prefix="generated-"))
+KEPT = tempfile.TemporaryDirectory(prefix="generated-")
+FOLDER = Path(KEPT.name)
 
 
 class Unstored:

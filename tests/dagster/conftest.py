@@ -4,6 +4,7 @@ Partitions are read from the catalog when the definitions are imported, so that 
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from unittest import mock
 
 import duckdb
 import pytest
+from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,6 +28,7 @@ CATALOG_PATH = small_catalog(Path(FOLDER.name))
 with mock.patch.dict(os.environ, {"PTUPCDR_CATALOG": str(CATALOG_PATH)}):
     os.environ.pop("PTUPCDR_EXECUTOR", None)
     import ptupcdr_dagster.definitions  # noqa: F401
+    from ptupcdr_dagster.tracking.stores import open_own
 
 SETTINGS = Settings(epochs=2, embedding_size=4)
 PAIR = "books__movies"
@@ -42,6 +45,22 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's own store as it is when made, once for all workers: its hundred tables take seconds.
+
+    To be copied to where a new one would be made and nobody looks at the making.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    place = Home(root / "empty-store")
+    made = place.mlflow / "mlflow.db"
+    with FileLock(root / "empty-store.lock"):
+        if not made.exists():
+            open_own(place)
+    return made
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the person who runs the tests is read or written."""
@@ -56,3 +75,10 @@ def tamper(file: Path, statements: str) -> None:
     """Break a table behind everybody's back."""
     with duckdb.connect(str(file)) as connection:
         connection.execute(statements)
+
+
+def copied(store: Path, home: Home) -> Home:
+    """The home, with a copy of a store of MLflow."""
+    home.mlflow.mkdir(parents=True)
+    shutil.copyfile(store, home.mlflow / store.name)
+    return home

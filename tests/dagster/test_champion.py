@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
-from conftest import CATALOG_PATH, PAIR, SETTINGS
+from conftest import CATALOG_PATH, PAIR, SETTINGS, copied
 from typer.testing import CliRunner
 
 from ptupcdr_core.data.pair_data import target_item_ids
@@ -130,9 +130,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 
 
 @pytest.fixture
-def gate(trained: Gate, home: Home, tmp_path: Path) -> Iterator[Gate]:
-    """A copy of it without a champion, and with the copy's own store."""
+def gate(trained: Gate, home: Home, empty_store: Path, tmp_path: Path) -> Iterator[Gate]:
+    """A copy of it without a champion, and with a store of its own."""
     shutil.copytree(trained.home.root, home.root, ignore=shutil.ignore_patterns("mlflow"))
+    copied(empty_store, home)
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         yield Gate(home, instance)

@@ -15,9 +15,13 @@ import dagster as dg
 import duckdb
 import great_expectations as gx
 import pytest
+from conftest import tamper
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.render.view.view import DefaultJinjaPageView
 
+from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.checks import duckdb_expectations
+from ptupcdr_dagster.checks.data_docs import page_of
 from ptupcdr_dagster.checks.facts import Fact, no_rows
 from ptupcdr_dagster.checks.validation import validate_table
 from ptupcdr_dagster.running import private
@@ -32,7 +36,7 @@ CHECK = Fact("is_good", "The partition is good.")
 
 @dg.asset(partitions_def=PARTITIONS)
 def thing(context: dg.AssetExecutionContext) -> None:
-    if context.partition_key == "broken":
+    if context.partition_key == "broken" or "broken" in context.run.tags:
         raise ValueError("no such thing")
 
 
@@ -50,9 +54,13 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def make(instance: dg.DagsterInstance, partition: str, run_id: str | None = None) -> dg.ExecuteInProcessResult:
-    job = DEFINITIONS.resolve_job_def("make")
-    return job.execute_in_process(partition_key=partition, instance=instance, run_id=run_id, raise_on_error=False)
+def make(
+    instance: dg.DagsterInstance, partition: str, run_id: str | None = None, *, broken: bool = False
+) -> dg.ExecuteInProcessResult:
+    job, tags = DEFINITIONS.resolve_job_def("make"), {"broken": "yes"} if broken else {}
+    return job.execute_in_process(
+        partition_key=partition, instance=instance, run_id=run_id, tags=tags, raise_on_error=False
+    )
 
 
 def latest(instance: dg.DagsterInstance, partition: str) -> dg.EventLogRecord:
@@ -71,6 +79,19 @@ def test_dagster_tells_which_materialization_of_which_partition_passed(instance:
     assert not private.all_checks_passed(instance, keys, "broken", good), DAGSTER
     make(instance, "good")
     assert not private.all_checks_passed(instance, keys, "good", good), f"{DAGSTER}: that was the one before"
+
+
+def test_dagster_tells_which_checks_failed_when_they_were_last_made(instance: dg.DagsterInstance) -> None:
+    """A run that broke off before its checks leaves them planned; what was said before holds."""
+    keys = [spec.key for spec in thing_checks.check_specs]
+    assert private.failed_checks(instance, keys, "bad") == []
+    make(instance, "broken")
+    assert private.failed_checks(instance, keys, "broken") == [], DAGSTER
+    for partition in ("good", "bad"):
+        make(instance, partition)
+        make(instance, partition, broken=True)
+    assert private.failed_checks(instance, keys, "good") == [], DAGSTER
+    assert private.failed_checks(instance, keys, "bad") == keys, DAGSTER
 
 
 def test_dagster_lets_one_listen_to_a_run(instance: dg.DagsterInstance) -> None:
@@ -138,6 +159,16 @@ def test_great_expectations_own_engine_still_needs_mending(file: Path, monkeypat
     )
     result = found(file, MANY)
     assert "violating rows" not in (result.description or ""), f"{EXPECTATIONS}: its own engine may now do"
+
+
+def test_great_expectations_own_view_still_writes_values_as_markup(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duckdb_expectations, "SafePageView", DefaultJinjaPageView)
+    tamper(file, "create or replace table rows as select '<b>bold</b>' as place")
+    fact = Fact("none", "None.", (("ExpectColumnValuesToBeInSet", {"column": "place", "value_set": ["nobody"]}),))
+    list(validate_table(file, "rows", "rows", [fact], documented=(Home(tmp_path), "one")))
+    assert "<b>bold</b>" in page_of(Home(tmp_path), "rows", "one").read_text(), f"{EXPECTATIONS}: its own may now do"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from catalogs import small_catalog
+from conftest import copied
 from programs import QUICK, Project
 
 from ptupcdr_core.settings import Settings
@@ -18,9 +19,9 @@ START = Settings(epochs=2, embedding_size=4)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Project:
     root = tmp_path_factory.mktemp("tuned")
-    return Project(small_catalog(root / "catalog", [("books", "movies")]), Home(root / "home"))
+    return Project(small_catalog(root / "catalog", [("books", "movies")]), copied(empty_store, Home(root / "home")))
 
 
 @pytest.fixture(scope="module")
