@@ -4,7 +4,7 @@ import pandas as pd
 
 from ptupcdr_core.report.drawing import Picture, figure, finish, label_ends, plain
 from ptupcdr_core.report.sections import Section
-from ptupcdr_core.serving.drift import RETRAIN
+from ptupcdr_core.serving.drift import RETRAIN, STARS
 from ptupcdr_core.serving.nights import nights
 from ptupcdr_core.store.bounds import bounds
 from ptupcdr_core.store.home import Home
@@ -12,7 +12,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 COLORS = {"count": "#0072B2", "stars": "#009E73", "unknown": "#E69F00", "scores": "#CC79A7", "overlap": "#999999"}
 NAMES = {
-    "count": "users, items, ratings",
+    "count": "counts",
     "stars": "stars",
     "unknown": "unknown items",
     "scores": "best scores",
@@ -22,11 +22,7 @@ TITLE = "How far the nights are from the training"
 
 
 def drifted(home: Home, pair: str) -> Section:
-    """The latest night beside its bounds, and all nights that are kept as a curve.
-
-    Raises:
-        WarehouseError: no lists were ever made.
-    """
+    """The latest night beside its bounds, and all nights that are kept as a curve."""
     found = nights(Warehouse.from_environment(home.warehouse), pair)
     if found.empty:
         missing = "Nothing is deployed for this pair, or its lists were made before nights were compared."
@@ -36,7 +32,7 @@ def drifted(home: Home, pair: str) -> Section:
     night = found["night"].max()
     latest = found[found["night"] == night]
     beyond = latest[latest["drift"].abs() > latest["bound"]]
-    named = ", ".join(map(_plain, beyond["measure"]))
+    named = ", ".join(_plain(beyond, latest))
     caption = [
         f"Lists were last made on {night:%Y-%m-%d %H:%M} UTC. Each number is that night's beside the training of the "
         "bundle that serves, the best scores beside that bundle's first night, and the lists beside the night before.",
@@ -72,8 +68,10 @@ def _table(latest: pd.DataFrame) -> pd.DataFrame:
         return ["–" if pd.isna(value) else f"{value:,.4g}" for value in values]
 
     numbers = {name: told(latest[name]) for name in ("before", "tonight", "drift", "bound")}
-    return pd.DataFrame({"measure": [_plain(name) for name in latest["measure"]], **numbers})
+    return pd.DataFrame({"measure": _plain(latest, latest), **numbers})
 
 
-def _plain(measure: str) -> str:
-    return measure.replace("_", " ")
+def _plain(rows: pd.DataFrame, latest: pd.DataFrame) -> list[str]:
+    """The measures in words; where there are no stars, there are no ratings."""
+    words = rows["measure"].str.replace("_", " ")
+    return list(words if (latest["kind"] == STARS).any() else words.str.replace("ratings", "events"))

@@ -67,11 +67,9 @@ def note_night(
 
 
 def nights(warehouse: Warehouse, pair: str) -> pd.DataFrame:
-    """The table ``drift``, oldest night first; empty where it was never written.
-
-    Raises:
-        WarehouseError: no lists were ever made.
-    """
+    """The table ``drift``, oldest night first; empty where it was never written."""
+    if not warehouse.exists(ASSET, pair):
+        return pd.DataFrame()
     with warehouse.read(ASSET, pair) as connection:
         if not _has(connection, "partition_file"):
             return pd.DataFrame()

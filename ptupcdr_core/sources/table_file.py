@@ -13,7 +13,7 @@ from ptupcdr_core.sql import file_literal
 _DELIMITED = "read_csv({file}, all_varchar = true, header = true, delim = '%s', quote = '\"', escape = '\"')"
 SCANS = {
     "csv": _DELIMITED % ",",
-    "parquet": "read_parquet({file})",
+    "parquet": "read_parquet({file}, binary_as_string=true)",
     "jsonl": "(select unnest(json_transform(json, '{keys}')) from read_ndjson_objects({file}))",
     "tsv": _DELIMITED % "\t",
 }

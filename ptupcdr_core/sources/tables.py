@@ -19,7 +19,8 @@ def stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: Lay
     Raises:
         SourceError: a column is missing.
     """
-    _stage(connection, f"read_parquet({file_literal(path)})", path, layout, index)
+    # Old writers leave out that bytes are text.
+    _stage(connection, f"read_parquet({file_literal(path)}, binary_as_string=true)", path, layout, index)
 
 
 def refuse_packed(path: Path) -> None:

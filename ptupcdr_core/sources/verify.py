@@ -99,7 +99,7 @@ def count_parquet(path: Path, columns: Sequence[str]) -> int | None:
             return rows
     except pa.ArrowNotImplementedError:
         return None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:  # the last by a column's name
         raise SourceError(f"{path} is damaged ({error}): get it anew") from error
 
 

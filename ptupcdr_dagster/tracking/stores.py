@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from ptupcdr_core.addresses import scrubbed
 from ptupcdr_core.store.home import Home
-from ptupcdr_core.store.replacing import writing
+from ptupcdr_core.store.replacing import replaced, writing
 from ptupcdr_dagster.tracking.moved import adopt
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
         home.mlflow.mkdir(parents=True, exist_ok=True)
     with store_lock(home):
         if uri == own_store(home):
+            _make_whole(home)
             adopt(home, EXPERIMENT)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -156,3 +157,14 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
             if experiment is None:
                 raise
             return client, str(experiment.experiment_id)
+
+
+def _make_whole(home: Home) -> None:
+    """Make the own store aside, if it is not there: one whose making was killed could never be opened again."""
+    from mlflow import MlflowClient
+
+    place = home.mlflow / "mlflow.db"
+    if not place.exists():
+        with replaced(place) as temporary:
+            aside = f"sqlite:///{temporary}"
+            MlflowClient(tracking_uri=aside, registry_uri=aside).search_experiments(max_results=1)

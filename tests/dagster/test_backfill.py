@@ -142,7 +142,7 @@ def test_metadata_that_a_person_would_look_at(made: Made) -> None:
     with warehouse.read("raw_ratings", "books") as connection:
         assert ratings["dagster/row_count"].value == connection.table("raw_ratings").count("*").fetchall()[0][0]
     columns = [column.name for column in ratings["dagster/column_schema"].value.columns]
-    assert columns == ["domain", "user_id", "item_id", "rating", "timestamp"]
+    assert columns == ["domain", "user_id", "item_id", "rating", "timestamp", "place"]
     assert ratings["duckdb_file"].value == str(warehouse.file("raw_ratings", "books"))
     for asset in ("source_model", "target_model"):
         metadata = made.materialization(asset, PAIR).metadata
@@ -495,16 +495,16 @@ def test_the_command_line_recommends_from_the_refitted_models(mine: Made, tmp_pa
 
 
 def test_a_failed_check_holds_back_what_follows(mine: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ptupcdr_core.data.splits
+    from ptupcdr_core.stages import row_engine
 
-    build = ptupcdr_core.data.splits.build_split
+    build = row_engine.build_split
 
     def leak(pair, source, target, warehouse, *rest):  # type: ignore[no-untyped-def]
         report = build(pair, source, target, warehouse, *rest)
         tamper(warehouse.file("domain_splits", pair.key), "update split_target_ratings set part = 'train'")
         return report
 
-    monkeypatch.setattr("ptupcdr_core.data.splits.build_split", leak)
+    monkeypatch.setattr(row_engine, "build_split", leak)
     report = mine.run(SETTINGS.model_copy(update={"seed": 3}))
     [finding] = report.failures
     assert (finding.partition, finding.asset) == (PAIR, "domain_splits")

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # a process that is started here looks for this folder's conftest too
+
 from conftest import CATALOG_PATH, PAIR, SETTINGS
 
 from ptupcdr_core.store.home import Home
