@@ -4,6 +4,7 @@ Everything happens in ``sql/split.sql``, from file to file; no rating passes thr
 """
 
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass
 
 import duckdb
@@ -122,6 +123,16 @@ def split_variables(pair: Pair, source: Domain, target: Domain, settings: Settin
     }
 
 
+def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    """The names of a table's columns."""
+    return {str(name) for name, *_ in connection.execute(f"describe {table}").fetchall()}
+
+
+def place_of(columns: Set[str]) -> str:
+    """What a row of ``raw_ratings`` has for its place; a table of an earlier version has no column for it."""
+    return "place" if "place" in columns else "rowid"
+
+
 def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str, domain: str) -> None:
     """Attach a domain's raw ratings, or those of several that are one together, and show them as ``source_given``: with
     a rating, which events have none of, in the file's order.
@@ -142,10 +153,9 @@ def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str,
     for at, part in enumerate(parts):
         file = f"{side}_file_{at}"
         attach(connection, warehouse.require(RATINGS, part), file)
-        columns = {name for name, *_ in connection.execute(f"describe {file}.raw_ratings").fetchall()}
+        columns = columns_of(connection, f"{file}.raw_ratings")
         rating = "rating" if "rating" in columns else "null::double as rating"
-        # A table of an earlier version has no such column.
-        item, place = "item_id", "place" if "place" in columns else "rowid"
+        item, place = "item_id", place_of(columns)
         if len(parts) > 1:
             item = f"{literal(part + ':')} || item_id as item_id"
             place = f"-row_number() over (partition by user_id order by {place} desc)"

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ptupcdr_core.catalog import Domain
+from ptupcdr_core.data.splits import columns_of, place_of
 from ptupcdr_core.errors import StorageError
 from ptupcdr_core.experiments.grid import AnyCell
 from ptupcdr_core.store import formats
@@ -74,6 +75,7 @@ def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:
     for domain in chain.from_iterable(own.each for own in domains):
         with warehouse.read("raw_ratings", domain.name) as connection:
             value = "rating" if domain.stars else "events, weight"
-            query = f'select count(*), bit_xor(hash(place, user_id, item_id, {value}, "timestamp")) from raw_ratings'  # nosec B608 # own columns
+            place = place_of(columns_of(connection, "raw_ratings"))
+            query = f'select count(*), bit_xor(hash({place}, user_id, item_id, {value}, "timestamp")) from raw_ratings'  # nosec B608 # own columns
             known.append([domain.name, domain.stars, *connection.execute(query).fetchall()[0]])
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """The grid, who chooses which epoch, and a benchmark that was stopped and went on."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,7 +250,12 @@ def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):
         run(domains, tmp_path, seen.append, grid=few, settings=settings)
     assert [progress.restored for progress in seen] == [False, True, False]
     warehouse, books, movies = Warehouse(domains[0].warehouse), *domains[1:]
-    assert ratings_fingerprint(warehouse, books, movies) != ratings_fingerprint(warehouse, movies, books)
+    known = ratings_fingerprint(warehouse, books, movies)
+    assert known != ratings_fingerprint(warehouse, movies, books)
+    older = Warehouse(shutil.copytree(warehouse.root, tmp_path / "older"))
+    with duckdb.connect(str(older.file("raw_ratings", "books"))) as connection:
+        connection.execute("alter table raw_ratings drop column place")
+    assert ratings_fingerprint(older, books, movies) == known, "as a version before that column has it"
 
 
 @pytest.mark.parametrize("widened", [0, 1])
