@@ -33,7 +33,7 @@ def added_methods() -> list[Any]:
 
 def added_formats() -> set[str]:
     """The names of the source formats of all installed packages; nothing of them is loaded."""
-    return {entry.name for entry in entry_points(group=FORMATS)}
+    return _names(FORMATS)
 
 
 def reader_of(name: str) -> ReadFile:
@@ -42,15 +42,12 @@ def reader_of(name: str) -> ReadFile:
     Raises:
         KeyError: no installed package has it.
     """
-    [*found] = entry_points(group=FORMATS, name=name)
-    if not found:
-        raise KeyError(name)
-    return cast(ReadFile, found[0].load())
+    return cast(ReadFile, _named(FORMATS, name))
 
 
 def added_engines() -> set[str]:
     """The names of the engines of all installed packages, this one's too; nothing of them is loaded."""
-    return {entry.name for entry in entry_points(group=ENGINES)}
+    return _names(ENGINES)
 
 
 def engine_named(name: str) -> Any:
@@ -59,7 +56,15 @@ def engine_named(name: str) -> Any:
     Raises:
         KeyError: no installed package has it.
     """
-    [*found] = entry_points(group=ENGINES, name=name)
+    return _named(ENGINES, name)
+
+
+def _names(group: str) -> set[str]:
+    return {entry.name for entry in entry_points(group=group)}
+
+
+def _named(group: str, name: str) -> Any:
+    [*found] = entry_points(group=group, name=name)
     if not found:
         raise KeyError(name)
     return found[0].load()

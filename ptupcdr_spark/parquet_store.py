@@ -7,7 +7,7 @@ that readers see the old version or the new one. What was begun and not ended is
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,9 @@ def parquet_store(
         about: as for ``Warehouse.write``, which says what is raised.
     """
     folder = warehouse.folder(asset, partition).absolute() / f"{Owner.present()}-{uuid.uuid4().hex[:16]}"
-    with warehouse.write(asset, partition, **about) as connection:
-        try:
-            yield ParquetStore(spark, connection, folder)
-            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-            synced(folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    with warehouse.write(asset, partition, **about) as connection, ExitStack() as failing:
+        failing.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield ParquetStore(spark, connection, folder)
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        synced(folder)
+        failing.pop_all()
