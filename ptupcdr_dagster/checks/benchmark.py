@@ -1,5 +1,6 @@
 """Facts about ``benchmark``."""
 
+from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.checks.facts import Fact, facts_about, has_columns, table_checks, unique
 
 ASSET = "benchmark"
@@ -39,6 +40,23 @@ FACTS = facts_about(
         "errors_of_users_add_up",
         "The errors kept for each user, on which all tests of significance stand, add up to each cell's MAE.",
     ),
+    Fact(
+        "lists_of_users_add_up",
+        "The measures kept for each user's list have the mean that the table of lists says.",
+    ),
 )
 
-benchmark_checks = table_checks(ASSET, FACTS, optional=True)
+_NO_LISTS = "(select 0.0 as beta, 0 as seed, '' as method, 0.0 as ndcg_at_10 where false)"
+
+
+def lists_of(warehouse: Warehouse, pair: str) -> dict[str, str]:
+    """Where queries find lists; a benchmark of a version before has none."""
+    tables = {"lists": "benchmark_lists", "rankings": "benchmark_rankings"}
+    with warehouse.read(ASSET, pair) as connection:
+        there = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    return {name: table if table in there else _NO_LISTS for name, table in tables.items()}
+
+
+benchmark_checks = table_checks(
+    ASSET, FACTS, parameters=lambda home, pair, settings: lists_of(Warehouse(home.warehouse), pair), optional=True
+)

@@ -381,8 +381,19 @@ def test_who_has_rated_everything_needs_no_list(broken: Warehouse) -> None:
     assert failing(file, "recommendations", facts, **SERVED) == set()
 
 
+LISTS = (
+    "create table benchmark_rankings as select 0.2::double as beta, 1 as seed, 'emcdr' as method, found as ndcg_at_10 "
+    "from (values (0.4::double), (0.6)) as users(found);"
+    "create table benchmark_lists as select beta, seed, method, avg(ndcg_at_10) as ndcg_at_10 from benchmark_rankings "
+    "group by all;"
+)
+"""A benchmark of a version before has no such tables."""
+
 BENCHMARK = [
     ("", set()),
+    (LISTS, set()),
+    (LISTS + "update benchmark_lists set ndcg_at_10 = 0.7", {"lists_of_users_add_up"}),
+    (LISTS + "delete from benchmark_rankings", {"lists_of_users_add_up"}),
     ("alter table benchmark alter beta type varchar", {"cells_have_the_declared_columns"}),
     ("insert into benchmark from benchmark where method = 'tgt'", {"one_row_per_cell"}),
     ("update benchmark set rmse = 'nan' where method = 'tgt'", {"one_row_per_cell"}),
@@ -406,7 +417,7 @@ def test_benchmark(broken: Warehouse, statements: str, expected: set[str]) -> No
         )
     file = broken.file("benchmark", PAIR)
     tamper(file, statements or "select 1")
-    assert failing(file, "benchmark", benchmark.FACTS) == expected
+    assert failing(file, "benchmark", benchmark.FACTS, **benchmark.lists_of(broken, PAIR)) == expected
 
 
 def test_every_fact_is_broken_by_some_test() -> None:

@@ -20,3 +20,10 @@ left join (
     group by all
 ) as sums using (recipe, beta, seed, base_model, method)
 where found is null or abs(found - mae) > 1e-6;
+
+-- name: lists_of_users_add_up
+select beta, seed, method, ndcg_at_10, found
+from $lists as lists
+left join (select beta, seed, method, avg(ndcg_at_10) as found from $rankings as rankings group by all) as means
+using (beta, seed, method)
+where found is null or abs(found - ndcg_at_10) > 1e-6;
