@@ -65,7 +65,8 @@ def picture(found: pd.DataFrame) -> Picture:
 
 def _table(latest: pd.DataFrame) -> pd.DataFrame:
     def told(values: "pd.Series[float]") -> list[str]:
-        return ["–" if pd.isna(value) else f"{value:,.4g}" for value in values]
+        written = (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" for value in values)
+        return ["–" if number == "nan" else number for number in written]
 
     numbers = {name: told(latest[name]) for name in ("before", "tonight", "drift", "bound")}
     return pd.DataFrame({"measure": _plain(latest, latest), **numbers})

@@ -214,6 +214,9 @@ def test_nights_are_drawn_beside_their_bounds(lineage: Lineage, tmp_path: Path) 
     assert [picture.name for picture in found.pictures] == ["nights"]
     [(_, table)] = found.tables
     assert {"source users", "target stars", "best scores"} <= set(table["measure"])
+    rated = table.set_index("measure").loc["source ratings"]
+    assert rated["before"] == rated["tonight"]
+    assert re.fullmatch(r"\d{1,3}(,\d{3})+", rated["before"]), "thousands are written out"
 
 
 def test_the_benchmark_and_the_warm_start_are_drawn_where_they_are(lineage: Lineage, tmp_path: Path) -> None:
