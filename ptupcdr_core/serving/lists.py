@@ -16,7 +16,7 @@ from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.sources.items import Items
 
 GRAPH_FROM = 100_000
-"""Eligible items. With 5,000 of a million, exact search took .01 s for 1,000 people; a graph took .4 s and found 98 %."""
+"""Eligible items. With 5,000 of a million, exact search took .01 s for 1,000 people; a graph .4 s, and found 98 %."""
 
 
 def may_miss_items(served: BundledMode, known: Items) -> bool:
