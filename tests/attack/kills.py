@@ -15,7 +15,17 @@ from pathlib import Path
 
 from ground import Ground, Held, differing, held, left_over, pruned, readable, trials
 from processes import (
-    CELLS, PAIR, TRIALS, Told, Watch, backfill, benchmark, materialize, processor_seconds, search, still_at_work,
+    CELLS,
+    PAIR,
+    TRIALS,
+    Told,
+    Watch,
+    backfill,
+    benchmark,
+    materialize,
+    processor_seconds,
+    search,
+    still_at_work,
 )  # fmt: skip
 
 from ptupcdr_core.store.leftovers import leftovers
