@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--searches", nargs="+", default=["exact", "approximate"], choices=["exact", "approximate"])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument(
-        "--home", type=Path, help="where the demo's pair is trained already; what is deployed is put back in the end"
+        "--home", type=Path, help="with the trained pair; its bundle is put back in the end"
     )
     options = parser.parse_args()
     names = ["target items", "search", "ready after", "connections × people", "people/s", "processor/person"]

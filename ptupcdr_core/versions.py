@@ -42,7 +42,7 @@ RESULTS = {
     "warm_start_evaluation": Result(3),
     "champion": Result(7),
     "deployed_model": Result(6, (*EVALUATED, "deployment")),
-    "recommendations": Result(12, ("recommendations",)),
+    "recommendations": Result(13, ("recommendations",)),
     "pair_report": Result(11),
     "benchmark": Result(4, ("split", "rating", "ranking"), gridded=True),
     "benchmark_cell": Result(3, ("split", "rating")),
