@@ -42,9 +42,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[65_000, 1_000_000])
     parser.add_argument("--searches", nargs="+", default=["exact", "approximate"], choices=["exact", "approximate"])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
-    parser.add_argument(
-        "--home", type=Path, help="with the trained pair; its bundle is put back in the end"
-    )
+    parser.add_argument("--home", type=Path, help="with the trained pair; its bundle is put back in the end")
     options = parser.parse_args()
     names = ["target items", "search", "ready after", "connections × people", "people/s", "processor/person"]
     print(f"| {' | '.join([*names, 'p50', 'p95', 'p99', 'memory'])} |")
