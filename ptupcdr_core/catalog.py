@@ -96,7 +96,7 @@ class Domain(BaseModel):
     name: str
     format: str = Field(description="one of FORMATS, or one that an installed package adds (see extensions)")
     path: str | None = Field(
-        default=None, min_length=1, repr=False, description="file, glob, or http(s) address; it may hold secrets"
+        default=None, min_length=1, repr=False, description="file, glob, or http(s) or s3 address; it may hold secrets"
     )
     table: str | None = Field(default=None, min_length=1, description="table of a database")
     columns: Columns = Columns(timestamp="timestamp")
@@ -340,13 +340,13 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
     if domain.format == "demo" and "path" in given:
         yield "path: not expected, demo ratings are generated"
     if domain.format != "demo" and domain.path is None:
-        yield "path: missing, expected a file, a glob or an http(s) address"
+        yield "path: missing, expected a file, a glob, or an http(s) or s3 address"
     if domain.format == "postgres" and not (domain.path or "").startswith(("postgresql://", "postgres://")):
         yield "path: expected an address, postgresql://USER:${PASSWORD}@HOST/DATABASE"
     if domain.format in FORMATS and domain.format != "postgres" and _is_foreign(domain.path or ""):
         yield (
-            f"path: expected a file, a glob or an http(s) address, got {domain.shown_path}; what lies in S3 or such "
-            "has an https address too, public or presigned"
+            f"path: expected a file, a glob, or an http(s) or s3 address, got {domain.shown_path}; what lies elsewhere "
+            "may have an https address too, public or presigned"
         )
     if domain.format == "postgres" and domain.engine != EMBEDDED:
         yield f"engine: expected {EMBEDDED}, as its rows come over one connection; or export them to Parquet files"
@@ -362,7 +362,7 @@ def _domain_problems(domain: Domain) -> Iterator[str]:
 
 
 def _is_foreign(path: str) -> bool:
-    return is_remote(path) and not path.lower().startswith(("http://", "https://"))
+    return is_remote(path) and not path.lower().startswith(("http://", "https://", "s3://"))
 
 
 def _explicit_problems(domain: Domain) -> Iterator[str]:

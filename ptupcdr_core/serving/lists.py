@@ -10,8 +10,18 @@ from ptupcdr_core.data.people import People
 from ptupcdr_core.kernels.exact_search import Block, Search, top_items
 from ptupcdr_core.kernels.sparse_extra import with_extra
 from ptupcdr_core.modes.part import Part
+from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.group_cap import GroupCap
 from ptupcdr_core.serving.unseen import unseen_items
+from ptupcdr_core.sources.items import Items
+
+GRAPH_FROM = 100_000
+"""Eligible items. With 5,000 of a million, exact search took .01 s for 1,000 people; a graph .4 s, and found 98 %."""
+
+
+def may_miss_items(served: BundledMode, known: Items) -> bool:
+    """Whether approximate search may serve: lists of few eligible items are exact whatever is asked for."""
+    return known.eligible is None or len(served.target_ids) > GRAPH_FROM
 
 
 def best_lists(

@@ -7,17 +7,18 @@ from pathlib import Path
 from ptupcdr_core.addresses import without_user
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.sources import demo
+from ptupcdr_core.sources.buckets import is_bucket
 from ptupcdr_core.sources.databases import postgres_state, sqlite_files
 from ptupcdr_core.sources.digests import file_digests
 from ptupcdr_core.sources.download import is_address
-from ptupcdr_core.sources.locate import local_files
+from ptupcdr_core.sources.locate import bucket_objects, local_files
 
 
 def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
     """A hash that changes when the catalog's entry or the content or name of one of the files does.
 
-    A table of PostgreSQL is asked for its rows. A download is fetched once and kept, so its address stands for it, and
-    not who asks for it: a new password makes nothing stale.
+    A table of PostgreSQL is asked for its rows, and a bucket for names, sizes and times of its objects. A download is
+    fetched once and kept, so its address stands for it, and not who asks for it: a new password makes nothing stale.
 
     Args:
         domain: whose files.
@@ -32,6 +33,8 @@ def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
         state = postgres_state(domain)
     elif is_address(domain.path):
         state = without_user(domain.path)
+    elif is_bucket(domain.path):
+        state = [[each.key, each.size, each.modified] for each in bucket_objects(domain)]
     else:
         state = file_digests(_files(domain), shortcuts)
     made_from: list[object] = [domain.entry(), state]

@@ -3,11 +3,16 @@
 import glob
 import logging
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.sources.buckets import Object, copies_of, is_bucket, objects_of
 from ptupcdr_core.sources.download import fetch, is_address
+
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +22,7 @@ def locate(domain: Domain, downloads: Path) -> list[Path]:
     those of a server.
 
     Args:
-        domain: whose ``path`` is a file, a glob or an http(s) address.
+        domain: whose ``path`` is a file, a glob, or an http(s) or s3 address.
         downloads: the folder that keeps what was fetched.
 
     Raises:
@@ -27,6 +32,8 @@ def locate(domain: Domain, downloads: Path) -> list[Path]:
         return []
     if is_address(domain.path):
         return [fetch(domain.path, downloads)]
+    if is_bucket(domain.path):
+        return copies_of(domain, bucket_objects(domain), downloads)
     return local_files(domain)
 
 
@@ -40,11 +47,31 @@ def local_files(domain: Domain) -> list[Path]:
         SourceError: there is none.
     """
     pattern = domain.folder / Path(domain.path or "").expanduser()
-    where = f"check domains.{domain.name}.path in the catalog"
     found = [file for file in _named(pattern) if file.is_file()]
+    return _finished(found, domain, str(pattern), lambda file: _is_ready(file, domain))
+
+
+def bucket_objects(domain: Domain) -> list[Object]:
+    """The objects that an s3 address names, that are not being written; see ``local_files``.
+
+    Raises:
+        SourceError: there is none.
+        FetchError: the store does not answer, or does not let us in.
+    """
+    found, keys = objects_of(domain)
+
+    def is_ready(each: Object) -> bool:
+        marked = domain.marker is None or str(PurePosixPath(each.key).parent / domain.marker) in keys
+        return marked and time.time() - each.modified / 1e9 >= domain.settled_seconds
+
+    return _finished(found, domain, domain.shown_path, is_ready)
+
+
+def _finished(found: Sequence[Found], domain: Domain, pattern: str, is_ready: Callable[[Found], bool]) -> list[Found]:
+    where = f"check domains.{domain.name}.path in the catalog"
     if not found:
         raise SourceError(f"domain {domain.name}: no file {pattern}; {where}")
-    ready = [file for file in found if _is_ready(file, domain)]
+    ready = [each for each in found if is_ready(each)]
     if not ready:
         raise SourceError(
             f"domain {domain.name}: all {len(found)} files of {pattern} are still being written (settled_seconds, "

@@ -19,7 +19,7 @@ from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle, listed
 from ptupcdr_core.serving.drift import curves
 from ptupcdr_core.serving.foretelling import COLUMNS, Foretelling
-from ptupcdr_core.serving.lists import best_lists
+from ptupcdr_core.serving.lists import best_lists, may_miss_items
 from ptupcdr_core.serving.long_tail import POOL, less_popular
 from ptupcdr_core.serving.nights import note_night
 from ptupcdr_core.serving.recommending import explained
@@ -69,7 +69,9 @@ def recommend_cold_users(
         metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
         serving = None if bundle is None or today is None else (bundle, today)
         if serving is not None:
-            _insert(connection, _lists(serving[1].offering(known), serving[0], settings, metrics), known, metrics)
+            _insert(
+                connection, _lists(serving[1].offering(known), serving[0], settings, known, metrics), known, metrics
+            )
         measures = note_night(connection, warehouse, pair, datetime.now(UTC).replace(tzinfo=None), serving)
     metrics |= curves(measures)
     if measures:
@@ -104,10 +106,13 @@ def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
     return pa.table({"pair": repeated(pair, len(ids)), "item_id": offered, **told})
 
 
-def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, float]) -> Iterator[pa.Table]:
+def _lists(
+    today: Today, bundle: Bundle, settings: Settings, known: Items, metrics: dict[str, float]
+) -> Iterator[pa.Table]:
     """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
     (mode, _), served, everybody = bundle.mode(), today.served, today.users()
-    search = {"exact": top_items, "approximate": approximate_top_items}[settings.search]
+    by_graph = settings.search == "approximate" and may_miss_items(served, known)
+    search = approximate_top_items if by_graph else top_items
     taken = today.taken() if settings.long_tail else None
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
@@ -117,7 +122,7 @@ def _lists(today: Today, bundle: Bundle, settings: Settings, metrics: dict[str, 
         vectors, made_by = served.part.embed(people, ids)
         wanted = settings.top_k * (POOL if settings.long_tail else 1)
         found = best_lists(served.part, people, vectors, wanted, today.seen(ids), search, cap=served.cap)
-        if settings.search == "approximate":
+        if by_graph:
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)
         if taken is not None:

@@ -14,6 +14,7 @@ import dagster as dg
 
 from ptupcdr_core.catalog import Catalog
 from ptupcdr_core.experiments.studies import prune_studies
+from ptupcdr_core.sources.buckets import copies_folder, is_bucket
 from ptupcdr_core.sources.download import is_address, local_copy, part_of
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import remove, size_of
@@ -132,9 +133,10 @@ def runs_in_use(instance: dg.DagsterInstance) -> set[str]:
 
 def unused_downloads(home: Home, catalog: Catalog) -> list[Path]:
     """Local copies of addresses that no domain of the catalog names, and what has come of them so far."""
-    addresses = [str(domain.path) for domain in catalog.domains if domain.path and is_address(str(domain.path))]
-    used = {local_copy(address, home.downloads) for address in addresses}
+    paths = [domain.path for domain in catalog.domains if domain.path]
+    used = {local_copy(path, home.downloads) for path in paths if is_address(path)}
     used |= {part_of(copy) for copy in used}
+    used |= {copies_folder(path, home.downloads) for path in paths if is_bucket(path)}
     found = (path for pattern in ("[!.]*", ".*.part", ".*.part.version") for path in home.downloads.glob(pattern))
     return sorted(path for path in found if path.with_name(path.name.removesuffix(".version")) not in used)
 

@@ -18,9 +18,10 @@ from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 from ptupcdr_core.serving.known import SplitUsers
+from ptupcdr_core.serving.lists import may_miss_items
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Search as Kind
-from ptupcdr_core.sources.items import items_fingerprint, read_items
+from ptupcdr_core.sources.items import Items, items_fingerprint, read_items
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -91,13 +92,15 @@ class Deployed:
         # Taken before reading: what is deployed meanwhile is seen at the next look.
         file = self._made_from()
         bundle = deployed_bundle(self.home, self.pair)
+        items = Items() if self.target is None else read_items(self.target)
         if self.target is not None:
-            bundle = bundle.offering(read_items(self.target))
+            bundle = bundle.offering(items)
         _, served = bundle.mode()
         warehouse = Warehouse.from_environment(self.home.warehouse)
         known = SplitUsers(warehouse, self.pair, served.origin.refitted)
         exact = PreparedItems(served.part.target)
-        search: Search = exact if self.kind == "exact" else self._graph(bundle, served)
+        by_graph = self.kind == "approximate" and may_miss_items(served, items)
+        search: Search = self._graph(bundle, served) if by_graph else exact
         source, target = (bundle.titles(side) for side in SIDES)
         answers = Answers(bundle, known, source, target, search, exact)
         answers.to([Asked("", [])], 1)  # compiled loops and layouts are there before the first request

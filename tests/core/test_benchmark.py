@@ -234,6 +234,20 @@ def test_lists_have_tables_of_their_own(domains, tmp_path):
     assert summarize_lists(home, PAIR.key).empty, "as a benchmark of the time before has none"
 
 
+def test_where_everybody_took_everything_all_lists_are_alike(tmp_path):
+    """And perfect: nobody differs from anybody, so there is nothing to map but the mean user."""
+    rows = [(f"user {user}", f"item {item}", 3 + (user + item) % 3, 0) for user in range(60) for item in range(4)]
+    sides = [domain(pack(tmp_path / f"{name}.csv", as_delimited(rows)), name=name) for name in ("books", "movies")]
+    home = Home(tmp_path / "home")
+    for side in sides:
+        ingest_domain(side, Warehouse(home.warehouse))
+    grid = LISTS.model_copy(update={"seeds": (1,)})
+    run_benchmark(home, PAIR, *sides, grid, SETTINGS, lambda progress: None)
+    lists = read_benchmark(home, PAIR.key, "benchmark_lists").set_index("method")
+    assert {"emcdr", "personal_bridge", "ptupcdr"} <= set(lists.index)
+    assert (lists["ndcg_at_10"] == 1).all()
+
+
 def test_where_a_domain_has_no_stars_there_are_lists_alone():
     grid = LISTS.model_copy(update={"modes": ("rating", "ranking")})
     assert all(isinstance(cell, ListCell) for unit in units_of(grid, SETTINGS, rated=False) for cell in unit.cells)

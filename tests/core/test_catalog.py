@@ -89,8 +89,8 @@ def test_catalogs_stand_side_by_side(tmp_path: Path) -> None:
         (BOOKS + "folder = '/'\n" + MOVIES + PAIR, "domains.books.folder: unknown key"),
         (BOOKS.replace('path = "books.csv.gz"', "") + MOVIES + PAIR, "domains.books.path: missing, expected a file"),
         (
-            BOOKS.replace("books.csv.gz", "s3://me:pw@b/x.csv") + MOVIES + PAIR,
-            "domains.books.path: expected a file, a glob or an http(s) address, got s3://***@b/x.csv;",
+            BOOKS.replace("books.csv.gz", "ftp://me:pw@b/x.csv") + MOVIES + PAIR,
+            "domains.books.path: expected a file, a glob, or an http(s) or s3 address, got ftp://***@b/x.csv;",
         ),
         (BOOKS + "table = 't'\n" + MOVIES + PAIR, "domains.books.table: expected with format duckdb"),
         (BOOKS.replace('"csv"', '"duckdb"') + MOVIES + PAIR, "domains.books.table: expected with format duckdb"),

@@ -13,9 +13,14 @@ from small_lineage import PAIR, read
 from ptupcdr_core import recommend, recommend_new
 from ptupcdr_core.catalog import Domain, load_catalog
 from ptupcdr_core.data.pair_data import target_item_ids
+from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import CatalogError, SourceError
+from ptupcdr_core.kernels.approximate_search import approximate_top_items
+from ptupcdr_core.kernels.exact_search import Search, top_items
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
+from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.sources.items import Items, items_fingerprint, read_items
 from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.store.home import Home
@@ -99,6 +104,7 @@ def test_lists_are_full_and_exact_where_most_items_are_not_eligible(lineage: Lin
     report = recommend_cold_users(home, PAIR, settings, items=Items({item: item.upper() for item in few}, eligible=few))
     assert report.metrics["items"] == len(few)
     assert report.metrics["titles_known"] == 1
+    assert "rating_recall" not in report.metrics, "none is missed: so few are searched for exactly"
     rows = read(
         home, "recommendations", "select user_id, list(item_id order by rank) from recommendations group by all"
     )
@@ -110,6 +116,27 @@ def test_lists_are_full_and_exact_where_most_items_are_not_eligible(lineage: Lin
         assert items == [item for item in everything if item in few][:k]
     query = "select count(*) from recommendations where title is distinct from upper(item_id)"
     assert read(home, "recommendations", query) == [(0,)]
+
+
+@pytest.mark.parametrize("search", [top_items, approximate_top_items])
+def test_of_a_hundred_thousand_items_the_few_eligible_ones_make_full_and_exact_lists(
+    lineage: Lineage, home: Home, search: Search
+) -> None:
+    """A graph of all of them would be searched in vain: the best that it finds may not be recommended today."""
+    count, k = 100_000, 10
+    served, rng = deployed_bundle(home, PAIR).mode()[1], np.random.default_rng(0)
+    vectors = rng.normal(size=(count + 1, served.part.target.vectors.shape[1])).astype(np.float32)
+    many = TargetItems(vectors, rng.normal(size=count + 1).astype(np.float32))
+    ids = pa.array(["", *(f"item {n}" for n in range(count))])
+    stocked = replace(served, part=replace(served.part, target=many, stars=None), target_ids=ids)
+    few = frozenset(ids[n].as_py() for n in rng.choice(np.arange(1, count + 1), 200, replace=False))
+    offering = stocked.offering(Items(eligible=few))
+    people = people_of(Warehouse(home.warehouse), PAIR, np.arange(1, 31, dtype=np.int32), 20, 3.0)
+    embeddings, _ = stocked.part.embed(people)
+    [(_, found, _)] = best_lists(offering.part, people, embeddings, k, np.zeros(0, np.int64), search)
+    scores = np.where([item in few for item in ids.to_pylist()], many.offset + embeddings @ vectors.T, -np.inf)
+    for own, best in zip(found, (-scores).argsort(axis=1), strict=True):
+        assert offering.target_ids.take(pa.array(own)).to_pylist() == ids.take(pa.array(best[:k])).to_pylist()
 
 
 @pytest.mark.parametrize("search", ["exact", "approximate"])

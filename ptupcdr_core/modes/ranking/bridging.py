@@ -48,6 +48,9 @@ which leaves everybody the average list. Picked on validation users of three pai
 PERSONAL_PENALTIES = (10.0, 30.0)
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
 """Of EMCDR, in units of the mean diagonal entry."""
+ALIKE = 1e-6
+"""Mean square of users' coordinates, 1 as they are laid out, below which everybody stands at the same place: where all
+took everything, the mapping is the mean user and nothing else."""
 GATES = (4, 8)
 COORDINATES = 16
 """Of the source vectors, the directions in which bridge users differ most, that a personal bridge may turn."""
@@ -303,7 +306,8 @@ def _mapping(task: RankingTask, users: Index, penalty: float) -> Floats:
     read = [*range(task.history_vectors.shape[1]), task.source_vectors.shape[1] - 1]
     source = task.source_vectors[np.ix_(users, read)].astype(np.float64)
     gram = source.T @ source
-    ridge = np.full(len(read), penalty * np.trace(gram[:-1, :-1]) / (len(read) - 1))
+    spread = np.trace(gram[:-1, :-1]) / (len(read) - 1)
+    ridge = np.full(len(read), penalty * max(spread, ALIKE * len(users)))
     ridge[-1] = 0
     matrix = np.zeros((task.source_vectors.shape[1], task.target_user_vectors.shape[1]), np.float32)
     matrix[read] = np.linalg.solve(gram + np.diag(ridge), source.T @ task.target_user_vectors[users])
