@@ -268,7 +268,8 @@ def _root(left: Doubles, penalty: float) -> torch.Tensor:
     """L, lower triangular, of L Lᵀ = left + penalty I."""
     ridge = torch.from_numpy(left).clone()
     ridge.diagonal().add_(penalty)
-    return torch.linalg.cholesky(ridge)
+    root: torch.Tensor = torch.linalg.cholesky(ridge)
+    return root
 
 
 def _solved(root: torch.Tensor, right: Doubles) -> Doubles:
