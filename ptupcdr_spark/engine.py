@@ -6,11 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ptupcdr_core.catalog import Domain, Pair
+from ptupcdr_core.data.pair_data import Side
 from ptupcdr_core.data.splits import SplitReport
 from ptupcdr_core.errors import EngineError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import IngestReport
+from ptupcdr_core.stages.report import StageReport
+from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.epochs import OnEpoch
 
 
 class SparkEngine:
@@ -50,6 +54,16 @@ class SparkEngine:
         from ptupcdr_spark.splitting import build_split
 
         return build_split(open_session(), pair, source, target, warehouse, settings, fingerprint)
+
+    def pretrain(
+        self, home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
+    ) -> StageReport:
+        """See ``RowEngine``."""
+        self.require()
+        from ptupcdr_spark.pretraining import pretrain
+        from ptupcdr_spark.session import open_session
+
+        return pretrain(open_session(), home, pair, side, settings, on_epoch, fingerprint)
 
 
 SPARK = SparkEngine()

@@ -2,15 +2,16 @@
 
 import re
 from functools import reduce
+from pathlib import Path
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from ptupcdr_core.catalog import TOGETHER
 from ptupcdr_core.data.splits import RATINGS
 from ptupcdr_core.store.database import view_bodies
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_spark.parquet_store import ParquetStore
+from ptupcdr_spark.parquet_store import SCRATCH, ParquetStore, lent
 
 _FILES = re.compile(r"read_parquet\('(?P<folder>(?:[^']|'')*)/\*\.parquet'\)")
 
@@ -28,7 +29,7 @@ def given(store: ParquetStore, warehouse: Warehouse, domain: str) -> DataFrame:
 
 
 def _part(store: ParquetStore, warehouse: Warehouse, domain: str, together: bool) -> DataFrame:
-    rows = _raw(store, warehouse, domain)
+    rows = table_given(store.spark, warehouse, RATINGS, domain, RATINGS, store.folder / SCRATCH)
     rating = F.col("rating") if "rating" in rows.columns else F.lit(None).cast("double").alias("rating")
     item, place = F.col("item_id"), F.col("place")
     if together:
@@ -45,9 +46,21 @@ def _part(store: ParquetStore, warehouse: Warehouse, domain: str, together: bool
     )
 
 
-def _raw(store: ParquetStore, warehouse: Warehouse, domain: str) -> DataFrame:
-    with warehouse.read(RATINGS, domain) as connection:
-        files = _FILES.search(view_bodies(connection).get(RATINGS, ""))
+def table_given(
+    spark: SparkSession, warehouse: Warehouse, asset: str, partition: str, table: str, scratch: Path
+) -> DataFrame:
+    """A partition's table, whichever engine has made it.
+
+    Args:
+        spark: reads it.
+        warehouse: has it.
+        asset: the asset's name.
+        partition: a domain's name or a pair's key.
+        table: its name.
+        scratch: a folder for the rows of one that is no Parquet yet; they are read until the end.
+    """
+    with warehouse.read(asset, partition) as connection:
+        files = _FILES.search(view_bodies(connection).get(table, ""))
         if files is None:
-            return store.lent(f"{RATINGS}_of_{domain}", connection, RATINGS)
-    return store.spark.read.parquet(files["folder"].replace("''", "'"))
+            return lent(spark, scratch / f"{table}_of_{partition}.parquet", connection, table)
+    return spark.read.parquet(files["folder"].replace("''", "'"))

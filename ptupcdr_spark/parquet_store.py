@@ -49,16 +49,16 @@ class ParquetStore:
         """Write rows that are needed until the end only: nothing before them has to be computed again."""
         return self._written(rows, self.folder / SCRATCH / name)
 
-    def lent(self, name: str, connection: duckdb.DuckDBPyConnection, table: str) -> DataFrame:
-        """A table of a DuckDB file, for Spark to read until the end."""
-        file = self.folder / SCRATCH / f"{name}.parquet"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        connection.execute(f"copy {identifier(table)} to {literal(file)} (format parquet)")
-        return self.spark.read.parquet(str(file))
-
     def _written(self, rows: DataFrame, place: Path) -> DataFrame:
         rows.write.option("compression", "zstd").parquet(str(place))
         return self.spark.read.schema(rows.schema).parquet(str(place))
+
+
+def lent(spark: SparkSession, file: Path, connection: duckdb.DuckDBPyConnection, table: str) -> DataFrame:
+    """A table of a DuckDB file, copied for Spark to read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection.execute(f"copy {identifier(table)} to {literal(file)} (format parquet)")
+    return spark.read.parquet(str(file))
 
 
 @contextmanager

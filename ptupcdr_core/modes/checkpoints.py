@@ -38,7 +38,7 @@ class Sides(Generic[S, T]):
 def save(
     home: Home,
     folder: str,
-    data: PairData,
+    data: PairData | Outline,
     tensors: artifacts.Tensors,
     settings: Settings,
     fingerprint: str,

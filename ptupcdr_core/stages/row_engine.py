@@ -1,18 +1,22 @@
-"""Where rows are cleaned and split: by DuckDB in this process, or by what the catalog names for a domain."""
+"""Where what grows with the ratings is made: in this process, or by what the catalog names for a domain."""
 
 from typing import Protocol, cast
 
 from ptupcdr_core.catalog import EMBEDDED, Domain, Pair
+from ptupcdr_core.data.pair_data import Side
 from ptupcdr_core.data.splits import SplitReport, build_split
 from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.extensions import engine_named
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
+from ptupcdr_core.stages.report import StageReport
+from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
+from ptupcdr_core.training.epochs import OnEpoch
 
 
 class RowEngine(Protocol):
-    """Makes the tables of ``raw_ratings`` and ``domain_splits``: the same rows, whichever engine does."""
+    """Makes what grows with the ratings: the same tables, and the same models but for rounding, whichever does."""
 
     def require(self) -> None:
         """Whether it can be used here.
@@ -35,9 +39,14 @@ class RowEngine(Protocol):
     ) -> SplitReport:
         """See ``data.splits.build_split``."""
 
+    def pretrain(
+        self, home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
+    ) -> StageReport:
+        """See ``stages.pretraining.pretrain``."""
+
 
 class Embedded:
-    """DuckDB, in this process. See ``RowEngine``."""
+    """DuckDB and compiled loops, in this process. See ``RowEngine``."""
 
     def require(self) -> None:
         """It is always there."""
@@ -57,6 +66,14 @@ class Embedded:
     ) -> SplitReport:
         """See ``RowEngine``."""
         return build_split(pair, source, target, warehouse, settings, fingerprint)
+
+    def pretrain(
+        self, home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
+    ) -> StageReport:
+        """See ``RowEngine``."""
+        from ptupcdr_core.stages.pretraining import pretrain  # who cleans rows needs no torch
+
+        return pretrain(home, pair, side, settings, on_epoch, fingerprint)
 
 
 def engine_of(*domains: Domain) -> RowEngine:

@@ -138,6 +138,11 @@ class Home:
         return self.root / "reads"
 
     @property
+    def least_squares(self) -> Path:
+        """Iterations of trainings on Spark that have not ended, a folder a pair: one that was stopped goes on."""
+        return self.root / "least_squares"
+
+    @property
     def downloads(self) -> Path:
         """Files fetched once from http(s) addresses."""
         return self.root / "downloads"

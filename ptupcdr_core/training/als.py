@@ -3,7 +3,7 @@
 Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Row 0 of every table is padding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -71,11 +71,11 @@ def als(
     Raises:
         ValueError: when a user or item is outside 1..U or 1..I.
     """
-    initial = np.random.default_rng(seed).standard_normal((item_count + 1, size), dtype=np.float32)
+    [initial] = initial_vectors(item_count + 1, size, seed, block=item_count + 1)
     factors = engine.least_squares(
         compress(users, items, residuals, user_count),
         compress(items, users, residuals, item_count),
-        INITIAL_SCALE * initial,
+        initial,
         Ridge(user_regularization, weighted, unobserved_weight),
         Ridge(item_regularization, weighted, unobserved_weight),
     )
@@ -88,6 +88,23 @@ def als(
         factors.solve_users()
     user_vectors, item_vectors = factors.vectors()
     return user_vectors.copy(), item_vectors.copy()
+
+
+def initial_vectors(rows: int, size: int, seed: int, *, block: int) -> Iterator[Floats]:
+    """The item vectors that training starts from, N(0, 0.1²), in blocks; the same numbers whatever the blocks.
+
+    Args:
+        rows: I+1.
+        size: D.
+        seed: fixes them.
+        block: rows at a time.
+
+    Yields:
+        (block, D) float32, the last one shorter.
+    """
+    rng = np.random.default_rng(seed)
+    for start in range(0, rows, block):
+        yield INITIAL_SCALE * rng.standard_normal((min(block, rows - start), size), dtype=np.float32)
 
 
 def fold_in(

@@ -9,6 +9,7 @@ Shapes: N ratings, G groups (users or items), U users, I items. Group 0 is paddi
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +54,37 @@ class VarianceComponents:
         sizes, sums = _sums(groups, values, count)
         present = sizes > 0
         n, total, number = sizes[present], float(len(values)), int(present.sum())
+        within = np.asarray(values, np.float64) - (sums / np.maximum(sizes, 1))[groups]
+        between = float(n @ np.square(sums[present] / n - sums.sum() / total)) if number else 0.0
+        return cls.of_moments(Moments(total, number, float(n @ n), float(within @ within), between))
+
+    @classmethod
+    def of_moments(cls, moments: "Moments") -> "VarianceComponents":
+        """Estimate both from sums over all groups, wherever those were made."""
+        total, number = moments.values, moments.groups
         if number < 2 or total == number:  # nothing tells a group's mean from the others', or from noise
             return cls(0.0, 0.0)
-        within_groups = np.asarray(values, np.float64) - (sums / np.maximum(sizes, 1))[groups]
-        within = float(within_groups @ within_groups) / (total - number)
-        spread = float(n @ np.square(sums[present] / n - sums.sum() / total)) - (number - 1) * within
-        return cls(within, max(spread / (total - float(n @ n) / total), 0.0))
+        within = moments.within / (total - number)
+        spread = moments.between - (number - 1) * within
+        return cls(within, max(spread / (total - moments.squares / total), 0.0))
+
+
+class Moments(NamedTuple):
+    """Sums over groups of n values each.
+
+    Args:
+        values: Σ n.
+        groups: that have a value.
+        squares: Σ n².
+        within: Σ of all values' squared distances from their groups' means.
+        between: Σ n times the squared distance of the group's mean from that of all values.
+    """
+
+    values: float
+    groups: float
+    squares: float
+    within: float
+    between: float
 
 
 @dataclass(frozen=True)

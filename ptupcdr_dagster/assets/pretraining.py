@@ -7,14 +7,10 @@ from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
 @stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"})
 def source_model(stage: Stage) -> Materialized:
     """User and item embeddings of the source domain, from all its ratings."""
-    from ptupcdr_core.stages.pretraining import pretrain
-
-    return stage.run(pretrain, side="source", on_epoch=stage.tracker.on_epoch)
+    return stage.run(stage.engine.pretrain, side="source", on_epoch=stage.tracker.on_epoch)
 
 
 @stage_asset(deps=[domain_splits], group="models", kinds={"numba", "mlflow"})
 def target_model(stage: Stage) -> Materialized:
     """User and item embeddings of the target domain, without any rating of test or validation users."""
-    from ptupcdr_core.stages.pretraining import pretrain
-
-    return stage.run(pretrain, side="target", on_epoch=stage.tracker.on_epoch)
+    return stage.run(stage.engine.pretrain, side="target", on_epoch=stage.tracker.on_epoch)

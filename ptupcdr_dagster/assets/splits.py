@@ -15,12 +15,9 @@ from ptupcdr_dagster.partitions import CATALOG, DOMAIN_TO_PAIRS
 )
 def domain_splits(stage: Stage) -> Materialized:
     """Vocabularies, cohorts (test, validation, bridge, cold, target_only), what may be trained on, and histories."""
-    from ptupcdr_core.stages.row_engine import engine_of
-
     pair = CATALOG.pair(stage.partition)
     source, target = CATALOG.domain(pair.source), CATALOG.domain(pair.target)
-    engine = engine_of(*source.each, target)
-    report = engine.build_split(pair, source, target, stage.warehouse, stage.settings, stage.fingerprint)
+    report = stage.engine.build_split(pair, source, target, stage.warehouse, stage.settings, stage.fingerprint)
     stage.tracker.log_metrics({f"{cohort}_users": count for cohort, count in report.users.items()})
     stage.tracker.log_metrics({f"target_{part}_ratings": n for part, n in report.target_ratings.items()})
     stage.log_split()

@@ -16,7 +16,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.versions import RESULTS
 from ptupcdr_dagster.metadata import describe_tables, frame_table, learning_curves, number
 from ptupcdr_dagster.nights import NIGHTS
-from ptupcdr_dagster.partitions import PAIRS
+from ptupcdr_dagster.partitions import CATALOG, PAIRS
 from ptupcdr_dagster.resources import SettingsResource
 from ptupcdr_dagster.running.freshness import (
     CONTENT,
@@ -35,6 +35,7 @@ from ptupcdr_dagster.tracking.runs import StageTracker, track_stage
 
 if TYPE_CHECKING:
     from ptupcdr_core.stages.report import StageReport
+    from ptupcdr_core.stages.row_engine import RowEngine
 
 Materialized = dg.MaterializeResult[Any]
 UNLESS_UNCHANGED = "ptupcdr/unless_unchanged"
@@ -68,6 +69,14 @@ class Stage:
     def warehouse(self) -> Warehouse:
         """The warehouse, with the limits that the environment sets."""
         return Warehouse.from_environment(self.home.warehouse)
+
+    @property
+    def engine(self) -> "RowEngine":
+        """That of the pair: it is on Spark if either side is."""
+        from ptupcdr_core.stages.row_engine import engine_of
+
+        pair = CATALOG.pair(self.partition)
+        return engine_of(*CATALOG.domain(pair.source).each, CATALOG.domain(pair.target))
 
     def run(self, function: "Callable[..., StageReport]", **arguments: Any) -> Materialized:
         """Run a stage of the core on this partition, and show its report.

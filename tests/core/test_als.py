@@ -3,7 +3,7 @@ import pytest
 
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.kernels.least_squares import GATHERED
-from ptupcdr_core.training.als import als, fold_in, leave_one_out_item_vectors
+from ptupcdr_core.training.als import als, fold_in, initial_vectors, leave_one_out_item_vectors
 
 USERS, ITEMS, RATINGS = 23, 17, 150
 
@@ -128,3 +128,8 @@ def test_same_numbers_for_any_number_of_threads(ratings, use_threads):
     for P, Q in results[1:]:
         np.testing.assert_array_equal(P, results[0][0])
         np.testing.assert_array_equal(Q, results[0][1])
+
+
+def test_initial_vectors_are_the_same_whatever_the_blocks() -> None:
+    [whole] = initial_vectors(11, 3, 7, block=11)
+    np.testing.assert_array_equal(np.concatenate([*initial_vectors(11, 3, 7, block=4)]), whole)

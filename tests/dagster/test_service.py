@@ -34,15 +34,18 @@ HISTORY = [{"item_id": "books-01", "rating": 5}, {"item_id": "books-03", "rating
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, catalog_path: Path) -> Home:
+    return deployed_pair(Home(tmp_path_factory.mktemp("service")), catalog_path, SETTINGS)
+
+
+def deployed_pair(home: Home, catalog_path: Path, settings: Settings) -> Home:
     """A pair whose bundle is deployed without being judged."""
-    home = Home(tmp_path_factory.mktemp("service"))
     catalog, warehouse = load_catalog(catalog_path), Warehouse(home.warehouse)
     for name in ("books", "movies"):
         ingest_domain(catalog.domain(name), warehouse)
-    build_split(catalog.pair(PAIR), catalog.domain("books"), catalog.domain("movies"), warehouse, SETTINGS)
+    build_split(catalog.pair(PAIR), catalog.domain("books"), catalog.domain("movies"), warehouse, settings)
     for side in ("source", "target"):
-        pretrain(home, PAIR, side, SETTINGS, _silent)  # type: ignore[arg-type]
-    train_bridges(home, PAIR, SETTINGS, _silent)
+        pretrain(home, PAIR, side, settings, _silent)  # type: ignore[arg-type]
+    train_bridges(home, PAIR, settings, _silent)
     bundle_file(home, DEPLOYED, PAIR).parent.mkdir(parents=True, exist_ok=True)
     bundle_file(home, "candidate", PAIR).rename(bundle_file(home, DEPLOYED, PAIR))
     return home
@@ -75,6 +78,15 @@ def test_everybody_is_answered(client: TestClient) -> None:
     alone = client.get("/recommend", params={"user_id": "user000", "k": 3}).json()
     everything = client.post("/recommend", json={"people": people[:1], "k": 3}).json()
     assert alone == everything
+
+
+def test_of_a_pair_that_predicts_no_ratings_no_stars_are_told(home: Home, catalog_path: Path) -> None:
+    lists = Deployed(deployed_pair(home, catalog_path, SETTINGS.model_copy(update={"mode": "ranking"})), PAIR)
+    with TestClient(app.make_app({PAIR: lists}, LIMIT)) as opened:
+        [person] = opened.get("/recommend", params={"user_id": "user000", "k": 2}).json()["people"]
+        shown = opened.get("/openapi.json").json()["components"]["schemas"]["Item"]
+    assert [set(item) for item in person["items"]] == [{"rank", "item_id", "title", "score", "reasons"}] * 2
+    assert {"stars", "likely"} <= set(shown["properties"]) - set(shown["required"])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The checkpoints of a pair's ranking models, beside those for ratings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import SIDES, Outline, PairData, Side
 from ptupcdr_core.modes import checkpoints
 from ptupcdr_core.modes.checkpoints import Sides, load_between, present_checksums
@@ -26,7 +27,19 @@ def save_side(
     tensors = factors.tensors()
     if side == "source":
         tensors = RankingSpace.of(factors, data.source, data.blocks_of("source")).checkpoint()
-    return checkpoints.save(home, FOLDERS[side], data, tensors, settings, fingerprint)
+    return save_side_tensors(home, side, data, tensors, settings, fingerprint)
+
+
+def save_side_tensors(
+    home: Home,
+    side: Side,
+    outline: PairData | Outline,
+    tensors: Mapping[str, Floats],
+    settings: Settings,
+    fingerprint: str,
+) -> list[Path]:
+    """The same of the tensors, by whomever they were made."""
+    return checkpoints.save(home, FOLDERS[side], outline, dict(tensors), settings, fingerprint)
 
 
 def save_bridges(

@@ -11,11 +11,12 @@ them), T periods, X = D + T + 2.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.blocks import Blocks
@@ -27,8 +28,11 @@ from ptupcdr_core.training.implicit import REGULARIZATION, UNOBSERVED_WEIGHT, Im
 
 PERIODS = 12
 """At most; they hold about as many source ratings each."""
+QUANTILES = np.arange(1, PERIODS) / PERIODS
 PERIOD_SCALE = 4.0
 """Makes a period's coordinate about as large as a factor's, which has unit size: most users have few periods."""
+
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,36 @@ class RankingSpace:
             ratings: of the source, with their times if it has any.
             blocks: the items of several source domains; None: of one.
         """
-        ends, users = _period_ends(ratings.times), len(factors.user_embedding) - 1
+        ends, users = period_ends(ratings.times), len(factors.user_embedding) - 1
         blocks = blocks or Blocks((len(factors.item_embedding) - 1,))
         plain = cls(factors, ends, np.zeros(1, np.float32), np.ones(1, np.float32), blocks)
-        everybody = plain._raw(factors.user_embedding, ratings, users)
+        everybody = plain.raw(factors.user_embedding, ratings, users)
         told = np.unique(ratings.users)
         known, present = everybody[told], blocks.counts(ratings.users, ratings.items, users)[told] > 0
         size = factors.user_embedding.shape[1]
-        centers = known.mean(0, dtype=np.float64)
-        spread = known.std(0, dtype=np.float64)
-        scales = np.full(known.shape[1], PERIOD_SCALE)
+        centers, squares = known.mean(0, dtype=np.float64), np.empty(size)
         for block, columns in enumerate(np.split(np.arange(size), len(blocks))):
             own = known[present[:, block]][:, columns]
             centers[columns] = own.mean(0, dtype=np.float64)
-            scales[columns] = 1 / np.sqrt(max(np.square(own, dtype=np.float64).mean(), 1e-12))
-        scales[size] = 1 / max(spread[size], 1e-6)
-        centers[-1], scales[-1] = 0, 1
-        return cls(factors, ends, centers.astype(np.float32), scales.astype(np.float32), blocks)
+            squares[columns] = np.square(own, dtype=np.float64).mean()
+        spread = known.std(0, dtype=np.float64)
+        return plain.scaled(factors, centers, squares, float(spread[size]))
+
+    def scaled(self, factors: ImplicitFactors, centers: Doubles, squares: Doubles, deviation: float) -> "RankingSpace":
+        """The same space by what is known of its users' coordinates.
+
+        Args:
+            factors: of the source domain.
+            centers: (X,) the mean of each coordinate.
+            squares: (D,) the mean square of a factor, over the factors of its domain.
+            deviation: of the log of the number of ratings.
+        """
+        size = len(squares)
+        scales = np.full(len(centers), PERIOD_SCALE)
+        scales[:size] = 1 / np.sqrt(np.maximum(squares, 1e-12))
+        scales[size] = 1 / max(deviation, 1e-6)
+        centers, scales[-1] = np.append(centers[:-1], 0), 1
+        return replace(self, factors=factors, centers=centers.astype(np.float32), scales=scales.astype(np.float32))
 
     def tensors(self) -> dict[str, Floats]:
         """All that folding in needs, by name; no user's vector is among it."""
@@ -109,7 +126,7 @@ class RankingSpace:
     def source_vectors(self, ratings: Ratings) -> Floats:
         """(U+1, X) float32 vectors of the users that the factors were trained on."""
         users = len(self.factors.user_embedding) - 1
-        return self._vectors(self._raw(self.factors.user_embedding, ratings, users), self._counts(ratings, users))
+        return self._vectors(self.raw(self.factors.user_embedding, ratings, users), self._counts(ratings, users))
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, X) float32 source vectors of users 1..R with these ratings (see ``training.folding.SourceSpace``)."""
@@ -121,7 +138,7 @@ class RankingSpace:
             weighted=False,
             unobserved_weight=UNOBSERVED_WEIGHT,
         )
-        return self._vectors(self._raw(embeddings, ratings, user_count), self._counts(ratings, user_count))
+        return self._vectors(self.raw(embeddings, ratings, user_count), self._counts(ratings, user_count))
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, X) float32: each place's user as if that rating were not there (see ``training.folding.SourceSpace``)."""
@@ -143,7 +160,8 @@ class RankingSpace:
         own[np.arange(len(places)), self.blocks.of_items[ratings.items[places]]] -= 1
         return self._vectors(_coordinates(left.embeddings, left.counts, counts), own)
 
-    def _raw(self, embeddings: Floats, ratings: Ratings, user_count: int) -> Floats:
+    def raw(self, embeddings: Floats, ratings: Ratings, user_count: int) -> Floats:
+        """(R+1, X) coordinates as they are before they are centered and scaled, of users 1..R with these ratings."""
         rated = np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32)
         return _coordinates(embeddings, rated, self._period_counts(ratings, self._periods(ratings), user_count))
 
@@ -179,10 +197,15 @@ def _coordinates(embeddings: Floats, rated: Floats, periods: Floats) -> Floats:
     return np.asarray(np.hstack(columns), np.float32)
 
 
-def _period_ends(times: Floats | None) -> Floats:
+def period_ends(times: Floats | None) -> Floats:
     """Quantiles of the times, each once; none where there are not two different times."""
     known = np.zeros(0) if times is None else times[np.isfinite(times)]
-    if not len(known) or known.min() == known.max():
+    if not len(known):
         return np.zeros(0, np.float32)
-    ends = np.unique(np.quantile(known, np.arange(1, PERIODS) / PERIODS, method="inverted_cdf"))
-    return np.asarray(ends[ends < known.max()], np.float32)
+    return period_ends_of(np.quantile(known, QUANTILES, method="inverted_cdf"), known.min(), known.max())
+
+
+def period_ends_of(quantiles: Floats, first: np.floating, last: np.floating) -> Floats:
+    """The same of the times' ``QUANTILES`` and the first and last of them."""
+    ends = np.unique(quantiles)
+    return np.asarray(ends[ends < last] if first < last else ends[:0], np.float32)

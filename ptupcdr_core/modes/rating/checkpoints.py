@@ -26,7 +26,13 @@ SHARED = ("recipe", "base_model", "embedding_size")
 
 
 def save_side(
-    home: Home, side: Side, data: PairData, model: Model, settings: Settings, fingerprint: str, curves: Curves
+    home: Home,
+    side: Side,
+    data: PairData | Outline,
+    model: Model,
+    settings: Settings,
+    fingerprint: str,
+    curves: Curves,
 ) -> list[Path]:
     """Write one side's base model."""
     return checkpoints.save(home, FOLDERS[side], data, model.tensors(), settings, fingerprint, curves=curves.by_epoch())
