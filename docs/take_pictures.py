@@ -23,7 +23,7 @@ from playwright.sync_api import TimeoutError as Missing
 
 from ptupcdr_core import Home
 from ptupcdr_core.report.store import report_path
-from ptupcdr_dagster.tracking.runs import open_store
+from ptupcdr_dagster.tracking.stores import open_store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
