@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy import func, select
 
 try:
     from dagster._core.event_api import PartitionKeyFilter
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
-    from dagster._core.storage.event_log import SqliteEventLogStorage
+    from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
     # What went wrong in a step: no public name for the type of `DagsterEvent.step_failure_data.error`.
     from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
@@ -89,3 +91,12 @@ def run_files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
     events, root = instance.event_log_storage, Path(instance.root_directory)
     own = [Path(events.path_for_shard(run_id))] if isinstance(events, SqliteEventLogStorage) else []
     return [path for path in (*own, root / "storage" / run_id) if path.exists()]
+
+
+def drop_checks(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove what checks said in a deleted run, but for the newest of each: ``delete_run`` keeps it for ever."""
+    storage, rows = instance.event_log_storage, AssetCheckExecutionsTable
+    if isinstance(storage, SqlEventLogStorage):
+        newest = select(func.max(rows.c.id)).group_by(rows.c.asset_key, rows.c.check_name, rows.c.partition)
+        with storage.index_connection() as connection:
+            connection.execute(rows.delete().where(rows.c.run_id == run_id, rows.c.id.not_in(newest)))

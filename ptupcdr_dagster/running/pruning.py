@@ -18,7 +18,7 @@ from ptupcdr_core.sources.buckets import copies_folder, is_bucket
 from ptupcdr_core.sources.download import is_address, local_copy, part_of
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import remove, size_of
-from ptupcdr_dagster.running.private import run_files
+from ptupcdr_dagster.running.private import drop_checks, run_files
 from ptupcdr_dagster.tracking.stores import open_own, own_store
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -73,6 +73,7 @@ class Prune:
         for run_id in [] if self.dry_run else old:
             files = run_files(self.instance, run_id)
             self.instance.delete_run(run_id)
+            drop_checks(self.instance, run_id)
             for path in files:
                 remove(path)
         return len(old)

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -91,6 +93,9 @@ def test_after_a_kill_and_after_a_month(home: Home, monkeypatch: pytest.MonkeyPa
         assert {run.run_id for run in instance.get_runs()} == in_use | {living.run_id}
         events = {file.stem for file in (home.dagster / "history" / "runs").glob("*-*.db")}
         assert events == in_use | {living.run_id} or events == in_use
+        with closing(sqlite3.connect(home.dagster / "history" / "runs" / "index.db")) as database:
+            told = database.execute("select distinct run_id from asset_check_executions").fetchall()
+        assert {run_id for (run_id,) in told} == in_use, "what checks said in runs that are gone goes with them"
         runs = client.search_runs([experiment])
         assert {run.data.tags["dagster.run_id"] for run in runs} == in_use
         assert len(list((home.mlflow / "artifacts").glob("*"))) <= len(runs)
