@@ -7,11 +7,18 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_lineage import PAIR, domains, run, write_ratings
+from small_lineage import PAIR, domains, write_ratings
 
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.data.pair_data import SIDES
+from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.serving.deployed import CANDIDATE, DEPLOYED, bundle_file
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.sources.items import Items
 from ptupcdr_core.stages import embeddings, recommendations
+from ptupcdr_core.stages.bridges import train_bridges
+from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.stages.row_engine import Embedded
 from ptupcdr_core.store.home import Home
@@ -20,16 +27,27 @@ from ptupcdr_spark import people
 from ptupcdr_spark.engine import SPARK
 
 pytestmark = pytest.mark.usefixtures("spark")
-SETTINGS = Settings(embedding_size=6, mode="rating", no_gate=True, top_k=5)
+SETTINGS = Settings(embedding_size=6, ranking_size=8, top_k=5)
 
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """All stages on one machine."""
+    """What stands before embeddings and lists, made on one machine, and deployed whatever the gate would say."""
     root = tmp_path_factory.mktemp("deployed")
-    home = Home(root / "home")
-    run(home, domains(write_ratings(root)), SETTINGS)
+    home, sides = Home(root / "home"), domains(write_ratings(root))
+    warehouse = Warehouse(home.warehouse)
+    for side in sides:
+        ingest_domain(side, warehouse)
+    build_split(Pair.of(PAIR), *sides, warehouse, SETTINGS)
+    for name in SIDES:
+        pretrain(home, PAIR, name, SETTINGS, silent)
+    train_bridges(home, PAIR, SETTINGS, silent)
+    shutil.copy(bundle_file(home, CANDIDATE, PAIR), bundle_file(home, DEPLOYED, PAIR))
     return home
+
+
+def silent(epoch: int, metrics: dict[str, float]) -> None:
+    pass
 
 
 def table(home: Home, name: str) -> pa.Table:
