@@ -7,7 +7,6 @@ What is killed is the program that one task runs in, from within the task, once 
 
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.catalog import Domain, Pair
 from ptupcdr_core.data.pair_data import SIDES
 from ptupcdr_core.kernels.csr import Csr
+from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import CANDIDATE, DEPLOYED, bundle_file
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.bridges import train_bridges
@@ -134,7 +134,7 @@ def main() -> None:
 def deployed(home: Home, pair: str) -> None:
     """What stands between base models and lists, on this machine; it is deployed whatever the gate would say."""
     train_bridges(home, pair, SETTINGS, lambda epoch, metrics: None)
-    shutil.copy(bundle_file(home, CANDIDATE, pair), bundle_file(home, DEPLOYED, pair))
+    Bundle.load(bundle_file(home, CANDIDATE, pair)).save(bundle_file(home, DEPLOYED, pair))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from small_lineage import PAIR, domains, write_ratings
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.data.pair_data import SIDES
 from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import CANDIDATE, DEPLOYED, bundle_file
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
@@ -42,7 +43,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for name in SIDES:
         pretrain(home, PAIR, name, SETTINGS, silent)
     train_bridges(home, PAIR, SETTINGS, silent)
-    shutil.copy(bundle_file(home, CANDIDATE, PAIR), bundle_file(home, DEPLOYED, PAIR))
+    Bundle.load(bundle_file(home, CANDIDATE, PAIR)).save(bundle_file(home, DEPLOYED, PAIR))
     return home
 
 
