@@ -70,7 +70,7 @@ def main() -> None:
         _report(browser, home, options.pair, options.folder)
         site = _site(options.folder)
         for name, (address, shown) in (_pages(home, options.pair) | site).items():
-            page = browser.new_page(viewport={"width": 1440, "height": 1700 if name in TALL else 900})
+            page = browser.new_page(viewport={"width": 1440, "height": 1150 if name in TALL else 900})
             page.add_init_script(WITHOUT_ASSISTANT)
             _open(page, address, shown)
             if name == "openapi":
@@ -98,7 +98,8 @@ def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
     dagster, mlflow = f"http://127.0.0.1:{DAGSTER}", f"http://127.0.0.1:{MLFLOW}/#"
     expanded = "%2C".join(f"global%40global%3A{group}" for group in GROUPS)
     asset = f"{dagster}/assets/cold_start_evaluation"
-    models = f"{mlflow}/models/ptupcdr-{pair}"
+    version = client.get_model_version_by_alias(f"ptupcdr-{pair}", "deployed").version
+    model = f"{mlflow}/models/ptupcdr-{pair}/versions/{version}"
     parents = client.search_runs([experiment], "tags.`ptupcdr.level` = 'pipeline'", max_results=20)
     runs = [run.info.run_id for run in parents if run.data.tags.get("dagster.partition") == pair] or [
         run.info.run_id for run in parents
@@ -113,7 +114,7 @@ def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
         "dagster-asset": (f"{asset}?view=partitions&partition={pair}", "ndcg_at_10"),
         "dagster-checks": (f"{asset}?view=checks", "Succeeded"),
         "dagster-runs": (f"{dagster}/runs", "bridge_pair"),
-        "mlflow-model": (f"{models}/versions/1", "Registered"),
+        "mlflow-model": (model, "Registered"),
         "mlflow-compare": (f"{mlflow}/compare-runs?{compared}", "Parameters"),
         "mlflow-runs": (f"{mlflow}/experiments/{experiment}/runs", "Created"),
     }
