@@ -31,6 +31,7 @@ from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse
@@ -279,16 +280,17 @@ def keep_verdict(
             connection.unregister("frame")
 
 
-def _about(fingerprint: str, candidate: Bundle, champion: Bundle | None) -> dict[str, str]:
+def _about(fingerprint: str, candidate: Bundle, champion: Bundle | None) -> dict[str, str | int]:
     """What was judged, and what is the champion thereafter."""
     return {
+        "format": formats.DECISION,
         "fingerprint": fingerprint,
         "candidate": candidate.digest,
         "champion": champion.digest if champion else "",
     }
 
 
-def _note_decision(place: Path, about: dict[str, str], decision: Decision) -> None:
+def _note_decision(place: Path, about: dict[str, str | int], decision: Decision) -> None:
     """Write beside the champion's place by what decision it will have come there.
 
     Before it is replaced: a process that is killed between that and its tables leaves no other trace of the champion
@@ -298,7 +300,7 @@ def _note_decision(place: Path, about: dict[str, str], decision: Decision) -> No
         temporary.write_text(json.dumps({"about": about, **asdict(decision)}, indent=2))
 
 
-def _decided(place: Path, about: dict[str, str]) -> Decision | None:
+def _decided(place: Path, about: dict[str, str | int]) -> Decision | None:
     """The decision by which this champion came to its place, where it was one about the same."""
     try:
         noted = json.loads(_noted(place).read_text())

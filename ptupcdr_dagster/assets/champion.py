@@ -35,7 +35,8 @@ def champion(stage: Stage) -> Materialized:
         if verdict.serving:
             registry.promote(registry.register(replace(verdict.serving, items=known), people, run, described))
         registry.tag(version, tags)
-        registry.describe(version, decision.own, decision.reason)
+        rated = verdict.candidate.mode()[1].reading.scale is not None
+        registry.describe(version, decision.own, decision.reason, rated=rated)
         return registry.name, version, registry.version_of(CHAMPION)
 
     name, version, now = tracker.do(register)

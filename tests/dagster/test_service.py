@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from ptupcdr_core.catalog import load_catalog
+from ptupcdr_core.catalog import Pair, load_catalog
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.kernels.target_items import TargetItems
@@ -138,6 +138,29 @@ def test_the_approximate_search_answers_alike(trained: Home, pair: Deployed) -> 
     exact, graph = (one.now.answers.to(asked, 5) for one in (pair, Deployed(trained, PAIR, "approximate")))
     ids = [[[item.item_id for item in answer.items] for answer in answers] for answers in (exact, graph)]
     assert ids[0] == ids[1], "40 items: the graph finds them all"
+
+
+def test_a_pair_of_several_sources_is_served_by_ids_that_say_of_which_they_are(
+    catalog_path: Path, tmp_path: Path
+) -> None:
+    home, several = Home(tmp_path), Pair(source="books+music", target="movies")
+    catalog, warehouse = load_catalog(catalog_path), Warehouse(home.warehouse)
+    for name in several.domains:
+        ingest_domain(catalog.domain(name), warehouse)
+    build_split(several, catalog.domain(several.source), catalog.domain("movies"), warehouse, SETTINGS)
+    for side in ("source", "target"):
+        pretrain(home, several.key, side, SETTINGS, _silent)  # type: ignore[arg-type]
+    train_bridges(home, several.key, SETTINGS, _silent)
+    bundle_file(home, DEPLOYED, several.key).parent.mkdir(parents=True)
+    bundle_file(home, "candidate", several.key).rename(bundle_file(home, DEPLOYED, several.key))
+    history = [{"item_id": "books:books-01", "rating": 5}, {"item_id": "music:music-02", "rating": 4}]
+    people = [{"user_id": "me", "history": [*history, {"item_id": "books-01", "rating": 5}]}, {"user_id": "user000"}]
+    with TestClient(app.make_app({several.key: Deployed(home, several.key)}, LIMIT)) as client:
+        me, known = client.post("/recommend", json={"pair": several.key, "k": 3, "people": people}).json()["people"]
+        assert client.get("/recommend", params={"pair": several.key, "user_id": "user000"}).status_code == 200
+    assert (me["status"], me["unknown_items"], known["status"]) == ("given", 1, "known")
+    reasons = {reason["item_id"] for item in me["items"] for reason in item["reasons"]}
+    assert reasons <= {one["item_id"] for one in history}
 
 
 def test_its_page_needs_nothing_from_elsewhere(client: TestClient) -> None:
