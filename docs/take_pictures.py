@@ -34,7 +34,7 @@ GROUPS = ("ratings", "splits", "models", "cold_start", "warm_start", "report", "
 PATIENCE, SETTLED = 90_000, 5_000
 """Milliseconds that a page is waited for, and that it is given to draw itself when its text is there."""
 KEPT = ("report-1280", "report-1280-dark", "report-400", "dagster-lineage", "dagster-checks", "openapi",
-        "mlflow-compare", "mlflow-model", "data-docs")  # fmt: skip
+        "dagster-asset", "mlflow-compare", "mlflow-model", "data-docs")  # fmt: skip
 COLOURS = 128
 """Of a kept picture: text and lines need no more, and the file is a third."""
 
