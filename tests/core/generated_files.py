@@ -141,9 +141,9 @@ def write(made: Made, folder: Path) -> Path:
             connection.register("rows", _table(made.rows))
             connection.execute("create table ratings as from rows")
     elif made.format == "sqlite":
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute(f"create table ratings ({', '.join(NAMES)})")
-            connection.executemany("insert into ratings values (?, ?, ?, ?)", made.rows)
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(f"create table ratings ({', '.join(NAMES)})")
+            database.executemany("insert into ratings values (?, ?, ?, ?)", made.rows)
     elif made.packed:
         with pa.CompressedOutputStream(str(path), made.packed) as stream:
             stream.write(made.content)
