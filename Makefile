@@ -6,7 +6,7 @@
 # make load         how many people a second the service answers, and how long they wait (some minutes)
 # make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
 # make docs         the documentation site in data/site
-# make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills (hours)
+# make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills, 50 backfills (hours)
 # make spark   the extra for Apache Spark and its tests, some minutes; they need a Java runtime
 # make fortnight    fifteen nights in a few minutes, every switch of [nights] on: what ran, was refused, was served
 # make tutorial   the commands of docs/tutorial.md on all of its data; make test has every tenth person of it
@@ -22,6 +22,8 @@ WORKERS ?= 3
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
+ATTACKING := $(addprefix core/test_,artifacts bad_input catalog databases download leftovers new_files odd_numbers replacing \
+	secrets upgrade) $(addprefix dagster/test_,dead_server own_store secrets_of_a_run side_by_side tidying)
 # Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
 # takes no more than some five seconds.
 QUICK := als bridge_forms bridges bridging calibrated catalog code_versions download evidence item_map leading \
@@ -29,7 +31,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	variance_components whitened
 
 .PHONY: demo test quick spark lint types style load pictures docs attack fortnight tutorial same-results evidence \
-	cells install clean
+	cells install clean $(addprefix attack-,files kills disks crowd years hostile forgetting tests)
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
@@ -69,13 +71,33 @@ docs: $(INSTALLED)
 load: $(INSTALLED)
 	$(BIN)/python perf/serving.py
 
-attack: $(INSTALLED)
+# Each by itself too: make attack-files, attack-kills, ...
+attack: attack-files attack-kills attack-disks attack-crowd attack-years attack-hostile attack-forgetting attack-tests
+
+attack-files: $(INSTALLED)
 	PTUPCDR_ATTACK_FILES=10000 $(BIN)/python -m pytest tests/core/test_generated_input.py --timeout 7200
+
+attack-kills: $(INSTALLED)
 	$(BIN)/python tests/attack/kills.py --kills 200 $(ATTACKED)/kills
+
+attack-disks: $(INSTALLED)
 	$(BIN)/python tests/attack/disks.py --sizes 8 $(ATTACKED)/disks
+
+attack-crowd: $(INSTALLED)
 	$(BIN)/python tests/attack/crowd.py --processes 8 --readers 4 $(ATTACKED)/crowd
+
+attack-years: $(INSTALLED)
+	$(BIN)/python tests/attack/years.py --backfills 50 $(ATTACKED)/years
+
+attack-hostile: $(INSTALLED)
 	$(BIN)/python tests/attack/hostile.py $(ATTACKED)/hostile
+
+attack-forgetting: $(INSTALLED)
 	$(BIN)/python tests/attack/forgetting.py $(ATTACKED)/forgetting
+
+# The attacks that are as long among the tests as they are anywhere.
+attack-tests: $(INSTALLED)
+	$(BIN)/python -m pytest $(ATTACKING:%=tests/%.py)
 
 spark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'

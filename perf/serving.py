@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[65_000, 1_000_000])
     parser.add_argument("--searches", nargs="+", default=["exact", "approximate"], choices=["exact", "approximate"])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
-    parser.add_argument("--home", type=Path, help="where the demo's pair is trained already; it is copied from there")
+    parser.add_argument("--home", type=Path, help="with the trained pair; its bundle is put back in the end")
     options = parser.parse_args()
     names = ["target items", "search", "ready after", "connections × people", "people/s", "processor/person"]
     print(f"| {' | '.join([*names, 'p50', 'p95', 'p99', 'memory'])} |")
@@ -52,11 +52,12 @@ def main() -> None:
         if options.home is None:
             _program("backfill", PAIR, home=home).wait()
         trained = deployed_bundle(home, PAIR)
+        users = Today.of(home, trained).users()["user_id"].to_pylist()
         try:
             for items in options.items:
                 blown_up(trained, items).save(bundle_file(home, DEPLOYED, PAIR))
                 for search in options.searches:
-                    _measure(home, items, search, options.seconds)
+                    _measure(home, users, items, search, options.seconds)
         finally:
             trained.save(bundle_file(home, DEPLOYED, PAIR))
 
@@ -68,17 +69,19 @@ def blown_up(bundle: Bundle, items: int) -> Bundle:
     near = rng.integers(1, len(target.offset), items + 1)
     noise = rng.standard_normal((items + 1, target.vectors.shape[1]), np.float32) * target.vectors.std(0) * NOISE
     larger = TargetItems(target.vectors[near] + noise, target.offset[near])
-    lists = None if served.part.lists is None else replace(served.part.lists, item_map=None)
+    lists = served.part.lists
+    if lists is not None:
+        joint = None if lists.joint is None else replace(lists.joint, target=lists.joint.target[near])
+        lists = replace(lists, popularity=lists.popularity[near], joint=joint, item_map=None)
     ids = pa.array(["", *(f"item-{number:07d}" for number in range(items))])
     part = replace(served.part, target=larger, lists=lists)
     return replace(bundle, modes={mode: replace(served, part=part, target_ids=ids)})
 
 
-def _measure(home: Home, items: int, search: str, seconds: float) -> None:
+def _measure(home: Home, users: list[str], items: int, search: str, seconds: float) -> None:
     started = time.perf_counter()
     with _serving(home, search) as process:
         ready = time.perf_counter() - started
-        users = Today.of(home, deployed_bundle(home, PAIR)).users()["user_id"].to_pylist()
         for connections, people in LOADS:
             _load(users, connections, people, seconds / 4)  # warm
             before = _processor(process.pid)

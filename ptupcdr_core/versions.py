@@ -43,7 +43,7 @@ RESULTS = {
     "champion": Result(7),
     "deployed_model": Result(6, (*EVALUATED, "deployment")),
     "recommendations": Result(13, ("recommendations",)),
-    "pair_report": Result(10),
+    "pair_report": Result(11),
     "benchmark": Result(4, ("split", "rating", "ranking"), gridded=True),
     "benchmark_cell": Result(3, ("split", "rating")),
     "list_cell": Result(1, ("split", "ranking")),

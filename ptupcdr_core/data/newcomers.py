@@ -14,6 +14,7 @@ from ptupcdr_core.data.people import People, people
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.table_file import read_table
 from ptupcdr_core.sql import statement
+from ptupcdr_core.store.instances import instance
 
 NEEDED, STARS, OPTIONAL = ("user_id", "item_id"), "rating", "timestamp"
 _EXPECTED = {"user_id": "an id", "item_id": "an id", "timestamp": "seconds, or an ISO date"}
@@ -75,7 +76,7 @@ def newcomers(
         "history_length": reading.history_length,
     }
     known = pa.table({"item_id": items, "item_index": np.arange(len(items), dtype=np.int32)})
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with instance({"threads": 1}) as connection:
         connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         for name, value in variables.items():
             connection.execute(f"set variable {name} = ?", [value])

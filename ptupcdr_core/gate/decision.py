@@ -15,8 +15,10 @@ Each mode is let through or refused on its own: lists that are better are served
 go on coming from the champion.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -29,7 +31,9 @@ from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.serving.deployed import CANDIDATE, CHAMPION, bundle_file
 from ptupcdr_core.settings import Mode, Settings
+from ptupcdr_core.store import formats
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse
 
 ASSET = "champion"
@@ -158,10 +162,16 @@ class Verdict:
     serving: Bundle | None
 
 
-def judge(home: Home, pair: str) -> Verdict:
+def judge(home: Home, pair: str, fingerprint: str = "") -> Verdict:
     """Measure a pair's new bundle and its champion on the present test users, and decide.
 
     The champion is the bundle that last passed. One that cannot be read is no obstacle, and is said.
+
+    Args:
+        home: has the pair's split, evaluation and bundles.
+        pair: its key.
+        fingerprint: of what is judged; where the champion has come to be by a verdict of the same, that one holds, for
+            the champion before is gone. Empty: it is not looked for.
 
     Raises:
         WarehouseError: the pair was not split or not evaluated.
@@ -173,6 +183,9 @@ def judge(home: Home, pair: str) -> Verdict:
         champion = Bundle.load(place) if place.is_file() else None
     except ArtifactError as error:
         note = f"the champion cannot be compared: {error}"
+    about = _about(fingerprint, candidate, champion)
+    if champion and fingerprint and (decided := _decided(place, about)):
+        return Verdict(decided, candidate, champion)
     if champion and champion.digest == candidate.digest:  # the same training judged again
         return Verdict(decide(home, pair, judged(home, pair, candidate), {}), candidate, candidate)
     before = judged(home, pair, champion) if champion else {}
@@ -240,7 +253,9 @@ def keep_verdict(
     """
     decision = verdict.decision
     if verdict.serving:
-        verdict.serving.save(bundle_file(home, CHAMPION, pair))
+        place = bundle_file(home, CHAMPION, pair)
+        _note_decision(place, _about(fingerprint, verdict.candidate, verdict.serving), decision)
+        verdict.serving.save(place)
     labels = {"pair": pair, "model": model, "version": version}
     outcome = {"champion": champion or "", "reason": decision.reason}
     comparisons = decision.table().assign(**labels)
@@ -263,6 +278,40 @@ def keep_verdict(
             connection.register("frame", table)
             connection.execute(f"create table {name} as select * from frame")  # nosec B608 # ours
             connection.unregister("frame")
+
+
+def _about(fingerprint: str, candidate: Bundle, champion: Bundle | None) -> dict[str, str | int]:
+    """What was judged, and what is the champion thereafter."""
+    return {
+        "format": formats.DECISION,
+        "fingerprint": fingerprint,
+        "candidate": candidate.digest,
+        "champion": champion.digest if champion else "",
+    }
+
+
+def _note_decision(place: Path, about: dict[str, str | int], decision: Decision) -> None:
+    """Write beside the champion's place by what decision it will have come there.
+
+    Before it is replaced: a process that is killed between that and its tables leaves no other trace of the champion
+    before, with which the new one was compared.
+    """
+    with replaced(_noted(place)) as temporary:
+        temporary.write_text(json.dumps({"about": about, **asdict(decision)}, indent=2))
+
+
+def _decided(place: Path, about: dict[str, str | int]) -> Decision | None:
+    """The decision by which this champion came to its place, where it was one about the same."""
+    try:
+        noted = json.loads(_noted(place).read_text())
+        comparisons = tuple(Comparison(**row) for row in noted["comparisons"])
+        return Decision(comparisons, tuple(noted["notes"])) if noted["about"] == about else None
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is of no use: then it is judged again
+        return None
+
+
+def _noted(place: Path) -> Path:
+    return place.with_suffix(".json")
 
 
 def read_decision(home: Home, pair: str) -> str:

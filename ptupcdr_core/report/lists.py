@@ -18,6 +18,7 @@ _EXPLANATIONS = {
     "popularity": "the most popular items, the same for everybody",
     "kernel_ridge": "people alike in the source are alike in the target",
     "item_knn": "what people with the same source items took",
+    "cgsp": "source items as a signal, filtered by a graph of both domains",
     "joint_als": "one factorization of both domains",
     "emcdr": "one map for everybody, from user embedding to user embedding",
     "common_bridge": "one bridge for everybody",

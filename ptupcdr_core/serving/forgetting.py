@@ -24,6 +24,7 @@ from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.sources.people import Forgotten
+from ptupcdr_core.sources.verify import CHUNK, compression_of, is_parquet
 from ptupcdr_core.sql import identifier
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
@@ -57,6 +58,10 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
     for path in sorted(home.reads.rglob("*.parquet")):
         if _from_parquet(path, ids):
             path.unlink()  # what was read of a file is whole or not kept
+            found[str(path.relative_to(home.root))] += 1
+    for path in sorted(home.downloads.rglob("[!.]*")):
+        if path.is_file() and _stand_in_copy(path, ids):
+            path.unlink()  # so is a copy of somebody else's file: the next ingest fetches it, and keeps none with them
             found[str(path.relative_to(home.root))] += 1
     for folder in (home.bundles, home.benchmark, home.reports, home.data_docs, home.mlflow):
         for path in sorted(folder.rglob("*")):
@@ -150,6 +155,22 @@ def _from_file(path: Path, ids: Sequence[str]) -> int:
 
 def _named(page: str, ids: Sequence[str]) -> bool:
     return any(id in page or html.escape(id) in page for id in ids)
+
+
+def _stand_in_copy(path: Path, ids: Sequence[str]) -> bool:
+    """Whether one of the ids stands in a file as it came: Parquet, or text, plain or packed."""
+    if is_parquet(path):
+        table, wanted = pq.read_table(path), pa.array(ids, pa.string())
+        texts = (column for column in table.columns if pa.types.is_string(column.type))
+        return any(pc.any(pc.is_in(column, value_set=wanted)).as_py() for column in texts)
+    named, rest = [id.encode() for id in ids], b""
+    with pa.input_stream(str(path), compression=compression_of(path)) as stream:
+        while chunk := stream.read(CHUNK):
+            text = rest + chunk
+            if any(name in text for name in named):
+                return True
+            rest = text[-max(map(len, named)) :]
+    return False
 
 
 def _from_parquet(path: Path, ids: Sequence[str]) -> int:

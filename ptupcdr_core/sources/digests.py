@@ -20,7 +20,8 @@ def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[t
     Args:
         files: all there.
         shortcuts: a file that keeps the digest of each file by its size and time of change, so that what was not
-            touched is not read again; one that cannot be read is made anew. None: all is read.
+            touched is not read again; one that cannot be read is made anew, and files that are gone are forgotten.
+            None: all is read.
     """
     known = _read(shortcuts)
     found: dict[str, list[object]] = {}
@@ -35,10 +36,12 @@ def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[t
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         settled = time.time() - seen.st_mtime > SETTLED_SECONDS
         found[str(file)] = [*(state if settled else (None, None)), digest]
-    if shortcuts and any(known.get(name) != entry for name, entry in found.items() if entry[0] is not None):
+    there = {name: entry for name, entry in known.items() if name in found or Path(name).exists()}
+    new = any(known.get(name) != entry for name, entry in found.items() if entry[0] is not None)
+    if shortcuts and (new or len(there) < len(known)):
         # A service may have a home that it cannot write: then all is read again.
         with suppress(StorageError), replaced(shortcuts) as temporary:
-            temporary.write_text(json.dumps(known | found, indent=1))
+            temporary.write_text(json.dumps(there | found, indent=1))
     return [(file.name, str(found[str(file)][2])) for file in files]
 
 

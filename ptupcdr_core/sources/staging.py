@@ -40,7 +40,7 @@ def stage(
     Args:
         connection: takes the tables.
         domain: what to read.
-        downloads: where files from http(s) addresses are kept.
+        downloads: where copies of files from elsewhere are kept; none in which somebody stands who is forgotten.
         reads: where what was read of each of several files is kept.
         forgotten: people of whom nothing is kept.
 
@@ -53,13 +53,17 @@ def stage(
     forget_others(reads, kept.values())
     again = 0
     for index, path in enumerate(files):
+        named = False
         with reading(domain, path):
             if path not in kept or not restage(connection, index, kept[path]):
                 stage_file(connection, domain, path, index)
                 again += 1
-                if path in kept and not forgotten.stand_in(connection, index):
+                named = forgotten.stand_in(connection, index)
+                if path in kept and not named:
                     keep(connection, index, kept[path])
         count_file(connection, domain, path, index)
+        if named and path and downloads in path.parents:
+            path.unlink()  # a copy of our own, that would know them
     log.info("domain %s: %d of %d files were read, the others are as they were", domain.name, again, len(files))
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.verify import count_parquet, physical
 from ptupcdr_core.sql import file_literal
+from ptupcdr_core.store.instances import instance
 
 _DELIMITED = "read_csv({file}, all_varchar = true, header = true, delim = '%s', quote = '\"', escape = '\"')"
 SCANS = {
@@ -41,7 +42,7 @@ def read_table(path: Path, names: Sequence[str], kind: str | None = None) -> pa.
         physical(path, with_quotes=False)
     keys = "{" + ", ".join(f'"{name}": "VARCHAR"' for name in names) + "}"
     scan = SCANS[kind].replace("{file}", file_literal(path)).replace("{keys}", keys.replace("'", "''"))
-    with duckdb.connect() as connection:
+    with instance() as connection:
         connection.execute("set enable_progress_bar = false")
         try:
             table: pa.Table = connection.sql(f"select * from {scan}").to_arrow_table()  # nosec B608 # quoted

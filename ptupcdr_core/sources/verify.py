@@ -33,6 +33,12 @@ def compression_of(path: Path) -> str | None:
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 
+def is_parquet(path: Path) -> bool:
+    """By the file's first bytes."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
 def beginning(path: Path) -> bytes:
     """The first bytes of a text file, unpacked.
 

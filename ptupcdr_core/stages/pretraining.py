@@ -31,4 +31,6 @@ def pretrain(
     files = [file for mode in modes for file in mode.train_side(home, data, side, settings, curves, fingerprint)]
     drop_others(home, f"{side}_model", pair, [mode.name for mode in modes])
     ratings, items = data.trained_on(side)
-    return StageReport({"ratings": float(len(ratings)), "items": float(items), **curves.last()}, curves.values, files)
+    scale = data.source_scale if side == "source" else data.target_scale
+    sizes = {"ratings" if scale else "events": float(len(ratings)), "items": float(items)}
+    return StageReport(sizes | curves.last(), curves.values, files)

@@ -11,6 +11,7 @@ import duckdb
 
 from ptupcdr_core.errors import StorageError
 from ptupcdr_core.sql import identifier, literal
+from ptupcdr_core.store.instances import instance, says_full
 from ptupcdr_core.store.replacing import no_space, replaced
 
 REMEDY = "the old one stands: free some space or check the disk, and run again"
@@ -45,11 +46,6 @@ def replaced_database(path: Path, connect: Connect) -> Iterator[duckdb.DuckDBPyC
         if says_full(error):
             raise no_space(path) from error
         raise
-
-
-def says_full(error: duckdb.Error) -> bool:
-    """Whether DuckDB failed because a disk is full: its errors carry no number."""
-    return "No space left on device" in str(error) or "max_temp_directory_size" in str(error)
 
 
 def read_all(connection: duckdb.DuckDBPyConnection) -> None:
@@ -107,7 +103,7 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _require(written: dict[str, int], temporary: Path, path: Path) -> None:
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with instance({"threads": 1}) as connection:
         try:
             connection.execute(f"attach {literal(temporary)} as written (read_only)")
             connection.execute("use written")

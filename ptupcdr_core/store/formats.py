@@ -17,6 +17,8 @@ BUNDLE = 2
 """What serves a pair; since 2 it says what it was trained on."""
 BUNDLE_BEFORE = 1
 """Is read as well: it serves as it did, and does not say."""
+DECISION = 1
+"""By which decision a champion came to be; one of another format is not used, and the model judged again."""
 SETTINGS_FILE = 1
 """One line a setting; a file written by hand may leave the number out."""
 CELL = 1

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store.database import replaced_database, view_bodies
+from ptupcdr_core.store.instances import instance
 from ptupcdr_core.store.replacing import writing
 
 Columns = tuple[tuple[str, str], ...]
@@ -52,8 +53,7 @@ def _lock(root: Path, catalog: Path) -> Iterator[None]:
 
 def _bodies(root: Path) -> dict[str, str]:
     found: dict[str, dict[Columns, Places]] = {}
-    # One connection for all files: to make an instance of DuckDB takes longer than to look into a file.
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with instance({"threads": 1}) as connection:
         for path in sorted(root.glob("*/*.duckdb")):
             for table, (columns, body) in _tables(connection, path).items():
                 found.setdefault(table, {}).setdefault(columns, []).append((path, body))

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ptupcdr_core.errors import StorageError, WarehouseError
+from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store import formats, views
-from ptupcdr_core.store.database import not_finite, read_all, relations, replaced_database, says_full
+from ptupcdr_core.store.database import not_finite, read_all, relations, replaced_database
+from ptupcdr_core.store.instances import instance, open_database
 from ptupcdr_core.store.owner import Owner
-from ptupcdr_core.store.replacing import no_space
 from ptupcdr_core.store.versions_read import retire_others, versions_read
 
 # A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
@@ -146,7 +146,7 @@ class Warehouse:
             WarehouseError: a number is NaN or infinite, and the old file stands; or the memory limit is too low.
         """
         try:
-            with replaced_database(self.file(asset, partition), self._connection) as connection:
+            with replaced_database(self.file(asset, partition), self._new) as connection:
                 yield connection
                 if columns := not_finite(connection):
                     raise no_number(asset, partition, columns)
@@ -166,9 +166,9 @@ class Warehouse:
             WarehouseError: the partition was never written, or its file is damaged or of another format.
         """
         path = self.require(asset, partition)
-        # Attached to a fresh in-memory instance: DuckDB hands out one instance a path and process, so connecting to
+        # Attached to an instance in memory: DuckDB hands out one instance a path and process, so connecting to
         # the path itself would show a replaced file's old rows for as long as anybody holds a connection to it.
-        with self._connection(None) as connection:
+        with self.scratch() as connection:
             attach(connection, path, "partition_file")
             connection.execute("use partition_file")
             yield connection
@@ -176,8 +176,8 @@ class Warehouse:
     @contextmanager
     def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to nothing yet, under the warehouse's limits: to attach several partitions to."""
-        with self._connection(None) as connection:
-            yield connection
+        with instance(self.limits, self._spill()) as connection:
+            yield _prepared(connection)
 
     def provenance(self, asset: str, partition: str) -> Provenance:
         """What a partition says of its origin.
@@ -199,22 +199,27 @@ class Warehouse:
             read_all(connection)
 
     @contextmanager
-    def _connection(self, path: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
-        # A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere,
-        # and two processes would write into each other's.
-        spill = self.root / f".spill-{Owner.present()}-{uuid.uuid4().hex[:16]}"
-        config: dict[str, Any] = {"temp_directory": str(spill), **self.limits}
-        if path is not None:
-            config["storage_compatibility_version"] = STORAGE
+    def _new(self, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        spill = self._spill()
+        config = {"temp_directory": str(spill), "storage_compatibility_version": STORAGE, **self.limits}
         try:
-            with _open(path, config) as connection:
-                # Local time zones would read one timestamp as different seconds on different machines.
-                connection.execute("set TimeZone = 'UTC'")
-                # Without a script's name DuckDB takes the caller for a person, and writes progress into its output.
-                connection.execute("set enable_progress_bar = false")
-                yield connection
+            with open_database(path, config) as connection:
+                yield _prepared(connection)
         finally:
             shutil.rmtree(spill, ignore_errors=True)
+
+    def _spill(self) -> Path:
+        """A folder of its own for what does not fit in memory: DuckDB's spill files have the same names everywhere, and
+        two processes would write into each other's."""
+        return self.root / f".spill-{Owner.present()}-{uuid.uuid4().hex[:16]}"
+
+
+def _prepared(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    # Local time zones would read one timestamp as different seconds on different machines.
+    connection.execute("set TimeZone = 'UTC'")
+    # Without a script's name DuckDB takes the caller for a person, and writes progress into its output.
+    connection.execute("set enable_progress_bar = false")
+    return connection
 
 
 @lru_cache(maxsize=4096)
@@ -263,17 +268,6 @@ def _reading(path: Path) -> Iterator[None]:
     except (duckdb.Error, ValueError) as error:
         again = f"materialize {path.parent.name} for {path.stem} again"
         raise WarehouseError(f"{path} is damaged ({error}): {again}") from error
-
-
-def _open(path: Path | None, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(path or ":memory:"), config=config)
-    except duckdb.IOException as error:
-        if path is not None and says_full(error):
-            raise no_space(path) from error
-        raise StorageError(f"{path or 'a database in memory'} cannot be opened: {error}") from error
-    except duckdb.Error as error:
-        raise WarehouseError(f"DuckDB refuses PTUPCDR_MEMORY_LIMIT or PTUPCDR_THREADS: {error}") from error
 
 
 def _note_provenance(

@@ -194,15 +194,15 @@ def _fit_scaled(
     right = np.sum([rhs for _, rhs in scaled], axis=0)
     total = float(moments.squares.sum())
     errors = {(0, float("inf")): total / moments.count}
-    for count in leading:
-        # Features are the outer index, so the equations of the first of them are the leading block.
-        part = slice(0, count * shape[1])
+    errors |= {(count, float(penalty)): total / moments.count for count in leading for penalty in penalties}
+    for lhs, rhs in scaled:
         for penalty in penalties:
-            held_out = total
-            for lhs, rhs in scaled:
-                w = _solve((left - lhs)[part, part], (right - rhs)[part], penalty)
-                held_out += float(w @ (lhs[part, part] @ w) - 2 * w @ rhs[part])
-            errors[count, float(penalty)] = held_out / moments.count
+            whole = _root((left - lhs)[: max(leading) * shape[1], : max(leading) * shape[1]], penalty)
+            for count in leading:
+                # Features are the outer index: the equations of the first of them, and their root, are leading blocks.
+                part = slice(0, count * shape[1])
+                w = _solved(whole[part, part], (right - rhs)[part])
+                errors[count, float(penalty)] += float(w @ (lhs[part, part] @ w) - 2 * w @ rhs[part]) / moments.count
     count, penalty = min(errors, key=lambda candidate: errors[candidate])
     matrix = np.zeros(shape, np.float32)
     if count:
@@ -261,7 +261,16 @@ def _normal_equations(features: Floats, moments: UserMoments, members: NDArray[n
 
 
 def _solve(left: Doubles, right: Doubles, penalty: float) -> Doubles:
+    return _solved(_root(left, penalty), right)
+
+
+def _root(left: Doubles, penalty: float) -> torch.Tensor:
+    """L, lower triangular, of L Lᵀ = left + penalty I."""
     ridge = torch.from_numpy(left).clone()
     ridge.diagonal().add_(penalty)
-    solution = torch.cholesky_solve(torch.from_numpy(right)[:, None], torch.linalg.cholesky(ridge))
-    return solution[:, 0].numpy()
+    root: torch.Tensor = torch.linalg.cholesky(ridge)
+    return root
+
+
+def _solved(root: torch.Tensor, right: Doubles) -> Doubles:
+    return torch.cholesky_solve(torch.from_numpy(right)[:, None], root)[:, 0].numpy()

@@ -22,7 +22,7 @@ def champion(stage: Stage) -> Materialized:
     from ptupcdr_dagster.tracking.registry import Registry
 
     home, pair, chosen, tracker = stage.home, stage.partition, stage.settings, stage.tracker
-    verdict = judge(home, pair)
+    verdict = judge(home, pair, stage.fingerprint)
     decision = verdict.decision
     people, known = cold_start_ratings(stage.warehouse, pair), pair_items(pair)
     described = {name: str(getattr(chosen, name)) for name in ("recipe", "mode", "base_model", "beta", "seed")}
@@ -35,7 +35,8 @@ def champion(stage: Stage) -> Materialized:
         if verdict.serving:
             registry.promote(registry.register(replace(verdict.serving, items=known), people, run, described))
         registry.tag(version, tags)
-        registry.describe(version, decision.own, decision.reason)
+        rated = verdict.candidate.mode()[1].reading.scale is not None
+        registry.describe(version, decision.own, decision.reason, rated=rated)
         return registry.name, version, registry.version_of(CHAMPION)
 
     name, version, now = tracker.do(register)

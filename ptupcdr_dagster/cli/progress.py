@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 TYPICAL_SECONDS = {
@@ -45,8 +46,8 @@ def open_progress(console: Console) -> Progress:
         BarColumn(bar_width=20),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
-        TimeLeft(),
-        TextColumn("{task.description}"),
+        TimeLeft(table_column=Column(no_wrap=True)),
+        Doing(),
     )
     return Progress(
         *columns,
@@ -71,6 +72,14 @@ class TimeLeft(ProgressColumn):
             return Text("")
         passed = (task.elapsed or 0.0) - task.fields.get("at", 0.0)
         return Text(f"{timedelta(seconds=max(0, round(left - passed)))} left")
+
+
+class Doing(ProgressColumn):
+    """What is being made, cut where the line ends: the numbers before it stay whole, and on one line."""
+
+    def render(self, task: Task) -> Text:
+        """The description."""
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
 @dataclass

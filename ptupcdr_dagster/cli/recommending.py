@@ -40,8 +40,10 @@ class Shown:
         source, target = (read_items(catalog.domain(name)) for name in (pair.source, pair.target))
         return cls(source, target, frozenset() if exclude is None else read_item_ids(exclude))
 
-    def with_titles(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Titles beside the ids, where any is known."""
+    def as_known(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Titles beside the ids, where any is known, and no word of stars where nobody gives any."""
+        if frame["stars"].isna().all():
+            frame = frame.drop(columns=["stars", "likely"])
         if self.source.titles:
             frame = frame.assign(reasons=[[self._titled(one) for one in reasons] for reasons in frame["reasons"]])
         if self.target.titles:
@@ -62,7 +64,7 @@ def recommended_to_user(home: Home, pair: Pair, user: str, k: int, shown: Shown)
         | {"reasons": [{"item_id": reason.item_id, "weight": reason.weight} for reason in item.reasons]}
         for item in found
     ]
-    return shown.with_titles(pd.DataFrame(rows, columns=COLUMNS))
+    return shown.as_known(pd.DataFrame(rows, columns=COLUMNS))
 
 
 def recommended_to_new(home: Home, pair: Pair, history: Path, k: int, shown: Shown) -> tuple[pd.DataFrame, str]:
@@ -81,16 +83,14 @@ def recommended_to_new(home: Home, pair: Pair, history: Path, k: int, shown: Sho
     strangers = int(np.count_nonzero(people.known_items == 0))
     if strangers:
         note += f"; {strangers} of the people without a known item, recommended what the average user gets (mean)"
-    return shown.with_titles(frame.reindex(columns=["user_id", *COLUMNS])), note
+    return shown.as_known(frame.reindex(columns=["user_id", *COLUMNS])), note
 
 
 def for_people(frame: pd.DataFrame) -> pd.DataFrame:
-    """Recommendations as people read them: 4.3 stars, 80 % likely to like it, and reasons in one line; no word of
-    stars where nobody gives any.
-    """
+    """Recommendations as people read them: 4.3 stars, 80 % likely to like it, and reasons in one line."""
     frame = frame.assign(reasons=frame["reasons"].map(_told))
-    if frame["stars"].isna().all():
-        return frame.drop(columns=["stars", "likely"])
+    if "stars" not in frame:
+        return frame
     return frame.assign(
         stars=frame["stars"].map("{:.1f}".format, na_action="ignore").fillna("–"),
         likely=frame["likely"].map("{:.0%}".format, na_action="ignore").fillna("–"),

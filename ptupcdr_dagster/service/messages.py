@@ -11,6 +11,10 @@ MOST_PEOPLE, MOST_ITEMS, MOST_RATINGS = 1_000, 1_000, 10_000
 Text = Annotated[str, Field(max_length=1_000)]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Message(BaseModel):
     # Ids that are numbers come as such; a key that nobody reads is a typing error.
     model_config = ConfigDict(coerce_numbers_to_str=True, extra="forbid", from_attributes=True)
@@ -20,7 +24,11 @@ class Rating(_Message):
     """One rating of a history."""
 
     item_id: Text = Field(description="Of the source domain; unknown ones are ignored and counted.")
-    rating: float = Field(description="Within the source domain's scale.", allow_inf_nan=False)
+    rating: float | None = Field(
+        default=None,
+        description="Within the source domain's scale; left out where that has events without stars.",
+        allow_inf_nan=False,
+    )
     timestamp: Text | None = Field(
         default=None, description="Seconds or an ISO date; without it, the order of the list counts."
     )
@@ -85,9 +93,14 @@ class Item(_Message):
     item_id: str
     title: str | None
     score: float = Field(description="Higher is better; stars only where the pair is served by predicted ratings.")
-    stars: float | None = Field(description="The rating that is expected; null where the pair predicts none.")
+    stars: float | None = Field(
+        default=None, exclude_if=_is_none, description="The rating that is expected; absent where none is predicted."
+    )
     likely: float | None = Field(
-        description="How probably the person likes the item, 0 to 1: rates it above the middle of the scale."
+        default=None,
+        exclude_if=_is_none,
+        description="How probably the person likes the item, 0 to 1: rates it above the middle of the scale. Absent "
+        "where no rating is predicted.",
     )
     reasons: list[Reason]
 

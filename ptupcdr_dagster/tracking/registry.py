@@ -27,14 +27,14 @@ NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "pyarrow", "duckdb", "numb
           "filelock", "psutil", "threadpoolctl")  # fmt: skip
 """What the served model imports; ``ptupcdr_core`` itself travels with every version."""
 
-DESCRIPTION = """Recommends target items of {pair} to people who have source ratings and no target rating.
+DESCRIPTION = """Recommends target items of {pair} to people who have source items and no target item.
 
 {numbers}
 
 The gate: {reason}.
 
-Ask it with a user_id, or with a history: `{{"dataframe_records": [{{"user_id": "me", "history":
-[{{"item_id": "…", "rating": 5}}]}}], "params": {{"k": 10}}}}`. Each person is answered on their own: items with scores
+Ask it with a user_id, or with a history: `{{"dataframe_records": [{{"user_id": "me", "history": \
+[{{{example}}}]}}], "params": {{"k": 10}}}}`. Each person is answered on their own: items with scores \
 and reasons, a status, and what made the list."""
 
 
@@ -76,7 +76,7 @@ class Registry:
         digest = bundle.digest
         with store_lock(self.home):
             if not self.client.search_registered_models(f"name = '{self.name}'"):
-                description = f"Serves cold-start users of {self.pair}: predicted ratings and recommendations."
+                description = f"Serves cold-start users of {self.pair}."
                 self.client.create_registered_model(self.name, description=description)
             for known in self.client.search_model_versions(f"name = '{self.name}'"):
                 if known.tags.get(BUNDLE) == digest:
@@ -93,17 +93,19 @@ class Registry:
         """Give a version an alias."""
         self.client.set_registered_model_alias(self.name, alias, version)
 
-    def describe(self, version: str, measured: Mapping[str, float], reason: str) -> None:
+    def describe(self, version: str, measured: Mapping[str, float], reason: str, *, rated: bool) -> None:
         """Write a version's description: what it is, what was measured, what the gate said, and how it is asked.
 
         Args:
             version: Of the model.
             measured: Numbers by name.
             reason: The gate's.
+            rated: Whether histories have ratings, or events without stars.
         """
         numbers = ["| measured on held-out users | |", "| --- | --- |"]
         numbers += [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in measured.items()]
-        text = DESCRIPTION.format(pair=self.pair, numbers="\n".join(numbers), reason=reason)
+        example = '"item_id": "…", "rating": 5' if rated else '"item_id": "…"'
+        text = DESCRIPTION.format(pair=self.pair, numbers="\n".join(numbers), reason=reason, example=example)
         self.client.update_model_version(self.name, version, text)
 
     def tag(self, version: str, tags: Mapping[str, str]) -> None:

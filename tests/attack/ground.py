@@ -27,14 +27,8 @@ Key = tuple[str, str, str]
 """Asset, partition and table."""
 Held = dict[Key, tuple[int, int | None]]
 """How many rows there are, and a hash of them in any order."""
-NOT_COMPARED = {
-    "benchmark": "seconds",
-    "benchmark_lists": "seconds",
-    # What the gate says of the champion before: a kill after the new one has become it leaves nothing to compare with.
-    "champion": "reason",
-    "deployed_model": "reason",
-}
-"""Columns of tables that a kill, or the time, may change."""
+NOT_COMPARED = {"benchmark": "seconds", "benchmark_lists": "seconds"}
+"""Columns of tables that change with the time."""
 TIMED = {"provenance", "drift"}
 """Tables of when what was made."""
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 from ground import Ground
 from processes import PAIR, backfill
 
@@ -64,6 +65,24 @@ def attack_report(home: Home) -> dict[str, object]:
     text = report.read_text(encoding="utf-8")
     assert SCRIPT in text, "the names are on the page"
     return {"pages": _looked_at([report.as_uri()], home.root, says="attacked")}
+
+
+def attack_docs(home: Home) -> dict[str, object]:
+    """Open all Data Docs, of the backfill and of a table of these names that meets no expectation and so shows them."""
+    from ptupcdr_dagster.checks.data_docs import page_of
+    from ptupcdr_dagster.checks.facts import Fact
+    from ptupcdr_dagster.checks.validation import validate_table
+
+    file = home.root.parent / "rows.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("create table rows as select unnest(?::varchar[]) as user_id", [HOSTILE])
+    expectations = (
+        ("ExpectColumnValuesToBeInSet", {"column": "user_id", "value_set": ["nobody", HOSTILE[0]]}),
+        ("NoRows", {"unexpected_rows_query": "select * from rows"}),
+    )
+    list(validate_table(file, "rows", "rows", [Fact("none", "None.", expectations)], documented=(home, "hostile")))
+    assert SCRIPT in page_of(home, "rows", "hostile").read_text(encoding="utf-8"), "the names are on the page"
+    return {"pages": _looked_at([page.as_uri() for page in sorted(home.data_docs.rglob("*.html"))], home.root)}
 
 
 def attack_servers(home: Home) -> dict[str, object]:
@@ -190,6 +209,7 @@ def main() -> None:
     told = backfill(home, ground.settings(), [PAIR])
     assert told.failures == [], told.failures
     print(f"hostile: report {attack_report(home)}", flush=True)
+    print(f"hostile: Data Docs {attack_docs(home)}", flush=True)
     print(f"hostile: servers {attack_servers(home)}", flush=True)
 
 

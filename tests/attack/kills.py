@@ -14,7 +14,19 @@ from math import ceil
 from pathlib import Path
 
 from ground import Ground, Held, differing, held, left_over, pruned, readable, trials
-from processes import CELLS, PAIR, TRIALS, Told, Watch, backfill, benchmark, materialize, search, still_at_work
+from processes import (
+    CELLS,
+    PAIR,
+    TRIALS,
+    Told,
+    Watch,
+    backfill,
+    benchmark,
+    materialize,
+    processor_seconds,
+    search,
+    still_at_work,
+)  # fmt: skip
 
 from ptupcdr_core.store.leftovers import leftovers
 
@@ -116,7 +128,7 @@ class Attack:
         return watch
 
     def _look(self, told: Told, killed: str) -> None:
-        if told.failures is not None:
+        if not told.killed:
             print(f"it had ended before: {killed}, {told.failures}", flush=True)
             return
         self.kills[killed] += 1
@@ -144,15 +156,23 @@ class Attack:
             moments = [next(at for name, _, at in told.steps if name == str(unit)) for unit in range(units + 1)]
             for place in map(int, round):
                 most = [*moments, told.ended][place + 1] - moments[place]
-                told_of = run(self.home, self.settings, self._after(place, most))
+                while not (told_of := run(self.home, self.settings, self._after(place, most))).killed:
+                    most /= 2  # it had ended before, and does all of it once more
                 self._look(told_of, f"{run.__name__}: {told_of.units} of {units}")
             self._finish(run(self.home, self.settings))
 
     def _after(self, units: int, most: float) -> Watch:
+        """Kill so many seconds at most after so many units were done, and before the one after the next."""
+        waiting = False
+
         def watch(name: str, state: str) -> float | None:
+            nonlocal waiting
             if not name.isdigit():
                 return 0.0 if (name, state) == ("benchmark", "done") else None
-            return self.chance.uniform(0, most) if int(name) >= units else None
+            if waiting:
+                return 0.0
+            waiting = int(name) >= units
+            return self.chance.uniform(0, most) if waiting else None
 
         return watch
 
@@ -183,7 +203,10 @@ def main() -> None:
         attack.begin()
     shares = {kind: share for kind, share in SHARES.items() if not asked.of or kind in asked.of}
     for kind, share in shares.items():
+        before, used = attack.kills.total(), processor_seconds()
         getattr(attack, kind)(round(asked.kills * share / sum(shares.values())))
+        kills, used = attack.kills.total() - before, processor_seconds() - used
+        print(f"{kind}: {kills} kills, {used / max(kills, 1):.1f} processor seconds each", flush=True)
     print(f"kills: {attack.summary()} in {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import runpy
+import signal
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ class Told:
         ended: The second at which it ended.
         pid: Its number, which is also that of its session.
         used: Processor seconds and the most memory in MB, where it came to its end.
+        killed: Whether it ended by being killed.
     """
 
     failures: list[str] | None
@@ -44,6 +46,7 @@ class Told:
     ended: float
     pid: int
     used: dict[str, float]
+    killed: bool
 
     @property
     def at_work(self) -> str:
@@ -87,6 +90,12 @@ def materialize(home: Home, settings: dict[str, Any], asset: str, watch: Watch =
     return _watched(_materialize, (home, settings, asset), watch)
 
 
+def processor_seconds() -> float:
+    """What this program and all that it has started have taken so far."""
+    every = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(process.cpu_times()[:4]) for process in every)
+
+
 def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: Watch) -> Told:
     here, there = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=function, args=(*arguments, there))
@@ -114,7 +123,8 @@ def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: W
         after = watch(*news)
         kill_at = min(kill_at, time.monotonic() + after) if after is not None else kill_at
     process.join()
-    return Told(failures, steps, time.monotonic(), process.pid or 0, used)
+    killed = process.exitcode == -signal.SIGKILL
+    return Told(None if killed else failures, steps, time.monotonic(), process.pid or 0, used, killed)
 
 
 def still_at_work(session: int) -> list[str]:

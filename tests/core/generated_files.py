@@ -6,8 +6,10 @@ The answer comes from how a file was made, never from the code that reads it.
 import csv
 import io
 import json
+import sqlite3
 import unicodedata
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,10 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 NAMES = ("user_id", "item_id", "rating", "timestamp")
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "duckdb", "sqlite", "amazon-2014", "amazon-2018", "amazon-2023")
+"""All that a catalog can name but a server; of Amazon's, 2014 as JSON lines and 2018 as CSV without a header."""
+AMAZON_JSON = ("reviewerID", "asin", "overall", "unixReviewTime")
+AMAZON_CSV = ("user_id", "parent_asin", "rating", "timestamp")
 LOW, HIGH = 1.0, 50.0  # a wide scale, on which 4_0 would be a rating
 
 # What is written, and what it says; None where it says nothing that can be used.
@@ -70,12 +76,19 @@ class Made:
     content: bytes
     packed: str | None
 
+    @property
+    def lines(self) -> bool:
+        """Whether it is JSON lines."""
+        return self.format in ("jsonl", "amazon-2014")
+
     def kept(self) -> dict[tuple[str, str], tuple[float, float | None]]:
         """The rating and time of each (user, item) that must be kept."""
         best: dict[tuple[str, str], tuple[tuple[float, int], float, float | None]] = {}
         for place, (user, item, rating, time) in enumerate(self.rows):
             score = RATINGS[rating]
             moment = TIMES.get(time)
+            if moment is not None and self.format == "amazon-2023" and not time.startswith("2014-"):
+                moment /= 1000
             if not _blank(user) and not _blank(item) and score is not None and (moment is not None or _blank(time)):
                 rank = (float("-inf") if moment is None else moment, place)
                 if (user, item) not in best or best[user, item][0] < rank:
@@ -89,31 +102,37 @@ def _blank(text: str) -> bool:
 
 
 @st.composite
-def files(draw: st.DrawFn, formats: Sequence[str] = ("csv", "tsv", "jsonl", "parquet", "duckdb")) -> Made:
+def files(draw: st.DrawFn, formats: Sequence[str] = FORMATS) -> Made:
     """Whole files of these formats."""
     format = draw(st.sampled_from(formats))
     rows = (*draw(_ROWS), LAST)
-    packed = draw(st.sampled_from([None, "gzip", "zstd"])) if format in ("csv", "tsv", "jsonl") else None
-    if format == "jsonl":
-        content = "".join(json.dumps(dict(zip(NAMES, row, strict=True)), ensure_ascii=draw(st.booleans())) + "\n"
+    stored = format in ("parquet", "duckdb", "sqlite")
+    packed = None if stored else draw(st.sampled_from([None, "gzip", "zstd"]))
+    if format in ("jsonl", "amazon-2014"):
+        names = NAMES if format == "jsonl" else AMAZON_JSON
+        content = "".join(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=draw(st.booleans())) + "\n"
                           for row in rows).encode()  # fmt: skip
-    elif format in ("csv", "tsv"):
-        content = _delimited(rows, "," if format == "csv" else "\t", draw(st.sampled_from(["\n", "\r\n"])))
-    else:
+    elif stored:
         content = b""
+    else:
+        written = {
+            "amazon-2018": [(item, user, rating, time) for user, item, rating, time in rows],
+            "amazon-2023": [AMAZON_CSV, *rows],
+        }.get(format, [NAMES, *rows])
+        content = _delimited(written, "\t" if format == "tsv" else ",", draw(st.sampled_from(["\n", "\r\n"])))
     return Made(format, rows, content, packed)
 
 
-def _delimited(rows: tuple[Row, ...], delimiter: str, ending: str) -> bytes:
+def _delimited(rows: Sequence[Row], delimiter: str, ending: str) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
-    writer.writerows([NAMES, *rows])
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
 def write(made: Made, folder: Path) -> Path:
     """Write a file, which is alone in the folder."""
-    path = folder / f"made.{made.format}"
+    path = folder / f"made.{made.format}{'.csv' if made.format == 'amazon-2018' else ''}"
     path.unlink(missing_ok=True)
     if made.format == "parquet":
         pq.write_table(_table(made.rows), path, write_page_checksum=True)
@@ -121,6 +140,10 @@ def write(made: Made, folder: Path) -> Path:
         with duckdb.connect(str(path), config={"threads": 1}) as connection:
             connection.register("rows", _table(made.rows))
             connection.execute("create table ratings as from rows")
+    elif made.format == "sqlite":
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(f"create table ratings ({', '.join(NAMES)})")
+            database.executemany("insert into ratings values (?, ?, ?, ?)", made.rows)
     elif made.packed:
         with pa.CompressedOutputStream(str(path), made.packed) as stream:
             stream.write(made.content)

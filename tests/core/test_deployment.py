@@ -247,6 +247,42 @@ def test_a_refused_model_recommends_to_nobody_and_a_better_one_to_all(refitted: 
     assert deployed_bundle(home, PAIR).digest == slightly.digest
 
 
+def test_a_kill_between_a_champion_and_its_tables_loses_no_comparison(
+    refitted: Refitted, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one has replaced the one that it was compared with: judged again, it is not compared with itself."""
+    good = Bundle.load(bundle_file(home, CANDIDATE, PAIR))
+    spoiled(good, 1.02, "rating").save(bundle_file(home, CANDIDATE, PAIR))
+    undisturbed = Home(tmp_path / "undisturbed")
+    shutil.copytree(home.root, undisturbed.root)
+
+    def keep(home: Home) -> None:
+        verdict = judge(home, PAIR, "of these")
+        labels = {"model": "", "version": "", "champion": None, "fingerprint": "of these"}
+        keep_verdict(home, PAIR, verdict, refitted.settings, **labels)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def told(home: Home) -> list[object]:
+        champion = Bundle.load(bundle_file(home, CHAMPION, PAIR)).digest
+        return [champion, *(read(home, "champion", f"from {table}") for table in ("champion", "champion_comparisons"))]
+
+    keep(undisturbed)
+    with monkeypatch.context() as patch:
+        patch.setattr(Warehouse, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keep(home)
+    assert told(home)[0] == told(undisturbed)[0] != good.digest, "the champion was replaced, its tables were not"
+    assert told(home)[1:] != told(undisturbed)[1:]
+    keep(home)
+    assert told(home) == told(undisturbed)
+    assert "as good as champion" in str(told(home)[1])
+    assert judge(home, PAIR, "of others").decision == judge(home, PAIR).decision, "of something else nothing is decided"
+    spoiled(good, -1.0).save(bundle_file(home, CANDIDATE, PAIR))
+    assert not judge(home, PAIR, "of these").decision.promoted, "nor of another bundle"
+
+
 def test_people_who_came_since_are_served_by_the_champion(lineage: Lineage, tmp_path: Path) -> None:
     """A worse model is refused; somebody new is folded into the bundle that stayed, and all others keep their lists."""
     home = Home(tmp_path / "home")

@@ -11,9 +11,11 @@ from ratings_files import ROWS, as_delimited, as_json_lines, ingest, kept, pack
 
 from ptupcdr_core.catalog import Domain
 from ptupcdr_core.errors import SourceError
+from ptupcdr_core.serving.forgetting import forget, named_in
 from ptupcdr_core.sources.download import fetch
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.sources.limits import Limits
+from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 
@@ -41,6 +43,18 @@ def test_a_file_is_fetched_once_and_kept_in_the_home(server: Server, warehouse: 
     assert server.asked == ["/a.csv"]
     (copy,) = (tmp_path / "home" / "downloads").glob("*.csv")
     assert copy.read_bytes() == server.files["a.csv"]
+
+
+def test_no_copy_is_kept_in_which_somebody_stands_who_is_forgotten(
+    server: Server, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    server.files["a.csv"] = as_delimited(ROWS)
+    ingest(warehouse, server.address("a.csv"))
+    assert forget(Home(tmp_path / "home"), ["ann"])
+    ingest(warehouse, server.address("a.csv"))
+    assert {user for user, *_ in kept(warehouse)} == {"bob", "çelik"}
+    assert server.asked == ["/a.csv"] * 2
+    assert list(named_in(tmp_path / "home", ["ann"])) == []
 
 
 def test_the_ending_of_an_address_tells_the_format(server: Server, warehouse: Warehouse, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from ptupcdr_core.experiments.benchmark import run_benchmark
 from ptupcdr_core.experiments.grid import Grid
 from ptupcdr_core.experiments.search import tune
 from ptupcdr_core.modes.registry import modes_of
+from ptupcdr_core.report.lists import gather_lists, judge_lists
 from ptupcdr_core.report.page import make_report
+from ptupcdr_core.report.style import style
 from ptupcdr_core.serving.deployed import deployed_bundle
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
@@ -154,6 +156,13 @@ def test_the_page_says_nothing_of_stars(taken: Home) -> None:
     assert "NDCG@10" in text
     for word in ("stars", "★", "rating", "RMSE", "MAE"):
         assert word not in text.split("</head>")[1], word
+
+
+def test_the_page_explains_every_method_of_its_table(taken: Home) -> None:
+    rows = judge_lists(gather_lists(taken, PAIR)).rows
+    unexplained = [row["name"] for row in rows if not row["explanation"]]
+    baselines = {style(name).name for name in ("popularity", "item_knn", "kernel_ridge", "joint_als", "cgsp")}
+    assert (unexplained, baselines - {row["name"] for row in rows}) == ([], set())
 
 
 def test_people_are_recommended_to_without_a_rating(taken: Home) -> None:

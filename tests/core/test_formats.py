@@ -83,7 +83,7 @@ def test_what_a_later_version_stored_is_refused_with_the_remedy(
 
 
 def test_a_file_without_a_number_is_older_and_refused_too(tmp_path: Path) -> None:
-    with Warehouse(tmp_path)._connection(tmp_path / "old.duckdb") as connection:
+    with Warehouse(tmp_path)._new(tmp_path / "old.duckdb") as connection:
         connection.execute("create table provenance as select 'f' as fingerprint, '{}' as settings")
     (tmp_path / "numbers").mkdir()
     (tmp_path / "old.duckdb").rename(tmp_path / "numbers" / "a__b.duckdb")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ratings_files import rejected
+from ratings_files import pack, rejected
 
 from ptupcdr_core.catalog import Catalog, load_catalog
 from ptupcdr_core.data.splits import build_split
@@ -124,6 +124,10 @@ def test_no_file_of_the_home_knows_who_is_forgotten(tmp_path: Path) -> None:
         place.mkdir(parents=True)
         pq.write_table(pa.table({"user_id": people, "ratings": range(len(people))}), place / "people.parquet")
     (home.mlflow / "artifacts" / "input_example.json").write_text(f'{{"data": ["{PERSON}", "somebody new"]}}')
+    for kind, packed in ((None, "a.csv"), ("gzip", "b.csv.gz"), ("zstd", "c.csv.zst")):
+        pack(home.downloads / packed, ("user_id,item_id\n" + "".join(lines)).encode(), kind)
+    pq.write_table(pa.table({"user_id": people}), home.downloads / "d.parquet")
+    pack(home.downloads / "others.csv", b"user_id,item_id\nsomebody,1\n")
     home.reports.mkdir()
     (home.reports / "books__movies.html").write_text(f"<h3>{PERSON}</h3>")
     before = {path.relative_to(home.root).parts[0] for path in named_in(home.root, [PERSON])}
@@ -135,6 +139,7 @@ def test_no_file_of_the_home_knows_who_is_forgotten(tmp_path: Path) -> None:
     assert found["raw_ratings/books: raw_ratings"] == found["raw_ratings/books: rejected_ratings"] == 1
     assert found["domain_splits/books__movies: split_histories"] == 1
     assert found["mlflow/artifacts/people.parquet"] == 1
+    assert [path.name for path in home.downloads.iterdir()] == ["others.csv"], "packed ones too"
     assert pq.read_table(home.benchmark / "people.parquet")["user_id"].to_pylist() == people[:-1]
     with warehouse.read("domain_splits", "books__movies") as connection:
         query = "select count(*), max(user_index), count(*) filter (user_id like 'forgotten %') from split_users"

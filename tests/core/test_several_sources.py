@@ -20,7 +20,10 @@ from ptupcdr_core.data.people import people_of
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.errors import CatalogError, UnknownUserError
+from ptupcdr_core.experiments.benchmark import run_benchmark
+from ptupcdr_core.experiments.grid import Grid
 from ptupcdr_core.experiments.objectives import measure_lists, measure_ratings
+from ptupcdr_core.experiments.readout import read_benchmark
 from ptupcdr_core.experiments.sources import beside_single_sources, compared
 from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.kernels.csr import compress
@@ -271,6 +274,40 @@ def test_a_search_measures_settings_on_both_sources(home: Home) -> None:
     data = load_pair(Warehouse(home.warehouse), BOTH.key)
     assert measure_ratings(data, SETTINGS)["rmse"] < data.target_train.stars.std()
     assert 0 < measure_lists(data, SETTINGS)["ndcg_at_10"] < 1
+
+
+def test_a_night_serves_who_came_to_one_of_the_sources_and_no_longer_who_came_to_the_target(
+    home: Home, tmp_path: Path
+) -> None:
+    copy = Home(shutil.copytree(home.root, tmp_path / "home"))
+    for name, row in (("music", "came-today,03,5,9"), ("movies", "user280,03,5,9")):
+        rows = (home.root.parent / f"{name}.csv").read_bytes()
+        pack(tmp_path / f"{name}.csv", rows + row.encode() + b"\n")
+    shutil.copy(home.root.parent / "books.csv", tmp_path)
+    timed = 'columns = { timestamp = "timestamp" }\nscale = [1, 5]'
+    known = catalog(tmp_path, '["books", "music"]', *(entry(name, timed) for name in SPANS))
+    for name in ("music", "movies"):
+        ingest_domain(known.domain(name), Warehouse(copy.warehouse))
+    recommend_cold_users(copy, BOTH.key, SETTINGS)
+    query = "select distinct user_id from recommendations where cohort = 'cold'"
+    before, after = ({user for (user,) in look(own, "recommendations", query)} for own in (home, copy))
+    assert after - before == {"came-today"}
+    assert before - after == {"user280"}
+    told = "select distinct unnest(reasons) from recommendations where user_id = 'came-today'"
+    reasons = look(copy, "recommendations", told)
+    assert reasons in ([], [("music:03",)])
+
+
+def test_a_benchmark_measures_lists_and_ratings_from_both(home: Home) -> None:
+    known = catalog(home.root.parent, '["books", "music"]', *(entry(name) for name in SPANS))
+    grid = Grid(
+        betas=(0.4,), seeds=(1,), base_models=("mf",), methods=("item_mean", "ptupcdr"), recipes=("calibrated",)
+    )
+    sides = known.domain(BOTH.source), known.domain(BOTH.target)
+    errors = run_benchmark(home, BOTH, *sides, grid, SETTINGS, lambda progress: None).set_index("method")
+    assert errors["rmse"]["ptupcdr"] < errors["rmse"]["item_mean"]
+    lists = read_benchmark(home, BOTH.key, "benchmark_lists").set_index("method")
+    assert lists["ndcg_at_10"]["ptupcdr"] > 0.95 * lists["ndcg_at_10"]["popularity"]
 
 
 def test_both_are_fitted_again_on_everybody_and_forget_a_person_of_either(home: Home, tmp_path: Path) -> None:

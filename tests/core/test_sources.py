@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 from pathlib import Path
 
@@ -286,6 +287,17 @@ def test_a_file_is_read_again_only_when_its_size_or_time_has_changed(tmp_path: P
     assert changed == source_fingerprint(domain(path)) != first
     kept.write_text("no JSON")
     assert source_fingerprint(domain(path), kept) == changed
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    """A folder that gets a file a day, and loses the oldest, would make the shortcuts grow for ever."""
+    kept, days = tmp_path / "digests.json", [pack(tmp_path / f"day-{n}.csv", as_delimited(ROWS)) for n in range(3)]
+    for day in days:
+        os.utime(day, ns=(1, 1))
+    source_fingerprint(domain(tmp_path / "day-*.csv"), kept)
+    days[0].unlink()
+    source_fingerprint(domain(days[2]), kept)
+    assert [Path(name).name for name in json.loads(kept.read_text())] == ["day-1.csv", "day-2.csv"]
 
 
 def test_of_a_file_that_was_just_written_no_shortcut_is_kept(tmp_path: Path) -> None:

@@ -100,11 +100,11 @@ class Project:
             os.close(descriptor)
         return Call(list(arguments), self.environment(**more), [os.devnull, *(path for _, path in files)])
 
-    def start_alone(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start_alone(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
         """A call from the very start of the interpreter."""
         pipe = subprocess.PIPE
         command = [sys.executable, "-m", "ptupcdr_dagster", *arguments]
-        return subprocess.Popen(command, env=self.environment(), stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(command, env=self.environment(**more), stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """A call to its end."""

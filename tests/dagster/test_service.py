@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from ptupcdr_core.catalog import load_catalog
+from ptupcdr_core.catalog import Pair, load_catalog
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.kernels.target_items import TargetItems
@@ -34,15 +34,18 @@ HISTORY = [{"item_id": "books-01", "rating": 5}, {"item_id": "books-03", "rating
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, catalog_path: Path) -> Home:
+    return deployed_pair(Home(tmp_path_factory.mktemp("service")), catalog_path, SETTINGS)
+
+
+def deployed_pair(home: Home, catalog_path: Path, settings: Settings) -> Home:
     """A pair whose bundle is deployed without being judged."""
-    home = Home(tmp_path_factory.mktemp("service"))
     catalog, warehouse = load_catalog(catalog_path), Warehouse(home.warehouse)
     for name in ("books", "movies"):
         ingest_domain(catalog.domain(name), warehouse)
-    build_split(catalog.pair(PAIR), catalog.domain("books"), catalog.domain("movies"), warehouse, SETTINGS)
+    build_split(catalog.pair(PAIR), catalog.domain("books"), catalog.domain("movies"), warehouse, settings)
     for side in ("source", "target"):
-        pretrain(home, PAIR, side, SETTINGS, _silent)  # type: ignore[arg-type]
-    train_bridges(home, PAIR, SETTINGS, _silent)
+        pretrain(home, PAIR, side, settings, _silent)  # type: ignore[arg-type]
+    train_bridges(home, PAIR, settings, _silent)
     bundle_file(home, DEPLOYED, PAIR).parent.mkdir(parents=True, exist_ok=True)
     bundle_file(home, "candidate", PAIR).rename(bundle_file(home, DEPLOYED, PAIR))
     return home
@@ -63,10 +66,11 @@ def client(pair: Deployed, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
 def test_everybody_is_answered(client: TestClient) -> None:
     people = [{"user_id": "user000"}, {"user_id": 7}, {"user_id": "me", "history": HISTORY, "seen": ["movies-01"]}]
     people += [{"user_id": "bad", "history": [{"item_id": "books-01", "rating": 9}]}]
+    people += [{"user_id": "unrated", "history": [{"item_id": "books-01"}]}]
     asked = {"pair": PAIR, "k": 3, "people": people, "eligible": ["movies-01", "movies-02", "movies-03"]}
     answer = client.post("/recommend", json=asked).json()
-    assert [one["user_id"] for one in answer["people"]] == ["user000", "7", "me", "bad"]
-    assert [one["status"] for one in answer["people"]] == ["known", "unknown", "given", "refused"]
+    assert [one["user_id"] for one in answer["people"]] == ["user000", "7", "me", "bad", "unrated"]
+    assert [one["status"] for one in answer["people"]] == ["known", "unknown", "given", "refused", "refused"]
     assert {item["item_id"] for item in answer["people"][2]["items"]} == {"movies-02", "movies-03"}
     first = answer["people"][0]["items"][0]
     assert {"rank", "item_id", "title", "score", "stars", "likely", "reasons"} == set(first)
@@ -75,6 +79,15 @@ def test_everybody_is_answered(client: TestClient) -> None:
     alone = client.get("/recommend", params={"user_id": "user000", "k": 3}).json()
     everything = client.post("/recommend", json={"people": people[:1], "k": 3}).json()
     assert alone == everything
+
+
+def test_of_a_pair_that_predicts_no_ratings_no_stars_are_told(home: Home, catalog_path: Path) -> None:
+    lists = Deployed(deployed_pair(home, catalog_path, SETTINGS.model_copy(update={"mode": "ranking"})), PAIR)
+    with TestClient(app.make_app({PAIR: lists}, LIMIT)) as opened:
+        [person] = opened.get("/recommend", params={"user_id": "user000", "k": 2}).json()["people"]
+        shown = opened.get("/openapi.json").json()["components"]["schemas"]["Item"]
+    assert [set(item) for item in person["items"]] == [{"rank", "item_id", "title", "score", "reasons"}] * 2
+    assert {"stars", "likely"} <= set(shown["properties"]) - set(shown["required"])
 
 
 @pytest.mark.parametrize(
@@ -126,6 +139,29 @@ def test_the_approximate_search_answers_alike(trained: Home, pair: Deployed) -> 
     exact, graph = (one.now.answers.to(asked, 5) for one in (pair, Deployed(trained, PAIR, "approximate")))
     ids = [[[item.item_id for item in answer.items] for answer in answers] for answers in (exact, graph)]
     assert ids[0] == ids[1], "40 items: the graph finds them all"
+
+
+def test_a_pair_of_several_sources_is_served_by_ids_that_say_of_which_they_are(
+    catalog_path: Path, tmp_path: Path
+) -> None:
+    home, several = Home(tmp_path), Pair(source="books+music", target="movies")
+    catalog, warehouse = load_catalog(catalog_path), Warehouse(home.warehouse)
+    for name in several.domains:
+        ingest_domain(catalog.domain(name), warehouse)
+    build_split(several, catalog.domain(several.source), catalog.domain("movies"), warehouse, SETTINGS)
+    for side in ("source", "target"):
+        pretrain(home, several.key, side, SETTINGS, _silent)  # type: ignore[arg-type]
+    train_bridges(home, several.key, SETTINGS, _silent)
+    bundle_file(home, DEPLOYED, several.key).parent.mkdir(parents=True)
+    bundle_file(home, "candidate", several.key).rename(bundle_file(home, DEPLOYED, several.key))
+    history = [{"item_id": "books:books-01", "rating": 5}, {"item_id": "music:music-02", "rating": 4}]
+    people = [{"user_id": "me", "history": [*history, {"item_id": "books-01", "rating": 5}]}, {"user_id": "user000"}]
+    with TestClient(app.make_app({several.key: Deployed(home, several.key)}, LIMIT)) as client:
+        me, known = client.post("/recommend", json={"pair": several.key, "k": 3, "people": people}).json()["people"]
+        assert client.get("/recommend", params={"pair": several.key, "user_id": "user000"}).status_code == 200
+    assert (me["status"], me["unknown_items"], known["status"]) == ("given", 1, "known")
+    reasons = {reason["item_id"] for item in me["items"] for reason in item["reasons"]}
+    assert reasons <= {one["item_id"] for one in history}
 
 
 def test_its_page_needs_nothing_from_elsewhere(client: TestClient) -> None:

@@ -87,6 +87,7 @@ class Seen:
         ):
             assert noise not in shown
         assert not CUT_NUMBER.search(shown), shown
+        assert "left" not in map(str.strip, self.lines), "the bar takes two lines"
         too_wide = [line for line in self.lines if cell_len(line) > self.width]
         # A path alone, or a command that ends with one, is left whole to be copied.
         assert [

@@ -1,0 +1,82 @@
+"""Backfills of many nights in one home, pruned now and then: neither time, memory, files nor databases grow.
+
+Each night has another seed than the one before, or another rating; ``python tests/attack/years.py FOLDER``.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+from ground import Ground, left_over, pruned
+from processes import PAIR, backfill
+
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.leftovers import size_of
+
+SEEDS = 3
+GROWTH = 1.1
+"""By so much the last period may be above the first: what stands is of other seeds, and a machine is never alone."""
+TIMED = "processor seconds"
+
+
+def attack(ground: Ground, backfills: int, every: int) -> dict[str, object]:
+    """A backfill a night, and what they took and left, each period by itself.
+
+    Raises:
+        AssertionError: one failed, left something behind, or a period is larger than the first by more than a tenth.
+    """
+    home, nights, periods = ground.home("years"), [], list[dict[str, float]]()
+    for number in range(1, backfills + 1):
+        _one_rating_more(ground.catalog.with_name("books.csv"), number)
+        began = time.monotonic()
+        told = backfill(home, ground.settings(number % SEEDS), [PAIR])
+        assert told.failures == [], told.failures
+        nights.append({"seconds": time.monotonic() - began, **told.used})
+        if number % every == 0:
+            before = _megabytes(home.root)
+            taken = {name: round(statistics.median(night[name] for night in nights), 1) for name in nights[0]}
+            periods.append({"backfills": number, **taken, "MB before pruning": before, **_pruned(home, ground)})
+            nights = []
+            print(periods[-1], flush=True)
+    assert not any(left_over(home).values()), left_over(home)
+    # How long it took tells of the machine, too; what the processor had to do, of the home.
+    for kind in periods[0].keys() - {"backfills", "seconds"}:
+        assert periods[-1][kind] <= GROWTH * periods[0][kind], f"{kind} grow: {[row[kind] for row in periods]}"
+    return {"backfills": backfills, "first": periods[0], "last": periods[-1], **left_over(home)}
+
+
+def _one_rating_more(file: Path, number: int) -> None:
+    """Of somebody who is new, every other night; else the seed alone is another."""
+    if number % 2:
+        with file.open("a", newline="") as rows:
+            rows.write(f"night{number:03d},books-{number % 40:02d},{1 + number % 5},1600000000\r\n")
+
+
+def _pruned(home: Home, ground: Ground) -> dict[str, float]:
+    return {
+        "MB": pruned(home, ground),
+        "files": sum(path.is_file() for path in home.root.rglob("*")),
+        "MB of Dagster": _megabytes(home.dagster),
+        "MB of MLflow": _megabytes(home.mlflow),
+        "MB of tables": _megabytes(home.warehouse),
+    }
+
+
+def _megabytes(folder: Path) -> float:
+    return round(size_of(folder) / 1e6, 2)
+
+
+def main() -> None:
+    """Attack, and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--backfills", type=int, default=50)
+    parser.add_argument("--every", type=int, default=10, help="backfills of a period; after each it is pruned")
+    asked = parser.parse_args()
+    ground, began = Ground.prepare(asked.folder, [("books", "movies")], "rating"), time.monotonic()
+    print(f"years: {attack(ground, asked.backfills, asked.every)} in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
