@@ -33,9 +33,19 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 GROUPS = ("ratings", "splits", "models", "cold_start", "warm_start", "report", "benchmark")
 PATIENCE, SETTLED = 90_000, 5_000
 """Milliseconds that a page is waited for, and that it is given to draw itself when its text is there."""
-KEPT = ("report-1280", "report-1280-dark", "report-400", "dagster-lineage", "dagster-checks", "openapi")
+KEPT = ("report-1280", "report-1280-dark", "report-400", "dagster-lineage", "dagster-checks", "openapi",
+        "dagster-asset", "mlflow-compare", "mlflow-model", "data-docs")  # fmt: skip
 COLOURS = 128
 """Of a kept picture: text and lines need no more, and the file is a third."""
+
+
+WITHOUT_ASSISTANT = """
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+localStorage.setItem('mlflow.workflowType_v1', '"machine_learning"');
+"""
+"""MLflow's pages as somebody sees them who has closed its panel of chat and chosen the training of models."""
+TALL = ("mlflow-model", "dagster-asset")
+"""Pages of which more is worth seeing than fits a screen."""
 
 
 def main() -> None:
@@ -58,8 +68,10 @@ def main() -> None:
     ), sync_playwright() as playwright:  # fmt: skip
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         _report(browser, home, options.pair, options.folder)
-        for name, (address, shown) in _pages(home, options.pair).items():
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
+        site = _site(options.folder)
+        for name, (address, shown) in (_pages(home, options.pair) | site).items():
+            page = browser.new_page(viewport={"width": 1440, "height": 1150 if name in TALL else 900})
+            page.add_init_script(WITHOUT_ASSISTANT)
             _open(page, address, shown)
             if name == "openapi":
                 page.get_by_text("/recommend").first.click()
@@ -86,21 +98,36 @@ def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
     dagster, mlflow = f"http://127.0.0.1:{DAGSTER}", f"http://127.0.0.1:{MLFLOW}/#"
     expanded = "%2C".join(f"global%40global%3A{group}" for group in GROUPS)
     asset = f"{dagster}/assets/cold_start_evaluation"
-    models = f"{mlflow}/models/ptupcdr-{pair}"
+    version = client.get_model_version_by_alias(f"ptupcdr-{pair}", "deployed").version
+    model = f"{mlflow}/models/ptupcdr-{pair}/versions/{version}"
     parents = client.search_runs([experiment], "tags.`ptupcdr.level` = 'pipeline'", max_results=20)
     runs = [run.info.run_id for run in parents if run.data.tags.get("dagster.partition") == pair] or [
         run.info.run_id for run in parents
     ]
     compared = f"runs={json.dumps(runs[:2])}&experiments={json.dumps([experiment])}".replace('"', "%22")
+    checked = home.data_docs / "domain_splits" / f"{pair}.html"
     return {
+        "data-docs": ((home.data_docs / "index.html").as_uri(), "domain_splits"),
+        "data-docs-pair": (checked.as_uri(), "Expectation"),
         "openapi": (f"http://127.0.0.1:{SERVICE}/docs", "/recommend"),
         "dagster-lineage": (f"{dagster}/asset-groups/?expanded={expanded}", "domain_splits"),
         "dagster-asset": (f"{asset}?view=partitions&partition={pair}", "ndcg_at_10"),
         "dagster-checks": (f"{asset}?view=checks", "Succeeded"),
         "dagster-runs": (f"{dagster}/runs", "bridge_pair"),
-        "mlflow-model": (f"{models}/versions/1", "Registered"),
+        "mlflow-model": (model, "Registered"),
         "mlflow-compare": (f"{mlflow}/compare-runs?{compared}", "Parameters"),
         "mlflow-runs": (f"{mlflow}/experiments/{experiment}/runs", "Created"),
+    }
+
+
+def _site(folder: Path) -> dict[str, tuple[str, str]]:
+    """Build the documentation beside the pictures; its first page and a tutorial's."""
+    built = folder.absolute() / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(built)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+    return {
+        "docs": ((built / "index.html").as_uri(), "ptupcdr"),
+        "docs-tutorial": ((built / "tutorial" / "index.html").as_uri(), "Tutorial"),
     }
 
 

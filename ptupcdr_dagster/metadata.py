@@ -98,8 +98,10 @@ def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
 
 
 def number(value: float) -> float | str:
-    """A number as the UI can show it; JSON knows neither infinity nor NaN."""
-    return float(value) if math.isfinite(value) else str(float(value))
+    """A number as the UI can show it, with five digits or as a whole; JSON knows neither infinity nor NaN."""
+    if not math.isfinite(value):
+        return str(float(value))
+    return float(f"{value:.5g}" if abs(value) < 1e4 else f"{value:.0f}")
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

@@ -116,9 +116,11 @@ class Side:
         ratings = self.ratings.drop("values").join(values, "block").select("block", "offsets", "columns", "values")
         return Side(ratings.repartition(self.cut.blocks, "block").persist(), self.links, self.cut, self.blocks)
 
-    def free(self) -> None:
-        """Let go of what is kept of the ratings."""
+    def free(self, *, links: bool) -> None:
+        """Let go of the ratings that are kept, and of the links, which sides made by ``valued`` share."""
         self.ratings.unpersist()
+        if links:
+            self.links.unpersist()
 
     def step(self, make: Make, other: Sent | None = None, own: State | None = None) -> DataFrame:
         """New numbers of all rows (``STATE``).

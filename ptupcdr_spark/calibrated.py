@@ -49,7 +49,7 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
     sent = of_users.sent(user_spread, CenteredLogs(2, user_logs.mean))
     of_items = Means.of(steps, "rating-spread-items", left.items, _and_deviation(deviation), 3, sent)
     rater_spread, rater_counts, item_spread = (of_items.shrunk(value) for value in range(3))
-    left.free()
+    left.free(links=False)
     items, users = sides.items.cut, sides.users.cut
     dampings = (
         *(biases, effects.plain_items.shrunk(), rater_spread, rater_counts, item_spread),

@@ -11,6 +11,7 @@ from ptupcdr_core.data.splits import SplitReport
 from ptupcdr_core.errors import EngineError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import IngestReport
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -64,6 +65,24 @@ class SparkEngine:
         from ptupcdr_spark.session import open_session
 
         return pretrain(open_session(), home, pair, side, settings, on_epoch, fingerprint)
+
+    def bridge_cold_users(self, home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+        """See ``RowEngine``."""
+        self.require()
+        from ptupcdr_spark.people import bridge_cold_users
+        from ptupcdr_spark.session import open_session
+
+        return bridge_cold_users(open_session(), home, pair, settings, fingerprint)
+
+    def recommend_cold_users(
+        self, home: Home, pair: str, settings: Settings, fingerprint: str = "", items: Items | None = None
+    ) -> StageReport:
+        """See ``RowEngine``."""
+        self.require()
+        from ptupcdr_spark.people import recommend_cold_users
+        from ptupcdr_spark.session import open_session
+
+        return recommend_cold_users(open_session(), home, pair, settings, fingerprint, items)
 
 
 SPARK = SparkEngine()

@@ -38,10 +38,10 @@ class Sides:
     users: Side
     items: Side
 
-    def free(self) -> None:
-        """Let go of what is kept of them."""
-        self.users.free()
-        self.items.free()
+    def free(self, *, links: bool) -> None:
+        """See ``Side``."""
+        self.users.free(links=links)
+        self.items.free(links=links)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ that readers see the old version or the new one. What was begun and not ended is
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +37,19 @@ class ParquetStore:
     connection: duckdb.DuckDBPyConnection
     folder: Path
 
-    def keep(self, name: str, rows: DataFrame) -> DataFrame:
-        """Write a table in the order of its rows' partitions, show it in the DuckDB file, and read it."""
+    def keep(self, name: str, rows: DataFrame, types: Mapping[str, str] | None = None) -> DataFrame:
+        """Write a table in the order of its rows' partitions, show it in the DuckDB file, and read it.
+
+        Args:
+            name: of the table.
+            rows: to write.
+            types: DuckDB's, by column, that Parquet as Spark writes it has not.
+        """
         written = self._written(rows, self.folder / name)
         files = literal(f"{self.folder / name}/*.parquet")
-        view = f"create view {identifier(name)} as select * from read_parquet({files})"  # nosec B608 # quoted
+        casts = ", ".join(f"{column}::{kind} as {column}" for column, kind in (types or {}).items())
+        replaced = f"replace ({casts}) " if casts else ""
+        view = f"create view {identifier(name)} as select * {replaced}from read_parquet({files})"  # nosec B608 # quoted
         self.connection.execute(view)
         return written
 

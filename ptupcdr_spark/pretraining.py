@@ -127,7 +127,7 @@ class _Training:
             "ranking": self._ranking,
         }
         files = [file for mode in modes for file in train[mode](steps, sides, ratings)]
-        sides.free()
+        sides.free(links=True)
         shutil.rmtree(folder)
         return files
 
@@ -162,7 +162,7 @@ class _Training:
             users, items = self.sizes.cuts
             by_user = self._laid(steps.folder / "by-user-timed", timed, ("user_index", "item_index"), users, items)
             tensors = source_space(steps, by_user, taken, timed).checkpoint()
-            by_user.free()
+            by_user.free(links=True)
         return ranking.save_side_tensors(self.home, self.side, self.outline, tensors, settings, self.fingerprint)
 
     def _ratings(self, folder: Path) -> DataFrame:

@@ -275,7 +275,7 @@ def seen_keys(seen: pa.Table | None, people: pa.Array, items: pa.Array) -> NDArr
         people: (R,) user ids.
         items: (T+1,) target item ids.
     """
-    if seen is None:
+    if seen is None or not len(seen):  # or each request would have all items hashed for nothing
         return np.zeros(0, np.int64)
     person = pc.index_in(seen["user_id"].cast(pa.string()), value_set=people)
     item = pc.index_in(seen["item_id"].cast(pa.string()), value_set=items)

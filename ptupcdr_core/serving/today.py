@@ -78,7 +78,7 @@ class Today:
             user_id: this user alone; None: everybody.
         """
         settings = self.served.origin.settings
-        with self._raw() as connection:
+        with self.raw() as connection:
             for name, value in {"seed": settings["seed"], "beta": settings["beta"], "asked": user_id}.items():
                 connection.execute(f"set variable {name} = ?", [value])
             found: pa.Table = connection.sql(statement("cold_today")).to_arrow_table()
@@ -87,7 +87,7 @@ class Today:
     def people(self, users: pa.Array) -> People:
         """These (R,) users, in this order."""
         reading = self.served.reading
-        with self._raw() as connection:
+        with self.raw() as connection:
             self._ask(connection, users)
             for name in ("positive_above", "history_length"):
                 connection.execute(f"set variable {name} = ?", [getattr(reading, name)])
@@ -104,7 +104,7 @@ class Today:
         """
         if not self.served.origin.refitted:
             return seen_keys(None, users, self.served.target_ids)
-        with self._raw() as connection:
+        with self.raw() as connection:
             connection.register("asked", pa.table({"user_id": users}))
             query = "select user_id, item_id from target_given semi join asked using (user_id)"
             rated: pa.Table = connection.sql(query).to_arrow_table()
@@ -112,7 +112,7 @@ class Today:
 
     def taken(self) -> Floats:
         """(T+1,) float32, how many people have rated each of the mode's target items."""
-        with self._raw() as connection:
+        with self.raw() as connection:
             counts = connection.sql(
                 "select item_id, count(*)::float as taken from target_given group by item_id"
             ).to_arrow_table()
@@ -121,7 +121,7 @@ class Today:
 
     def summary(self, scales: Scales) -> DataSummary:
         """Today's ratings in a few numbers, on these scales."""
-        with self._raw() as connection:
+        with self.raw() as connection:
             for side in SIDES:
                 connection.execute(
                     f"create temp view {side}_rows as select user_id as person, item_id as item, rating "  # nosec B608 # ours
@@ -133,7 +133,7 @@ class Today:
         """Shares of today's ratings whose item the mode does not know: of cold-start people's histories (source), and
         of all ratings in the target.
         """
-        with self._raw() as connection:
+        with self.raw() as connection:
             for side, known in (("source", self.served.source_ids), ("target", self.served.target_ids)):
                 connection.register(f"known_{side}", pa.table({"item_id": known}).slice(1))
             [shares] = connection.execute(statement("unknown_items")).fetchall()
@@ -147,7 +147,7 @@ class Today:
         connection.register("known_source_items", known.slice(1))
 
     @contextmanager
-    def _raw(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def raw(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The raw ratings of both domains, as source_given and target_given."""
         with self.warehouse.scratch() as connection:
             for side, domain in (("source", self.source), ("target", self.target)):

@@ -1,7 +1,7 @@
 """The stage of recommendations."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -39,6 +39,33 @@ COMMITTED = 1 << 19
 the file."""
 
 
+@dataclass(frozen=True)
+class Lists:
+    """Makes people's lists.
+
+    Args:
+        bundle: what is deployed.
+        known: of the target items.
+        settings: of the run.
+        taken: (T+1,) how many people took each item, where lists are to be less popular.
+    """
+
+    bundle: Bundle
+    known: Items
+    settings: Settings
+    taken: Floats | None
+
+    def of(self, today: Today, metrics: dict[str, float]) -> Iterator[pa.Table]:
+        """Everybody's list with its reasons and the items' titles, in blocks; counts are left in the metrics."""
+        for rows in _lists(today, self, metrics):
+            titles = pa.array(map(self.known.titles.get, rows["item_id"].to_pylist()), pa.string())
+            yield rows.append_column("title", titles)
+
+
+Put = Callable[[duckdb.DuckDBPyConnection, Lists, Today], dict[str, float]]
+"""Makes the table ``recommendations`` of everybody who is cold-start today, and gives counts by name."""
+
+
 def recommend_cold_users(
     home: Home, pair: str, settings: Settings, fingerprint: str = "", items: Items | None = None
 ) -> StageReport:
@@ -50,44 +77,61 @@ def recommend_cold_users(
     ids. Where the bundle predicts ratings, what it says of that of each item stands there too (``foretelling``).
     How far tonight is from what the bundle was trained on is noted in ``drift``.
     """
-    warehouse, known = Warehouse.from_environment(home.warehouse), items or Items()
+    warehouse, used = Warehouse.from_environment(home.warehouse), settings.deciding("recommendations")
+    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
+        return fill(connection, home, pair, settings, items or Items(), _insert)
+
+
+def fill(
+    connection: duckdb.DuckDBPyConnection, home: Home, pair: str, settings: Settings, known: Items, put: Put
+) -> StageReport:
+    """Make all tables of the partition.
+
+    Args:
+        connection: to its new file.
+        home: has the bundle and the raw ratings.
+        pair: the pair's key.
+        settings: of the run.
+        known: of the target items.
+        put: makes the lists.
+    """
+    warehouse = Warehouse.from_environment(home.warehouse)
     report = StageReport({"users": 0.0, "recommendations": 0.0})
     metrics = report.metrics
-    used = settings.deciding("recommendations")
-    with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
-        bundle = deployed_bundle(home, pair) if bundle_file(home, DEPLOYED, pair).is_file() else None
-        foretold = COLUMNS if bundle is not None and "rating" in bundle.modes else ()
-        connection.execute(
-            "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "  # nosec B608 # ours
-            "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
-            f"reason_weights float[], title varchar{''.join(f', {name} float' for name in foretold)})"
-        )
-        today = None if bundle is None else Today.of(home, bundle)
-        rated = rated_items(warehouse, pair.split("__")[1]) if today is None else today.offered
-        offered = may_be_recommended(rated, known)
-        create_table(connection, "recommendable_items", _described(pair, offered, known))
-        metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
-        serving = None if bundle is None or today is None else (bundle, today)
-        if serving is not None:
-            _insert(
-                connection, _lists(serving[1].offering(known), serving[0], settings, known, metrics), known, metrics
-            )
-        measures = note_night(connection, warehouse, pair, datetime.now(UTC).replace(tzinfo=None), serving)
+    bundle = deployed_bundle(home, pair) if bundle_file(home, DEPLOYED, pair).is_file() else None
+    today = None if bundle is None else Today.of(home, bundle)
+    rated = rated_items(warehouse, pair.split("__")[1]) if today is None else today.offered
+    offered = may_be_recommended(rated, known)
+    create_table(connection, "recommendable_items", _described(pair, offered, known))
+    metrics |= {"items": float(len(offered)), "titles_known": known.known(offered.to_pylist())}
+    serving = None if bundle is None or today is None else (bundle, today)
+    if serving is None:
+        _create(connection)
+    else:
+        taken = serving[1].offering(known).taken() if settings.long_tail else None
+        metrics |= put(connection, Lists(serving[0], known, settings, taken), serving[1].offering(known))
+    measures = note_night(connection, warehouse, pair, datetime.now(UTC).replace(tzinfo=None), serving)
     metrics |= curves(measures)
     if measures:
         report.tables["drift"] = pd.DataFrame([vars(measure) for measure in measures])
     return report
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, lists: Iterator[pa.Table], known: Items, metrics: dict[str, float]
-) -> None:
-    """Write all rows with their titles; their number is left in the metrics."""
+def _create(connection: duckdb.DuckDBPyConnection, *foretold: str) -> None:
+    connection.execute(
+        "create table recommendations (pair varchar, user_id varchar, cohort varchar, mode varchar, "  # nosec B608 # ours
+        "rank integer, item_id varchar, score float, made_by varchar, bridged boolean, reasons varchar[], "
+        f"reason_weights float[], title varchar{''.join(f', {name} float' for name in foretold)})"
+    )
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, lists: Lists, today: Today) -> dict[str, float]:
+    """See ``Put``."""
+    _create(connection, *(COLUMNS if "rating" in lists.bundle.modes else ()))
+    metrics = {"recommendations": 0.0}
     connection.begin()
     uncommitted = 0
-    for rows in lists:
-        titles = pa.array(map(known.titles.get, rows["item_id"].to_pylist()), pa.string())
-        rows = rows.append_column("title", titles)
+    for rows in lists.of(today, metrics):
         connection.register("block", rows)
         connection.execute("insert into recommendations by name select * from block")
         metrics["recommendations"] += len(rows)
@@ -97,6 +141,7 @@ def _insert(
             connection.begin()
             uncommitted = 0
     connection.commit()
+    return metrics
 
 
 def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
@@ -106,14 +151,11 @@ def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
     return pa.table({"pair": repeated(pair, len(ids)), "item_id": offered, **told})
 
 
-def _lists(
-    today: Today, bundle: Bundle, settings: Settings, known: Items, metrics: dict[str, float]
-) -> Iterator[pa.Table]:
-    """Everybody's list with its reasons, in blocks; counts are left in the metrics."""
+def _lists(today: Today, lists: Lists, metrics: dict[str, float]) -> Iterator[pa.Table]:
+    bundle, settings = lists.bundle, lists.settings
     (mode, _), served, everybody = bundle.mode(), today.served, today.users()
-    by_graph = settings.search == "approximate" and may_miss_items(served, known)
+    by_graph = settings.search == "approximate" and may_miss_items(served, lists.known)
     search = approximate_top_items if by_graph else top_items
-    taken = today.taken() if settings.long_tail else None
     metrics["users"] = float(len(everybody))
     for start in range(0, len(everybody), PEOPLE):
         users = everybody[start : start + PEOPLE].combine_chunks()
@@ -125,8 +167,8 @@ def _lists(
         if by_graph:
             sought = served.part.sought(people, vectors).vectors
             found = _with_recall(metrics, mode, served.part.target, sought, found)
-        if taken is not None:
-            found = less_popular(found, taken, settings.top_k, settings.long_tail)
+        if lists.taken is not None:
+            found = less_popular(found, lists.taken, settings.top_k, settings.long_tail)
         about = listed(bundle.pair, mode, users, served.part.lists_made_by(made_by))
         told = Foretelling.of(bundle.modes, served, people, partial(_read, today, ids))
         yield from explained(found, about, people.__getitem__, served, told)

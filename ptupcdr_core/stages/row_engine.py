@@ -9,6 +9,7 @@ from ptupcdr_core.errors import CatalogError
 from ptupcdr_core.extensions import engine_named
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
+from ptupcdr_core.sources.items import Items
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -44,6 +45,14 @@ class RowEngine(Protocol):
     ) -> StageReport:
         """See ``stages.pretraining.pretrain``."""
 
+    def bridge_cold_users(self, home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+        """See ``stages.embeddings.bridge_cold_users``."""
+
+    def recommend_cold_users(
+        self, home: Home, pair: str, settings: Settings, fingerprint: str = "", items: Items | None = None
+    ) -> StageReport:
+        """See ``stages.recommendations.recommend_cold_users``."""
+
 
 class Embedded:
     """DuckDB and compiled loops, in this process. See ``RowEngine``."""
@@ -74,6 +83,20 @@ class Embedded:
         from ptupcdr_core.stages.pretraining import pretrain  # who cleans rows needs no torch
 
         return pretrain(home, pair, side, settings, on_epoch, fingerprint)
+
+    def bridge_cold_users(self, home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
+        """See ``RowEngine``."""
+        from ptupcdr_core.stages.embeddings import bridge_cold_users
+
+        return bridge_cold_users(home, pair, settings, fingerprint)
+
+    def recommend_cold_users(
+        self, home: Home, pair: str, settings: Settings, fingerprint: str = "", items: Items | None = None
+    ) -> StageReport:
+        """See ``RowEngine``."""
+        from ptupcdr_core.stages.recommendations import recommend_cold_users
+
+        return recommend_cold_users(home, pair, settings, fingerprint, items)
 
 
 def engine_of(*domains: Domain) -> RowEngine:

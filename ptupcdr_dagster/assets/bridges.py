@@ -15,6 +15,4 @@ def meta_network(stage: Stage) -> Materialized:
 @stage_asset(deps=[meta_network], group="cold_start", kinds={"torch", "duckdb"})
 def bridged_embeddings(stage: Stage) -> Materialized:
     """A target-domain embedding for every cold-start user, real (cohort cold) or held out (cohort test)."""
-    from ptupcdr_core.stages.embeddings import bridge_cold_users
-
-    return stage.run(bridge_cold_users)
+    return stage.run(stage.engine.bridge_cold_users)

@@ -58,10 +58,10 @@ def recommendations(stage: Stage) -> Materialized:
 
     Made without training by the job score_pair and `ptupcdr score`.
     """
-    from ptupcdr_core.stages.recommendations import recommend_cold_users
-
     known = pair_items(stage.partition)
-    made = recommend_cold_users(stage.home, stage.partition, stage.settings, stage.fingerprint, known["target"])
+    made = stage.engine.recommend_cold_users(
+        stage.home, stage.partition, stage.settings, stage.fingerprint, known["target"]
+    )
     made.tables["some_lists"] = some_lists(stage.warehouse, stage.partition, known)
     return stage.report(made)
 

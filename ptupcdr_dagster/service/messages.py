@@ -24,7 +24,11 @@ class Rating(_Message):
     """One rating of a history."""
 
     item_id: Text = Field(description="Of the source domain; unknown ones are ignored and counted.")
-    rating: float = Field(description="Within the source domain's scale.", allow_inf_nan=False)
+    rating: float | None = Field(
+        default=None,
+        description="Within the source domain's scale; left out where that has events without stars.",
+        allow_inf_nan=False,
+    )
     timestamp: Text | None = Field(
         default=None, description="Seconds or an ISO date; without it, the order of the list counts."
     )

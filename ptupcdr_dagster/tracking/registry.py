@@ -33,8 +33,8 @@ DESCRIPTION = """Recommends target items of {pair} to people who have source ite
 
 The gate: {reason}.
 
-Ask it with a user_id, or with a history: `{{"dataframe_records": [{{"user_id": "me", "history":
-[{{{example}}}]}}], "params": {{"k": 10}}}}`. Each person is answered on their own: items with scores
+Ask it with a user_id, or with a history: `{{"dataframe_records": [{{"user_id": "me", "history": \
+[{{{example}}}]}}], "params": {{"k": 10}}}}`. Each person is answered on their own: items with scores \
 and reasons, a status, and what made the list."""
 
 

@@ -21,7 +21,10 @@ def test_no_counts_are_an_empty_table() -> None:
     assert counts_table({}, "reason").records == []
 
 
-@pytest.mark.parametrize(("value", "shown"), [(1, 1.0), (0.5, 0.5), (np.inf, "inf"), (np.nan, "nan")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1, 1.0), (0.719009983, 0.71901), (1234567.8, 1234568.0), (np.inf, "inf"), (np.nan, "nan")],
+)
 def test_numbers(value: float, shown: float | str) -> None:
     assert number(value) == shown
 

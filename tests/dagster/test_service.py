@@ -66,10 +66,11 @@ def client(pair: Deployed, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
 def test_everybody_is_answered(client: TestClient) -> None:
     people = [{"user_id": "user000"}, {"user_id": 7}, {"user_id": "me", "history": HISTORY, "seen": ["movies-01"]}]
     people += [{"user_id": "bad", "history": [{"item_id": "books-01", "rating": 9}]}]
+    people += [{"user_id": "unrated", "history": [{"item_id": "books-01"}]}]
     asked = {"pair": PAIR, "k": 3, "people": people, "eligible": ["movies-01", "movies-02", "movies-03"]}
     answer = client.post("/recommend", json=asked).json()
-    assert [one["user_id"] for one in answer["people"]] == ["user000", "7", "me", "bad"]
-    assert [one["status"] for one in answer["people"]] == ["known", "unknown", "given", "refused"]
+    assert [one["user_id"] for one in answer["people"]] == ["user000", "7", "me", "bad", "unrated"]
+    assert [one["status"] for one in answer["people"]] == ["known", "unknown", "given", "refused", "refused"]
     assert {item["item_id"] for item in answer["people"][2]["items"]} == {"movies-02", "movies-03"}
     first = answer["people"][0]["items"][0]
     assert {"rank", "item_id", "title", "score", "stars", "likely", "reasons"} == set(first)

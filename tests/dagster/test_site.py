@@ -79,10 +79,13 @@ def test_the_compose_file_names_what_is_there() -> None:
     for file in re.findall(r"(?:dockerfile: |- \./)(deploy/)?([\w.-]+)", text):
         assert (ROOT / "deploy" / file[1]).is_file()
     docker = (ROOT / "deploy" / "Dockerfile").read_text()
-    for source in re.findall(r"^COPY (?!--from)(?:--\S+ )?(.+) \S+$", docker, re.MULTILINE):
-        assert [name for name in source.split() if not (ROOT / name).exists()] == []
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert "postgres" in extra, "the image installs it"
+    copied = re.findall(r"^COPY (?!--from)(?:--\S+ )?(.+) \S+$", docker, re.MULTILINE)
+    names = [name for source in copied for name in source.split()]
+    assert [name for name in names if not (ROOT / name).exists()] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "postgres" in project["project"]["optional-dependencies"], "the image installs it"
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert set(packages) <= set(names), "the image has all of the program"
 
 
 def commands() -> list[str]:
