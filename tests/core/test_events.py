@@ -149,6 +149,25 @@ def test_one_side_with_stars_is_not_enough_to_predict_ratings(taken: Home) -> No
     assert [mode.name for mode in modes_of(Settings(), half)] == ["ranking"]
 
 
+@pytest.mark.parametrize("without", ["source", "target"])
+def test_a_pair_may_mix_stars_and_events(without: str, files: Path, tmp_path: Path, rated: Home) -> None:
+    """Trained whole, by lists: of the side that has stars the good ones count as positive, as where both have."""
+    sides, events = domains(files), without_stars(domains(files))
+    home = Home(tmp_path / "home")
+    run(home, (events[0], sides[1]) if without == "source" else (sides[0], events[1]), RANKS)
+    assert [*deployed_bundle(home, PAIR).modes] == ["ranking"]
+    query = "select ndcg_at_10 from cold_start_evaluation where mode = 'ranking' and method = 'ptupcdr'"
+    [(alone,)], [(mixed,)] = read(rated, "cold_start_evaluation", query), read(home, "cold_start_evaluation", query)
+    assert mixed == pytest.approx(alone, rel=0.1)
+    rows = "select count(*), count(rating) from split_{}_ratings"
+    for side in ("source", "target"):
+        [(as_many, stars)] = read(home, "domain_splits", rows.format(side))
+        assert stars == (0 if side == without else as_many)
+    columns = {name for name, *_ in read(home, "recommendations", "describe recommendations")}
+    assert "score" in columns
+    assert "stars" not in columns
+
+
 def test_the_page_says_nothing_of_stars(taken: Home) -> None:
     report = make_report(taken, PAIR, RANKS)
     text = report.path.read_text()
