@@ -24,6 +24,14 @@ from ptupcdr_dagster.tracking.stores import open_own, own_store
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 VERSIONS_KEPT = 3
 """Newest versions of a registered model that stay, whatever their age, beside those with an alias."""
+LEFT_BY_MLFLOW = (
+    "delete from model_version_tags where (workspace, name, version) in "
+    "(select workspace, name, version from model_versions where current_stage = 'Deleted_Internal')",
+    "delete from model_versions where current_stage = 'Deleted_Internal'",
+    "delete from inputs where destination_type = 'RUN' and destination_id not in (select run_uuid from runs)",
+    "delete from datasets where dataset_uuid not in (select source_id from inputs)",
+)
+"""Rows of what was deleted that MLflow keeps for ever, its garbage collection too."""
 MOST = 50_000
 """Runs that MLflow returns at once."""
 
@@ -113,12 +121,15 @@ class Prune:
         return len(old)
 
     def _compact(self) -> None:
-        history = Path(self.instance.root_directory) / "history"
-        for database in (history / "runs.db", history / "runs" / "index.db", self.home.mlflow / "mlflow.db"):
+        history, tracked = Path(self.instance.root_directory) / "history", self.home.mlflow / "mlflow.db"
+        for database in (history / "runs.db", history / "runs" / "index.db", tracked):
             # One that is in use stays as large as it is until the next time.
             with suppress(sqlite3.OperationalError):
                 if database.is_file():
                     with closing(sqlite3.connect(database, timeout=5)) as connection:
+                        with connection:
+                            for statement in LEFT_BY_MLFLOW if database == tracked else ():
+                                connection.execute(statement)
                         connection.execute("vacuum")
 
 

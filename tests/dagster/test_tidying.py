@@ -98,6 +98,19 @@ def test_after_a_kill_and_after_a_month(home: Home, monkeypatch: pytest.MonkeyPa
         assert {run_id for (run_id,) in told} == in_use, "what checks said in runs that are gone goes with them"
         runs = client.search_runs([experiment])
         assert {run.data.tags["dagster.run_id"] for run in runs} == in_use
+        with closing(sqlite3.connect(home.mlflow / "mlflow.db")) as database:
+            gone = "select count(*) from inputs where destination_id not in (select run_uuid from runs)"
+            assert database.execute(gone).fetchall() == [(0,)], "what MLflow keeps of runs that are gone"
+            database.executescript(
+                "insert into registered_models (name) values ('m');"
+                "insert into model_versions (name, version, current_stage) values ('m', 1, 'Deleted_Internal'), "
+                "('m', 2, 'None');"
+                "insert into model_version_tags (key, name, version) values ('k', 'm', 1), ('k', 'm', 2)"
+            )
+        assert CliRunner().invoke(app, ["prune", "--older-than", "0"]).exit_code == 0
+        with closing(sqlite3.connect(home.mlflow / "mlflow.db")) as database:
+            for table in ("model_versions", "model_version_tags"):
+                assert database.execute(f"select version from {table}").fetchall() == [(2,)], "nor deleted versions"
         assert len(list((home.mlflow / "artifacts").glob("*"))) <= len(runs)
         assert instance.get_materialized_partitions(dg.AssetKey("raw_ratings")) == {"books"}
         assert Warehouse(home.warehouse).exists("raw_ratings", "books")
