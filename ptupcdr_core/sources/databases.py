@@ -77,7 +77,7 @@ def stage_sqlite(connection: duckdb.DuckDBPyConnection, path: Path, domain: Doma
             picked = [f"cast({identifier(name)} as text)" if name else "null" for name in fields]
             rows = source.execute(f"select {', '.join(picked)} from {_quoted(domain)}")  # nosec B608 # quoted
             _insert(connection, pa.RecordBatchReader.from_batches(_FIELDS, _batches(rows)), index)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a damaged column's name
         raise SourceError(
             f"{place(domain)} cannot be read: {error}; check path and table of domains.{domain.name} in the catalog"
         ) from error

@@ -146,6 +146,13 @@ def test_what_is_no_table_of_sqlite_is_named(
         ingest_domain(domain(path, "sqlite", table=table), warehouse)
 
 
+def test_a_damaged_name_of_a_column_of_sqlite_is_told(warehouse: Warehouse, tmp_path: Path) -> None:
+    path = as_sqlite(tmp_path / "shop.sqlite", ROWS)
+    path.write_bytes(path.read_bytes().replace(b"rating real", b"r\x80ting real"))
+    with pytest.raises(SourceError, match="can't decode byte 0x80.*check path and table"):
+        ingest_domain(domain(path, "sqlite", table="the stars"), warehouse)
+
+
 def test_a_database_needs_a_table_and_postgresql_an_address(tmp_path: Path) -> None:
     path = tmp_path / "domains.toml"
     path.write_text('[domains.books]\nformat = "postgres"\npath = "shop"\nscale = [1, 5]\n')

@@ -19,6 +19,9 @@ from ptupcdr_core.stages.row_engine import Embedded
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training import calibrated, implicit
+
+pytest.importorskip("pyspark", reason="pyspark is not installed: make spark installs it and runs these tests")
+
 from ptupcdr_spark import pretraining
 from ptupcdr_spark.blocks import Side
 from ptupcdr_spark.engine import SPARK
