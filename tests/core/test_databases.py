@@ -149,7 +149,7 @@ def test_what_is_no_table_of_sqlite_is_named(
 def test_a_damaged_name_of_a_column_of_sqlite_is_told(warehouse: Warehouse, tmp_path: Path) -> None:
     path = as_sqlite(tmp_path / "shop.sqlite", ROWS)
     path.write_bytes(path.read_bytes().replace(b"rating real", b"r\x80ting real"))
-    with pytest.raises(SourceError, match="can't decode byte 0x80.*check path and table"):
+    with pytest.raises(SourceError, match="can't decode byte 0x80"):
         ingest_domain(domain(path, "sqlite", table="the stars"), warehouse)
 
 
