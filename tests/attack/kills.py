@@ -74,7 +74,6 @@ class Attack:
             for stage in stages:
                 backfill(self.home, self.settings, [PAIR], _up_to(stage))
                 told = materialize(self.home, self.settings, stage, self._within(stage))
-                assert not (orphans := still_at_work(told.pid)), f"still at work: {orphans}"
                 self._look(told, f"executor: {told.at_work}")
             self._finish(backfill(self.home, self.settings, [PAIR]))
 
@@ -131,6 +130,8 @@ class Attack:
         if not told.killed:
             print(f"it had ended before: {killed}, {told.failures}", flush=True)
             return
+        # What it has started ends with it; until then its temporary files have an owner.
+        assert not (orphans := still_at_work(told.pid)), f"still at work: {orphans}"
         self.kills[killed] += 1
         self.most_left = max(self.most_left, len(leftovers(self.home)))
         found = held(self.home)
