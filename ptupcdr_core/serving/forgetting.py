@@ -24,7 +24,7 @@ from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.bundled_mode import BundledMode
 from ptupcdr_core.sources.people import Forgotten
-from ptupcdr_core.sources.verify import CHUNK, compression_of, is_parquet
+from ptupcdr_core.sources.verify import CHUNK, compression_of, is_database, is_parquet
 from ptupcdr_core.sql import identifier
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
@@ -158,12 +158,14 @@ def _named(page: str, ids: Sequence[str]) -> bool:
 
 
 def _stand_in_copy(path: Path, ids: Sequence[str]) -> bool:
-    """Whether one of the ids stands in a file as it came: Parquet, or text, plain or packed."""
+    """Whether one of the ids stands in a file as it came: Parquet, or text, plain or packed; in a database it may."""
+    if is_database(path):
+        return True
     if is_parquet(path):
         table, wanted = pq.read_table(path), pa.array(ids, pa.string())
         texts = (column for column in table.columns if pa.types.is_string(column.type))
         return any(pc.any(pc.is_in(column, value_set=wanted)).as_py() for column in texts)
-    named, rest = [id.encode() for id in ids], b""
+    named, rest = [name.encode() for id in ids for name in {id, json.dumps(id)[1:-1]}], b""
     with pa.input_stream(str(path), compression=compression_of(path)) as stream:
         while chunk := stream.read(CHUNK):
             text = rest + chunk

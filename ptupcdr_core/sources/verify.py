@@ -39,6 +39,13 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
+def is_database(path: Path) -> bool:
+    """Whether a file is one of DuckDB or of SQLite, by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    return start[8:12] == b"DUCK" or start == b"SQLite format 3\0"
+
+
 def beginning(path: Path) -> bytes:
     """The first bytes of a text file, unpacked.
 

@@ -1,7 +1,9 @@
 """People with different ids in different domains, and people who are to be forgotten."""
 
+import json
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -127,19 +129,21 @@ def test_no_file_of_the_home_knows_who_is_forgotten(tmp_path: Path) -> None:
     for kind, packed in ((None, "a.csv"), ("gzip", "b.csv.gz"), ("zstd", "c.csv.zst")):
         pack(home.downloads / packed, ("user_id,item_id\n" + "".join(lines)).encode(), kind)
     pq.write_table(pa.table({"user_id": people}), home.downloads / "d.parquet")
+    duckdb.connect(str(home.downloads / "e.duckdb")).close()
+    (home.downloads / "f.jsonl").write_text(json.dumps({"user_id": "Zo\u00eb"}) + "\n")
     pack(home.downloads / "others.csv", b"user_id,item_id\nsomebody,1\n")
     home.reports.mkdir()
     (home.reports / "books__movies.html").write_text(f"<h3>{PERSON}</h3>")
     before = {path.relative_to(home.root).parts[0] for path in named_in(home.root, [PERSON])}
     assert before >= {"warehouse", "benchmark", "mlflow", "reports"}
 
-    found = forget(home, [PERSON])
+    found = forget(home, [PERSON, "Zoë"])
 
     assert list(named_in(home.root, [PERSON])) == []
     assert found["raw_ratings/books: raw_ratings"] == found["raw_ratings/books: rejected_ratings"] == 1
     assert found["domain_splits/books__movies: split_histories"] == 1
     assert found["mlflow/artifacts/people.parquet"] == 1
-    assert [path.name for path in home.downloads.iterdir()] == ["others.csv"], "packed ones too"
+    assert [path.name for path in home.downloads.iterdir()] == ["others.csv"], "packed ones too, and databases"
     assert pq.read_table(home.benchmark / "people.parquet")["user_id"].to_pylist() == people[:-1]
     with warehouse.read("domain_splits", "books__movies") as connection:
         query = "select count(*), max(user_index), count(*) filter (user_id like 'forgotten %') from split_users"
