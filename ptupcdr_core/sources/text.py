@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import uuid
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def stage_csv(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout,
     fields = wanted(layout, names, path)
     places = [f"c{place}" for place in range(len(names))]
     options: Options = {"delim": layout.delimiter, "quote": '"', "escape": '"', "header": layout.header is None}
+    if line_end := _line_end(path):
+        options["new_line"] = line_end
     scan, rejects = _scan(path, options, places)
     picked = ", ".join(places[names.index(name)] if name else "null" for name in fields)
     connection.execute(f"insert into staged select {index}, {picked}, null from {scan}")  # nosec B608 # quoted
@@ -83,6 +86,12 @@ def _header(path: Path, delimiter: str) -> tuple[str, ...]:
     if not names:
         raise SourceError(f"{path}: empty, expected a header line; get it anew, or check path in the catalog")
     return tuple(names)
+
+
+def _line_end(path: Path) -> str | None:
+    r"""How the first line ends, written as \n; None where none does. DuckDB alone takes an end within quotes for it."""
+    ends = re.finditer(rb'"[^"]*"|(\r\n|\n|\r)', beginning(path))
+    return next((found[1].decode().encode("unicode_escape").decode() for found in ends if found[1]), None)
 
 
 def _scan(path: Path, options: Options, columns: list[str]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 from generated_files import HIGH, LOW, Made, damaged, damages, files, write
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from ptupcdr_core.catalog import Columns, Domain
 from ptupcdr_core.errors import SourceError
@@ -21,6 +21,8 @@ from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
 
 FILES = int(os.environ.get("PTUPCDR_ATTACK_FILES", "120")) // 2
 REMEDY = re.compile(r"anew|catalog|mend |convert|rename |unpack |make them so|line ends all the same")
+ENDS = (("", "\r", "1", "0"), ("the", "last", "3", "1"))
+"""The first line end of a file stands within quotes."""
 KEPT = tempfile.TemporaryDirectory(prefix="generated-")
 FOLDER = Path(KEPT.name)
 
@@ -58,6 +60,7 @@ def read_or_message(path: Path, format: str) -> tuple[IngestReport, list[tuple]]
 
 @settings(max_examples=FILES, deadline=None)
 @given(made=files())
+@example(made=Made("amazon-2018", ENDS, b'"\r","","1","0"\r\n"last","the","3","1"\r\n', None))
 def test_of_a_whole_file_the_right_rows_are_kept_and_all_others_counted(made: Made) -> None:
     report, rows = read(write(made, FOLDER), made.format)
     assert {row[:2]: row[2:] for row in rows} == made.kept()
