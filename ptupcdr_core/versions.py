@@ -31,7 +31,7 @@ class Result:
 
 
 RESULTS = {
-    "raw_ratings": Result(3, ()),
+    "raw_ratings": Result(4, ()),
     "domain_splits": Result(4, ("split",)),
     "source_model": Result(6),
     "target_model": Result(6),
