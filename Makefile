@@ -17,8 +17,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# One more than the cores that it is meant for: many tests wait for disks and servers.
-WORKERS ?= 3
+# Two more than the cores that it is meant for: many tests wait for disks and servers.
+WORKERS ?= 4
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
 # Each folder has a conftest.py, so that mypy wants them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
