@@ -41,6 +41,8 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
             refuse_taken(host, wanted, option)
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # MLflow would start seven processes more, for jobs that judge language models.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     note_served(home, f"http://{shown}:{port}", f"http://{shown}:{mlflow_port}")
     commands = {"Dagster": _dagster_command(home, host, port)}
     say(console, f"Dagster UI  http://{shown}:{port}")

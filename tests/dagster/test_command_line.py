@@ -38,6 +38,13 @@ def first(project: Project) -> "subprocess.CompletedProcess[str]":
     return project.run("backfill", *QUICK)
 
 
+@pytest.fixture(scope="module")
+def second(first: "subprocess.CompletedProcess[str]", project: Project) -> "subprocess.CompletedProcess[str]":
+    """The next one, when the file is there."""
+    write_domain(project.catalog.with_name("music.csv"), "music", SPANS["music"])
+    return project.run("backfill", *QUICK)
+
+
 def test_a_failed_domain_fails_its_pairs_only(first: "subprocess.CompletedProcess[str]", project: Project) -> None:
     assert first.returncode == 1
     lines = first.stderr.splitlines()
@@ -55,12 +62,10 @@ def test_a_failed_domain_fails_its_pairs_only(first: "subprocess.CompletedProces
 
 
 def test_the_next_backfill_goes_on_where_it_stopped(
-    first: "subprocess.CompletedProcess[str]", project: Project
+    second: "subprocess.CompletedProcess[str]", project: Project
 ) -> None:
-    write_domain(project.catalog.with_name("music.csv"), "music", SPANS["music"])
-    done = project.run("backfill", *QUICK)
-    assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
+    assert second.returncode == 0, second.stderr
+    lines = second.stderr.splitlines()
     assert [line for line in lines if line.startswith("up to date")] == [
         "up to date books",
         "up to date movies",
@@ -267,7 +272,7 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def up(first: "subprocess.CompletedProcess[str]", project: Project) -> Iterator[Up]:
+def up(second: "subprocess.CompletedProcess[str]", project: Project) -> Iterator[Up]:
     """All switches of [nights] are on; what goes by the clock is due half a day from now."""
     (project.catalog.parent / "quick.toml").write_text("epochs = 2\nembedding_size = 4\n")
     port, mlflow_port, told = free_port(), free_port(), project.catalog.with_name("told.txt")
@@ -351,6 +356,8 @@ def made_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 @pytest.mark.slow
 def test_up_serves_both_uis_and_carries_out_a_backfill_from_the_ui(up: Up, project: Project) -> None:
     assert listening(up.process.pid) == {"127.0.0.1"}, "no other machine is let in unless told to"
+    started = [" ".join(process.cmdline()) for process in psutil.Process(up.process.pid).children(recursive=True)]
+    assert not [command for command in started if "huey" in command], "MLflow's jobs serve nothing here"
     # Two that depend on each other: what all of them make is looked at elsewhere, without daemon and server.
     assets = [{"path": [asset]} for asset in ("domain_splits", "source_model")]
     launched = ask(up.port, BACKFILL, {"names": ["books__movies"], "assets": assets})["launchPartitionBackfill"]
