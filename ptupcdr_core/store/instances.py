@@ -68,7 +68,7 @@ def instance(config: Mapping[str, Any] | None = None, spill: Path | None = None)
                 connection.execute("set temp_directory = ?", [str(spill)])
             yield connection
         # Where something was spilled, DuckDB stays with that folder.
-        whole = _emptied(made) and not (spill and spill.exists())
+        whole = _emptied(made, config or {}) and not (spill and spill.exists())
     finally:
         if whole and len(idle) < KEPT:
             idle.append(made)
@@ -78,13 +78,21 @@ def instance(config: Mapping[str, Any] | None = None, spill: Path | None = None)
             shutil.rmtree(spill, ignore_errors=True)
 
 
-def _emptied(made: duckdb.DuckDBPyConnection) -> bool:
-    """Whether it is as new once more, when what was attached is detached."""
+def _emptied(made: duckdb.DuckDBPyConnection, config: Mapping[str, Any]) -> bool:
+    """Whether it is as new once more, when what was attached is detached and the memory given back."""
     attached = "select database_name from duckdb_databases() where not internal and database_name <> 'memory'"
     for (name,) in made.execute(attached).fetchall():
         made.execute(f'detach "{name}"')
     left = "select count(*) from duckdb_tables() where database_name = 'memory'"
     [(tables,)] = made.execute(left).fetchall()
+    # It would keep as much as its largest reading took, perhaps gigabytes; for less memory it lets go of all of it.
+    try:
+        made.execute("set memory_limit = '1MB'")
+    except duckdb.OutOfMemoryException:  # somebody holds a result that is not read to its end
+        return False
+    made.execute("reset memory_limit")
+    if "memory_limit" in config:
+        made.execute("set memory_limit = ?", [config["memory_limit"]])
     return not tables
 
 

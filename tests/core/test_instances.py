@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 
 from ptupcdr_core.store import instances
@@ -76,6 +77,21 @@ def test_a_folder_that_was_spilled_into_goes_and_the_instance_with_it(opened: li
             assert any(spill.iterdir())
         assert not spill.exists()
     assert len(opened) == 2
+
+
+def test_an_idle_one_keeps_no_memory_and_its_own_limit(opened: list) -> None:
+    process, config = psutil.Process(), {"memory_limit": "2GB"}
+    with instance(config):
+        pass
+    before = process.memory_info().rss
+    with instance(config) as connection:
+        connection.execute("create temp table much as select random() as x from range(5_000_000)")
+        one(connection, "select count(distinct x) from much")
+        assert process.memory_info().rss - before > 1 << 27
+    assert process.memory_info().rss - before < 1 << 26
+    with instance(config) as connection:
+        assert one(connection, "select current_setting('memory_limit')") == "1.8 GiB"
+    assert len(opened) == 1
 
 
 def test_a_replaced_file_is_read_anew(opened: list, tmp_path: Path) -> None:
