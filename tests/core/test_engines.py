@@ -1,8 +1,9 @@
 """Every engine keeps the contract; torch, on the processor, gives whole stages the numbers of the compiled loops, and
 waits for nothing in between.
 
-There need not be a GPU here. That all tensors of a step lie on one device, and that no step reads a number back, is
-tested on torch's ``meta`` device: it has no numbers, and no operation may mix it with the processor's.
+There need not be a GPU here; where there is one, it is held to the same. That all tensors of a step lie on one device,
+and that no step reads a number back, is tested on torch's ``meta`` device: it has no numbers, and no operation may mix
+it with the processor's.
 """
 
 import shutil
@@ -47,7 +48,11 @@ from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.task import BridgeTask, bridge_task
 
 CPU = torch.device("cpu")
-ON_CPU = TorchEngine(CPU)
+ON_CPU, ON_GPU = TorchEngine(CPU), TorchEngine(torch.device("cuda"))
+has_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+on_devices = pytest.mark.parametrize(
+    "engine", [pytest.param(ON_CPU, id="cpu"), pytest.param(ON_GPU, id="gpu", marks=has_a_gpu)]
+)
 
 
 def silent(epoch: int, metrics: dict[str, float]) -> None:
@@ -78,9 +83,17 @@ class TestTorch(EngineContract):
         np.testing.assert_allclose(apart.vectors()[0], together.vectors()[0], rtol=1e-4, atol=1e-6)
 
 
+@has_a_gpu
+class TestOnTheGpu(EngineContract):
+    """The real thing."""
+
+    engine = ON_GPU
+
+
+@on_devices
 @pytest.mark.parametrize("recipe", ["published", "calibrated"])
-def test_whole_stages(recipe, request, tmp_path, monkeypatch):
-    """The stages as a run with PTUPCDR_DEVICE=cuda calls them, with the processor in the GPU's place.
+def test_whole_stages(recipe, engine, request, tmp_path, monkeypatch):
+    """The stages as a run with PTUPCDR_DEVICE=cuda calls them, with the processor in the GPU's place if need be.
 
     As published, the meta network is trained on the compiled loops' base models. On the device's own, which are equal
     to 1e-5, one of its units passes zero at another step, and after ten epochs the errors differ by 0.2 %.
@@ -89,7 +102,7 @@ def test_whole_stages(recipe, request, tmp_path, monkeypatch):
     home = Home(tmp_path)
     for asset in ("raw_ratings", "domain_splits"):
         shutil.copytree(made.home.warehouse / asset, home.warehouse / asset)
-    monkeypatch.setattr("ptupcdr_core.modes.rating.mode.choose_engine", lambda: ON_CPU)
+    monkeypatch.setattr("ptupcdr_core.modes.rating.mode.choose_engine", lambda: engine)
     _stop_the_compiled_engine(monkeypatch)
     reports = {f"{side}_model": pretrain(home, PAIR, side, made.settings, silent) for side in ("source", "target")}
     vectors = [_source_vectors(where) for where in (home, made.home)]
@@ -107,20 +120,22 @@ def test_whole_stages(recipe, request, tmp_path, monkeypatch):
     assert "validation_rmse_ptupcdr" in reports["meta_network"].metrics
 
 
+@on_devices
 @pytest.mark.parametrize("method", methods_of("published", ["tgt", "cmf", "emcdr", "ptupcdr"]), ids=lambda m: m.name)
-def test_a_benchmarks_methods(method, monkeypatch):
+def test_a_benchmarks_methods(method, engine, monkeypatch):
     data, settings = small_pair(), Settings(recipe="published", epochs=2, embedding_size=4)
     compiled = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings))]
     _stop_the_compiled_engine(monkeypatch)
-    ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, engine=ON_CPU))]
+    ours = [epoch.candidate.score(data.target_test) for epoch in method.fit(Experiment(data, settings, engine=engine))]
     np.testing.assert_allclose(ours, compiled, rtol=1e-3, atol=1e-3)
 
 
+@on_devices
 @pytest.mark.parametrize("recipe", ["published", "calibrated"])
-def test_a_searchs_trial(recipe, monkeypatch):
+def test_a_searchs_trial(recipe, engine, monkeypatch):
     data, settings = small_pair(), Settings(recipe=recipe, epochs=2, embedding_size=4)
     compiled = objectives.measure_ratings(data, settings)
-    monkeypatch.setattr(objectives, "choose_engine", lambda: ON_CPU)
+    monkeypatch.setattr(objectives, "choose_engine", lambda: engine)
     _stop_the_compiled_engine(monkeypatch)
     assert objectives.measure_ratings(data, settings) == pytest.approx(compiled, abs=1e-3)
 
