@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ptupcdr_core.sql import identifier
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 def describe_tables(home: Home, asset: str, partition: str, main: str) -> dict[str, Any]:
     """Rows and columns of the partition's tables, its file, and how to query it.
 
+    Tables are the same for all pairs; columns in which nothing stands, as stars of events without any, are not shown.
+
     Args:
         home: Where the warehouse is.
         asset: Key of the asset.
@@ -27,12 +30,19 @@ def describe_tables(home: Home, asset: str, partition: str, main: str) -> dict[s
     """
     warehouse = Warehouse.from_environment(home.warehouse)
     with warehouse.read(asset, partition) as connection:
-        columns = connection.execute(
+        declared = connection.execute(
             "select table_name, column_name, data_type from duckdb_columns() "
             "where database_name = current_database() and table_name <> 'provenance' order by table_name, column_index"
         ).fetchall()
-        tables = sorted({table for table, _, _ in columns})
-        rows = {table: connection.table(table).count("*").fetchall()[0][0] for table in tables}
+        rows: dict[str, int] = {}
+        columns: list[tuple[str, str, str]] = []
+        for name in sorted({table for table, _, _ in declared}):
+            own = [column for column in declared if column[0] == name]
+            filled = ", ".join(f"count({identifier(column)})" for _, column, _ in own)
+            [(rows[name], *counts)] = connection.execute(
+                f"select count(*), {filled} from {identifier(name)}"
+            ).fetchall()
+            columns += [column for column, count in zip(own, counts, strict=True) if count or not rows[name]]
     schema = dg.TableSchema([dg.TableColumn(name, kind) for table, name, kind in columns if table == main])
     return {
         "dagster/row_count": rows[main],

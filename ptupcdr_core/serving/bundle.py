@@ -104,6 +104,11 @@ class Bundle:
         return replace(self, modes={name: mode.offering(known, exclude=exclude) for name, mode in self.modes.items()})
 
     @property
+    def rated(self) -> bool:
+        """Whether histories have ratings, or events without stars."""
+        return self.mode()[1].reading.scale is not None
+
+    @property
     def digest(self) -> str:
         """Of all it says: two bundles with one digest serve alike."""
         heads = json.dumps(self._heads(), sort_keys=True).encode()

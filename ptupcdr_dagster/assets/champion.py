@@ -35,8 +35,7 @@ def champion(stage: Stage) -> Materialized:
         if verdict.serving:
             registry.promote(registry.register(replace(verdict.serving, items=known), people, run, described))
         registry.tag(version, tags)
-        rated = verdict.candidate.mode()[1].reading.scale is not None
-        registry.describe(version, decision.own, decision.reason, rated=rated)
+        registry.describe(version, decision.own, decision.reason, rated=verdict.candidate.rated)
         return registry.name, version, registry.version_of(CHAMPION)
 
     name, version, now = tracker.do(register)

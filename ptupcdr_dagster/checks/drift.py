@@ -10,7 +10,7 @@ FACTS = facts_about(
         warning=True,
     ),
     Fact(
-        "stars_are_spread_as_in_the_training",
+        "ratings_are_spread_as_in_the_training",
         "Tonight's ratings are spread over the scale as those that the deployed bundle was trained on.",
         warning=True,
     ),

@@ -130,7 +130,7 @@ class Registry:
                 python_model=str(SERVED),
                 artifacts={name: str(place) for name, place in files.items()},
                 code_paths=[str(PACKAGE)],
-                signature=signature(),
+                signature=signature(rated=bundle.rated, predicted="rating" in bundle.modes),
                 input_example=input_example(people),
                 pip_requirements=[f"{package}=={installed(package)}" for package in NEEDED],
             )

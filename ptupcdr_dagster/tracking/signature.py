@@ -9,8 +9,13 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
-def signature() -> "ModelSignature":
-    """The columns that go in and come out, and the parameters."""
+def signature(*, rated: bool, predicted: bool) -> "ModelSignature":
+    """The columns that go in and come out, and the parameters.
+
+    Args:
+        rated: Whether histories have ratings, or events without stars.
+        predicted: Whether ratings are predicted.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array, Object, Property
@@ -23,16 +28,17 @@ def signature() -> "ModelSignature":
             Property("item_id", text),
             Property("title", text, required=False),
             Property("score", real),
-            Property("stars", real, required=False),
-            Property("likely", real, required=False),
+            *([Property(name, real, required=False) for name in ("stars", "likely")] if predicted else []),
             Property("reasons", Array(reason)),
         ]
     )
-    given: dict[str, Any] = {"item_id": text, "rating": real, "timestamp": text, "target_item_id": text}
+    given: dict[str, Any] = {"item_id": text, "timestamp": text}
+    given |= {"rating": real} if rated else {}
+    given |= {"target_item_id": text} if predicted else {}
     # Lists that some people of a request have and others have not, MLflow would refuse for all of them.
     given |= {"history": AnyType(), "seen": AnyType()}  # type: ignore[no-untyped-call]
     answered: dict[str, Any] = {"made_by": text, "message": text, "unknown_items": whole, "items": Array(item)}
-    answered |= {"target_item_id": text, "rating": real, "likely": real}
+    answered |= {"target_item_id": text, "rating": real, "likely": real} if predicted else {}
     return ModelSignature(
         Schema([ColSpec(text, "user_id"), *_optional(given)]),
         Schema([ColSpec(text, "user_id"), ColSpec(text, "status"), *_optional(answered)]),

@@ -51,7 +51,7 @@ def warned(file: Path, **changed: float) -> dict[str | None, str | None]:
     [
         ("select 1", set()),
         ("update drift set drift = -0.6 where kind = 'count'", {"counts_are_near_those_of_the_training", DUE}),
-        ("update drift set drift = 0.3 where kind = 'stars'", {"stars_are_spread_as_in_the_training", DUE}),
+        ("update drift set drift = 0.3 where kind = 'stars'", {"ratings_are_spread_as_in_the_training", DUE}),
         ("update drift set drift = 0.3, chance = 0.4 where kind in ('stars', 'scores')", set()),
         ("update drift set drift = 0.2 where kind = 'unknown'", {"rated_items_are_known_to_the_bundle", DUE}),
         ("update drift set drift = 0.3 where kind = 'scores'", {"scores_are_spread_as_on_the_first_night", DUE}),

@@ -6,7 +6,7 @@ select measure, before, tonight, round(drift, 3) as change
 from drift
 where night = (select max(night) from drift) and kind = 'count' and abs(drift) > $count;
 
--- name: stars_are_spread_as_in_the_training
+-- name: ratings_are_spread_as_in_the_training
 select measure, round(drift, 3) as stability_index, round(before, 3) as mean_before, round(tonight, 3) as mean_tonight
 from drift
 where night = (select max(night) from drift) and kind = 'stars' and drift > greatest($stars, chance);
