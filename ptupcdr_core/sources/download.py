@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
-from ptupcdr_core.errors import FetchError, SourceError
+from ptupcdr_core.errors import FetchError, SourceError, StorageError
 from ptupcdr_core.sources.limits import Limits
 from ptupcdr_core.sources.transfer import BrokeOffError, Part, transfer
 from ptupcdr_core.store.replacing import replaced, writing
@@ -80,6 +80,9 @@ def _download(address: str, digest: str, target: Path, limits: Limits) -> None:
             if attempt == ATTEMPTS or time.monotonic() + PAUSE_SECONDS > deadline:
                 raise FetchError(_told(address, with_secrets, f"{error}; {_remedy(kept, deadline, limits)}")) from None
             time.sleep(PAUSE_SECONDS)
+        except StorageError:
+            part.keep_if_resumable()  # on a full disk it would only take the room that is wanted
+            raise
         except SourceError as error:
             part.discard()
             raise SourceError(_told(address, with_secrets, str(error))) from None

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
+from file_server import serving
 from full_disk import files, small_disk
 
 from ptupcdr_core.errors import StorageError
+from ptupcdr_core.experiments.cells import CellStore
+from ptupcdr_core.experiments.grid import Cell
+from ptupcdr_core.methods import methods_of
 from ptupcdr_core.report.store import write_report
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.sources.download import fetch
 from ptupcdr_core.store import artifacts, views
 from ptupcdr_core.store.database import replaced_database
 from ptupcdr_core.store.replacing import replaced
@@ -97,6 +103,38 @@ def test_a_report_and_settings_that_do_not_fit_leave_the_old_ones(tmp_path: Path
         assert page.read_text() == "old"
         assert settings.read_text().startswith("# old")
         assert files(disk) == ["a__b.toml", "reports/a__b.html"]
+
+
+def test_a_cell_that_does_not_fit_leaves_the_others(tmp_path: Path) -> None:
+    def save(seed: int, rows: int) -> None:
+        cell = Cell(methods_of("published", ["tgt"])[0], Settings(seed=seed), ("published",))
+        cells.save(cell, {name: pd.DataFrame({"error": np.random.default_rng(0).random(rows)}) for name in Cell.tables})
+
+    with small_disk(tmp_path / "disk", 256) as disk:
+        cells = CellStore(disk / "cells", "ratings")
+        save(0, 100)
+        before = files(disk)
+        with pytest.raises(StorageError, match=r"cells/\w+ cannot be written: no space left in .*cells;"):
+            save(1, 100_000)
+        assert files(disk) == before
+
+
+@pytest.mark.parametrize("etag", [None, '"one"'], ids=["fetched anew", "gone on with"])
+def test_a_download_that_does_not_fit_is_fetched_when_there_is_room(tmp_path: Path, etag: str | None) -> None:
+    content = np.random.default_rng(0).bytes(400_000)
+    with small_disk(tmp_path / "disk", 600) as disk, serving() as server:
+        server.files["a.csv"], server.etag = content, etag
+        (disk / "filler").write_bytes(b"0" * 400_000)
+        before = files(disk)
+        with pytest.raises(StorageError, match=r"a\.csv\.part cannot be written: no space left in .*downloads;"):
+            fetch(server.address("a.csv"), disk / "downloads")
+        kept = set(files(disk)) - set(before)
+        assert bool(kept) == bool(etag), "what cannot be gone on with would only fill the disk"
+        (disk / "filler").unlink()
+        assert fetch(server.address("a.csv"), disk / "downloads").read_bytes() == content
+        assert server.ranges[0] is None
+        assert bool(server.ranges[1]) == bool(etag)
+        assert len(files(disk)) == 1
 
 
 def test_a_database_whose_log_is_left_beside_it_is_refused(tmp_path: Path) -> None:
