@@ -9,6 +9,7 @@ its work is on Spark alone, and in all; bytes shuffled; then what perf/two_homes
 """
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
@@ -28,8 +29,17 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 COMMAND = Path(sys.executable).with_name("ptupcdr")
+IN_BLOCKS = """
+from ptupcdr_dagster.__main__ import main
+from ptupcdr_spark import people, pretraining
+pretraining.BLOCK = people.RATINGS = {block}
+people.USERS = {block} // 16
+main()
+"""
+"""The same command with smaller blocks."""
 ON_SPARK = ("raw_ratings", "domain_splits", "source_model", "target_model")
 """The first assets, before any that holds a pair in memory."""
+FILES = 4
 DEMO = "".join(f'[domains.{name}]\nformat = "demo"\n' for name in ("books", "movies"))
 CONF = """
 spark.ui.enabled false
@@ -81,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scales", type=float, nargs="+", default=[0.0], help="times the published sizes; 0: the demo")
     parser.add_argument("--executors", type=int, nargs="+", default=[2])
+    parser.add_argument("--block", type=int, default=1 << 20, help="ratings of a block; fewer for small files")
     parser.add_argument("--keep", type=Path, help="a folder for all homes, which stay")
     options, good = parser.parse_args(), True
     with tempfile.TemporaryDirectory(prefix="ptupcdr-spark-") as temporary:
@@ -88,12 +99,13 @@ def main() -> None:
             work = (options.keep or Path(temporary)).absolute() / f"{scale:g}"
             work.mkdir(parents=True)
             catalog, pair = prepared(work, scale)
-            print(backfill(work / "duckdb", catalog, 0).told(f"scale {scale:g}, DuckDB"), flush=True)
+            print(backfill(work / "duckdb", catalog).told(f"scale {scale:g}, DuckDB"), flush=True)
             on_spark = catalog.with_name("spark.toml")
             on_spark.write_text(catalog.read_text().replace("format = ", 'engine = "spark"\nformat = '))
             for executors in options.executors:
                 home = work / f"spark{executors}"
-                print(backfill(home, on_spark, executors).told(f"scale {scale:g}, Spark, {executors}"), flush=True)
+                cost = backfill(home, on_spark, executors, options.block)
+                print(cost.told(f"scale {scale:g}, Spark, {executors}"), flush=True)
                 good &= told(work / "duckdb", home)
                 good &= commands(pair, (work / "duckdb", catalog), (home, on_spark))
     sys.exit(not good)
@@ -102,8 +114,10 @@ def main() -> None:
 def prepared(work: Path, scale: float) -> tuple[Path, str]:
     """A catalog, over generated files unless it is the demo's, and its pair."""
     if scale:
-        catalog = write_catalog(work, 1)
-        files = write_task(work, 1, scale)
+        catalog, files = write_catalog(work, 1), write_task(work, 1, scale)
+        for file in (files.source, files.target):
+            _cut(file)
+        catalog.write_text(catalog.read_text().replace(".json.gz", "/*.json.gz"))
         print(f"scale {scale:g}: {files.source_ratings:,} + {files.target_ratings:,} ratings", flush=True)
     else:
         catalog = work / "domains.toml"
@@ -111,7 +125,19 @@ def prepared(work: Path, scale: float) -> tuple[Path, str]:
     return catalog, load_catalog(catalog).pairs[0].key
 
 
-def backfill(home: Path, catalog: Path, executors: int) -> Watched:
+def _cut(file: Path) -> None:
+    """A folder of files in the place of one: a task reads a whole file."""
+    folder = file.with_name(file.name.removesuffix(".json.gz"))
+    folder.mkdir()
+    with gzip.open(file) as whole:
+        lines = whole.readlines()
+    for part in range(FILES):
+        with gzip.open(folder / f"{part}.json.gz", "wb", 1) as cut:
+            cut.writelines(lines[part::FILES])
+    file.unlink()
+
+
+def backfill(home: Path, catalog: Path, executors: int = 0, block: int = 0) -> Watched:
     """Run one in a process of its own and watch it.
 
     Raises:
@@ -124,7 +150,8 @@ def backfill(home: Path, catalog: Path, executors: int) -> Watched:
     environment = os.environ | _named(home, catalog) | cluster | {"SPARK_LOCAL_IP": "127.0.0.1"}
     start = time.perf_counter()
     with (home / "backfill.out").open("wb") as out:
-        process = subprocess.Popen([COMMAND, "backfill"], env=environment, stdout=out, stderr=out)
+        command = [sys.executable, "-c", IN_BLOCKS.format(block=block)] if executors else [str(COMMAND)]
+        process = subprocess.Popen([*command, "backfill"], env=environment, stdout=out, stderr=out)
         _watch(process, watched)
     watched.seconds = time.perf_counter() - start
     if process.returncode:
