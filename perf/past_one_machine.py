@@ -3,8 +3,8 @@
     python perf/past_one_machine.py                                            the demo, two executors
     python perf/past_one_machine.py --scales .025 .05 .1 .2 --executors 1 2    generated files (task 1 of generated.py)
 
-Prints for every backfill: seconds and processor seconds, by the clock of each asset; the driver's memory (Python) while
-its work is on Spark alone, and in all; bytes shuffled; then what perf/two_homes.py says of the two homes, and whether
+Prints for every backfill: seconds and processor seconds, of each asset too; the driver's memory (Python) while its work
+is on Spark alone, and in all; bytes shuffled; then what perf/two_homes.py says of the two homes, and whether
 ``ptupcdr evaluate`` and ``recommend`` print the same. Exits with 1 where they do not agree.
 """
 
@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 from dagster import DagsterInstance
 from generated import write_catalog, write_task
@@ -59,25 +60,34 @@ class Watched:
     Args:
         seconds: by the clock.
         processor: processor seconds of the driver (Python and Java) and of the executors.
-        memory: (time, bytes resident) of the driver's Python program.
+        samples: time, bytes resident in the driver's Python program, and processor seconds of all until then.
         assets: when each began and ended.
         shuffled: bytes written to shuffles.
     """
 
     seconds: float = 0.0
     processor: dict[str, float] = field(default_factory=dict)
-    memory: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[tuple[float, int, float]] = field(default_factory=list)
     assets: dict[str, tuple[float, float]] = field(default_factory=dict)
     shuffled: int = 0
 
     def most(self, assets: tuple[str, ...] = ()) -> float:
         """The most MB while these were made, or at all."""
         spans = [self.assets[name] for name in assets] or [(0.0, float("inf"))]
-        return max(size for at, size in self.memory if any(low <= at <= high for low, high in spans)) / 1e6
+        return max(size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans)) / 1e6
+
+    def _made(self) -> list[tuple[str, tuple[float, float]]]:
+        return [entry for entry in self.assets.items() if not entry[0].endswith("_checks")]
+
+    def _used(self, start: float, end: float) -> float:
+        times, _, used = zip(*self.samples, strict=True)
+        return float(np.diff(np.interp([start, end], times, used))[0])
 
     def told(self, name: str) -> str:
         """All of it."""
-        of_each = ", ".join(f"{asset} {end - start:.1f}" for asset, (start, end) in self.assets.items())
+        of_each = ", ".join(
+            f"{name} {end - start:.0f}/{self._used(start, end):.0f}" for name, (start, end) in self._made()
+        )
         processor = ", ".join(f"{who} {seconds:.0f}" for who, seconds in self.processor.items())
         return (
             f"{name}: {self.seconds:.0f} s; processor seconds: {processor}; driver's memory, MB: "
@@ -170,10 +180,11 @@ def _watch(process: "subprocess.Popen[bytes]", watched: Watched) -> None:
     own = psutil.Process(process.pid)
     while process.poll() is None:
         try:
-            watched.memory.append((time.time(), own.memory_info().rss))
             for one, who in _programs(own):
                 used = one.cpu_times()
                 seen[one.pid, one.create_time()] = who, used.user + used.system
+            total = sum(seconds for _, seconds in seen.values())
+            watched.samples.append((time.time(), own.memory_info().rss, total))
         except psutil.NoSuchProcess:  # it has just ended
             pass
         time.sleep(0.2)
