@@ -1,8 +1,7 @@
-"""The commands in the documents are commands of today, and the page of options is made from the options themselves.
+"""The commands in the documents exist, and the page of options is made from the options themselves.
 
-As a script it writes that page: ``python tests/dagster/test_docs_of_commands.py``. A console block is understood here
-option by option; what its commands do is tested where they are, and a block with something else says why it is not
-tried.
+As a script it writes that page: ``python tests/dagster/test_docs_of_commands.py``. Here the options in a console block
+are parsed; what the commands do is tested elsewhere, and a block with other commands says why it is not run.
 """
 
 import re

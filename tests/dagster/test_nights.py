@@ -1,4 +1,4 @@
-"""What happens by itself: its switches, and how a failure is told."""
+"""What runs by itself: its switches, and how a failure is reported."""
 
 import http.server
 import json

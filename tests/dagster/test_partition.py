@@ -1,4 +1,4 @@
-"""What is told of a failed run."""
+"""How a failed run is reported."""
 
 import sqlite3
 from contextlib import closing
