@@ -42,7 +42,7 @@ def describe_tables(home: Home, asset: str, partition: str, main: str) -> dict[s
             [(rows[name], *counts)] = connection.execute(
                 f"select count(*), {filled} from {identifier(name)}"
             ).fetchall()
-            columns += [column for column, count in zip(own, counts, strict=True) if count or not rows[name]]
+            columns += [column for column, count in zip(own, counts, strict=True) if count]
     schema = dg.TableSchema([dg.TableColumn(name, kind) for table, name, kind in columns if table == main])
     return {
         "dagster/row_count": rows[main],

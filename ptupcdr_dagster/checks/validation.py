@@ -9,9 +9,6 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
-import great_expectations as gx
-import great_expectations.expectations as gxe
-from great_expectations.expectations.metadata_types import FailureSeverity
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.checks.data_docs import write_page
@@ -26,6 +23,13 @@ from ptupcdr_dagster.checks.duckdb_expectations import (
     rendered,
     table_batch,
 )
+
+# isort: split
+# After the import there, which is as it has to be.
+import great_expectations as gx
+import great_expectations.expectations as gxe
+from great_expectations.expectations.metadata_types import FailureSeverity
+
 from ptupcdr_dagster.checks.facts import QUERY, Fact, Parameter
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ IN_PROCESS = "in_process"
 MULTIPROCESS = "multiprocess"
 
 # Each step is forked from a server that has these loaded; without it every step would import them anew.
-PRELOADED = ("ptupcdr_dagster.definitions", "mlflow", "torch", "great_expectations")
+PRELOADED = ("ptupcdr_dagster.definitions", "mlflow", "torch", "ptupcdr_dagster.checks.validation")
 
 
 def chosen_executor(environment: Mapping[str, str]) -> dg.ExecutorDefinition:

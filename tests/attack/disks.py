@@ -74,11 +74,15 @@ def attack_forbidden(ground: Ground, whole: Home, *, seed: int = 1) -> dict[str,
 
 
 def attack_vanishing(ground: Ground, whole: Home, stages: list[str]) -> dict[str, object]:
-    """The file system goes away when a stage starts, and comes back: the next run makes what is missing."""
+    """The file system goes away when a stage starts, and comes back: the next run makes what is missing.
+
+    Each stage has a seed of its own. The undisturbed home gets the same seeds, for the gate's reason tells of the
+    champion before.
+    """
     elsewhere, home, said = ground.home("elsewhere"), ground.home("vanishing"), []
     shutil.copytree(whole.root, elsewhere.root)
     for seed, stage in enumerate(stages, 10):
-        before = held(elsewhere)
+        before, settings = held(elsewhere), ground.settings(seed)
         with _mounted(home.root, "--bind", str(elsewhere.root)):
 
             def watch(asset: str, state: str, stage: str = stage) -> float | None:
@@ -86,17 +90,19 @@ def attack_vanishing(ground: Ground, whole: Home, stages: list[str]) -> dict[str
                     subprocess.run(["umount", "--lazy", str(home.root)], check=True)
                 return None
 
-            told = backfill(home, ground.settings(seed), [PAIR], watch)
+            told = backfill(home, settings, [PAIR], watch)
         assert told.failures != [], "it succeeded, although its home was gone"
         said.append(f"{stage}: {(told.failures or ['killed'])[0][:200]}")
         print(said[-1], flush=True)
         shutil.rmtree(home.root)  # what it wrote where its home had been
         assert before.keys() <= held(elsewhere).keys()
-    with _mounted(home.root, "--bind", str(elsewhere.root)):
-        assert backfill(home, ground.settings(), [PAIR]).failures == []
-        readable(home)  # whose views name its files
-        assert not differing(held(home), held(whole))
-        return {"times": len(stages), "said": said, **left_over(home)}
+        with _mounted(home.root, "--bind", str(elsewhere.root)):
+            assert backfill(home, settings, [PAIR]).failures == []
+            readable(home)  # whose views name its files
+            assert backfill(whole, settings, [PAIR]).failures == []
+            assert not (other := differing(held(home), held(whole))), other
+            left = left_over(home)
+    return {"times": len(stages), "said": said, **left}
 
 
 def may_mount(folder: Path) -> bool:
