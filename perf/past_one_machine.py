@@ -1,93 +1,216 @@
-"""Cleaning and splitting on a local Spark cluster, by ratings and executors, beside DuckDB in one process.
+"""Whole backfills on a local Spark cluster, by size and executors, beside the same on DuckDB, and whether they agree.
 
-    python perf/past_one_machine.py --rows 250000 500000 1000000 2000000
+    python perf/past_one_machine.py                                            the demo, two executors
+    python perf/past_one_machine.py --scales .025 .05 .1 .2 --executors 1 2    generated files (task 1 of generated.py)
 
-Prints a table: seconds (with Spark, after its session has started), bytes written to shuffles, the most memory that the
-driver held (Python and Java), and whether the tables have the digests of DuckDB's. A fifth of the rows are repeats.
+Prints for every backfill: seconds and processor seconds, of each asset too; the driver's memory (Python) while its work
+is on Spark alone, and in all; bytes shuffled; then what perf/two_homes.py says of the two homes, and whether
+``ptupcdr evaluate`` and ``recommend`` print the same. Exits with 1 where they do not agree.
 """
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
+from dagster import DagsterInstance
+from generated import write_catalog, write_task
+from two_homes import told
 
-from ptupcdr_core.catalog import Columns, Domain, Pair
-from ptupcdr_core.settings import Settings
-from ptupcdr_core.stages.row_engine import engine_of
+from ptupcdr_core.catalog import load_catalog
+from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
-FILES = 8
+COMMAND = Path(sys.executable).with_name("ptupcdr")
+IN_BLOCKS = """
+from ptupcdr_dagster.__main__ import main
+from ptupcdr_spark import people, pretraining
+pretraining.BLOCK = people.RATINGS = {block}
+people.USERS = {block} // 16
+main()
+"""
+"""The same command with smaller blocks."""
+ON_SPARK = ("raw_ratings", "domain_splits", "source_model", "target_model")
+"""The first assets, before any that holds a pair in memory."""
+FILES = 4
+DEMO = "".join(f'[domains.{name}]\nformat = "demo"\n' for name in ("books", "movies"))
 CONF = """
 spark.ui.enabled false
 spark.driver.memory 1g
-spark.sql.shuffle.partitions 8
+spark.driver.host 127.0.0.1
+spark.sql.shuffle.partitions 4
 spark.eventLog.enabled true
 spark.eventLog.compress false
 spark.eventLog.dir file://{folder}
 """
 
 
+@dataclass
+class Watched:
+    """What a backfill was seen to cost.
+
+    Args:
+        seconds: by the clock.
+        processor: processor seconds of the driver (Python and Java) and of the executors.
+        samples: time, bytes resident in the driver's Python program, and processor seconds of all until then.
+        assets: when each began and ended.
+        shuffled: bytes written to shuffles.
+    """
+
+    seconds: float = 0.0
+    processor: dict[str, float] = field(default_factory=dict)
+    samples: list[tuple[float, int, float]] = field(default_factory=list)
+    assets: dict[str, tuple[float, float]] = field(default_factory=dict)
+    shuffled: int = 0
+
+    def most(self, assets: tuple[str, ...] = ()) -> float:
+        """The most MB while these were made, or at all."""
+        spans = [self.assets[name] for name in assets] or [(0.0, float("inf"))]
+        return max(size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans)) / 1e6
+
+    def _made(self) -> list[tuple[str, tuple[float, float]]]:
+        return [entry for entry in self.assets.items() if not entry[0].endswith("_checks")]
+
+    def _used(self, start: float, end: float) -> float:
+        times, _, used = zip(*self.samples, strict=True)
+        return float(np.diff(np.interp([start, end], times, used))[0])
+
+    def told(self, name: str) -> str:
+        """All of it."""
+        of_each = ", ".join(
+            f"{name} {end - start:.0f}/{self._used(start, end):.0f}" for name, (start, end) in self._made()
+        )
+        processor = ", ".join(f"{who} {seconds:.0f}" for who, seconds in self.processor.items())
+        return (
+            f"{name}: {self.seconds:.0f} s; processor seconds: {processor}; driver's memory, MB: "
+            f"{self.most(ON_SPARK):.0f} while on Spark, {self.most():.0f} in all; "
+            f"MB shuffled: {self.shuffled / 1e6:.1f}\n    {of_each}"
+        )
+
+
 def main() -> None:
-    """Measure each size with each number of executors, every one in a process of its own."""
-    options = _options()
-    if options.one:
-        print(json.dumps(measure(Path(options.one), options.engine)))
-        return
-    print("| ratings | engine | seconds | shuffled, MB | driver's memory, MB | same tables |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for rows in options.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder), rows)
-            alone = run(Path(folder), "duckdb", 0)
-            print(f"| {rows:,} | DuckDB | {alone['seconds']:.1f} | | {alone['memory'] / 1e6:.0f} | |", flush=True)
+    """Run and compare what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.0], help="times the published sizes; 0: the demo")
+    parser.add_argument("--executors", type=int, nargs="+", default=[2])
+    parser.add_argument("--block", type=int, default=1 << 20, help="ratings of a block; fewer for small files")
+    parser.add_argument("--keep", type=Path, help="a folder for all homes, which stay")
+    options, good = parser.parse_args(), True
+    with tempfile.TemporaryDirectory(prefix="ptupcdr-spark-") as temporary:
+        for scale in options.scales:
+            work = (options.keep or Path(temporary)).absolute() / f"{scale:g}"
+            work.mkdir(parents=True)
+            catalog, pair = prepared(work, scale)
+            print(backfill(work / "duckdb", catalog).told(f"scale {scale:g}, DuckDB"), flush=True)
+            on_spark = catalog.with_name("spark.toml")
+            on_spark.write_text(catalog.read_text().replace("format = ", 'engine = "spark"\nformat = '))
             for executors in options.executors:
-                found = run(Path(folder), "spark", executors)
-                same = "yes" if found["content"] == alone["content"] else "NO"
-                print(
-                    f"| {rows:,} | Spark, {executors} | {found['seconds']:.1f} | {found['shuffled'] / 1e6:.0f} "
-                    f"| {found['memory'] / 1e6:.0f} | {same} |",
-                    flush=True,
-                )
+                home = work / f"spark{executors}"
+                cost = backfill(home, on_spark, executors, options.block)
+                print(cost.told(f"scale {scale:g}, Spark, {executors}"), flush=True)
+                good &= told(work / "duckdb", home)
+                good &= commands(pair, (work / "duckdb", catalog), (home, on_spark))
+    sys.exit(not good)
 
 
-def write(folder: Path, rows: int) -> None:
-    """Two domains of so many ratings in all, by a twentieth as many people."""
-    rng = np.random.default_rng(rows)
-    for name in ("books", "movies"):
-        (folder / name).mkdir()
-        for part in range(FILES):
-            size = rows // (2 * FILES)
-            columns = {
-                "user_id": pa.array(rng.integers(0, rows // 20, size)).cast(pa.string()),
-                "item_id": pa.array((rng.pareto(1.2, size) * 20).astype(np.int64) % 50_000).cast(pa.string()),
-                "rating": rng.integers(1, 6, size),
-                "timestamp": rng.integers(0, 10**9, size),
-            }
-            pq.write_table(pa.table(columns), folder / name / f"{part}.parquet")
+def prepared(work: Path, scale: float) -> tuple[Path, str]:
+    """A catalog, over generated files unless it is the demo's, and its pair."""
+    if scale:
+        catalog, files = write_catalog(work, 1), write_task(work, 1, scale)
+        for file in (files.source, files.target):
+            _cut(file)
+        catalog.write_text(catalog.read_text().replace(".json.gz", "/*.json.gz"))
+        print(f"scale {scale:g}: {files.source_ratings:,} + {files.target_ratings:,} ratings", flush=True)
+    else:
+        catalog = work / "domains.toml"
+        catalog.write_text(f'{DEMO}[[pairs]]\nsource = "books"\ntarget = "movies"\n')
+    return catalog, load_catalog(catalog).pairs[0].key
 
 
-def run(folder: Path, engine: str, executors: int) -> dict[str, Any]:
-    """What a process of its own measures; ``shuffled`` is what Spark's event log says."""
-    with tempfile.TemporaryDirectory() as logs:
-        (Path(logs) / "spark-defaults.conf").write_text(CONF.format(folder=logs))
-        own = {"SPARK_CONF_DIR": logs, "PTUPCDR_SPARK": f"local-cluster[{executors},1,1024]"}
-        command = [sys.executable, __file__, "--one", str(folder), "--engine", engine]
-        told = subprocess.run(command, env=os.environ | own, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found: dict[str, Any] = json.loads(told.splitlines()[-1])
-        return found | {"shuffled": sum(map(_shuffled, Path(logs).rglob("events_*")))}
+def _cut(file: Path) -> None:
+    """A folder of files in the place of one: a task reads a whole file."""
+    folder = file.with_name(file.name.removesuffix(".json.gz"))
+    folder.mkdir()
+    with gzip.open(file) as whole:
+        lines = whole.readlines()
+    for part in range(FILES):
+        with gzip.open(folder / f"{part}.json.gz", "wb", 1) as cut:
+            cut.writelines(lines[part::FILES])
+    file.unlink()
+
+
+def backfill(home: Path, catalog: Path, executors: int = 0, block: int = 0) -> Watched:
+    """Run one in a process of its own and watch it.
+
+    Raises:
+        CalledProcessError: it failed; what it printed is in ``backfill.out`` of the home.
+    """
+    logs, watched = home / "spark_logs", Watched()
+    logs.mkdir(parents=True)
+    (logs / "spark-defaults.conf").write_text(CONF.format(folder=logs))
+    cluster = {"SPARK_CONF_DIR": str(logs), "PTUPCDR_SPARK": f"local-cluster[{executors},1,1024]"}
+    environment = os.environ | _named(home, catalog) | cluster | {"SPARK_LOCAL_IP": "127.0.0.1"}
+    start = time.perf_counter()
+    with (home / "backfill.out").open("wb") as out:
+        command = [sys.executable, "-c", IN_BLOCKS.format(block=block)] if executors else [str(COMMAND)]
+        process = subprocess.Popen([*command, "backfill"], env=environment, stdout=out, stderr=out)
+        _watch(process, watched)
+    watched.seconds = time.perf_counter() - start
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, [str(COMMAND), "backfill"], str(home / "backfill.out"))
+    watched.assets = _assets(home)
+    watched.shuffled = sum(map(_shuffled, logs.rglob("events_*")))
+    return watched
+
+
+def _named(home: Path, catalog: Path) -> dict[str, str]:
+    return {"PTUPCDR_HOME": str(home), "PTUPCDR_CATALOG": str(catalog)}
+
+
+def _watch(process: "subprocess.Popen[bytes]", watched: Watched) -> None:
+    seen: dict[tuple[int, float], tuple[str, float]] = {}
+    own = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            for one, who in _programs(own):
+                used = one.cpu_times()
+                seen[one.pid, one.create_time()] = who, used.user + used.system
+            total = sum(seconds for _, seconds in seen.values())
+            watched.samples.append((time.time(), own.memory_info().rss, total))
+        except psutil.NoSuchProcess:  # it has just ended
+            pass
+        time.sleep(0.2)
+    for who, seconds in seen.values():
+        watched.processor[who] = watched.processor.get(who, 0.0) + seconds
+
+
+def _programs(own: psutil.Process) -> list[tuple[psutil.Process, str]]:
+    """The program and all below it, and whose they are: executors are below the driver's Java program."""
+    found = [(own, "driver's Python")]
+    for java in own.children():
+        if java.name() == "java":
+            found += [(java, "driver's Java"), *((one, "executors") for one in java.children(recursive=True))]
+    return found
+
+
+def _assets(home: Path) -> dict[str, tuple[float, float]]:
+    """When each was made, from the lineage's own records; of both domains from the first one's start."""
+    instance = DagsterInstance.from_config(str(home / "dagster"))
+    found: dict[str, tuple[float, float]] = {}
+    for run in reversed([*instance.get_runs()]):
+        for step in instance.get_run_step_stats(run.run_id):
+            if step.start_time and step.end_time:
+                begun = found.get(step.step_key, (step.start_time,))[0]
+                found[step.step_key] = begun, step.end_time
+    return dict(sorted(found.items(), key=lambda entry: entry[1]))
 
 
 def _shuffled(log: Path) -> int:
@@ -96,59 +219,24 @@ def _shuffled(log: Path) -> int:
     return sum(found.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0) for found in metrics)
 
 
-def measure(folder: Path, engine: str) -> dict[str, Any]:
-    """Clean both domains and split the pair."""
-    source, target = (
-        Domain(
-            name=name, format="parquet", path=str(folder / name), columns=Columns(timestamp="timestamp"), engine=engine
+def commands(pair: str, *homes: tuple[Path, Path]) -> bool:
+    """Whether commands that read a home print the same: what they do not is shown."""
+    with Warehouse(Home(homes[0][0]).warehouse).read("recommendations", pair) as connection:
+        [(user,)] = connection.execute("select min(user_id) from recommendations").fetchall()
+    good = True
+    for words in (["evaluate", pair], ["recommend", pair, user]):
+        first, second = (
+            subprocess.run(
+                [COMMAND, *words], env=os.environ | _named(*home), check=True, capture_output=True, text=True
+            ).stdout.splitlines()
+            for home in homes
         )
-        for name in ("books", "movies")
-    )
-    if engine == "spark":
-        from ptupcdr_spark.session import open_session
-
-        open_session().range(1).count()
-    warehouse, chosen = Warehouse(folder / engine / "warehouse"), engine_of(source, target)
-    with peak_memory() as peak:
-        start = time.perf_counter()
-        for domain in (source, target):
-            chosen.ingest_domain(domain, warehouse)
-        pair = Pair(source="books", target="movies")
-        chosen.build_split(pair, source, target, warehouse, Settings())
-        seconds = time.perf_counter() - start
-    return {
-        "seconds": seconds,
-        "memory": peak[0],
-        "content": warehouse.provenance("domain_splits", pair.key).content,
-    }
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """The most bytes resident at once in this process and, where there is one, the Java program of its session."""
-    own, peak, ended = psutil.Process(), [0], threading.Event()
-    ours = [own, *(child for child in own.children(recursive=True) if "SparkSubmit" in " ".join(child.cmdline()))]
-
-    def watch() -> None:
-        while not ended.wait(0.1):
-            peak[0] = max(peak[0], sum(process.memory_info().rss for process in ours))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        watcher.join()
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 500_000, 1_000_000, 2_000_000])
-    parser.add_argument("--executors", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--engine", default="duckdb", help=argparse.SUPPRESS)
-    return parser.parse_args()
+        good &= first == second
+        print(f"{'  ' if first == second else '! '}ptupcdr {' '.join(words)}: {len(first)} and {len(second)} lines")
+        for one, other in zip(first, second, strict=False):
+            if one != other:
+                print(f"    {one}\n    {other}")
+    return good
 
 
 if __name__ == "__main__":

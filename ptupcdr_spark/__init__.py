@@ -1,1 +1,1 @@
-"""Cleaning and splitting past one machine: the core's tables, made by Apache Spark."""
+"""Tables, base models, embeddings and lists past one machine: the core's, made by Apache Spark."""

@@ -1,6 +1,6 @@
-"""Backfills of many nights in one home, pruned now and then: neither time, memory, files nor databases grow.
+"""Backfills of many nights in one home, pruned now and then: time, memory, files and databases do not grow.
 
-Each night has another seed than the one before, or another rating; ``python tests/attack/years.py FOLDER``.
+Each night has another seed than the one before, or one more rating; ``python tests/attack/years.py FOLDER``.
 """
 
 import argparse
@@ -16,19 +16,19 @@ from ptupcdr_core.store.leftovers import size_of
 
 SEEDS = 3
 GROWTH = 1.1
-"""By so much the last period may be above the first: what stands is of other seeds, and a machine is never alone."""
+"""By this factor the last period may exceed the first: it holds results of other seeds, and the machine may be busy."""
 NOT_COMPARED = {"backfills", "seconds", "MB before pruning", "MB", "files", "model versions"}
-"""How long it took tells of the machine, too; the first period begins with nothing; some versions of models stay, three
-to six, of 250 files each.
+"""Seconds depend on the machine; the first period begins with nothing; three to six model versions stay, of 250 files
+each.
 """
 MOST_VERSIONS = 6
 
 
 def attack(ground: Ground, backfills: int, every: int) -> dict[str, object]:
-    """A backfill a night, and what they took and left, each period by itself.
+    """Run one backfill per night, and return for each period what they took and left.
 
     Raises:
-        AssertionError: one failed, left something behind, or a period is larger than the first by more than a tenth.
+        AssertionError: one failed or left something behind, or a period takes more than the first times GROWTH.
     """
     home, nights, periods = ground.home("years"), [], list[dict[str, float]]()
     for number in range(1, backfills + 1):
@@ -51,7 +51,7 @@ def attack(ground: Ground, backfills: int, every: int) -> dict[str, object]:
 
 
 def _one_rating_more(file: Path, number: int) -> None:
-    """Of somebody who is new, every other night; else the seed alone is another."""
+    """Add a rating of a new user every other night; on the others only the seed changes."""
     if number % 2:
         with file.open("a", newline="") as rows:
             rows.write(f"night{number:03d},books-{number % 40:02d},{1 + number % 5},1600000000\r\n")

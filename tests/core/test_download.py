@@ -1,4 +1,4 @@
-"""Files from a server of this machine: fetched once, whole, and kept."""
+"""Files from a local server: fetched once, whole, and kept."""
 
 import hashlib
 import threading

@@ -1,4 +1,4 @@
-"""What arithmetic does not survive: nothing that is no number is kept, and nothing that failed serves."""
+"""NaN, infinity and other numbers that break arithmetic: none is kept, and no model that broke on one serves."""
 
 import random
 from collections.abc import Iterable

@@ -1,11 +1,13 @@
-"""Canaries: what is used of dagster and Great Expectations that they do not promise to keep does what it did.
+"""Canaries: the private interfaces of dagster and Great Expectations that are used here still do what they did.
 
-A failure here means that a new release has changed it. What is used, and why, stands in the one module that the failing
-test names: mend it there, or go back to the release that pyproject.toml names.
+A failure means that a new release has changed one. The module that the failing test names says what is used and why:
+mend it there, or go back to the release that pyproject.toml names.
 """
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from ptupcdr_dagster.checks.data_docs import page_of
 from ptupcdr_dagster.checks.facts import Fact, no_rows
 from ptupcdr_dagster.checks.validation import validate_table
 from ptupcdr_dagster.running import private
+from ptupcdr_dagster.running.executors import PRELOADED
 
 ROOT = Path(__file__).parents[2]
 DAGSTER = f"dagster {dg.__version__} differs: look at {private.__name__}"
@@ -188,3 +191,16 @@ def test_nothing_else_reaches_into_dagster() -> None:
     sources = [file for folder in ("ptupcdr_dagster", "perf") for file in (ROOT / folder).rglob("*.py")]
     reach = re.compile(r"^\s*(from|import) (dagster\._|dagster_shared)", re.MULTILINE)
     assert [file.name for file in sources if reach.search(file.read_text())] == ["private.py"]
+
+
+def test_who_has_pyspark_can_fork_steps(tmp_path: Path) -> None:
+    """Forked from a server that is started by ``python -c``, as here, which Spark Connect takes for doctests."""
+    connect = tmp_path / "pyspark" / "sql" / "connect"
+    connect.mkdir(parents=True)
+    for package in (connect.parents[1], connect.parent):
+        (package / "__init__.py").touch()
+    (connect / "__init__.py").write_text("import sys\nsys.exit(0)\n")
+    program = f"import {PRELOADED[-1]}, pyspark.sql, sys; print('pyspark.sql.connect.session' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n", done.stderr

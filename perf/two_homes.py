@@ -1,0 +1,203 @@
+"""What two homes hold of the same backfill, side by side: tables, models, checks, records and what commands print.
+
+    python perf/two_homes.py HOME OTHER
+
+Prints a line for everything that there is and by how much it differs, and exits with 1 if that is more than rounding:
+rows of ratings and splits are the same in the same order; base models differ by at most 2e-6 of the largest number of
+their table, embeddings by 1e-6, lists by ties, and measures of quality by 1e-3, since rounding may swap two items.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster import DagsterEventType, DagsterInstance
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.warehouse import Warehouse
+
+SAME = ("raw_ratings", "domain_splits")
+MODEL, EMBEDDING, SCORE, MEASURE = 2e-6, 1e-6, 1e-5, 1e-3
+TIMES = ("night",)
+"""Columns that say when something was made."""
+Line = tuple[str, str, bool]
+"""What was compared, what was found, and whether that is as it should be."""
+
+
+def main() -> None:
+    """Compare the homes of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("homes", type=Path, nargs=2, metavar="HOME")
+    sys.exit(not told(*parser.parse_args().homes))
+
+
+def told(one: Path, other: Path) -> bool:
+    """Print all lines; whether all is as it should be."""
+    good = True
+    for name, found, well in compared(Home(one), Home(other)):
+        print(f"{'  ' if well else '! '}{name}: {found}", flush=True)
+        good &= well
+    return good
+
+
+def compared(one: Home, other: Home) -> Iterator[Line]:
+    """Everything that two homes hold."""
+    for part in (tables, models, pages, checks, records):
+        yield from part(one, other)
+
+
+def tables(one: Home, other: Home) -> Iterator[Line]:
+    """All tables and views of the two warehouses."""
+    first, second = Warehouse(one.warehouse), Warehouse(other.warehouse)
+    for file in sorted(first.root.glob("*/*.duckdb")):
+        asset, partition = file.parent.name, file.stem
+        left, right = (_tables(warehouse, asset, partition) for warehouse in (first, second))
+        if asset in SAME and [*left] != [*right]:
+            yield f"{asset} {partition}", f"tables {[*left]} and {[*right]}", False
+        for name in left:
+            yield (f"{asset} {partition} {name}", *_rows(name, left[name], right[name], exact=asset in SAME))
+
+
+def _tables(warehouse: Warehouse, asset: str, partition: str) -> dict[str, pa.Table]:
+    with warehouse.read(asset, partition) as connection:
+        names = connection.execute(
+            "select distinct table_name from duckdb_columns() where database_name = current_database() "
+            "and table_name <> 'provenance' order by all"
+        ).fetchall()
+        return {name: connection.sql(f'from "{name}"').to_arrow_table() for (name,) in names}
+
+
+def _rows(name: str, one: pa.Table, other: pa.Table, *, exact: bool) -> tuple[str, bool]:
+    if one.column_names != other.column_names or len(one) != len(other):
+        return f"{len(one):,} rows of {one.column_names}, {len(other):,} of {other.column_names}", False
+    if one.equals(other):
+        return f"{len(one):,} rows, the same in the same order", True
+    differ = {
+        column: _difference(one[column], other[column])
+        for column in one.column_names
+        if column not in TIMES and not one[column].equals(other[column])
+    }
+    what = f"{len(one):,} rows; " + ", ".join(f"{column} {said}" for column, (said, _) in differ.items())
+    if name == "recommendations":
+        return f"{what}; {(swapped := _swapped(one, other))[0]}", swapped[1]
+    most = EMBEDDING if name == "bridged_embeddings" else MEASURE
+    return what, not exact and all(size <= most for _, size in differ.values())
+
+
+def _difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> tuple[str, float]:
+    """In words, and as a number: infinity where texts or lengths differ."""
+    while pa.types.is_list(one.type) or pa.types.is_fixed_size_list(one.type):
+        if not pc.list_value_length(one).equals(pc.list_value_length(other)):
+            return f"{_count(pc.list_value_length(one), pc.list_value_length(other)):,} other lengths", float("inf")
+        one, other = pc.list_flatten(one), pc.list_flatten(other)
+    if not pa.types.is_floating(one.type):
+        return f"{_count(one, other):,} of {len(one):,} differ", float("inf")
+    size = largest(one.to_numpy(), other.to_numpy())
+    return f"by at most {size:.1e}", size
+
+
+def _count(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
+    return sum(a != b for a, b in zip(one.to_pylist(), other.to_pylist(), strict=True))
+
+
+def largest(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The largest difference; infinity where one number is missing and the other is not."""
+    missing = np.isnan(one), np.isnan(other)
+    if not np.array_equal(*missing):
+        return float("inf")
+    return float(np.abs(one - other)[~missing[0]].max(initial=0))
+
+
+def _swapped(one: pa.Table, other: pa.Table) -> tuple[str, bool]:
+    """Lists differ by ties if every place has the score that it has in the other, but for rounding."""
+    if any(not one[column].equals(other[column]) for column in ("user_id", "mode", "rank")):
+        return "other people", False
+    scores, others = one["score"].to_numpy(), other["score"].to_numpy()
+    size = largest(scores, others) / max(1.0, float(np.abs(scores).max()))
+    return f"{_count(one['item_id'], other['item_id']):,} other items, scores by {size:.1e}", size <= SCORE
+
+
+def models(one: Home, other: Home) -> Iterator[Line]:
+    """Checkpoints and bundles: how far the tensors are apart, relative to the largest number of theirs."""
+    for file in sorted([*one.models.rglob("*.safetensors"), *(one.root / "bundles").rglob("*.safetensors")]):
+        place = file.relative_to(one.root)
+        first, second = load_file(file), load_file(other.root / place)
+        apart = {
+            name: largest(*(found[name].astype(np.float64) for found in (first, second)))
+            / max(1e-30, float(np.abs(first[name].astype(np.float64)).max(initial=0)))
+            for name in first
+            if first[name].size and first[name].shape == second[name].shape
+        }
+        shapes = {name: tensor.shape for name, tensor in first.items()} == {k: v.shape for k, v in second.items()}
+        worst = max(apart, key=lambda name: apart[name])
+        base = "source_model" in str(place) or "target_model" in str(place)
+        well = shapes and (not base or apart[worst] <= MODEL)
+        yield str(place), f"{len(first)} tensors, by at most {apart[worst]:.1e} ({worst})", well
+
+
+def pages(one: Home, other: Home) -> Iterator[Line]:
+    """Reports and Data Docs: which there are."""
+    for name in ("reports", "data_docs"):
+        found = [
+            {str(file.relative_to(home.root)) for file in (home.root / name).rglob("*.html")} for home in (one, other)
+        ]
+        yield name, f"{len(found[0])} and {len(found[1])} pages", found[0] == found[1]
+
+
+def checks(one: Home, other: Home) -> Iterator[Line]:
+    """What the checks of the lineage said."""
+    first, second = (_checks(home) for home in (one, other))
+    differ = sorted(name for name in first | second if first.get(name) != second.get(name))
+    passed = sum(first.values()), sum(second.values())
+    yield (
+        "checks",
+        f"{len(first)} and {len(second)}, of which {passed[0]} and {passed[1]} passed; {differ=}",
+        not differ,
+    )
+
+
+def _checks(home: Home) -> dict[tuple[str, str, str | None], bool]:
+    instance = DagsterInstance.from_config(str(home.root / "dagster"))
+    found = {}
+    for run in reversed([*instance.get_runs()]):
+        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION):
+            assert entry.dagster_event is not None
+            said = entry.dagster_event.asset_check_evaluation_data
+            found[said.asset_key.to_user_string(), said.check_name, said.partition] = said.passed
+    return found
+
+
+def records(one: Home, other: Home) -> Iterator[Line]:
+    """MLflow's runs, their parameters and their measures."""
+    first, second = (_records(home) for home in (one, other))
+    yield "MLflow runs", f"{len(first)} and {len(second)}", [*first] == [*second]
+    for name in sorted(first.keys() & second.keys()):
+        (params, metrics), (others, measures) = first[name], second[name]
+        if [*metrics] != [*measures]:
+            yield f"MLflow {name}", f"other measures: {sorted({*metrics} ^ {*measures})}", False
+            continue
+        apart = {key: abs(metrics[key] - measures[key]) / max(1.0, abs(metrics[key])) for key in metrics}
+        worst = max(apart, key=lambda key: apart[key], default="none")
+        differ = sorted(key for key in params | others if params.get(key) != others.get(key))
+        said = f"{len(metrics)} measures by at most {apart.get(worst, 0):.1e} ({worst}), {len(params)} parameters"
+        yield f"MLflow {name}", f"{said}{f', other: {differ}' if differ else ''}", apart.get(worst, 0) <= MEASURE
+
+
+def _records(home: Home) -> dict[str, tuple[dict[str, str], dict[str, float]]]:
+    client = mlflow.MlflowClient(f"sqlite:///{home.root}/mlflow/mlflow.db")
+    runs = [run for found in client.search_experiments() for run in client.search_runs([found.experiment_id])]
+    named = {re.sub(r" [0-9a-f]{8}$", "", run.info.run_name or ""): run.data for run in runs}
+    return {name: (dict(named[name].params), dict(sorted(named[name].metrics.items()))) for name in sorted(named)}
+
+
+if __name__ == "__main__":
+    main()
