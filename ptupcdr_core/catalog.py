@@ -421,7 +421,7 @@ def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator
     if len(set(pair.sources)) < len(pair.sources):
         yield f".source: expected domains that differ, got {', '.join(pair.sources)}"
     if pair in earlier:
-        yield f": {pair.key} stands here twice"
+        yield f": {pair.key} is listed twice"
 
 
 def _together_problems(sources: list[Domain]) -> Iterator[str]:

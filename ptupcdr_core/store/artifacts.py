@@ -72,7 +72,7 @@ def require_finite(tensors: Tensors, what: str) -> None:
     for key, tensor in tensors.items():
         if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
             raise ArtifactError(
-                f"{what} was not kept: {key} holds what is no finite number, so training diverged; "
+                f"{what} was not kept: {key} holds NaN or an infinite number, so training diverged; "
                 "choose a smaller learning_rate"
             )
 

@@ -14,7 +14,7 @@ from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store.instances import instance, says_full
 from ptupcdr_core.store.replacing import no_space, replaced
 
-REMEDY = "the old one stands: free some space or check the disk, and run again"
+REMEDY = "the old one stays: free some space or check the disk, and run again"
 Connect = Callable[[Path], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
