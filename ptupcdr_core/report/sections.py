@@ -221,8 +221,8 @@ def rankings(measured: pd.DataFrame | None) -> Section:
         "everybody. Recommendations come from these lists.",
         f"Beyond accuracy: {percent(own['coverage_at_10'])} of all target items are in somebody's first ten "
         "(coverage). Self-information is the surprise of a listed item in bits, one bit for an item that half of the "
-        f"people took. {percent(own['long_tail_at_10'])} of the listed items are of the long tail, outside the few that "
-        "make up four fifths of what was taken.",
+        f"people took. {percent(own['long_tail_at_10'])} of the listed items are of the long tail, outside the few "
+        "that make up four fifths of what was taken.",
     ]
     if own["ndcg_at_10"] == rows.loc["common_bridge", "ndcg_at_10"]:
         caption.append("The personal part did not help validation users enough: these are the common bridge's lists.")
