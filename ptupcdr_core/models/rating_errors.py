@@ -38,7 +38,7 @@ class RatingErrors:
 
 
 def rating_errors(scores: Floats, ratings: Ratings, scale: Scale | None) -> RatingErrors:
-    """Compare predictions with the ratings they are for.
+    """Compare predictions with the ratings that they predict.
 
     Args:
         scores: (N,) predicted stars.

@@ -1,4 +1,4 @@
-"""Whether what is said to be likely happens as often as it is said to."""
+"""Reliability: whether ratings come true as often as their predicted probabilities say."""
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,15 @@ from ptupcdr_core.report.sections import Section
 METHOD = "ptupcdr"
 COLORS = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#882255", "#999933", "#44AA99", "#000000")
 FEWEST = 20
-"""Ratings of a group that is drawn: the share of fewer says little."""
+"""Groups with fewer ratings are not drawn: their share says little."""
 
 
 def reliability(facts: Facts) -> Section:
-    """The predicted ratings as distributions."""
+    """Predicted probabilities beside the shares that came true."""
     title = "How far the probabilities are to be believed"
     table = facts.reliability
     if table.empty:
-        missing = "This evaluation says nothing of probabilities: its predictions are not calibrated, or it is older."
+        missing = "This evaluation has no probabilities: its predictions are not calibrated, or it is older."
         return Section("reliability", title, [missing])
     own = table[table["method"] == METHOD]
     away = np.average((own["predicted"] - own["observed"]).abs(), weights=own["ratings"])

@@ -1,4 +1,4 @@
-"""The sections of a page: what is seen, in plain words, also when there is nothing to see."""
+"""The sections of a page, in plain words; a section with nothing to show says why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ COMPARED = ("ptupcdr", "common_bridge", "emcdr")
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what is seen, and pictures.
+    """A heading, text, pictures and tables.
 
     Args:
         key: its anchor.
         title: its heading.
         caption: paragraphs.
-        pictures: maybe none.
+        pictures: may be empty.
         tables: (heading, frame of cells), folded away below the pictures.
     """
 
@@ -40,7 +40,7 @@ class Section:
 
 
 def intervals(facts: Facts) -> Section:
-    """Every method with its uncertainty."""
+    """Every method's error with its interval."""
     pictures, note = charts.intervals(facts.scores)
     caption = [
         f"Each mark is a method's error on all {facts.labels['ratings']:,} held-out ratings of "
@@ -85,7 +85,7 @@ def betas(facts: Facts) -> Section:
 
 
 def curves(facts: Facts) -> Section:
-    """How the training went."""
+    """Losses and validation errors by epoch."""
     chosen = facts.bridges.chosen.get("ptupcdr_epoch")
     epoch = None if chosen is None else int(chosen)
     pictures = charts.learning_curves(facts.curves, epoch)
@@ -112,7 +112,7 @@ def curves(facts: Facts) -> Section:
 
 
 def user_embeddings(facts: Facts) -> Section:
-    """The paper's picture."""
+    """Bridged and own embeddings of test users, as in the paper's figure."""
     title = "Where people are put in the target domain"
     embedded = embeddings.embed(facts)
     if embedded is None:
@@ -168,7 +168,7 @@ def attention(facts: Facts, attention: Attention | None) -> Section:
 
 
 def slices(facts: Facts) -> Section:
-    """For whom it works."""
+    """Errors by slices of users and items."""
     title = "For whom it works"
     if facts.slices.empty:
         missing = f"`ptupcdr backfill {facts.pair} --force` measures the errors by slices."
@@ -189,7 +189,7 @@ def slices(facts: Facts) -> Section:
 
 
 def warm(facts: Facts) -> Section:
-    """After the first target ratings."""
+    """Errors after the first known target ratings."""
     title = "After the first target ratings"
     if facts.warm_start is None:
         missing = (

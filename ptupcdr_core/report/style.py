@@ -11,7 +11,13 @@ SIMPLE = ("global_mean", "item_mean", "source_offset")
 class Style:
     """A method's name for people, what it is, and how its line looks.
 
-    The colours are Okabe and Ito's, which the colour-blind can tell apart; markers and labels repeat what they say.
+    Args:
+        name: for people.
+        explanation: what the method is, in a few words; may be empty.
+        color: as ``#rrggbb``.
+        marker: matplotlib's.
+
+    The colours are Okabe and Ito's, which the colour-blind can tell apart; markers and labels show the same.
     """
 
     name: str
@@ -54,7 +60,7 @@ _STYLES = {
 
 
 def style(method: str) -> Style:
-    """The style of a method; a plain one where none is agreed on."""
+    """The style of a method; a plain grey one for a method without one."""
     return _STYLES.get(method, Style(method.replace("_", " "), "", "#444444", "."))
 
 

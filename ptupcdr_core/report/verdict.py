@@ -50,7 +50,7 @@ _SAME = (
 
 
 def _headline(best: str, baseline: str, differences: pd.DataFrame) -> str:
-    """By both measures where they agree; they are told apart where not."""
+    """One verdict where MAE and RMSE agree, else one for each."""
     name, simple = style(best).subject, style(baseline).name
     found = {metric: _direction(differences.loc[(best, metric)]) for metric in METRICS}
     if len(set(found.values())) == 1:

@@ -10,7 +10,7 @@ MOST, LONGEST = 20, 60
 
 
 def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str | None]:
-    """The names of user, item, value and timestamp, in this order; None for what nobody named or what is not read.
+    """The names of user, item, value and timestamp, in this order; None for what is not named or not read.
 
     Raises:
         SourceError: the file has no such column, or has it twice.
@@ -26,12 +26,12 @@ def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str |
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names of a file that somebody else has written, in one line that is fit to be read."""
+    """The first names of a file's columns, in one line that is safe to print."""
     return ", ".join(map(printable, names[:MOST])) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
 
 
 def printable(text: str) -> str:
-    """The beginning of a text, with nothing in it that a terminal would obey."""
+    """The beginning of a text, without control characters that a terminal would obey."""
     plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:LONGEST])
     return plain + "…" * (len(text) > LONGEST)
 
