@@ -32,7 +32,7 @@ EMBEDDED = "duckdb"
 
 
 class Columns(BaseModel):
-    """The file's names of the columns of a rating or an event; without ``timestamp``, time is unknown."""
+    """The names of a file's columns for a rating or an event; without ``timestamp``, time is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class Columns(BaseModel):
 
 
 class ItemColumns(BaseModel):
-    """The item table's names of its columns; all but the id may be left out."""
+    """The names of an item table's columns; all but the id may be left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

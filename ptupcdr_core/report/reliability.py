@@ -1,4 +1,4 @@
-"""Reliability: whether ratings come true as often as their predicted probabilities say."""
+"""Reliability: whether ratings occur as often as predicted."""
 
 import numpy as np
 import pandas as pd
