@@ -32,7 +32,7 @@ EMBEDDED = "duckdb"
 
 
 class Columns(BaseModel):
-    """The file's names of the columns of a rating or an event; without ``timestamp``, time is unknown."""
+    """The names of a file's columns for a rating or an event; without ``timestamp``, time is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class Columns(BaseModel):
 
 
 class ItemColumns(BaseModel):
-    """The item table's names of its columns; all but the id may be left out."""
+    """The names of an item table's columns; all but the id may be left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -421,7 +421,7 @@ def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator
     if len(set(pair.sources)) < len(pair.sources):
         yield f".source: expected domains that differ, got {', '.join(pair.sources)}"
     if pair in earlier:
-        yield f": {pair.key} stands here twice"
+        yield f": {pair.key} is listed twice"
 
 
 def _together_problems(sources: list[Domain]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Lists beyond accuracy: how many of the target's items they show, and how little known these are.
 
-Shapes: R users, K first places of a list, T target items. Sources: self-information of recommended items: Zhou et al.
-(PNAS 2010); head and long tail by what the most popular items hold together: Abdollahpouri et al. (RecSys 2017).
+Shapes: R users, K first places of a list, T target items.
+Sources: self-information of recommended items: Zhou et al. (PNAS 2010); head and long tail by what the most popular
+items hold together: Abdollahpouri et al. (RecSys 2017).
 """
 
 from dataclasses import dataclass

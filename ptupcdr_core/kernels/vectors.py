@@ -7,14 +7,14 @@ So a row is loaded as ``Lanes``, one value with all the row's numbers, on which 
     u, v = load(users, 7, 0, coordinates), load(items, 3, 0, coordinates)
     store(users, 7, 0, u - rate * total(u * v) * v)       # in a compiled loop
 
-An epoch of Adam takes 0.04 s this way, and took 0.40 s with loops over the coordinates. Half of that went into clearing
-short rows with ``row[:] = 0``, which calls another function for a few numbers; zeros made by ``spread`` are stored like
-other lanes. Ratings in random order wait for memory at every row: without ``prefetch`` it would take 0.10 s. (1.66
-million ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
+An epoch of Adam takes 0.04 s this way, and took 0.40 s with loops over the coordinates. Clearing short rows with
+``row[:] = 0``, which calls another function for a few numbers, took as long again as all else; zeros made by ``spread``
+are stored like other lanes. Ratings in random order wait for memory at every row: without ``prefetch`` it would take
+0.10 s. (1.66 million ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
 
-Python calls a ``loop``, and a loop calls what is ``inlined``. Otherwise that function would exist twice, alone and as
-the loop's copy, each vectorized in its own way. Which one runs would depend on whether the loop was just compiled or
-read from the cache, and the last bits of every weight would depend on it too.
+Python calls a ``loop``, and a loop calls what is ``inlined``. If it called another loop, that one would exist twice,
+alone and as the caller's copy, each vectorized in its own way. Which one runs would depend on whether the loop was just
+compiled or read from the cache, and the last bits of every weight would depend on it too.
 
 Neither counts references. By default numba counts the users of an array, at many views, calls and branches, by
 instructions that lock the memory bus; a row's work waits for the counter, and two threads for each other. With it the

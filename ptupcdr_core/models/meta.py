@@ -1,8 +1,9 @@
 """The meta network: from a user's source history to a bridge of their own.
 
 Shapes: B batch, L history length, D embedding size, H hidden size, X by Y the bridge (D by D in the paper), O numbers
-written for a user (X·Y in the paper; see ``models.forms``). Source: Zhu et al., "Personalized Transfer of User
-Preferences for Cross-domain Recommendation" (WSDM 2022), equations of the characteristic encoder and the meta network.
+written for a user (X·Y in the paper; see ``models.forms``).
+Source: Zhu et al., "Personalized Transfer of User Preferences for Cross-domain Recommendation" (WSDM 2022),
+equations of the characteristic encoder and the meta network.
 """
 
 from typing import Self

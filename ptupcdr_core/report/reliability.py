@@ -1,4 +1,4 @@
-"""Reliability: whether ratings come true as often as their predicted probabilities say."""
+"""Reliability: whether ratings occur as often as predicted."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ FEWEST = 20
 
 def reliability(facts: Facts) -> Section:
     """Predicted probabilities beside the shares that came true."""
-    title = "How far the probabilities are to be believed"
+    title = "How reliable the probabilities are"
     table = facts.reliability
     if table.empty:
         missing = "This evaluation has no probabilities: its predictions are not calibrated, or it is older."
@@ -23,8 +23,8 @@ def reliability(facts: Facts) -> Section:
     own = table[table["method"] == METHOD]
     away = np.average((own["predicted"] - own["observed"]).abs(), weights=own["ratings"])
     caption = [
-        "A predicted rating is a distribution, calibrated on validation users. Test ratings are grouped by how "
-        "probable it was said that they reach so many stars. Each mark is a group: across, what was said; up, how "
+        "A predicted rating is a distribution, calibrated on validation users. Test ratings are grouped by the "
+        "predicted probability that they reach so many stars. Each mark is a group: across, the prediction; up, how "
         "often it came true. On the thin line both are the same. "
         f"On average over all groups and levels they differ by {away:.3f}.",
     ]

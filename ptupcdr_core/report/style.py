@@ -52,7 +52,7 @@ _STYLES = {
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),
     "emcdr": Style("EMCDR", "one map for everybody, from user embedding to user embedding", "#E69F00", "^"),
     "common_bridge": Style("common bridge", "one bridge for everybody, trained on ratings", "#009E73", "h"),
-    "ptupcdr": Style("PTUPCDR", "a bridge of each person's own, written from the source history", "#D55E00", "o"),
+    "ptupcdr": Style("PTUPCDR", "each person's own bridge, written from the source history", "#D55E00", "o"),
     "lacdr": Style("LACDR", "user embeddings aligned in a low-dimensional code", "#882255", "<"),
     "sscdr": Style("SSCDR", "semi-supervised map with neighbours in the source", "#999933", ">"),
     "dcdcsr": Style("DCDCSR", "benchmark factors mixed by how dense the ratings are", "#6A3D9A", "p"),

@@ -58,7 +58,7 @@ def _headline(best: str, baseline: str, differences: pd.DataFrame) -> str:
             -1: f"{name} predicts best: its error is significantly lower than that of the strongest simple baseline, "
             f"{simple}.",
             0: f"No method is significantly better than the strongest simple baseline, {simple}; "
-            f"the lowest error has {name}.",
+            f"{name} has the lowest error.",
             1: f"The simple baseline {simple} predicts best: {name}, the best of the other methods, is significantly "
             f"worse.",
         }[found["rmse"]]

@@ -195,7 +195,9 @@ class _Found(NamedTuple):
 
 def _answer(person: Asked, rows: _Rows, found: _Found) -> Answer:
     status: Status = "given" if person.history is not None else "known" if rows.ratings else "unknown"
-    message = f"nobody is known by this id, so this is what people get of whom nothing is known ({found.made_by})"
+    message = (
+        f"nobody is known by this id, so this is the fallback for people of whom nothing is known ({found.made_by})"
+    )
     return Answer(
         person.user_id,
         "refused" if found.refused else status,

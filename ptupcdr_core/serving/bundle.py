@@ -243,7 +243,7 @@ class Bundle:
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
             return cls(head["pair"], modes, items_from_tensors(tensors))
         except (OSError, KeyError, ValueError, SafetensorError, pa.ArrowInvalid) as error:
-            raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
+            raise ArtifactError(f"{path}: not a readable bundle ({error}); deploy the pair again") from error
 
     def _heads(self) -> dict[str, Any]:
         return {name: mode.head() for name, mode in self.modes.items()}

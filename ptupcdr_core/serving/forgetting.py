@@ -158,7 +158,7 @@ def _named(page: str, ids: Sequence[str]) -> bool:
 
 
 def _stand_in_copy(path: Path, ids: Sequence[str]) -> bool:
-    """Whether a downloaded file (Parquet, or text, maybe compressed) holds one of the ids; a database is taken to."""
+    """Whether a downloaded file (Parquet, or text, maybe compressed) holds one of the ids; a database may."""
     if is_database(path):
         return True
     if is_parquet(path):

@@ -41,7 +41,7 @@ def _remedy(names: Sequence[str]) -> str:
         return "It is not UTF-8: convert it, for example with iconv"
     delimiter = next((sign for sign in "\t;|" if len(names) == 1 and sign in names[0]), None)
     if delimiter == "\t":
-        return 'Its fields stand between tabs: set format = "tsv" in the catalog'
+        return 'Its fields are separated by tabs: set format = "tsv" in the catalog'
     if delimiter:
-        return f"Its fields seem to stand between {delimiter!r}: write them with ',' between"
+        return f"Its fields seem to be separated by {delimiter!r}: separate them by ','"
     return "Set columns of the domain in the catalog"

@@ -102,7 +102,7 @@ def _proxies() -> list[str]:
 
 
 def _remedy(kept: int, deadline: float, limits: Limits) -> str:
-    again = f"{kept} bytes are kept, run again to go on from there" if kept else "run again to fetch it anew"
+    again = f"{kept} bytes are kept, run again to continue from there" if kept else "run again to start over"
     late = time.monotonic() + PAUSE_SECONDS > deadline
     return f"{again}, or raise PTUPCDR_DOWNLOAD_SECONDS (now {limits.seconds:g})" if late else again
 

@@ -26,8 +26,8 @@ class IngestReport:
         rows_read: rows in its files.
         kept: rows kept; several events can become one row of ``raw_ratings``.
         rejected: rows left out, by reason.
-        users: in ``raw_ratings``.
-        items: in ``raw_ratings``.
+        users: number of users in ``raw_ratings``.
+        items: number of items in ``raw_ratings``.
         people: users by what the table of people says of their ids: joined, not_listed, set_apart (see
             ``ingest_people``).
     """
@@ -120,7 +120,7 @@ def balanced(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRep
 
 
 def kept_rows(domain: Domain) -> str:
-    """SQL for how many source rows a domain's ``raw_ratings`` hold."""
+    """SQL for how many source rows a domain's ``raw_ratings`` holds."""
     return "count(*)" if domain.stars else "coalesce(sum(events), 0)::bigint"
 
 

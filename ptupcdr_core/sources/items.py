@@ -43,7 +43,7 @@ class Items:
     most_of_group: int | None = None
 
     def columns(self) -> dict[str, Mapping[str, str]]:
-        """What is known of items, by the catalog's names of columns."""
+        """What is known of items, by the catalog's names for it."""
         return {"title": self.titles, "group": self.groups, "url": self.links, "image": self.images}
 
     def title(self, item: str) -> str:

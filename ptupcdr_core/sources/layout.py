@@ -23,7 +23,7 @@ class Layout:
 
     Args:
         kind: the reader.
-        columns: the file's names of user, item, rating and time.
+        columns: the file's names for user, item, rating and time.
         delimiter: between the fields of a CSV line.
         header: the column names of a CSV file that has no header line; None where it has one.
         ticks_per_second: of a numeric timestamp; 1000 where it counts milliseconds.
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def fields(self) -> list[str | None]:
-        """The file's names of user, item, value (a rating, or an event's weight) and time; None: not read."""
+        """The file's names for user, item, value (a rating, or an event's weight) and time; None: not read."""
         value = self.columns.rating if self.rated else self.columns.weight
         return [self.columns.user, self.columns.item, value, self.columns.timestamp]
 

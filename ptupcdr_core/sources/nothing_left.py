@@ -14,7 +14,7 @@ _REMEDIES = {
     "rating_not_a_number": _COLUMNS,
     "weight_not_a_number": _COLUMNS,
     "weight_below_floor": "lower {entry}.least_weight in the catalog",
-    "forgotten": "all of its people are to be forgotten: leave the domain out of the catalog",
+    "forgotten": "all of its people are forgotten: leave the domain out of the catalog",
     "rating_off_scale": "set {entry}.scale to the lowest and the highest rating there can be, in the catalog",
     "timestamp_unparseable": (
         "name another column in {entry}.columns.timestamp in the catalog, or leave it out: time is then unknown"

@@ -64,7 +64,7 @@ def stage(
         count_file(connection, domain, path, index)
         if named and path and downloads in path.parents:
             path.unlink()  # our own copy, which names them
-    log.info("domain %s: %d of %d files were read, the others are as they were", domain.name, again, len(files))
+    log.info("domain %s: %d of %d files were read, the others are unchanged", domain.name, again, len(files))
 
 
 @contextmanager

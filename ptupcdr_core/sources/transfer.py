@@ -91,7 +91,7 @@ def transfer(address: str, part: Part, deadline: float, limits: Limits) -> None:
     except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise SourceError(str(error)) from None
     except requests.exceptions.TooManyRedirects:
-        raise SourceError("it is sent on from address to address without end") from None
+        raise SourceError("it is redirected from address to address without end") from None
     except requests.RequestException as error:
         raise BrokeOffError(f"no connection ({_innermost(error)})") from None
     except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
@@ -121,7 +121,7 @@ def _refuse_other_scheme(answer: requests.Response, *_: Any, **__: Any) -> None:
         now, then = urlsplit(answer.url), urlsplit(urljoin(answer.url, answer.headers["location"]))
         if then.scheme not in ("https", now.scheme):
             raise SourceError(
-                f"the server sends on from {now.scheme} to {then.scheme}, which is not followed; if you trust it, "
+                f"the server redirects from {now.scheme} to {then.scheme}, which is not followed; if you trust it, "
                 "write that address into the catalog"
             )
 
@@ -162,7 +162,7 @@ def _receive(answer: requests.Response, part: Part, have: int, deadline: float, 
                 raise _too_large("more bytes came", limits)
             file.write(chunk)
             if time.monotonic() > deadline:
-                raise BrokeOffError(f"it was not whole in time ({have} of {announced or 'unknown'} bytes)")
+                raise BrokeOffError(f"it was not complete in time ({have} of {announced or 'unknown'} bytes)")
 
 
 def _refuse_web_page(answer: requests.Response, start: bytes) -> None:

@@ -118,6 +118,6 @@ def count_parquet(path: Path, columns: Sequence[str]) -> int | None:
 
 def _too_much(path: Path, limit: int) -> SourceError:
     return SourceError(
-        f"{path}: more than {limit} bytes are packed in its {path.stat().st_size}; raise {UNPACKED} if that is right, "
+        f"{path}: unpacks to more than {limit} bytes from {path.stat().st_size}; raise {UNPACKED} if that is right, "
         "else get the file anew from somebody you trust"
     )

@@ -50,7 +50,7 @@ from source_rows
 order by user_index, item_index;
 
 -- The part is a column, so that every reader of ratings must name the part that it may use. The file's order is kept in
--- place: without timestamps it says which ratings of a warm-start user came first.
+-- the column place: without timestamps it says which ratings of a warm-start user came first.
 create table split_target_ratings as
 select
     getvariable('pair') as pair, user_index, item_index, rating::float as rating, "timestamp",

@@ -17,8 +17,8 @@ from ptupcdr_core.training.epochs import OnEpoch
 
 
 class RowEngine(Protocol):
-    """Makes all that grows with the ratings. Every engine makes the same tables and, but for rounding, the same
-    models."""
+    """Makes all that grows with the ratings. Every engine makes the same tables and, except for rounding, the
+    same models."""
 
     def require(self) -> None:
         """Check that it can be used here.

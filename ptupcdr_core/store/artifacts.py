@@ -39,11 +39,11 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
     """Write a checkpoint and return its files: the manifest and the weights.
 
     Args:
-        folder: Where it goes; made if absent.
-        name: Base name of the files, such as the pair's key.
-        tensors: The weights.
-        split: Identifies the split that they were trained on.
-        manifest: Further JSON values to keep, such as the settings.
+        folder: where it goes; made if absent.
+        name: base name of the files, such as the pair's key.
+        tensors: the weights.
+        split: identifies the split that they were trained on.
+        manifest: further JSON values to keep, such as the settings.
 
     Raises:
         ArtifactError: a number of the tensors is NaN or infinite; the old one stays.
@@ -72,7 +72,7 @@ def require_finite(tensors: Tensors, what: str) -> None:
     for key, tensor in tensors.items():
         if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
             raise ArtifactError(
-                f"{what} was not kept: {key} holds what is no finite number, so training diverged; "
+                f"{what} was not kept: {key} holds NaN or an infinite number, so training diverged; "
                 "choose a smaller learning_rate"
             )
 

@@ -14,7 +14,7 @@ from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store.instances import instance, says_full
 from ptupcdr_core.store.replacing import no_space, replaced
 
-REMEDY = "the old one stands: free some space or check the disk, and run again"
+REMEDY = "the old one stays: free some space or check the disk, and run again"
 Connect = Callable[[Path], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
@@ -69,7 +69,7 @@ def not_finite(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _has_no_number(connection: duckdb.DuckDBPyConnection, table: str, column: str, kind: str) -> bool:
     name = identifier(column)
-    # Any NaN or infinity in a list makes its sum one.
+    # Any NaN or infinity in a list makes its sum NaN or infinite too.
     value = f"list_sum({name}::double[])" if kind.endswith("]") else name
     query = f"select count(*) from {identifier(table)} where not isfinite({value})"  # nosec B608 # quoted
     [(amount,)] = connection.execute(query).fetchall()

@@ -238,7 +238,7 @@ def _provenance(warehouse: Warehouse, asset: str, partition: str, _inode: int, _
 def no_number(asset: str, partition: str, columns: Sequence[str]) -> WarehouseError:
     """The error for a table that is not kept because of NaN or infinity in these columns."""
     return WarehouseError(
-        f"{asset} of {partition} was not kept: {', '.join(columns)} would hold what is no finite number; choose a "
+        f"{asset} of {partition} was not kept: {', '.join(columns)} would hold NaN or an infinite number; choose a "
         "smaller learning_rate, or look for extreme values in the source files"
     )
 

@@ -180,7 +180,7 @@ def refit_bridges(
     missing = [name for name in CHOSEN if name not in chosen]
     if missing:
         raise ArtifactError(
-            f"meta network: the checkpoint does not tell {', '.join(missing)}, so it cannot be fitted again; "
+            f"meta network: the checkpoint does not say {', '.join(missing)}, so it cannot be fitted again; "
             "materialize meta_network again, in the recipe calibrated"
         )
     with one_thread():

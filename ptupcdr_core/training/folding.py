@@ -205,7 +205,7 @@ def without_users(tensors: Tensors) -> Tensors:
 
 
 class LeftOut(NamedTuple):
-    """Users without a rating each: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
+    """Users, each without one rating: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
 
     embeddings: Floats
     offsets: Floats

@@ -59,7 +59,7 @@ class BridgeTask(SourceSide):
         expected: candidates (X, Y) for how large each entry's deviation from the prior may be; used in closed form.
         effects: (X, Y) the same if only coordinates of people, of items, and a few of their products count; used in
             closed form.
-        level: row and column of the entry that is the same constant in every prediction; used in closed form.
+        level: row and column of the entry that shifts all predictions equally; used in closed form.
     """
 
     target: TargetItems

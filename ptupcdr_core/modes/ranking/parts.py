@@ -291,7 +291,7 @@ def _bridged(panel: Panel) -> dict[str, Floats]:
     common = replace(served.bridge, strength=0.0).embed(served.task, served.users)
     if _shrunk(common, served.task.target_user_vectors):
         log.warning(
-            "%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", served.data.pair
+            "%s: the ranking bridge shrank everybody to nearly nothing, so lists are made without it", served.data.pair
         )
         return {}
 

@@ -2,13 +2,13 @@
 
 Methods, all with the item side trained without any rating of a held-out user:
 
-``item_mean``: the damped mean of the item, whatever is known of the user. ``source_offset``: item mean plus the user's
-offset, a mean of the source offset, carried over, and the residuals of the known ratings; the source offset counts as
-the number of ratings that is best for validation users. ``tgt``: the target model trained with the known ratings.
-Calibrated, the user is folded in with the model's own damping and penalty; else the user's vector takes one gradient
-step per known rating and epoch, from the model's initial value. ``random``: fine-tuned from a random initial value,
-drawn as the recipe draws a model's vectors. ``emcdr``, ``common_bridge``, ``ptupcdr``: fine-tuned from the embedding
-that this bridge gives.
+``item_mean``: the damped mean of the item, whatever is known of the user.
+``source_offset``: item mean plus the user's offset, a mean of the source offset, carried over, and the residuals of the
+known ratings; the source offset counts as the number of ratings that is best for validation users.
+``tgt``: the target model trained with the known ratings. Calibrated, the user is folded in with the model's own damping
+and penalty; else the user's vector takes one gradient step per known rating and epoch, from the model's initial value.
+``random``: fine-tuned from a random initial value, drawn as the recipe draws a model's vectors.
+``emcdr``, ``common_bridge``, ``ptupcdr``: fine-tuned from the embedding that this bridge gives.
 """
 
 from collections.abc import Callable, Mapping, Sequence
