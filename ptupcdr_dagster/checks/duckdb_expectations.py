@@ -119,8 +119,8 @@ def table_batch(file: Path, table: str, attached: Mapping[str, Path]) -> Iterato
         kwargs={"connect_args": {"read_only": True, "config": Warehouse.from_environment(file.parent).limits}},
         create_temp_table=False,
     )
-    # A connection left open would show a later check in this process the old file: to whoever opens the same path,
-    # DuckDB gives the database that is already open, even if the file has been replaced.
+    # A connection left open would show a later check in this process the old file: if a path is opened again, DuckDB
+    # gives the database that is already open, even if the file has been replaced.
     with ExitStack() as connections:
         engine = source.get_engine()
         connections.callback(engine.dispose)

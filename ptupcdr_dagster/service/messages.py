@@ -30,7 +30,7 @@ class Rating(_Message):
         allow_inf_nan=False,
     )
     timestamp: Text | None = Field(
-        default=None, description="Unix seconds or an ISO date; without it, the list is taken as oldest first."
+        default=None, description="As in the source (seconds), or an ISO date; left out: the list is oldest first."
     )
 
 
