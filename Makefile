@@ -1,31 +1,31 @@
 # make demo   three generated domains to bridged embeddings, recommendations and an evaluation
 # make test   format, lint, types, the dependency rule, and all tests
 # make quick  a third of the tests, in under a minute: no other program, no browser, no whole lineage
-# make same-results   after a change of code: records that versions are right as they stand (see CONTRIBUTING.md)
+# make same-results   after a change of code: records that the versions are right (see CONTRIBUTING.md)
 # make cells   the default settings on released ratings, 75 cells in both modes, as tables (perf/released_pairs.py)
-# make load         how many people a second the service answers, and how long they wait (some minutes)
-# make pictures     every page that there is, opened in a Chromium, as PNG in data/pictures; after make demo
+# make load         how many people per second the service answers, and how long they wait (some minutes)
+# make pictures     screenshots of every page, by a Chromium, in data/pictures; after make demo
 # make docs         the documentation site in data/site
-# make attack   what docs/resilience.md tells of, at full length: generated input, 200 kills, 50 backfills (hours)
-# make spark   the extra for Apache Spark, its tests, and a whole backfill beside DuckDB's; minutes, with a Java runtime
+# make attack   the attacks of docs/resilience.md, at full length: generated input, 200 kills, 50 backfills (hours)
+# make spark   the extra for Apache Spark, its tests, and a whole backfill compared with DuckDB's; needs a Java runtime
 # make fortnight    fifteen nights in a few minutes, every switch of [nights] on: what ran, was refused, was served
 # make tutorial   the commands of docs/tutorial.md on all of its data; make test has every tenth person of it
-# make evidence   how often the right parts of lists are taken, in planted data: a hundred draws of each case
-# Each starts from nothing: the first run makes .venv and installs the pinned set into it.
+# make evidence   how often the right parts of lists are chosen, in planted data: a hundred draws of each case
+# Each starts from nothing: the first run makes .venv and installs the pinned packages into it.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Two more than the cores that it is meant for: many tests wait for disks and servers.
+# Two more than the two cores that are expected: many tests wait for disks and servers.
 WORKERS ?= 4
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
-# Each folder has a conftest.py, so that mypy wants them one by one.
+# Each folder has a conftest.py, so mypy has to check them one by one.
 helpers = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.py))
 ATTACKING := $(addprefix core/test_,artifacts bad_input catalog databases download leftovers new_files odd_numbers replacing \
 	secrets upgrade) $(addprefix dagster/test_,dead_server own_store secrets_of_a_run side_by_side tidying)
-# Of what a change of the science breaks first; a file with a new test belongs here if it starts no other program and
-# takes no more than some five seconds.
+# Tests that a change of the science breaks first; add a new file if it starts no other program and takes at most some
+# five seconds.
 QUICK := als bridge_forms bridges bridging calibrated catalog code_versions download evidence item_map leading \
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
@@ -44,7 +44,7 @@ quick: $(INSTALLED)
 	$(BIN)/python -m pytest --quiet -m 'not slow' --numprocesses 2 --dist loadfile $(QUICK:%=tests/core/test_%.py)
 	$(BIN)/python -m pytest --quiet -m 'not slow' tests/dagster/test_metadata.py tests/dagster/test_settings.py
 
-# Types take as long as all the rest: two jobs of make.
+# Type checks take as long as everything else, so make runs two jobs.
 lint: types style
 
 types: $(INSTALLED)
@@ -95,7 +95,7 @@ attack-hostile: $(INSTALLED)
 attack-forgetting: $(INSTALLED)
 	$(BIN)/python tests/attack/forgetting.py $(ATTACKED)/forgetting
 
-# The attacks that are as long among the tests as they are anywhere.
+# Attacks that are not shortened among the tests.
 attack-tests: $(INSTALLED)
 	$(BIN)/python -m pytest $(ATTACKING:%=tests/%.py)
 

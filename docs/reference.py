@@ -1,6 +1,6 @@
-"""Reference pages, made from the code whenever the site is built: they cannot say what the program does not do.
+"""Reference pages, made from the code whenever the site is built, so that they always agree with the program.
 
-The page of commands and settings stands beside them as a file, ``options.md``.
+The page of commands and settings is a file, ``options.md``.
 """
 
 import tomllib
@@ -14,7 +14,7 @@ from ptupcdr_core.catalog import FORMATS, Columns, Domain
 
 HERE = Path(__file__).parent
 HIDDEN = {"name", "folder"}
-"""Fields of a domain that no catalog writes as a key."""
+"""Fields of a domain that are not keys of a catalog."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -30,10 +30,10 @@ def catalog() -> Iterator[str]:
     yield from (
         "# Catalog",
         "",
-        "A TOML file, named by `PTUPCDR_CATALOG`: a table `[domains.NAME]` each, and a `[[pairs]]` each with `source`",
+        "A TOML file, named by `PTUPCDR_CATALOG`: a table `[domains.NAME]` per domain, and a `[[pairs]]` per pair with",
     )
     yield from (
-        "and `target`. A key that is not here is refused.",
+        "`source` and `target`. Other keys are refused.",
         "",
         "| key of a domain | default | |",
         "| --- | --- | --- |",
@@ -46,7 +46,7 @@ def catalog() -> Iterator[str]:
             yield f"| `{name}` | {default} | {_flat(field.description)} |"
     yield from (
         "",
-        f"Formats: {', '.join(f'`{name}`' for name in FORMATS)}, and those that installed packages add.",
+        f"Formats: {', '.join(f'`{name}`' for name in FORMATS)}, and those that other installed packages add.",
         "",
     )
     yield from ("| key of `columns` | default |", "| --- | --- |")

@@ -1,7 +1,7 @@
-"""Open every page that the project has in a Chromium, and write what it shows as PNG: ``make pictures``.
+"""Take a screenshot of every page of the project in a Chromium, as PNG: ``make pictures``.
 
-Wants a home in which a backfill ran, such as ``make demo`` leaves. Pictures of this documentation are compressed copies
-of some of them, in ``docs/pictures``.
+Needs a home with a finished backfill, such as that of ``make demo``. The pictures of this documentation are compressed
+copies of some of them, in ``docs/pictures``.
 """
 
 import argparse
@@ -36,16 +36,16 @@ PATIENCE, SETTLED = 90_000, 5_000
 KEPT = ("report-1280", "report-1280-dark", "report-400", "dagster-lineage", "dagster-checks", "openapi",
         "dagster-asset", "mlflow-compare", "mlflow-model", "data-docs")  # fmt: skip
 COLOURS = 128
-"""Of a kept picture: text and lines need no more, and the file is a third."""
+"""Colours of a kept picture: text and lines need no more, and the file is a third of the size."""
 
 
 WITHOUT_ASSISTANT = """
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
 localStorage.setItem('mlflow.workflowType_v1', '"machine_learning"');
 """
-"""MLflow's pages as somebody sees them who has closed its panel of chat and chosen the training of models."""
+"""Shows MLflow's pages with the chat panel closed and the view for model training chosen."""
 TALL = ("mlflow-model", "dagster-asset")
-"""Pages of which more is worth seeing than fits a screen."""
+"""Pages that are taken in a taller window."""
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def keep(folder: Path) -> None:
-    """Put compressed copies of the best where the documentation shows them."""
+    """Put compressed copies of the chosen pictures where the documentation shows them."""
     kept = Path(__file__).with_name("pictures")
     for name in KEPT:
         with Image.open(folder / f"{name}.png") as picture:
@@ -93,7 +93,7 @@ def keep(folder: Path) -> None:
 
 
 def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
-    """Addresses by the name of the picture, each with a text that is there once the page is drawn."""
+    """Addresses by name of the picture, each with a text that appears once the page is drawn."""
     client, experiment = open_store(home)
     dagster, mlflow = f"http://127.0.0.1:{DAGSTER}", f"http://127.0.0.1:{MLFLOW}/#"
     expanded = "%2C".join(f"global%40global%3A{group}" for group in GROUPS)
@@ -121,7 +121,7 @@ def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
 
 
 def _site(folder: Path) -> dict[str, tuple[str, str]]:
-    """Build the documentation beside the pictures; its first page and a tutorial's."""
+    """Build the documentation beside the pictures; return its first page and the tutorial's."""
     built = folder.absolute() / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(built)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
@@ -142,7 +142,7 @@ def _report(browser: "Browser", home: Home, pair: str, folder: Path) -> None:
 
 
 def _dialog(browser: "Browser", folder: Path) -> None:
-    """The dialog in which partitions are chosen for a backfill."""
+    """Take the dialog in which partitions are chosen for a backfill."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     _open(page, f"http://127.0.0.1:{DAGSTER}/assets/recommendations?view=partitions", "Materialize")
     page.get_by_role("button", name="Materialize").first.click()
@@ -162,7 +162,7 @@ def _open(page: "Page", address: str, shown: str) -> None:
 
 @contextmanager
 def _running(*arguments: str, wait: tuple[int, ...]) -> Iterator[None]:
-    """One of our services, until the block ends."""
+    """Run one of the project's services until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ptupcdr_dagster", *arguments], env=os.environ | {"BROWSER": "true"}
     )

@@ -1,4 +1,4 @@
-"""What many cells come to, as Markdown: each method's mean and deviation over seeds, and differences paired by user."""
+"""Many cells as Markdown tables: each method's mean and deviation over seeds, and differences paired by user."""
 
 from collections.abc import Iterator
 
@@ -15,16 +15,16 @@ SHOWN: dict[Mode, tuple[str, ...]] = {
 }
 GROUPS = ["pair", "beta"]
 ROUNDING = 1e-6
-"""Differences below it are of rounding: the default is that method there, as where no part proved itself."""
+"""Smaller differences are rounding: there the default is that very method, since none of its own parts helped."""
 
 
 def tables(mode: Mode, methods: pd.DataFrame, users: pd.DataFrame) -> Iterator[str]:
     """Each measure by pair, β and method; then the default against every other method over all cells together.
 
     Args:
-        mode: of all cells.
-        methods: a row a cell and method.
-        users: a row a cell, method and user.
+        mode: The mode of all cells.
+        methods: One row for each cell and method.
+        users: One row for each cell, method and user.
     """
     for measure in SHOWN[mode]:
         yield f"### {mode}: {measure}, mean ± deviation over {methods['seed'].nunique()} seeds\n\n" + _by_cell(
@@ -46,7 +46,7 @@ def _by_cell(methods: pd.DataFrame, measure: str) -> str:
 
 
 def _against(mode: Mode, users: pd.DataFrame) -> str:
-    """Paired by user: one who was held out in several cells of a pair counts once, with all of them together."""
+    """Differences paired by user; a user who was held out in several cells of a pair counts once, with all of them."""
     own = users.assign(user_id=users["pair"] + "/" + users["user_id"].astype(str))
     errors = pair_errors(own) if mode == "rating" else pair_lists(own)
     others = [name for name in errors.methods if name != DEFAULT]

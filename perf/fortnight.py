@@ -1,7 +1,7 @@
 """A fortnight of nights in a few minutes: files grow, one is corrupt, one is of another population, one model is worse.
 
-Every switch of [nights] is on. Each night the files are written, and then the project's own sensors and schedules are
-asked, with the clock of that night, what is to be run, and that is run to its end; nothing else is touched.
+Every switch of [nights] is on. Each night the files are written; then the project's own sensor, automation and weekly
+schedule are asked, at that night's time, what to run, and that is run to its end. Nothing else is touched.
 
     python perf/fortnight.py [--nights 14] [--folder DIR] [--json]
 """
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FIRST = datetime(2026, 3, 1, 3, tzinfo=UTC)
-"""A Sunday, at three in the morning: the weekly training falls on it."""
+"""A Sunday at three in the morning: the weekly training falls on Sundays."""
 PAIRS = (("books", "movies"), ("music", "movies"))
 PEOPLE, NEWCOMERS = 420, 8
 CORRUPT, DRIFTS, QUIET, WORSE = 4, 10, 3, 14
-"""The nights on which books is half a file, movies is rated by another population, nothing changes, and training goes
-by settings that the gate refuses."""
+"""The nights on which books is half a file, movies is rated by another population, nothing changes, and training uses
+settings whose model the gate refuses."""
 CATALOG = """\
 [nights]
 sensor = 60
@@ -64,10 +64,10 @@ class Night:
 
 
 def main() -> None:
-    """Run it, and print the table."""
+    """Run the fortnight, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nights", type=int, default=14)
-    parser.add_argument("--folder", type=Path, help="where everything is left; by default it is deleted")
+    parser.add_argument("--folder", type=Path, help="keep everything there; by default it is deleted")
     parser.add_argument("--json", action="store_true", help="print rows for programs")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fortnight-") as temporary, hearing() as (webhook, heard):
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, webhook: str) -> None:
-    """Write the catalog and the settings, and name them before the definitions are loaded."""
+    """Write the catalog and the settings, and set the environment before the definitions are loaded."""
     lines = [CATALOG.format(webhook=webhook, folder=folder)]
     for name in ("books", "movies", "music"):
         lines.append(
@@ -97,7 +97,7 @@ def prepare(folder: Path, webhook: str) -> None:
 
 
 def live(folder: Path, nights: int, heard: list[Any]) -> Iterator[Night]:
-    """Night after night."""
+    """Spend one night after the other."""
     from ptupcdr_core.store.home import Home
     from ptupcdr_dagster.running.instance import open_instance
 
@@ -115,15 +115,15 @@ def live(folder: Path, nights: int, heard: list[Any]) -> Iterator[Night]:
 
 @dataclass
 class House:
-    """What the daemon would do, asked by hand.
+    """Does by hand what Dagster's daemon would do.
 
     Args:
-        home: Where everything is.
-        instance: That records the runs.
-        folder: Of the files.
-        cursor: Of the automation.
-        asked: Run keys of the sensor, each of which is run once.
-        trained: The night of which each served bundle is, by digest.
+        home: Where generated state lives.
+        instance: Records the runs.
+        folder: Has the source files.
+        cursor: The automation's cursor.
+        asked: Run keys that the sensor has requested; each is run once.
+        trained: The night in which each served bundle was first seen, by digest.
     """
 
     home: Any
@@ -134,7 +134,7 @@ class House:
     trained: dict[str, int] = field(default_factory=dict)
 
     def spend(self, night: Night) -> None:
-        """Ask every sensor and schedule, in the order of the clock, and run what they want."""
+        """Ask the sensor, the automation and, on Sundays, the weekly training, and run what they request."""
         import dagster as dg
 
         from ptupcdr_dagster import automation
@@ -156,13 +156,13 @@ class House:
         self.look(night)
 
     def follow(self, night: Night) -> None:
-        """Run what the automation wants after what has just been made."""
+        """Run what the automation requests after what has just been made."""
         import dagster as dg
 
         from ptupcdr_dagster.automation import KEEP
         from ptupcdr_dagster.definitions import defs
 
-        while True:  # a tick after the other, until one wants nothing
+        while True:  # tick by tick, until one requests nothing
             found = dg.evaluate_automation_conditions(defs, instance=self.instance, cursor=self.cursor)
             self.cursor = found.cursor
             pairs = sorted(map(str, found.get_requested_partitions(dg.AssetKey("recommendations"))))
@@ -172,7 +172,7 @@ class House:
                 return
 
     def run(self, night: Night, job: str, wanted: "dg.RunRequest") -> None:
-        """Run it to the end, as the daemon's worker would; a failure goes to the hook."""
+        """Run a job to its end, as the daemon's worker would; a failure is reported."""
         from ptupcdr_core.settings import Settings
         from ptupcdr_core.store.settings_file import read_settings_file
         from ptupcdr_dagster.assets.stage import KEPT
@@ -197,7 +197,7 @@ class House:
         night.refused.append(f"{job} {wanted.partition_key}: {self.tell(result)}")
 
     def tell(self, result: Any) -> str:
-        """Call the failure hook as the daemon does; returns what it told."""
+        """Call the failure sensor as the daemon does; return its message."""
         import dagster as dg
 
         from ptupcdr_dagster.automation import failures_of, tell_of_failures
@@ -213,7 +213,7 @@ class House:
         return failures_of(context)["message"]
 
     def look(self, night: Night) -> None:
-        """What is served in the morning, and what the checks say of it."""
+        """Note what is served in the morning, and which checks warn."""
         from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
         from ptupcdr_core.store.warehouse import Warehouse
 
@@ -244,7 +244,7 @@ class House:
             night.warned += [f"{pair} {name}" for name in self.warnings(pair)]
 
     def warnings(self, pair: str) -> list[str]:
-        """The drift checks of the last lists that warn."""
+        """The checks of the last lists that warn."""
         from ptupcdr_dagster.definitions import defs
         from ptupcdr_dagster.running.private import failed_checks
 
@@ -258,7 +258,7 @@ class House:
 
 
 def write_files(folder: Path, night: int) -> str:
-    """The three files of a night; returns what is odd about them."""
+    """Write a night's files; return what changed and what is odd about them."""
     if night == QUIET:
         for file in folder.glob("*.csv"):
             file.touch()
@@ -266,7 +266,7 @@ def write_files(folder: Path, night: int) -> str:
     changed = []
     for name in ("books", "movies", "music"):
         if name == "music" and night % 3:
-            continue  # comes every third night
+            continue  # a new file comes only every third night
         _write(folder / f"{name}.csv", _ratings(name, PEOPLE + NEWCOMERS * night, drifting=night == DRIFTS))
         changed.append(name)
     if night == CORRUPT:
@@ -286,7 +286,7 @@ def _ratings(name: str, people: int, *, drifting: bool) -> "pa.Table":
     rated = rated.filter(pc.less(rated["user_id"], f"person-{people:05d}"))
     if not (drifting and name == "movies"):
         return rated
-    # Whoever rates now is content with everything.
+    # The new population rates everything two stars higher.
     return rated.set_column(2, "rating", pc.min_element_wise(pc.add(rated["rating"], 2), 5))
 
 
@@ -299,7 +299,7 @@ def _write(file: Path, rated: "pa.Table") -> None:
 
 @contextmanager
 def hearing() -> Iterator[tuple[str, list[Any]]]:
-    """A webhook of our own: its address, and what it hears."""
+    """A local webhook: its address, and the list of what it receives."""
     heard: list[Any] = []
 
     class Hook(http.server.BaseHTTPRequestHandler):
@@ -318,7 +318,7 @@ def hearing() -> Iterator[tuple[str, list[Any]]]:
 
 
 def table(nights: list[Night]) -> str:
-    """As Markdown, a row a night."""
+    """The nights as a Markdown table, one row each."""
     lines = ["| night | files | ran | refused, and told | warned | served in the morning |", "| --- " * 6 + "|"]
     for night in nights:
         served = "<br>".join(f"{pair}: {what}" for pair, what in night.served.items())

@@ -1,8 +1,8 @@
 """Generated ratings in the form and at the published sizes of the Amazon reviews of 2014 (5-core).
 
-Nothing is known of the real ratings but their counts. Activity of users and popularity of items are long-tailed, every
-user has tastes, and tastes carry over to the other domain by a linear map of the user's group, so that the models have
-something to find.
+Only the counts are those of the real ratings. Users' activity and items' popularity are long-tailed; every user has
+tastes, which carry over to the other domain by a linear map of the user's group, so that the models have something to
+find.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-SIZES = {  # users, items, ratings
+SIZES = {  # published numbers of users, items, ratings
     "Books": (603_668, 367_982, 8_898_041),
     "Movies_and_TV": (123_960, 50_052, 1_697_533),
     "CDs_and_Vinyl": (75_258, 64_443, 1_097_592),
 }
-TASKS = {  # source, target, users of both
+TASKS = {  # source, target, overlapping users
     1: ("Movies_and_TV", "CDs_and_Vinyl", 18_031),
     2: ("Books", "Movies_and_TV", 37_388),
     3: ("Books", "CDs_and_Vinyl", 16_738),
@@ -48,7 +48,7 @@ class _People:
 def write_task(folder: Path, task: int, scale: float, seed: int = 0) -> Files:
     """Write a task's two files, ``reviews_<Domain>_5.json.gz``, with all published counts times ``scale``.
 
-    A few per cent fewer ratings than published: a user rates an item once.
+    There are a few per cent fewer ratings than published, since repeated draws of a user and item are dropped.
     """
     rng = np.random.default_rng([seed, task])
     source, target, shared = TASKS[task]
@@ -103,7 +103,7 @@ def _write(
 
 
 def write_catalog(folder: Path, task: int) -> Path:
-    """Write the catalog over a task's two files."""
+    """Write the catalog for a task's two files."""
     source, target, _ = TASKS[task]
     entries = [
         f'[domains.{domain}]\nformat = "amazon-2014"\npath = "reviews_{domain}_5.json.gz"\n'

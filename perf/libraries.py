@@ -1,7 +1,7 @@
 """Alternating least squares here, in cmfrec and in implicit, on the same ratings, factors, iterations and threads.
 
-cmfrec fits what the project fits (biases and factors of explicit ratings), and refits the biases in every iteration.
-implicit fits another loss (every item a user did not rate counts as zero): it stands here for its speed alone.
+cmfrec fits what the project fits (biases and factors of explicit ratings), but refits the biases in every iteration.
+implicit fits another loss (every item that a user did not rate counts as zero); it is compared for speed only.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from ptupcdr_core.training.calibrated import damped_means
 from ptupcdr_core.training.calibrated_model import REGULARIZATION
 
 ITERATIONS = 10
-COMPILED_ON = 100  # ratings, before anything is measured
+COMPILED_ON = 100  # ratings on which loops are compiled, before anything is measured
 LIBRARIES = ("cmfrec", "implicit")
 
 Scores = NDArray[np.floating]
@@ -31,9 +31,9 @@ class Fit:
     """One fit of one domain's ratings.
 
     Args:
-        name: whose.
-        cost: of the fit alone.
-        rmse: of the ratings it was fitted to; None where it does not predict stars.
+        name: The library.
+        cost: The cost of the fit alone.
+        rmse: RMSE on the ratings that it was fitted to; None if it does not predict stars.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Fit:
 
 
 def compare(ratings: Ratings, users: int, items: int, size: int) -> list[Fit]:
-    """Fit by each library that is installed; ours first."""
+    """Fit with this project, then with each library that is installed."""
     _ours(ratings.where(np.arange(len(ratings)) < COMPILED_ON), users, items, size)
     fits: dict[str, Callable[[Ratings, int, int, int], tuple[Cost, Scores | None]]] = {"this project": _ours}
     fits |= {name: {"cmfrec": _cmfrec, "implicit": _implicit}[name] for name in LIBRARIES if find_spec(name)}
@@ -98,7 +98,7 @@ def _cmfrec(ratings: Ratings, users: int, items: int, size: int) -> tuple[Cost, 
 
 def _implicit(ratings: Ratings, users: int, items: int, size: int) -> tuple[Cost, None]:
     from implicit.als import AlternatingLeastSquares
-    from threadpoolctl import threadpool_limits  # comes with implicit, which asks for it
+    from threadpoolctl import threadpool_limits  # a dependency of implicit
 
     matrix = csr_matrix((ratings.stars, (ratings.users - 1, ratings.items - 1)), (users, items))
     threads = numba.get_num_threads()

@@ -1,4 +1,4 @@
-"""One domain of very many ratings: does it fit in the memory that the warehouse is given?"""
+"""One domain with very many ratings: does it fit in the memory that the warehouse may use?"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse
 
 COLUMNS = Columns(user="user_id", item="item_id", rating="rating", timestamp="timestamp")
-# Powers of uniform numbers: few users and items have many ratings, and some couples come twice.
+# Powers of uniform numbers: few users and items have many ratings, and some pairs of user and item come twice.
 RATINGS = """
 copy (
     select
@@ -27,14 +27,14 @@ copy (
 
 
 def run(work: Path, ratings: int) -> Iterator[tuple[str, Cost, str]]:
-    """Generate a domain of so many ratings and a small one beside it, ingest and split them.
+    """Generate a domain with so many ratings and a small one beside it; ingest and split them.
 
     Args:
-        work: a folder; about 110 bytes a rating are needed there at the most.
-        ratings: of the large domain, which has 33 a user and 125 an item on average.
+        work: A folder, which needs at most about 110 bytes of space per rating.
+        ratings: How many ratings the large domain has; on average 33 per user and 125 per item.
 
     Yields:
-        What was done, what it cost, and what came of it.
+        What was done, what it cost, and its result.
     """
     sizes = {"many": ratings, "few": max(1_000, ratings // 50)}
     domains = {name: _domain(work, name, ratings, amount) for name, amount in sizes.items()}

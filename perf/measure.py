@@ -1,4 +1,4 @@
-"""What a block of code costs: seconds, processor seconds and the peak of the process's memory."""
+"""What a block of code costs: seconds, processor seconds and the process's peak memory."""
 
 import os
 import resource
@@ -17,19 +17,19 @@ _, status, usage = os.wait4(process, 0)
 with open(sys.argv[1], "w") as file:
     print(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, file=file)
 """
-"""Starts a command from a process that is small: a new process's largest memory begins with that of its parent."""
+"""Starts a command from a small process, since a new process's peak memory begins with its parent's."""
 PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass
 class Cost:
-    """What something cost; filled when its block ends.
+    """What something cost; filled in when its block ends.
 
     Args:
-        seconds: by the clock.
-        processor: user and system seconds of all threads.
-        peak_mb: largest resident memory of the whole process while it ran (since the process began, where the system
-            cannot set the peak back: elsewhere than on Linux).
+        seconds: Wall-clock seconds.
+        processor: User and system seconds of all threads.
+        peak_mb: Largest resident memory of the whole process while the block ran; on systems other than Linux, since
+            the process began.
     """
 
     seconds: float = 0.0
@@ -37,7 +37,7 @@ class Cost:
     peak_mb: float = 0.0
 
     def times(self, factor: float) -> "Cost":
-        """What that many of the same would cost, in the same memory."""
+        """The cost of so many repetitions, in the same memory."""
         return Cost(self.seconds * factor, self.processor * factor, self.peak_mb)
 
 
@@ -58,7 +58,7 @@ def measured() -> Iterator[Cost]:
 
 
 def measured_command(command: Sequence[str], environment: dict[str, str], output: Path) -> Cost:
-    """Measure a whole process from its start to its end; memory is that of the largest one.
+    """Measure a whole process from its start to its end; memory is that of its largest process.
 
     Raises:
         RuntimeError: it failed; what it printed is in ``output``.

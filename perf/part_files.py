@@ -1,8 +1,8 @@
-"""A domain of many part files, a few of them new, changed or gone: the next read beside reading all of them again.
+"""A domain of many part files, a few of them new, changed or gone: the next read, compared with reading all again.
 
     python perf/part_files.py --files 200 --rows 10000
 
-Three files are new, one is changed and one is gone. The tables must be the same, row for row; it says so, or fails.
+Three files are new, one is changed and one is gone. The tables must be the same, row for row; if not, it fails.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _write(folder: Path, part: int, rows: int, seed: int | None = None) -> None:
-    """Ratings that repeat those of other parts now and then, as corrections do."""
+    """Write ratings that now and then repeat those of other parts, as corrections do."""
     draw = np.random.default_rng(part if seed is None else seed)
     columns = {
         "user_id": np.char.add("user", draw.integers(0, rows * 20, rows).astype(str)),

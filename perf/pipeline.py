@@ -1,9 +1,9 @@
 """Seconds, ratings per second and peak memory of every stage, on generated files of any size.
 
     python perf/pipeline.py --task 1 --scale 0.1                 the stages, and the libraries that are installed
-    python perf/pipeline.py --task 1 --reference epoch           and a plain implementation beside them
+    python perf/pipeline.py --task 1 --reference epoch           the same, and a plain implementation beside them
     python perf/pipeline.py --task 2 --scaling docs/scaling.png  time and memory against size, as a picture
-    PTUPCDR_MEMORY_LIMIT=6GB python perf/pipeline.py --many 100000000    so many ratings in one domain
+    PTUPCDR_MEMORY_LIMIT=6GB python perf/pipeline.py --many 100000000    one domain with so many ratings
 
 Files of published size (``--scale 1``) have 1.7 + 1.1 million ratings (task 1: movies to music) or 8.9 + 1.7 million
 (task 2: books to movies). ``pip install 'ptupcdr-dagster[bench]'`` brings cmfrec and implicit for the comparison.
@@ -43,19 +43,19 @@ from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
-BATCHES = {  # source, target, meta network, mapping: as published
+BATCHES = {  # batch sizes of source, target, meta network and mapping, as published
     1: (256, 256, 128, 64),
     2: (512, 512, 512, 128),
     3: (512, 512, 512, 128),
 }
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0)
 WARM_UP = 0.002
-CMF = "CMF"  # the reference trains it too; here `ptupcdr benchmark` does, and not the lineage
+CMF = "CMF"  # the reference trains it too; here only `ptupcdr benchmark` does, the lineage does not
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what it is called, its cost, and the ratings that it reads."""
+    """One stage: its name, its cost, and the number of ratings that it reads."""
 
     name: str
     cost: Cost
@@ -75,7 +75,7 @@ def main() -> None:
                 print(f"{name}: {_in_words(cost)}; {found}", flush=True)
             return
         _prepare(work / "warm-up", options, WARM_UP)
-        _stages(work / "warm-up", options)  # compiled loops come from the cache from here on
+        _stages(work / "warm-up", options)  # from here on, compiled loops come from the cache
         files = _prepare(work, options, options.scale)
         print(
             f"task {options.task}, scale {options.scale}: {files.source_ratings:,} + {files.target_ratings:,} ratings"
@@ -104,7 +104,7 @@ def _options() -> argparse.Namespace:
         "--task", type=int, choices=BATCHES, default=1, help="1 movies→music, 2 books→movies, 3 books→music"
     )
     parser.add_argument(
-        "--scale", type=float, default=0.1, help="times the published numbers of users, items and ratings"
+        "--scale", type=float, default=0.1, help="multiplies the published numbers of users, items and ratings"
     )
     parser.add_argument("--recipe", choices=("published", "calibrated"), default="published")
     parser.add_argument("--epochs", type=int, default=10)
@@ -112,12 +112,12 @@ def _options() -> argparse.Namespace:
         "--reference",
         choices=("none", "epoch", "whole"),
         default="none",
-        help="a plain implementation beside it: one epoch of each stage, multiplied; or all of them",
+        help="also run a plain implementation: one epoch of each stage, multiplied; or all epochs",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--scaling", type=Path, metavar="PICTURE", help="run several sizes and draw them")
     parser.add_argument(
-        "--many", type=int, metavar="RATINGS", help="only ingest and split so many ratings of one domain"
+        "--many", type=int, metavar="RATINGS", help="only ingest and split one domain with so many ratings"
     )
     return parser.parse_args()
 
@@ -141,7 +141,7 @@ def _prepare(work: Path, options: argparse.Namespace, scale: float) -> Files:
 
 
 def _stages(work: Path, options: argparse.Namespace) -> tuple[list[Stage], Outcome | None]:
-    """All stages, one after the other, as the lineage runs them; as published then CMF, and what it came to."""
+    """Run all stages in turn, as the lineage does; then, with the published recipe, CMF, whose outcome is returned."""
     home, settings = Home(work / "home"), _settings(options)
     catalog = load_catalog(work / "domains.toml")
     warehouse = Warehouse.from_environment(home.warehouse)
@@ -183,7 +183,7 @@ def _cmf(warehouse: Warehouse, pair: str, settings: Settings) -> Outcome:
 
 
 def _plain(files: Files, options: argparse.Namespace) -> tuple[dict[str, Cost], dict[str, tuple[float, float]]]:
-    """The plain implementation's costs by the same names, and its errors where it was trained to the end."""
+    """The plain implementation's costs, by stage, and its errors if it was trained for all epochs."""
     settings, costs = _settings(options), {}
     with measured() as costs["read source"]:
         source = read(files.source)
@@ -209,7 +209,7 @@ def _plain(files: Files, options: argparse.Namespace) -> tuple[dict[str, Cost], 
 
 
 def _whole_lineage(work: Path, options: argparse.Namespace) -> Cost:
-    """The command that people use, in a home of its own, as a process of its own."""
+    """Measure ``ptupcdr backfill`` in a home and a process of its own."""
     settings = _settings(options).model_dump(exclude_defaults=True)
     arguments = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-c", "from ptupcdr_dagster.cli.commands import app; app()", "backfill", *arguments]
@@ -260,7 +260,7 @@ def _lines(found: list[Stage], plain: dict[str, Cost]) -> Iterator[str]:
 
 
 def _sum(costs: list[Cost]) -> Cost:
-    """One after the other: times add up, memory is that of the largest."""
+    """The cost of all in turn: times add up, memory is that of the largest."""
     return Cost(
         sum(cost.seconds for cost in costs),
         sum(cost.processor for cost in costs),

@@ -1,9 +1,9 @@
 """The same experiment written plainly, in the style of the reference implementation; for comparison only.
 
-One JSON object after the other through Python, sets and pandas filters for users and histories, embedding tables for
-the users and items of both domains on either side, dense Adam fed by a DataLoader, gradients of the whole model in
-every stage, errors on the test users after every epoch. MF; the reference's methods TGT, CMF, EMCDR and PTUPCDR; no
-validation.
+JSON objects are read one by one in Python; users and histories are found by sets and pandas filters; each side has
+embedding tables for the users and items of both domains; dense Adam is fed by a DataLoader; every stage computes
+gradients of the whole model, and errors on the test users after every epoch. MF only; the reference's methods TGT, CMF,
+EMCDR and PTUPCDR; no validation.
 
 Shapes: B batch, L history length, D embedding size, H hidden units.
 """
@@ -26,7 +26,7 @@ from ptupcdr_core.settings import Settings
 
 @dataclass
 class Experiment:
-    """A pair's ratings with numbered users and items, and what may be trained on."""
+    """A pair's ratings with numbered users and items, split into training and test."""
 
     source: pd.DataFrame
     train: pd.DataFrame
@@ -48,7 +48,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def prepare(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> Experiment:
-    """Number users and items, hold out test users, and collect every shared user's history."""
+    """Number users and items, hold out test users, and collect every overlapping user's history."""
     shared = set(source.user) & set(target.user)
     users = {name: index for index, name in enumerate(set(source.user) | set(target.user), 1)}
     items = {name: index for index, name in enumerate(set(source.item) | set(target.item), 1)}
@@ -73,7 +73,7 @@ def prepare(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> E
 
 
 class Model(nn.Module):
-    """Base models of either domain and of both together, EMCDR's mapping, and the meta network."""
+    """Base models of each domain and of both together, EMCDR's mapping, and the meta network."""
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         """Draw all weights."""
@@ -98,15 +98,15 @@ class Model(nn.Module):
         return _products(self.target_user(users), self.target_item(items))
 
     def on_both(self, users: Tensor, items: Tensor) -> Tensor:
-        """(B,) scores of the model of both domains, CMF."""
+        """(B,) scores of CMF, the model of both domains."""
         return _products(self.shared_user(users), self.shared_item(items))
 
     def mapped(self, users: Tensor, items: Tensor) -> Tensor:
-        """(B,) scores by EMCDR."""
+        """(B,) scores of EMCDR."""
         return _products(self.mapping(self.source_user(users)), self.target_item(items))
 
     def bridged(self, users: Tensor, items: Tensor, histories: Tensor) -> Tensor:
-        """(B,) scores by PTUPCDR; histories (B, L), 0 where padded."""
+        """(B,) scores of PTUPCDR; histories (B, L), 0 where padded."""
         vectors = self.source_item(histories)
         weights = self.attention(vectors).squeeze(2).masked_fill(histories == 0, -1e8).softmax(1)
         bridges = self.decoder(torch.einsum("bl,bld->bd", weights, vectors))
@@ -124,7 +124,7 @@ def _products(users: Tensor, items: Tensor) -> Tensor:
 
 
 class Trainer:
-    """The stages' training; each call passes once over its rows, and measures what the stage is for."""
+    """Trains the stages: each call makes one pass over a stage's rows, and measures the stage's errors."""
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         """Set up model, optimizers and loaders."""
@@ -160,7 +160,7 @@ class Trainer:
         return DataLoader(TensorDataset(*tensors), batch_size, shuffle=True)
 
     def epoch(self, stage: str) -> None:
-        """One pass of ``source``, ``target``, ``cmf``, ``emcdr`` or ``ptupcdr``."""
+        """Train ``source``, ``target``, ``cmf``, ``emcdr`` or ``ptupcdr`` for one epoch."""
         for batch in self.loaders[stage]:
             loss = self._loss(stage, *batch)
             self.model.zero_grad()
@@ -194,7 +194,7 @@ class Trainer:
         return float(errors.abs().mean()), float(errors.square().mean().sqrt())
 
     def recommend(self, block: int = 1_000) -> None:
-        """The best items of every user with source ratings only, and of every test user, by EMCDR's vectors."""
+        """Find the best items of every cold-start and test user, by EMCDR's vectors."""
         known = set(self.experiment.train.user)
         users = torch.tensor([user for user in self.experiment.source.user.unique() if user not in known])
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Released ratings beside the checkout, and what one cell of the measurements on them is: pair, β, seed and mode."""
+"""Released ratings beside the checkout, and one cell of measurements on them: a pair, β, seed and mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,14 +34,14 @@ PAIRS = tuple(
     )
 )
 Measured = Literal["test", "bridge"]
-"""Who is measured: test users; or, for choices, a quarter of the bridge users, while test ratings are not even read."""
+"""Who is measured: test users; or, to make choices, a quarter of the bridge users, while test ratings are not read."""
 STAND_INS = 4
 DETAILS: dict[Mode, str] = {"rating": "cold_start_errors", "ranking": "cold_start_rankings"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training with default settings, and whom it is measured on."""
+    """One training with default settings, and the users that it is measured on."""
 
     pair: Pair
     beta: float
@@ -51,12 +51,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """The name of its files."""
         return f"{self.pair.key}-{self.mode}-beta{self.beta:g}-seed{self.seed}-{self.on}"
 
 
 def splits_of(folder: Path, pairs: Sequence[Pair]) -> dict[str, ScratchSplits]:
-    """Clean the ratings of these pairs' domains once, into a folder, and split them when asked for."""
+    """Clean the ratings of these pairs' domains once, into a folder; the splits are made on demand."""
     domains = {name: domain_of(name) for pair in pairs for name in (pair.source, pair.target)}
     warehouse, scratch = (Warehouse.from_environment(folder / name) for name in ("warehouse", "splits"))
     for name, domain in domains.items():
@@ -71,7 +71,7 @@ def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFra
     """Train as the lineage does and measure as it does.
 
     Returns:
-        One row a method; and one row a method and user. Both with what ``cold_start_evaluation`` has, and ``on``.
+        One row per method, and one row per method and user; with the columns of the lineage's tables, and ``on``.
     """
     settings, mode = Settings(beta=cell.beta, seed=cell.seed), MODES[cell.mode]
     warehouse = splits.of(settings)
@@ -83,13 +83,13 @@ def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def with_stand_ins(data: PairData, seed: int) -> PairData:
-    """The split with a part of its bridge users in the place of its test users, who leave the pair."""
+    """The split with some of its bridge users in place of its test users, who are removed."""
     bridge = data.cohorts["bridge"]
     dealt = np.random.default_rng([seed, *b"stand-ins"]).permutation(bridge)
     return data.holding_out(np.sort(dealt[: len(bridge) // STAND_INS]), "test")
 
 
 def domain_of(name: str) -> Domain:
-    """Of released ratings, as a catalog would name it."""
+    """A domain of the released ratings, as a catalog would declare it."""
     file, columns = FILES[name]
     return Domain(name=name, format="csv", path=str(DATA / file), columns=columns)

@@ -1,13 +1,13 @@
-"""The default settings on five pairs of released ratings, by default in 75 cells and both modes, as tables.
+"""The default settings on five pairs of released ratings, as tables; by default 75 cells in both modes.
 
-    python perf/released_pairs.py /tmp/cells                                  all of it; goes on where it was stopped
+    python perf/released_pairs.py /tmp/cells                                  everything; resumes where it was stopped
     python perf/released_pairs.py /tmp/cells --pairs book__music --betas 0.2 --modes rating
-    python perf/released_pairs.py /tmp/choices --seeds 21 22 23 24 --on bridge    what choices are to be made by
-    python perf/released_pairs.py /tmp/cells --print                          the tables of what is there
+    python perf/released_pairs.py /tmp/choices --seeds 21 22 23 24 --on bridge    to choose between variants
+    python perf/released_pairs.py /tmp/cells --print                          only print what is there
 
 Every cell's results stay in the folder as parquet: ``*.methods.parquet``, and ``*.users.parquet`` with each user's own.
-They are of the code that made them: another version wants another folder. Without the released ratings (``../shared``
-beside the checkout) nothing is run.
+They belong to the code that made them: use another folder for another version. Without the released ratings
+(``../shared`` beside the checkout) nothing is run.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--betas", nargs="+", type=float, default=[0.2, 0.5, 0.8])
     parser.add_argument("--seeds", nargs="+", type=int, default=[900, 1000, 10, 2020, 500])
     parser.add_argument("--modes", nargs="+", choices=get_args(Mode), default=get_args(Mode))
-    parser.add_argument("--on", choices=get_args(Measured), default="test", help="whom results are of")
+    parser.add_argument("--on", choices=get_args(Measured), default="test", help="on whom to measure")
     parser.add_argument("--print", action="store_true", help="run nothing")
     return parser.parse_args()
 
@@ -65,7 +65,7 @@ def _run(cells: list[Cell], folder: Path) -> None:
     for number, cell in enumerate(missing, 1):
         print(f"{number}/{len(missing)} {cell.name}", file=sys.stderr, flush=True)
         methods, users = measure(cell, splits[cell.pair.key])
-        for kind, table in ((USERS, users), (METHODS, methods)):  # the methods last: they tell that a cell is whole
+        for kind, table in ((USERS, users), (METHODS, methods)):  # methods last: they mark a cell as complete
             with replaced(_file(folder, cell, kind)) as temporary:
                 table.to_parquet(temporary, index=False)
 

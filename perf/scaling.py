@@ -1,4 +1,4 @@
-"""The picture of time and memory against size."""
+"""Draws time and memory against size."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ def draw(found: list[dict[str, float]], path: Path, title: str) -> None:
     """Draw seconds and megabytes against ratings, both axes logarithmic, with a line of slope 1 beside each.
 
     Args:
-        found: one entry a size: ``ratings``; ``seconds``, ``processor`` and ``peak_mb`` of the whole command; and
+        found: One entry per size: ``ratings``; ``seconds``, ``processor`` and ``peak_mb`` of the whole command; and
             the same of its stages alone, ``stages_…``.
-        path: where the picture goes; the ending says which format.
-        title: stands above it.
+        path: The picture's file; its ending decides the format.
+        title: The picture's title.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     time, memory = figure.subplots(1, 2)

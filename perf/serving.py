@@ -1,8 +1,8 @@
-"""Load on ``ptupcdr serve``, over loopback: people a second, how long they wait, and the service's memory.
+"""Load on ``ptupcdr serve`` over loopback: people per second, how long they wait, and the service's memory.
 
-The demo's pair is trained, its target domain blown up to so many items, and the service asked by connections that each
-send the next request when the last one is answered. Half of the people are known by their id, half come with a history.
-Client and service share the machine's cores, as they do here alone: figures are a lower bound.
+A pair of the demo is trained and its target domain enlarged to so many items; then connections ask the service, each
+sending its next request when the last one is answered. Half of the people are known by their id, half come with a
+history. Client and service share the machine's cores, so the figures are a lower bound.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from ptupcdr_core.serving.today import Today
 
 PAIR, PORT, K = "books__movies", 8765, 10
 LOADS = ((1, 1), (4, 1), (2, 100))
-"""Connections, and people of a request."""
+"""Numbers of connections, and of people in a request."""
 NOISE = 0.3
-"""Of an invented item, in standard deviations of the trained ones' coordinates."""
+"""Noise of an invented item's vector, in standard deviations of the trained items' coordinates."""
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[65_000, 1_000_000])
     parser.add_argument("--searches", nargs="+", default=["exact", "approximate"], choices=["exact", "approximate"])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
-    parser.add_argument("--home", type=Path, help="with the trained pair; its bundle is put back in the end")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each load")
+    parser.add_argument("--home", type=Path, help="a home with the trained pair; its bundle is put back at the end")
     options = parser.parse_args()
     names = ["target items", "search", "ready after", "connections × people", "people/s", "processor/person"]
     print(f"| {' | '.join([*names, 'p50', 'p95', 'p99', 'memory'])} |")
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def blown_up(bundle: Bundle, items: int) -> Bundle:
-    """The bundle with so many target items, invented near those it has; the sparse map of items is left out."""
+    """The bundle with so many target items, invented near its own; the sparse item map is left out."""
     mode, served = bundle.mode()
     rng, target = np.random.default_rng(0), served.part.target
     near = rng.integers(1, len(target.offset), items + 1)
@@ -153,7 +153,7 @@ def _program(*arguments: str, home: Home) -> "subprocess.Popen[bytes]":
 
 
 def _processor(process: int) -> float:
-    """Processor seconds of all its threads so far: other programs on the machine change them less than waits."""
+    """Processor seconds of a process's threads so far; other programs disturb them less than they disturb waits."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

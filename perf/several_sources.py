@@ -1,11 +1,11 @@
-"""Several sources for one target beside each of them alone, on five seeds: the generated demo, or released ratings.
+"""Several sources for one target, compared with each of them alone, on five seeds: the demo, or released ratings.
 
     python perf/several_sources.py demo /tmp/demo           books, music and both for movies
     python perf/several_sources.py epinions /tmp/epinions   categories 3, 4 and both for 5 (of ../shared)
 
-Goes on where it was stopped. Prints, for each mode, the means over seeds on the test users that all have, how much each
-source alone is more than both, and how probable that is by chance, paired by user (one held out under several seeds
-counts once).
+Resumes where it was stopped. Prints, for each mode, the means over seeds on the test users that all share, how much
+each source alone is above both together, and how probable that is by chance, paired by user (a user who is held out
+under several seeds counts once).
 """
 
 import argparse
@@ -32,10 +32,12 @@ PAIRS = {
 
 
 def main() -> None:
-    """Measure what is missing, and print."""
+    """Measure what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=PAIRS)
-    parser.add_argument("folder", type=Path, help="for results, cleaned ratings and splits; of one version of the code")
+    parser.add_argument(
+        "folder", type=Path, help="for results, cleaned ratings and splits; one per version of the code"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     options = parser.parse_args()
     both = PAIRS[options.data]
@@ -69,7 +71,7 @@ def _demo(name: str) -> Domain:
 
 
 def _users(folder: Path, cell: Cell, splits: dict[str, ScratchSplits]) -> pd.DataFrame:
-    """The personal bridge's measures by user, from the folder if they are there."""
+    """The personal bridge's measures by user, read from the folder if they are there."""
     path = folder / f"{cell.name}.parquet"
     if not path.is_file():
         users = measure(cell, splits[cell.pair.key])[1]
@@ -79,7 +81,7 @@ def _users(folder: Path, cell: Cell, splits: dict[str, ScratchSplits]) -> pd.Dat
 
 
 def _told(mode: Mode, by_seed: list[dict[str, pd.DataFrame]]) -> str:
-    """Means over seeds of what each source measures, and the differences over all users."""
+    """Means over seeds for each source, and the differences over all users."""
     each = pd.concat([compared(mode, told) for told in by_seed])
     means = each.groupby("source", sort=False).mean(numeric_only=True).dropna(axis=1, how="all")
     pooled = compared(mode, {source: _pooled([told[source] for told in by_seed], by_seed) for source in by_seed[0]})
@@ -90,9 +92,7 @@ def _told(mode: Mode, by_seed: list[dict[str, pd.DataFrame]]) -> str:
 
 
 def _pooled(frames: list[pd.DataFrame], by_seed: list[dict[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Everybody once, over the seeds under which all sources have measured them: errors summed, lists' measures their
-    mean.
-    """
+    """One row per user, over the seeds under which all sources measured them: errors summed, list measures averaged."""
     shared = []
     for frame, told in zip(frames, by_seed, strict=True):
         users = set.intersection(*(set(own["user_id"]) for own in told.values()))

@@ -1,7 +1,7 @@
-"""PTUPCDR: personalized bridges for cross-domain, cold-start recommendation. Knows nothing of any orchestrator.
+"""PTUPCDR: personalized bridges for cross-domain, cold-start recommendation. It imports no orchestrator.
 
-What is named here is what users call, and stays as it is within a minor version; all else may move. It is loaded when
-it is first asked for: the definitions of a lineage need none of torch or numba.
+The names exported here are the public interface: they stay as they are within a minor version; all else may move. Each
+is loaded when it is first used, so that importing the package needs neither torch nor numba.
 """
 
 from importlib import import_module

@@ -19,12 +19,12 @@ _CHECKSUM = re.compile(r"sha256=[0-9A-Fa-f]{64}")
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is an address of another place than this machine's files."""
+    """Whether a path is an address (``scheme://…``), not a file of this machine."""
     return _SCHEME.match(path) is not None
 
 
 def shown(path: str) -> str:
-    """What may be shown: of an address, neither user and password nor any value of its query."""
+    """A path as it may be shown: an address without user, password and the values of its query."""
     if not is_remote(path):
         return path
     scheme, rest = path.split("://", 1)
@@ -37,7 +37,7 @@ def shown(path: str) -> str:
 
 
 def filled(path: str, environment: Mapping[str, str] | None = None) -> str:
-    """An address with its variables filled in, escaped where they stand; a path of this machine stays as it is.
+    """An address with its ``${VARIABLES}`` filled in, percent-encoded; a path of this machine stays as it is.
 
     Raises:
         SourceError: a variable is not set.
@@ -46,21 +46,21 @@ def filled(path: str, environment: Mapping[str, str] | None = None) -> str:
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in variables:
-            raise SourceError(f"{shown(path)}: the environment variable {found[1]} is not set; set it, or mend path")
+            raise SourceError(f"{shown(path)}: the environment variable {found[1]} is not set; set it, or correct path")
         return quote(variables[found[1]], safe="")
 
     return _VARIABLE.sub(value, path) if is_remote(path) else path
 
 
 def without_user(path: str) -> str:
-    """What tells an address from any other: who asks for it does not."""
+    """An address without user and password: who asks does not change what it names."""
     scheme, separator, rest = path.partition("://")
     place, slash, more = rest.partition("/")
     return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{more}" if is_remote(path) else path
 
 
 def scrubbed(text: str, *addresses: str) -> str:
-    """A text, such as somebody else's message, without any secret of the (filled) addresses."""
+    """A text, such as the message of another library, without the secrets of the (filled) addresses."""
     for secret in sorted({secret for address in addresses for secret in _secrets(address)}, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
@@ -72,6 +72,6 @@ def _secrets(address: str) -> set[str]:
     try:
         found |= {part.partition("=")[2] or part for part in re.split(r"[&;]", urlsplit(address).query)}
     except ValueError:
-        found |= {address}  # no address at all: nothing of it is told
-    # A short one would be found everywhere; whoever chose it has no secret.
+        found |= {address}  # not an address: all of it is hidden
+    # One or two characters would be replaced all over a text, and are no secret.
     return {form for secret in found for form in (secret, unquote(secret)) if len(form) >= 3}

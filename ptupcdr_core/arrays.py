@@ -1,4 +1,4 @@
-"""The arrays that everything passes around; shape letters stand in the docstring of whoever takes them."""
+"""Array types that everything uses; their shapes are in the docstrings of what takes or returns them."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -19,12 +19,12 @@ FORMATS = ("demo", "csv", "tsv", "parquet", "jsonl", *DATABASES, "amazon-2014", 
 # "__" joins the two names of a pair's key, and "+" those of several sources, so neither may stand inside a name, nor
 # arise where two names meet.
 _NAME = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*")
-# These say by themselves which columns they have and that stars go from 1 to 5.
+# Formats whose columns are fixed and whose stars go from 1 to 5.
 _SELF_DESCRIBED = ("demo", "amazon-2014", "amazon-2018", "amazon-2023")
 
 
 LARGEST_RATING = 1e9
-"""Squares of much more are infinite in float32, in which models are."""
+"""Models compute in float32, in which the square of a much larger rating overflows."""
 TOGETHER = "+"
 """Joins the names of several source domains of one pair."""
 EMBEDDED = "duckdb"
@@ -32,7 +32,7 @@ EMBEDDED = "duckdb"
 
 
 class Columns(BaseModel):
-    """What a file calls the things that a rating or an event is made of; without ``timestamp``, time is unknown."""
+    """The names of a file's columns for a rating or an event; without ``timestamp``, time is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class Columns(BaseModel):
 
 
 class ItemColumns(BaseModel):
-    """What an item table calls an item's id and what it says of it; all but the id may be left out."""
+    """The names of an item table's columns; all but the id may be left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +57,7 @@ class ItemColumns(BaseModel):
 
 
 class ItemTable(BaseModel):
-    """A table with what is known of a domain's items."""
+    """A table of a domain's items: titles, pictures, pages, groups, and which may be recommended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,7 +65,7 @@ class ItemTable(BaseModel):
     format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
     columns: ItemColumns = ItemColumns(title="title")
     most_of_group: int | None = Field(
-        default=None, ge=1, description="so many items of one group stand in a list of recommendations at most"
+        default=None, ge=1, description="at most this many items of one group in a list of recommendations"
     )
 
 
@@ -85,7 +85,7 @@ class PeopleTable(BaseModel):
 
     path: str = Field(min_length=1)
     format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(default=None, description="None: by the name")
-    columns: dict[str, str] = Field(min_length=2, description="by domain, what the table calls its ids")
+    columns: dict[str, str] = Field(min_length=2, description="by domain, the table's column of its ids")
 
 
 class Domain(BaseModel):
@@ -111,7 +111,7 @@ class Domain(BaseModel):
         default=None, description="the catalog's table [people], if this domain is in it"
     )
     settled_seconds: float = Field(
-        default=0, ge=0, description="a file that has changed more lately is still being written, and left for later"
+        default=0, ge=0, description="a file changed within so many seconds is still being written, and left for later"
     )
     marker: str | None = Field(
         default=None, min_length=1, description="file, such as _SUCCESS, without which a folder is left for later"
@@ -119,9 +119,9 @@ class Domain(BaseModel):
     engine: str = Field(
         default=EMBEDDED, description="what cleans and splits its ratings: duckdb, or spark past one machine"
     )
-    folder: Path = Field(default=Path(), description="of the catalog: relative paths start there")
+    folder: Path = Field(default=Path(), description="the catalog's; relative paths start there")
     parts: tuple["Domain", ...] = Field(
-        default=(), description="the domains that are one source together (Catalog.domain); none of an ordinary one"
+        default=(), description="the domains that make one source (see Catalog.domain); empty for an ordinary one"
     )
 
     @field_validator("format")
@@ -146,15 +146,15 @@ class Domain(BaseModel):
         return shown(self.path or "")
 
     def entry(self) -> dict[str, Any]:
-        """What the catalog says of how its ratings are read, as JSON values, without secrets: what tables and pages
-        keep. What it says of items changes no rating, nor does the engine, and neither is part of it.
+        """The part of its catalog entry that decides how ratings are read, as JSON values without secrets; tables and
+        pages keep it. What concerns items, and the engine, change no rating and are left out.
         """
         hidden = {"path": self.shown_path} if self.path else {}
         return self.model_dump(mode="json", exclude={"folder", "items", "eligible", "engine", "parts"}) | hidden
 
     @property
     def each(self) -> "tuple[Domain, ...]":
-        """The domains that it is made of: its parts, or itself."""
+        """Its parts, or else only itself."""
         return self.parts or (self,)
 
     @property
@@ -166,7 +166,7 @@ class Domain(BaseModel):
 class Pair(BaseModel):
     """A source domain whose tastes are carried over to a target domain.
 
-    Several source domains together, ``["books", "music"]`` in a catalog, are one that is called ``books+music``.
+    Several source domains, ``["books", "music"]`` in a catalog, act as one, which is called ``books+music``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -197,7 +197,7 @@ class Pair(BaseModel):
 
     @property
     def alone(self) -> "tuple[Pair, ...]":
-        """Of several sources, the pairs of each alone; else none."""
+        """With several sources, a pair for each of them alone; otherwise none."""
         several = len(self.sources) > 1
         return tuple(Pair(source=source, target=self.target) for source in self.sources if several)
 
@@ -212,7 +212,7 @@ class Catalog(BaseModel):
     pairs: tuple[Pair, ...]
 
     def domain(self, name: str) -> Domain:
-        """The domain of that name; of several joined by ``+``, the one that they are together.
+        """The domain of that name; for names joined by ``+``, one domain made of all of them.
 
         Raises:
             CatalogError: there is none.
@@ -246,11 +246,11 @@ def load_catalog(path: Path) -> Catalog:
     """Read and validate a catalog file.
 
     Raises:
-        CatalogError: the file is missing or wrong; lists everything that is, each with its key and what was expected.
+        CatalogError: the file is missing or wrong; the message lists every problem with its key and what was expected.
     """
     document = read_document(path)
     problems = [
-        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and, if there are such, [people] and [nights]"
+        f"{key}: unknown key, expected [domains.NAME], [[pairs]] and optionally [people] and [nights]"
         for key in sorted(document.keys() - _TOP)
     ]
     domains, found = _domains(document.get("domains"), path.absolute().parent)
@@ -267,16 +267,16 @@ def load_catalog(path: Path) -> Catalog:
 
 
 _TOP = {"domains", "pairs", "people", "nights"}
-"""What happens at night is the orchestration's, which reads that table itself."""
+"""The keys at the top of a catalog. ``nights`` concerns the orchestration alone, which reads that table itself."""
 _OWN = ("name", "folder", "people", "parts")
-"""Fields of a domain that do not stand at its own entry."""
+"""Fields of a domain that are not keys of its entry in the catalog."""
 
 
 def read_document(path: Path) -> dict[str, Any]:
     """A catalog's tables as they are written.
 
     Raises:
-        CatalogError: the file is missing, or no TOML.
+        CatalogError: the file is missing, or not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -312,7 +312,7 @@ def _domains(specs: object, folder: Path) -> tuple[list[Domain], list[str]]:
 
 
 def _people(spec: object, domains: list[Domain]) -> tuple[dict[str, PeopleTable], list[str]]:
-    """The table of people by the domains that it has a column for; by default a column is called as its domain."""
+    """The table of people by the domains that it has a column for; by default a column has its domain's name."""
     if spec is None:
         return {}, []
     names = [domain.name for domain in domains]
@@ -404,7 +404,7 @@ def _pairs(specs: object, names: set[str], domains: list[Domain]) -> tuple[list[
 
 
 def _joined(spec: object) -> object:
-    """A pair's entry with the names of several sources in one."""
+    """A pair's entry, the names of several sources joined into one."""
     names = spec.get("source") if isinstance(spec, dict) else None
     if not isinstance(spec, dict) or not isinstance(names, list) or not names:
         return spec
@@ -421,7 +421,7 @@ def _pair_problems(pair: Pair, earlier: list[Pair], names: set[str]) -> Iterator
     if len(set(pair.sources)) < len(pair.sources):
         yield f".source: expected domains that differ, got {', '.join(pair.sources)}"
     if pair in earlier:
-        yield f": {pair.key} stands here twice"
+        yield f": {pair.key} is listed twice"
 
 
 def _together_problems(sources: list[Domain]) -> Iterator[str]:
@@ -437,7 +437,7 @@ def _stars_told(domain: Domain) -> str:
 def _explain(key: str, error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        # A path may hold secrets, whatever it was given as.
+        # A path may hold secrets, even where it is not a text.
         quiet = problem["type"] in ("missing", "extra_forbidden") or "path" in problem["loc"]
         got = "" if quiet else f", got {problem['input']!r}"
         message = (

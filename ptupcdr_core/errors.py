@@ -2,7 +2,7 @@
 
 
 class PtupcdrError(Exception):
-    """Base of all errors that are the input's or the set-up's fault, not the program's."""
+    """Base of all errors whose cause is the input or the set-up, not the program."""
 
 
 class CatalogError(PtupcdrError):
@@ -14,7 +14,7 @@ class SourceError(PtupcdrError):
 
 
 class FetchError(SourceError):
-    """A file did not come over the network, which may be mended by waiting."""
+    """A file could not be fetched over the network; trying again later may help."""
 
 
 class WarehouseError(PtupcdrError):
@@ -22,15 +22,15 @@ class WarehouseError(PtupcdrError):
 
 
 class StorageError(PtupcdrError):
-    """A file cannot be written: no space is left, or it is forbidden there."""
+    """A file cannot be written: no space is left, or writing is not permitted there."""
 
 
 class SettingsError(PtupcdrError):
-    """Settings that cannot be used together, or not for this."""
+    """Settings cannot be used together, or not for this task."""
 
 
 class DeviceError(PtupcdrError):
-    """The device that training should run on is not one, or not there."""
+    """The device that training should run on is unknown or not available."""
 
 
 class EngineError(PtupcdrError):
@@ -38,7 +38,7 @@ class EngineError(PtupcdrError):
 
 
 class TrackingError(PtupcdrError):
-    """What was measured cannot be sent to where it is to be recorded."""
+    """What was measured cannot be sent to the tracking store."""
 
 
 class TuningError(PtupcdrError):

@@ -1,6 +1,6 @@
 """What others add without editing this package: methods, source formats and engines, found by their entry points.
 
-A package names them in its ``pyproject.toml``, and installing it is all::
+A package names them in its ``pyproject.toml``; installing it is enough::
 
     [project.entry-points."ptupcdr.methods"]
     shrunken_mean = "my_package.shrunken_mean:METHODS"     # a tuple of ``methods.method.Method``
@@ -32,12 +32,12 @@ def added_methods() -> list[Any]:
 
 
 def added_formats() -> set[str]:
-    """The names of the source formats of all installed packages; nothing of them is loaded."""
+    """The names of the source formats that installed packages add; none of them is loaded."""
     return _names(FORMATS)
 
 
 def reader_of(name: str) -> ReadFile:
-    """What reads files of a format that a package added.
+    """The reader of files in a format that a package added.
 
     Raises:
         KeyError: no installed package has it.
@@ -46,12 +46,12 @@ def reader_of(name: str) -> ReadFile:
 
 
 def added_engines() -> set[str]:
-    """The names of the engines of all installed packages, this one's too; nothing of them is loaded."""
+    """The names of the engines of all installed packages, this one's too; none of them is loaded."""
     return _names(ENGINES)
 
 
 def engine_named(name: str) -> Any:
-    """What cleans and splits ratings (``stages.row_engine.RowEngine``), under the name that it was added by.
+    """The engine (``stages.row_engine.RowEngine``) that was added by this name; it cleans and splits ratings.
 
     Raises:
         KeyError: no installed package has it.

@@ -1,6 +1,6 @@
-"""The settings that all stages of one run share, and at each what it decides.
+"""The settings that all stages of one run share; each field says what its setting decides.
 
-What a stage, a benchmark or a search has to heed is derived from that: see ``Settings.deciding``.
+Which settings matter to a stage, a benchmark or a search is derived from that: see ``Settings.deciding``.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,28 @@ BridgeFormName = Literal["full", "low_rank", "diagonal"]
 Attention = Literal["items", "rated", "timed"]
 
 REFERENCE_RECIPES: tuple[Recipe, ...] = ("honest", "published", "published_test_best")
-"""The recipes that train as the paper's reference implementation does; they differ in what is made of the epochs.
+"""The recipes that train as the paper's reference implementation does; they differ in which epoch is kept, and whether
+predictions are clipped.
 
 ``honest``: the epoch with the best validation RMSE, predictions clipped to the scale. ``published``: the same rule,
 predictions not clipped. ``published_test_best``: not clipped, and the best epoch on the *test* users, chosen once for
-MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen so.
+MAE and once for RMSE, as the reference reports; only for comparison with numbers that were chosen in this way.
 """
 
 Part = Literal["split", "rating", "ranking", "modes", "deployment", "recommendations"]
-"""Parts of what is computed: who is held out and what histories hold; the models of predicted ratings and of ranked
-lists, and what is measured of them; which of the two there are; which models are deployed; the stored lists."""
+"""Parts of what is computed. ``split``: who is held out, and what histories hold; ``rating``, ``ranking``: the models
+of each mode and their measures; ``modes``: which modes there are; ``deployment``: which models are deployed;
+``recommendations``: the stored lists."""
 EVALUATED: tuple[Part, ...] = ("split", "rating", "ranking", "modes")
 """All that an evaluation depends on."""
 
 
 @dataclass(frozen=True)
 class Decides:
-    """What a setting decides; stands at its field.
+    """What a setting decides; part of its field's annotation.
 
     Args:
-        parts: whose results may change with it.
+        parts: the parts whose results it may change.
         varied: whether a benchmark's grid varies it.
     """
 
@@ -51,14 +53,14 @@ _BOTH_MODES = Decides(("rating", "ranking"))
 class Settings(BaseModel):
     """What a run computes: the split, the models and their training.
 
-    Defaults of the ``published`` numbers are those of the paper and its reference implementation.
+    Where the recipe ``published`` reads a number, its default is that of the paper or its reference implementation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     recipe: Annotated[Recipe, Decides(("rating", "modes"), varied=True)] = Field(
         default="calibrated",
-        description="calibrated: contains the strongest simple baseline; published: as the paper; honest: published, "
+        description="calibrated: contains the strongest simple baseline; published: as in the paper; honest: the same, "
         "clipped; published_test_best: epoch chosen on the test users, for the benchmark only",
     )
     mode: Annotated[Literal["rating", "ranking", "both"], Decides(("modes",))] = Field(
@@ -77,10 +79,10 @@ class Settings(BaseModel):
         default=2020, ge=0, le=2**63 - 1, description="fixes the split and every random number"
     )
     validation_fraction: Annotated[float, _SPLIT] = Field(
-        default=0.1, gt=0, lt=1, description="fraction of the other overlapping users that choose the epoch"
+        default=0.1, gt=0, lt=1, description="fraction of the other overlapping users kept for validation"
     )
     history_length: Annotated[int, _SPLIT] = Field(
-        default=20, ge=1, description="at most this many last positive source items a user"
+        default=20, ge=1, description="a user's history holds at most this many of the last positive source items"
     )
     positive_above: Annotated[float | None, _SPLIT] = Field(
         default=None, description="a rating above this is positive; None: the middle of the source scale"
@@ -106,31 +108,31 @@ class Settings(BaseModel):
     )
     attention: Annotated[Attention, _RATING] = Field(
         default="items",
-        description="what a history item's weight depends on: its vector; also how the user rated it; also how recent "
-        "it is",
+        description="items: a history item's weight depends on its vector; rated: also on the user's rating; timed: "
+        "also on how recent it is",
     )
     epochs: Annotated[int, _RATING] = Field(
         default=10, ge=1, description="passes over the training rows, in every stage"
     )
     learning_rate: Annotated[float, _RATING] = Field(default=0.01, gt=0, description="Adam's step size")
     source_batch_size: Annotated[int, _RATING] = Field(
-        default=256, ge=1, description="ratings a step of source pretraining (published recipe)"
+        default=256, ge=1, description="ratings per step of source pretraining (published recipe)"
     )
     target_batch_size: Annotated[int, _RATING] = Field(
-        default=256, ge=1, description="ratings a step of target pretraining (published recipe)"
+        default=256, ge=1, description="ratings per step of target pretraining (published recipe)"
     )
     meta_batch_size: Annotated[int, _RATING] = Field(
-        default=128, ge=1, description="ratings a step of the meta network"
+        default=128, ge=1, description="ratings per step of the meta network"
     )
     mapping_batch_size: Annotated[int, _RATING] = Field(
-        default=64, ge=1, description="users a step of the common bridge (published recipe)"
+        default=64, ge=1, description="users per step of the common bridge (published recipe)"
     )
     top_k: Annotated[int, Decides(("recommendations",))] = Field(
         default=10, ge=1, description="recommendations stored for every cold-start user"
     )
     search: Annotated[Search, Decides(("recommendations",))] = Field(
         default="exact",
-        description="for the best items: exact, or approximate by a graph of the items, which misses a few in a "
+        description="how best items are found: exact, or approximate by a graph of the items, which misses a few in a "
         "thousand and pays off from a million items and some 50,000 users on",
     )
     long_tail: Annotated[float, Decides(("recommendations",))] = Field(

@@ -1,7 +1,7 @@
-"""Everything that is kept and need not be made again: the version of its code, and which settings it depends on.
+"""The code version of every stored result, and the settings that it depends on; unchanged, it is not made again.
 
-A version is raised by hand when the code gives other results, and only then. What a test holds to that is the syntax of
-the code which makes each of these: it fails when that has changed and nobody has said whether the results have.
+A version is raised by hand when the code gives other results, and only then. A test records the syntax of the code that
+makes each result; it fails when that has changed and nobody has said whether the results have.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Result:
     Args:
         version: of the code.
         reads: the parts whose settings can change it.
-        gridded: whether a benchmark's grid takes the place of the settings that it varies.
+        gridded: whether it holds a whole grid of a benchmark, so that the settings which the grid varies do not count.
     """
 
     version: int
@@ -50,4 +50,4 @@ RESULTS = {
     "rating_trial": Result(3, ("split", "rating")),
     "ranking_trial": Result(3, ("split", "ranking")),
 }
-"""By the name of the asset, or what else it is called."""
+"""By name: of an asset, or of a kind of cell or trial."""

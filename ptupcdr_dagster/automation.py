@@ -1,4 +1,4 @@
-"""What starts runs by itself, and tells of those that fail; each stopped unless its switch in [nights] is on."""
+"""Sensors and schedules that start runs, and one that reports failures; each is off unless [nights] switches it on."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from ptupcdr_dagster.running.freshness import FINGERPRINT, RAW, fingerprint, sto
 
 TELL_SECONDS = 30
 KEEP = {UNLESS_UNCHANGED: "all"}
-"""What is scheduled leaves as it stands what would come out the same."""
+"""Scheduled runs do not make again what would come out the same."""
 
 
 def _sensor(on: object) -> dg.DefaultSensorStatus:
@@ -32,7 +32,7 @@ def _schedule(on: object) -> dg.DefaultScheduleStatus:
 
 
 def changed_domains(home: Home) -> Iterator[tuple[str, str]]:
-    """Domains whose source is not what their ratings were made from, and what it is now; one without files is none."""
+    """Domains whose source differs from what was ingested, each with its fingerprint now; without files: left out."""
     for domain in CATALOG.domains:
         try:
             now = fingerprint(raw_ratings, home, domain.name, Settings(), {})
@@ -46,10 +46,10 @@ def changed_domains(home: Home) -> Iterator[tuple[str, str]]:
     job=ingest_domain_job,
     minimum_interval_seconds=NIGHTS.sensor or 300,
     default_status=_sensor(NIGHTS.sensor),
-    description="Ingests each domain whose source files have another content than those that it was ingested from.",
+    description="Ingests each domain whose source files have changed since it was last ingested.",
 )
 def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run a changed domain; the same content is asked for once, so that a broken file fails once."""
+    """One run for each changed domain; the same content is requested once, so that a broken file fails only once."""
     found = list(changed_domains(Home.from_environment()))
     for domain, now in found:
         yield dg.RunRequest(run_key=f"{domain} {now}", partition_key=domain)
@@ -65,7 +65,7 @@ def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
     description="Ingests each domain whose source has changed.",
 )
 def nightly_ingest(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """One run a changed domain."""
+    """One run for each changed domain."""
     return [
         dg.RunRequest(_at(domain, context), partition_key=domain)
         for domain, _ in changed_domains(Home.from_environment())
@@ -73,7 +73,7 @@ def nightly_ingest(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
 
 
 def _at(partition: str, context: dg.ScheduleEvaluationContext) -> str:
-    """A run's key: several runs of one tick have to bear one, and a partition is run once a tick."""
+    """The run key: Dagster wants one where a tick starts several runs; a partition runs once per tick."""
     return f"{partition} {context.scheduled_execution_time.isoformat()}"
 
 
@@ -87,7 +87,7 @@ def _every_pair(name: str, job: str, cron: str, on: object, told: str) -> dg.Sch
         description=told,
     )
     def every_pair(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-        """One run a pair."""
+        """One run for each pair."""
         return [dg.RunRequest(_at(pair, context), tags=KEEP, partition_key=pair) for pair in PAIRS.get_partition_keys()]
 
     return every_pair
@@ -98,7 +98,7 @@ nightly_score = _every_pair(
     SCORE_PAIR,
     NIGHTS.score or "0 4 * * *",
     NIGHTS.score,
-    "Makes every pair's lists from what is deployed, where its ratings have changed; trains nothing.",
+    "Makes the lists of every pair whose ratings have changed, from the deployed model; trains nothing.",
 )
 weekly_training = _every_pair(
     "weekly_training",
@@ -115,7 +115,7 @@ follows = dg.AutomationConditionSensorDefinition(
     default_status=_sensor(NIGHTS.automation),
     minimum_interval_seconds=NIGHTS.sensor or 30,
     run_tags=KEEP,
-    description="Makes again what hangs on ratings that were ingested and are others than before, and nothing else.",
+    description="Makes again what depends on newly ingested ratings, where they differ from before; nothing else.",
 )
 
 
@@ -123,19 +123,19 @@ follows = dg.AutomationConditionSensorDefinition(
     name="tell_of_failures",
     default_status=_sensor(NIGHTS.webhook or NIGHTS.command),
     minimum_interval_seconds=30,
-    description="Tells the webhook, and runs the command, of [nights] for each run that failed.",
+    description="For each failed run: notifies the webhook and runs the command that [nights] names.",
 )
 def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
-    """Told are job, partition, run, and the first error of each failed step."""
+    """Reports job, partition, run, and the first error of each failed step."""
     told = failures_of(context)
     try:
         if NIGHTS.webhook:
             post(NIGHTS.webhook, told)
-    finally:  # whoever is not reached in one way is told in the other
+    finally:  # if the webhook fails, the command still runs
         if NIGHTS.command:
             variables = {f"PTUPCDR_FAILED_{name.upper()}": value for name, value in told.items()}
             environment, command = os.environ | variables, NIGHTS.command
-            # Whoever writes the catalog may run commands here; what is told is passed beside the command, not in it.
+            # The catalog's author may run commands here; the report is passed as variables, never in the command.
             subprocess.run(command, shell=True, check=True, timeout=TELL_SECONDS, env=environment)  # nosec B602 # ours
 
 
@@ -154,7 +154,7 @@ def post(address: str, told: dict[str, str]) -> None:
     """Send JSON.
 
     Raises:
-        PtupcdrError: nobody took it. It names the host alone: whoever has the rest of such an address may write there.
+        PtupcdrError: it was not delivered. Names the host only, since the rest of such an address is often a secret.
     """
     try:
         requests.post(address, json=told, timeout=TELL_SECONDS).raise_for_status()

@@ -1,6 +1,4 @@
-"""Jobs: the two halves of the lineage, since one run has partitions of one kind only; lists without a training; and the
-benchmark beside them.
-"""
+"""Jobs: ingest a domain, train a pair (two jobs, since one run has partitions of one kind only), score, benchmark."""
 
 import dagster as dg
 
@@ -24,7 +22,7 @@ bridge_pair_job = dg.define_asset_job(
 score_pair_job = dg.define_asset_job(
     SCORE_PAIR,
     selection=dg.AssetSelection.assets("recommendations"),
-    description="Lists from the deployed bundle for whoever is cold-start today; nothing is trained.",
+    description="Lists from the deployed bundle for all users who are cold-start today; nothing is trained.",
 )
 
 benchmark_pair_job = dg.define_asset_job(

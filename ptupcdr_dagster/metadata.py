@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def describe_tables(home: Home, asset: str, partition: str, main: str) -> dict[str, Any]:
     """Rows and columns of the partition's tables, its file, and how to query it.
 
-    Tables are the same for all pairs; columns in which nothing stands, as stars of events without any, are not shown.
+    All pairs have the same tables; columns that are empty throughout, such as stars where there are none, are left out.
 
     Args:
         home: Where the warehouse is.
@@ -78,7 +78,7 @@ def counts_table(counts: Mapping[str, int], what: str) -> dg.TableMetadataValue:
 
 
 def learning_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataValue:
-    """Per-epoch curves as one picture, one panel a quantity.
+    """Per-epoch curves as one picture, one panel for each quantity.
 
     Args:
         curves: Values by name; ``emcdr_validation_rmse`` and ``ptupcdr_validation_rmse`` share a panel.
@@ -108,7 +108,7 @@ def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
 
 
 def number(value: float) -> float | str:
-    """A number as the UI can show it, with five digits or as a whole; JSON knows neither infinity nor NaN."""
+    """A number as the UI can show it: five digits, or whole above 10,000; JSON knows neither infinity nor NaN."""
     if not math.isfinite(value):
         return str(float(value))
     return float(f"{value:.5g}" if abs(value) < 1e4 else f"{value:.0f}")

@@ -1,6 +1,6 @@
-"""What happens by itself, and how it is told when it fails: the catalog's table [nights], all of it off by default.
+"""What runs by itself, and who is told when it fails: the catalog's table [nights]; everything is off by default.
 
-Each key may be given by the environment as well, which wins: ``PTUPCDR_NIGHTS_SENSOR=60``.
+An environment variable overrides a key: ``PTUPCDR_NIGHTS_SENSOR=60``.
 """
 
 import os
@@ -38,7 +38,7 @@ def _owners(value: tuple[str, ...]) -> tuple[str, ...]:
     try:
         dg.AssetSpec("asked", owners=value)
     except dg.DagsterInvalidDefinitionError as error:
-        raise ValueError("expected addresses of e-mail, or team:name") from error
+        raise ValueError("expected e-mail addresses, or team:name") from error
     return value
 
 
@@ -46,7 +46,7 @@ def _tags(value: dict[str, str]) -> dict[str, str]:
     try:
         dg.AssetSpec("asked", tags=value)
     except dg.DagsterInvalidDefinitionError as error:
-        raise ValueError("expected names and values of letters, digits, _, - and ., of 63 at most") from error
+        raise ValueError("expected names and values of letters, digits, _, - and ., at most 63 each") from error
     return value
 
 
@@ -54,30 +54,30 @@ Cron = Annotated[str, AfterValidator(_cron)]
 
 
 class Nights(BaseModel):
-    """One switch each."""
+    """The switches of [nights], one field each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sensor: int | None = Field(None, ge=1, description="seconds between two looks at the sources; what changed is read")
-    ingest: Cron | None = Field(None, description="when every domain whose source changed is ingested, as cron has it")
-    score: Cron | None = Field(None, description="when every pair's lists are made from the deployed bundle")
-    train: Cron | None = Field(None, description="when every pair is trained, judged and deployed")
+    sensor: int | None = Field(None, ge=1, description="seconds between looks at the sources; what changed is ingested")
+    ingest: Cron | None = Field(None, description="cron time at which every domain whose source changed is ingested")
+    score: Cron | None = Field(None, description="cron time at which all lists are made from the deployed bundles")
+    train: Cron | None = Field(None, description="cron time at which every pair is trained, judged and deployed")
     automation: Literal["score", "train"] | None = Field(
-        None, description="what follows ratings that were ingested and are others: lists alone, or the whole pair"
+        None, description="what is made again when ingested ratings have changed: lists only, or the whole pair"
     )
     settings_file: Path | None = Field(
-        None, description="settings of what is made by itself, as `backfill --settings-file` takes them"
+        None, description="file with the settings of these runs, as `backfill --settings-file` takes it"
     )
-    timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="of the three schedules")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="time zone of the three schedules")
     fresh_within_hours: float | None = Field(
         None, gt=0, description="age at which ratings and recommendations are shown as overdue"
     )
-    retries: int | None = Field(None, ge=1, description="of what failed for reasons outside: a download, a server")
-    retry_seconds: float = Field(30, ge=0, description="before the first of them; each waits twice as long")
-    webhook: str | None = Field(None, pattern=r"^https?://", description="is sent each failed run as JSON")
-    command: str | None = Field(None, min_length=1, description="is run for each failed run, told by PTUPCDR_FAILED_…")
+    retries: int | None = Field(None, ge=1, description="how often to retry what failed because of a network or server")
+    retry_seconds: float = Field(30, ge=0, description="wait before the first retry; it doubles each time")
+    webhook: str | None = Field(None, pattern=r"^https?://", description="address that gets each failed run as JSON")
+    command: str | None = Field(None, min_length=1, description="run for each failed run; sees PTUPCDR_FAILED_…")
     owners: Annotated[tuple[str, ...], AfterValidator(_owners)] = Field(
-        (), description="of all assets: addresses, or team:name"
+        (), description="owners of all assets: e-mail addresses, or team:name"
     )
     tags: Annotated[dict[str, str], AfterValidator(_tags)] = Field(default_factory=dict, description="of all assets")
 
@@ -86,7 +86,7 @@ def load_nights(catalog: Path, environment: Mapping[str, str] | None = None) -> 
     """The switches as the catalog and the environment set them.
 
     Raises:
-        CatalogError: one of them is wrong; names it, and what was expected.
+        CatalogError: one of them is wrong; the message names it, and what was expected.
     """
     variables = os.environ if environment is None else environment
     given: Any = read_document(catalog).get("nights", {})

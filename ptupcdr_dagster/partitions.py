@@ -10,8 +10,8 @@ CATALOG = load_catalog(catalog_path_from_environment())
 DOMAINS = dg.StaticPartitionsDefinition([domain.name for domain in CATALOG.domains])
 PAIRS = dg.StaticPartitionsDefinition([pair.key for pair in CATALOG.pairs])
 
-# A static mapping is the only one that asks for exactly the pairs of a re-materialized domain everywhere: in the
-# command line, in asset backfills and in automation.
+# Only a static mapping requests exactly the pairs of a re-materialized domain everywhere: on the command line, in asset
+# backfills and in automation.
 DOMAIN_TO_PAIRS = dg.StaticPartitionMapping(
     {domain.name: {pair.key for pair in CATALOG.pairs_of(domain.name)} for domain in CATALOG.domains}
 )

@@ -14,7 +14,7 @@ from ptupcdr_dagster.nights import NIGHTS
 
 
 def _launchpad_fields() -> dict[str, Any]:
-    """The fields of the core settings, so that each is written, bounded and described in one place only."""
+    """The fields of the core settings, so that each is declared, bounded and described in one place only."""
     return {
         name: (field.annotation, FieldInfo.merge_field_infos(field)) for name, field in Settings.model_fields.items()
     }
@@ -32,7 +32,7 @@ class SettingsResource(_SettingsFields):  # type: ignore[misc]
 
 
 def default_settings() -> SettingsResource:
-    """What a run uses that is not told otherwise: the defaults, or those of [nights] settings_file.
+    """The settings of a run that is given none: the defaults, or those of [nights] settings_file.
 
     Raises:
         SettingsError: the file cannot be used.

@@ -1,8 +1,8 @@
-"""What holds for all tests: where they write, in which order their files come, one thread each, and that Ctrl-C counts.
+"""What holds for all tests: where they write, the order of their files, one thread each, and that Ctrl-C works.
 
-Files that take long are tested first, so that no worker waits for another at the end. Ctrl-C counts in the programs
-that tests start: what a shell runs in the background has it ignored, and would hand that down to them. Workers of
-pytest share the cores, so threads of theirs would only wait for each other; tests of several threads ask for them.
+Files that take long are tested first, so that no worker waits for another at the end. Ctrl-C is enabled for the
+programs that tests start: in what a shell runs in the background it is ignored, and children inherit that. Workers of
+pytest share the cores, so their threads would only wait for each other; tests that need several threads ask for them.
 """
 
 import os
@@ -24,9 +24,9 @@ ROOM = 6 * 2**30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Write into memory where there is room: SQLite and DuckDB wait for the disk at every one of thousands of commits.
+    """Write into memory if there is room: on a disk, SQLite and DuckDB wait at every one of thousands of commits.
 
-    It is settled before the first temporary folder is made, and handed down to workers and programs.
+    Done before the first temporary folder is made; workers and programs inherit it.
     """
     numba.set_num_threads(1)
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
@@ -39,7 +39,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a slow test before others, and whole lineages before the core's small parts."""
+    """Put files with a slow test first, and whole lineages before the core's small parts."""
     here = Path(__file__).parent
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, FOLDERS[item.path.relative_to(here).parts[0]]))

@@ -1,4 +1,4 @@
-"""Several source domains as one: their items stand under one numbering, those of a domain next to each other.
+"""Several source domains as one: one numbering of all items, in which a domain's items follow each other.
 
 Shapes: I items, R users, N ratings, B domains.
 """
@@ -13,7 +13,7 @@ from ptupcdr_core.arrays import Floats, Index
 
 @dataclass(frozen=True)
 class Blocks:
-    """Which items are of which domain.
+    """Which items belong to which domain.
 
     Args:
         sizes: (B,) how many items each domain has.
@@ -27,15 +27,15 @@ class Blocks:
 
     @cached_property
     def of_items(self) -> Index:
-        """(I+1,) int32, the domain of each item, from 0; the padding is of none, and said to be of the first."""
+        """(I+1,) int32, the domain of each item, from 0; the padding has none, and counts as the first's."""
         return np.repeat(np.arange(len(self), dtype=np.int32), (self.sizes[0] + 1, *self.sizes[1:]))
 
     @property
     def starts(self) -> list[int]:
-        """(B,) of each domain, how many items stand before its first."""
+        """(B,) number of items before each domain's first."""
         return [sum(self.sizes[:block]) for block in range(len(self))]
 
     def counts(self, users: Index, items: Index, user_count: int) -> Floats:
-        """(R+1, B) float32, how many of (N,) ratings of users 1..R are of items of each domain."""
+        """(R+1, B) float32, how many of the (N,) ratings of users 1..R are of each domain's items."""
         flat = np.bincount(users * np.int64(len(self)) + self.of_items[items], minlength=(user_count + 1) * len(self))
         return np.asarray(flat.reshape(-1, len(self)), np.float32)

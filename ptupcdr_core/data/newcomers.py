@@ -1,4 +1,4 @@
-"""People by their source ratings, from a file or a table, against the source items that a model knows."""
+"""People given by their source ratings, from a file or a table, matched with the source items that a model knows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Newcomers:
 
     Args:
         user_ids: (R,) text.
-        people: what they rated of the source items that the models know.
-        known_items: (R,) how many those are.
-        unknown_items: (R,) how many others they rated, which say nothing here.
+        people: their ratings of source items that the model knows.
+        known_items: (R,) how many of these there are.
+        unknown_items: (R,) how many other items they rated; these are ignored.
     """
 
     user_ids: pa.Array
@@ -42,7 +42,7 @@ def read_history_file(path: Path) -> pa.Table:
     timestamp.
 
     Raises:
-        SourceError: the file is missing or damaged, of none of these kinds, or has not the columns.
+        SourceError: the file is missing or damaged, of none of these kinds, or lacks a column.
     """
     table = read_table(path, (*NEEDED, STARS, OPTIONAL))
     _require(table, str(path), NEEDED)
@@ -52,18 +52,18 @@ def read_history_file(path: Path) -> pa.Table:
 def newcomers(
     ratings: pa.Table, items: pa.Array, reading: Reading, *, users: Iterable[str] = (), origin: str = "ratings"
 ) -> Newcomers:
-    """Match people's ratings with known source items and lay them out, as cleaning and splitting do for training.
+    """Match people's ratings with known source items, and build histories as cleaning and splitting do for training.
 
     Args:
         ratings: columns user_id, item_id, rating (not read where the source has no stars) and, for the order of the
             history, timestamp (seconds or ISO dates); where it is missing, the table's order counts.
         items: (S+1,) ids of the source items by index, entry 0 the padding.
         reading: how the ratings are read.
-        users: ids of people to be served who may have no row.
+        users: ids of people to include even if they have no row.
         origin: what messages call the ratings.
 
     Raises:
-        SourceError: a column is missing, a value is not what it should be, or there is nobody.
+        SourceError: a column is missing, a value is invalid, or there is nobody.
     """
     _require(ratings, origin, (*NEEDED, STARS) if reading.scale else NEEDED)
     given = _as_texts(ratings)
@@ -124,5 +124,5 @@ def _refuse(connection: duckdb.DuckDBPyConnection, reading: Reading, origin: str
 
 
 def _stars_of(reading: Reading) -> str:
-    assert reading.scale is not None  # of what has no stars none are asked for
+    assert reading.scale is not None  # without stars, no rating is checked
     return f"a number from {reading.scale.low:g} to {reading.scale.high:g}, the scale of the source domain"

@@ -30,8 +30,9 @@ class Ratings:
     Args:
         users: int32 user indices.
         items: int32 item indices.
-        stars: float32; NaN in a domain of events, which have none.
-        times: float32 in the source's own unit (seconds to about a minute), NaN where unknown; None where nobody asked.
+        stars: float32; NaN in a domain of events without stars.
+        times: float32 in the source's own unit (seconds, rounded to about a minute), NaN where unknown; None where not
+            read.
     """
 
     users: Index
@@ -74,7 +75,7 @@ class Reading:
     Args:
         scale: of the source domain; None where it has events without stars.
         positive_above: a rating above this is positive; None: every event is.
-        history_length: L, so many last positive items are a user's history.
+        history_length: L, number of last positive items in a user's history.
     """
 
     scale: Scale | None
@@ -84,13 +85,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Outline:
-    """What is known of a pair's split without its ratings."""
+    """What is known of a pair's split without its ratings.
+
+    Args:
+        pair: its key.
+        reading: how source ratings are read.
+        target_scale: None where the target has events without stars.
+        split: identifies this split; a checkpoint fits only the one it was trained on.
+    """
 
     pair: str
     reading: Reading
     target_scale: Scale | None
     split: str
-    """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
 
     @property
     def rated(self) -> bool:
@@ -100,31 +107,41 @@ class Outline:
 
 @dataclass(frozen=True)
 class PairData:
-    """The split of one pair: ratings of both sides, users by cohort, and source histories."""
+    """The split of one pair: ratings of both sides, users by cohort, and source histories.
+
+    Args:
+        pair: its key.
+        user_count: U.
+        source_item_count: S.
+        target_item_count: T.
+        source: all ratings of the source domain.
+        target_train: target ratings of everybody but test and validation users.
+        target_validation: target ratings of validation users.
+        target_test: target ratings of test users.
+        cohorts: user indices, ascending, by cohort: test, validation, bridge, cold, target_only.
+        histories: (U+1, L) last positive source items, oldest first, padded with 0 at the end.
+        history_stars: (U+1, L) ratings of those items; 0 where padded, NaN where the source has no stars.
+        source_scale: None where the source has events without stars.
+        target_scale: the same of the target.
+        split: identifies this split; a checkpoint fits only the one it was trained on.
+        source_blocks: how many items each source domain has, in the order of the indices; empty: there is one domain.
+    """
 
     pair: str
     user_count: int
     source_item_count: int
     target_item_count: int
     source: Ratings
-    """All ratings of the source domain."""
     target_train: Ratings
-    """Target ratings of everybody but test and validation users."""
     target_validation: Ratings
     target_test: Ratings
     cohorts: dict[str, Index]
-    """User indices, ascending, by cohort: test, validation, bridge, cold, target_only."""
     histories: Index
-    """(U + 1, L): last positive source items, oldest first, padded with 0 at the end."""
     history_stars: Floats
-    """(U + 1, L): the ratings of those items; 0 where padded, NaN where the source has no stars."""
     source_scale: Scale | None
-    """None where the domain has events without stars; so of the target."""
     target_scale: Scale | None
     split: str
-    """What tells this split from any other of the pair; a checkpoint fits only the one it was trained on."""
     source_blocks: tuple[int, ...] = ()
-    """How many source items each source domain has, in the order of the indices; none: it is one domain."""
 
     @property
     def rated(self) -> bool:
@@ -149,7 +166,7 @@ class PairData:
 
     @property
     def cold_users(self) -> Index:
-        """Users to be given a bridged embedding: real cold-start users and held-out test users, ascending."""
+        """Users who get a bridged embedding: real cold-start users and held-out test users, ascending."""
         return np.sort(np.concatenate([self.cohorts["cold"], self.cohorts["test"]]))
 
     def trained_on(self, side: Side) -> tuple[Ratings, int]:
@@ -159,17 +176,17 @@ class PairData:
         return self.target_train, self.target_item_count
 
     def blocks_of(self, side: Side) -> Blocks:
-        """Which of a side's items are of which domain."""
+        """Which of a side's items belong to which domain."""
         if side == "source" and self.source_blocks:
             return Blocks(self.source_blocks)
         return Blocks((self.trained_on(side)[1],))
 
     def holding_out(self, users: Index, cohort: Literal["validation", "test"]) -> "PairData":
-        """The same pair with some bridge users in the place of its validation or test users, who leave it.
+        """The same pair with some bridge users held out in place of its validation or test users, who leave it.
 
         Args:
             users: int32, ascending, of the bridge users.
-            cohort: whose place they take.
+            cohort: the cohort that they replace.
         """
         train = self.target_train
         chosen = np.zeros(self.user_count + 1, bool)
@@ -186,11 +203,11 @@ class PairData:
     def with_nobody_held_out(self) -> "PairData":
         """The same pair with test and validation users among the bridge users, and their target ratings trained on.
 
-        What is trained on it can be deployed, but there is nobody left to choose or to measure it by.
+        Models trained on it can be deployed, but nobody is left to choose or measure on.
         """
         parts = self.target_train, self.target_validation, self.target_test
         users, items, stars = (np.concatenate(column) for column in zip(*map(_columns, parts), strict=True))
-        order = np.lexsort((items, users))  # as the parts are read
+        order = np.lexsort((items, users))  # the order in which parts are read
         overlapping = np.sort(np.concatenate([self.cohorts[name] for name in ("bridge", "validation", "test")]))
         nothing, nobody = Ratings(users[:0], items[:0], stars[:0]), overlapping[:0]
         return replace(
@@ -207,7 +224,7 @@ def _columns(ratings: Ratings) -> tuple[Index, Index, Floats]:
 
 
 def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> PairData:
-    """One pair's split from the warehouse; its arrays are not to be written to.
+    """One pair's split from the warehouse; do not modify its arrays, which are cached.
 
     Args:
         warehouse: has the split.
@@ -223,7 +240,7 @@ def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> 
 
 @lru_cache(maxsize=1)
 def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tuple[int, int]) -> PairData:
-    # The stages of a pair ask for the same split one after the other, so the last one read is kept.
+    # The stages of a pair read the same split one after the other, so the last one is cached.
     with warehouse.read(SPLIT, pair) as connection:
         summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
         sizes = [_largest(connection, *column) for column in _VOCABULARIES]
@@ -295,7 +312,7 @@ _COHORTS = ("test", "validation", "bridge", "cold", "target_only")
 
 
 def _identity(connection: duckdb.DuckDBPyConnection) -> str:
-    # The summary has what it was split by and the hash of all ids, the content all else that it holds.
+    # The summary has the settings of the split and the hash of all ids; the content digest covers the rest.
     row = connection.execute(
         f"select sha256(to_json(split_summary)::varchar || {CONTENT}) from split_summary, provenance"  # nosec B608 # ours
     ).fetchone()

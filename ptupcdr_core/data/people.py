@@ -1,4 +1,4 @@
-"""People of the source domain by what they rated: all that folding in and bridging need of them.
+"""People of the source domain with their ratings and histories: all that folding in and bridging need.
 
 Shapes: R people, counted from 1 (row 0 is padding), N ratings, M history entries, L history length.
 """
@@ -23,7 +23,7 @@ class People:
     Args:
         ratings: source ratings of users 1..R, ordered by user and item, each item once.
         histories: (R+1, L) int32 last positive source items, oldest first, padded with 0 at the end.
-        history_stars: (R+1, L) float32, how they were rated.
+        history_stars: (R+1, L) float32, their ratings.
     """
 
     ratings: Ratings
@@ -35,7 +35,7 @@ class People:
         return len(self.histories) - 1
 
     def __getitem__(self, block: slice) -> "People":
-        """The people of a block of places from 0, counted from 1 again."""
+        """The people at a slice of places (from 0), numbered from 1 again."""
         first, last, _ = block.indices(len(self))
         begin, end = np.searchsorted(self.ratings.users, [first + 1, last + 1])
         users, items, stars = self.ratings.users, self.ratings.items, self.ratings.stars
@@ -46,10 +46,10 @@ class People:
         )
 
     def renumbered(self, indices: Index) -> "People":
-        """The same people by other item indices; what has none is left out of ratings and histories.
+        """The same people with other item indices; items without one are left out of ratings and histories.
 
         Args:
-            indices: (S+1,) the new index of each item, rising where it is not 0, which is none.
+            indices: (S+1,) the new index of each item, ascending; 0 for items without one.
         """
         items, histories = indices[self.ratings.items], indices[self.histories]
         kept = np.argsort(histories == 0, axis=1, kind="stable")  # moves the padding to the end
@@ -61,11 +61,11 @@ class People:
 
     @cached_property
     def rating_counts(self) -> NDArray[np.int64]:
-        """(R+1,) source ratings of each."""
+        """(R+1,) number of source ratings of each."""
         return np.bincount(self.ratings.users, minlength=len(self) + 1)
 
     def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """(M,) person and position of every history entry, by person, and its place among the ratings."""
+        """(M,) each: person, position and place among the ratings of every history entry, ordered by person."""
         people, positions = np.nonzero(self.histories)
         width = np.int64(max(self.histories.max(initial=0), self.ratings.items.max(initial=0)) + 1)
         places = np.searchsorted(
@@ -83,8 +83,8 @@ def people_of(
         warehouse: has the split.
         pair: its key.
         users: (R,) user indices, each once.
-        history_length: L. If the split's histories are of another length or liking, they are made anew; of a source
-            without times by item then, for the split does not keep the file's order.
+        history_length: L. If this or ``positive_above`` differs from the split's, histories are made anew; in a source
+            without times then by item, since the split does not keep the file's order.
         positive_above: a rating above this is positive; None: every event is.
     """
     with warehouse.read(SPLIT, pair) as connection:
@@ -92,7 +92,7 @@ def people_of(
         as_split = split == (history_length, positive_above)
         wanted = pa.table({"user_index": users, "person": np.arange(1, len(users) + 1, dtype=np.int32)})
         connection.register("wanted", wanted)
-        bounds = [int(users.min(initial=0)), int(users.max(initial=0))]  # read but the blocks of rows that hold them
+        bounds = [int(users.min(initial=0)), int(users.max(initial=0))]  # so that few blocks of rows are read
         read = "from {} join wanted using (user_index) where user_index between ? and ? order by person, {}"
         ratings = connection.execute(
             'select person, item_index, rating, "timestamp"::float as moment '
@@ -114,13 +114,13 @@ with positive as (
 )
 select person, (max(age) over (partition by person) - age)::integer as position, item_index, rating
 from positive where age <= ?"""
-"""As the split makes them (``sql/split.sql``)."""
+"""As ``last_positive`` of ``sql/people.sql``, but with ties, and rows without a time, in the order of items."""
 
 
 def people(
     count: int, history_length: int, ratings: dict[str, NDArray[Any]], entries: dict[str, NDArray[np.int32]]
 ) -> People:
-    """R people by the columns of their ratings (person, item_index, rating, moment) and of their histories (person,
+    """R people from the columns of their ratings (person, item_index, rating, moment) and of their histories (person,
     position, item_index, rating)."""
     histories = np.zeros((count + 1, history_length), np.int32)
     stars = np.zeros((count + 1, history_length), np.float32)

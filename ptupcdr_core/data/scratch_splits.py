@@ -1,4 +1,4 @@
-"""Splits of a pair that nobody keeps: many of them, in a folder of their own, while something is measured on each."""
+"""Temporary splits of a pair, in a folder of their own, for measuring on many of them."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 @dataclass
 class ScratchSplits:
-    """The pair's splits by what decides them; each is made once, when it is first asked for.
+    """The pair's splits by the settings that decide them; each is made once, when it is first needed.
 
     Args:
         pair: the pair.
         source: its source domain.
         target: its target domain.
         warehouse: has ``raw_ratings`` of both.
-        scratch: in whose folder the splits are put, each into a warehouse with the limits of this one.
+        scratch: takes the splits in its folder, each in a warehouse with the limits of this one.
     """
 
     pair: Pair
@@ -31,7 +31,7 @@ class ScratchSplits:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def of(self, settings: Settings) -> Warehouse:
-        """A warehouse with the split of these settings; may be asked for by several threads."""
+        """A warehouse with the split of these settings; may be called by several threads."""
         decided = json.dumps(settings.deciding("split"), sort_keys=True)
         place = hashlib.sha256(decided.encode()).hexdigest()[:24]
         own = Warehouse(self.scratch.root / place, self.scratch.memory_limit, self.scratch.threads)

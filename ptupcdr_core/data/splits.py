@@ -23,24 +23,31 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SplitReport:
-    """How a pair's users and ratings were divided."""
+    """How a pair's users and ratings were divided.
+
+    Args:
+        pair: its key.
+        users: number of users by cohort; 0 for one without users.
+        source_items: number of source items.
+        target_items: number of target items.
+        source_ratings: number of source ratings.
+        target_ratings: number of target ratings by part.
+        histories: entries of all source histories together.
+        shared_item_ids: item ids that occur in both domains: more than a few hint at a leak from source to target.
+        shared_ratings: (user, item id) pairs that occur in both domains: the leak itself.
+        vocabulary: hash of the ids of users, source items and target items.
+    """
 
     pair: str
     users: dict[str, int]
-    """Users by cohort; a cohort without users has 0."""
     source_items: int
     target_items: int
     source_ratings: int
     target_ratings: dict[str, int]
-    """Target ratings by part."""
     histories: int
-    """Entries of all source histories together."""
     shared_item_ids: int
-    """Item ids that stand in both domains: more than a few hint at a leak from source to target."""
     shared_ratings: int
-    """(user, item id) pairs that stand in both domains: the leak itself."""
     vocabulary: str
-    """Hash of the three vocabularies."""
 
 
 def build_split(
@@ -54,13 +61,14 @@ def build_split(
 ) -> SplitReport:
     """Divide a pair's users and ratings for the cold-start protocol and build the source histories.
 
-    An overlapping user is a test user iff h("seed:user") < beta, else a validation user iff
-    h("seed:validation:user") < validation_fraction, else a bridge user, where h is the first 13 hexadecimal digits of
-    the MD5 over 16^13. So the division depends on nothing but seed and id, and a larger beta only adds test users.
+    An overlapping user is a test user iff h("seed:user") < beta, else a validation user iff h("seed:validation:user") <
+    validation_fraction, else a bridge user, where h is the first 13 hexadecimal digits of the MD5 over 16^13. So the
+    division depends only on seed and id, and a larger beta only adds test users.
 
     Args:
         pair: the pair.
-        source: its source domain; the scale's middle is the default of ``positive_above``, and every event is positive.
+        source: its source domain; ``positive_above`` is by default the middle of its scale, and every event is
+            positive.
         target: its target domain.
         warehouse: holds ``raw_ratings`` of both, and takes the split.
         settings: those that decide a split are used, and kept in ``provenance``.
@@ -85,12 +93,12 @@ def build_split(
 
 
 def summarized(connection: duckdb.DuckDBPyConnection, pair: Pair, settings: Settings) -> SplitReport:
-    """Make ``split_summary``, and count what became of a pair.
+    """Make ``split_summary``, and count a pair's users and ratings.
 
     Args:
         connection: has the other ``split_*`` tables, ``split_totals`` and the variables that the split was made with.
         pair: the pair.
-        settings: what it was split with.
+        settings: the settings of the split.
 
     Raises:
         SplitError: there is nothing to learn from or nothing to measure with.
@@ -102,13 +110,13 @@ def summarized(connection: duckdb.DuckDBPyConnection, pair: Pair, settings: Sett
 
 
 def is_test_user(user_id: str, seed: int, beta: float) -> bool:
-    """Whether an overlapping user is held out by these settings, as ``build_split`` decides it."""
+    """Whether ``build_split`` holds an overlapping user out for testing with these settings."""
     digits = hashlib.md5(f"{seed}:{user_id}".encode(), usedforsecurity=False).hexdigest()[:13]
     return int(digits, 16) / 16**13 < beta
 
 
 def split_variables(pair: Pair, source: Domain, target: Domain, settings: Settings) -> dict[str, str | float | None]:
-    """What a pair is split with, by the names that statements and ``split_summary`` have for it."""
+    """The variables of a split, by their names in statements and in ``split_summary``."""
     ends = {"source": source.stars or (None, None), "target": target.stars or (None, None)}
     positive_above = None  # every event is positive
     if source.stars:
@@ -129,22 +137,22 @@ def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
 
 
 def place_of(columns: Set[str]) -> str:
-    """What a row of ``raw_ratings`` has for its place; a table of an earlier version has no column for it."""
+    """The expression for a row's place in ``raw_ratings``; tables of earlier versions have no such column."""
     return "place" if "place" in columns else "rowid"
 
 
 def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str, domain: str) -> None:
-    """Attach a domain's raw ratings, or those of several that are one together, and show them as ``source_given``: with
-    a rating, which events have none of, in the file's order.
+    """Attach raw ratings of a domain, or of several that act as one, as the view ``source_given`` or ``target_given``:
+    with a rating (null for events), and each row's place in the file's order.
 
-    Where several domains are one, an item's id says of which it is, and without times the last rows of each are the
-    last of all.
+    With several domains, an item's id starts with its domain's name; without times, the last rows of each domain count
+    as the last of all.
 
     Args:
         connection: to a database in which nothing of that side is attached yet.
         warehouse: has the ratings.
         side: source or target.
-        domain: its name, or names joined by ``+``.
+        domain: its name, or several joined by ``+``.
 
     Raises:
         WarehouseError: one of them was not ingested, or its file is damaged.
@@ -207,6 +215,6 @@ def _require_all_parts(report: SplitReport, settings: Settings) -> None:
                 f"pair {report.pair}: none of the {overlapping} overlapping users fell to {cohort}; "
                 f"{remedies[cohort]}, take another seed (now {settings.seed}), or add users"
             )
-    # Bridge users rate in the target, so its training part cannot be empty here; a broken join could make it so.
+    # Bridge users have target ratings, so this part cannot be empty here, unless a join is broken.
     if report.target_ratings["train"] == 0:
         raise SplitError(f"pair {report.pair}: no rating is left to train the target model; lower beta")

@@ -1,8 +1,8 @@
-"""The warm-start protocol: held-out users whose first target ratings have become known.
+"""The warm-start protocol: held-out users of whom the first target ratings are known.
 
 A user's target ratings are split 1:1 by time. The first half is known, or only its first 1, 2, 4 or 8 ratings; the
-second half is predicted, the same one however many are known. Ties go by item id; without timestamps the order is that
-of the file.
+second half is predicted, the same one however many are known. Ties are ordered by item id; without timestamps the order
+is that of the file.
 
 Shapes: R held-out users, N ratings.
 """
@@ -21,7 +21,7 @@ Part = Literal["test", "validation"]
 Known = Literal["0", "1", "2", "4", "8", "half"]
 
 KNOWN: tuple[Known, ...] = get_args(Known)
-"""How many of the first half are known, least first; who has fewer than that has the whole half known."""
+"""How many ratings of the first half are known, fewest first; for users with fewer, the whole half is."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class WarmSplit:
     Args:
         users: (R,) int32 user indices, ascending.
         first: the first halves, by user, then in the order of time.
-        place: (N,) of each rating in ``first``, from 0, within its user.
+        place: (N,) each rating's place in time among its user's in ``first``, from 0.
         second: the second halves, by user, then item; every user has at least one rating there.
     """
 
@@ -42,7 +42,7 @@ class WarmSplit:
 
     @classmethod
     def of(cls, ratings: Ratings, place: NDArray[np.integer]) -> Self:
-        """Split ratings that are ordered by user; of an odd number the rating in the middle is predicted.
+        """Split ratings that are ordered by user; with an odd number, the middle rating is predicted.
 
         Args:
             ratings: of held-out users, N of them.
@@ -74,7 +74,7 @@ def load_warm_split(warehouse: Warehouse, pair: str, part: Part) -> WarmSplit:
     Raises:
         WarehouseError: the pair has not been split yet.
     """
-    # A rating of unknown time is older than those of known time, as in the histories.
+    # A rating of unknown time counts as older than those of known time, as in the histories.
     with warehouse.read(SPLIT, pair) as connection:
         columns = connection.execute(
             "select user_index::integer u, item_index::integer i, rating::float r, row_number() over "

@@ -1,1 +1,1 @@
-"""What trains: compiled loops on the processor, or torch on a device, behind one protocol (``base``)."""
+"""Engines that train: compiled loops on the processor, or torch on a device, behind one protocol (``base``)."""

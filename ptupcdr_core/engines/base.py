@@ -1,7 +1,7 @@
 """What an engine is: where the heavy training runs.
 
 All engines make the same steps from the same initial values on the same batches, so that results differ by rounding
-alone. What is passed in stays as it is; what comes back is a copy that later steps do not change.
+only. Arguments are not changed; results are copies that later steps do not change.
 
 Shapes: N rows, D embedding size, U users, I items, X by Y a bridge.
 """
@@ -25,7 +25,7 @@ class Passes(NamedTuple):
     """How minibatch Adam passes over its rows.
 
     Args:
-        epochs: how often.
+        epochs: number of passes.
         batch_size: rows a step; the last batch of an epoch may be smaller.
         learning_rate: Adam's.
         rng: shuffles the rows before every epoch.
@@ -37,12 +37,12 @@ class Passes(NamedTuple):
     rng: np.random.Generator
 
     def orders(self, rows: int) -> Iterator[NDArray[np.int64]]:
-        """The order of so many rows in every epoch, drawn when it is asked for."""
+        """The order of so many rows in every epoch, drawn when it is needed."""
         return (self.rng.permutation(rows) for _ in range(self.epochs))
 
 
 class LeastSquares(Protocol):
-    """Users and items with a vector each; those of one side are solved for the other side's as they stand."""
+    """Users and items with a vector each; one side's are solved for the other side's present ones."""
 
     def solve_users(self) -> None:
         """Give every user the ridge solution for the item vectors, zeros without ratings."""
@@ -55,12 +55,12 @@ class LeastSquares(Protocol):
 
 
 class Engine(Protocol):
-    """Trains what takes long. Iterators yield, epoch by epoch, the mean loss of the rows, each before its own batch's
-    step, and what stands after the epoch."""
+    """Runs the long trainings. Iterators yield for every epoch the mean loss of the rows, each measured before its
+    batch's step, and the state after the epoch."""
 
     @property
     def where(self) -> str:
-        """The device, for people."""
+        """The device, in words."""
 
     def least_squares(
         self, by_user: Csr, by_item: Csr, item_vectors: Floats, users: Ridge, items: Ridge
@@ -105,6 +105,6 @@ class Engine(Protocol):
         Args:
             matrix: (X, Y) float32 where training starts.
             source: (N, X) float32.
-            wanted: (N, Y) float32, what the matrix should make of the source vectors.
+            wanted: (N, Y) float32, what the matrix should map the source vectors to.
             passes: over the N rows.
         """

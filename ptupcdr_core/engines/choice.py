@@ -1,4 +1,5 @@
-"""Which engine trains. A deployment chooses, not the settings: what is stored stays fresh whichever engine made it."""
+"""Which engine trains. The environment chooses, not the settings: results stay up to date whichever engine made
+them."""
 
 import os
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ class CompiledLeastSquares:
     """See ``LeastSquares``; arguments as for ``Engine.least_squares``."""
 
     def __init__(self, by_user: Csr, by_item: Csr, item_vectors: Floats, users: Ridge, items: Ridge) -> None:
-        """Lay out both tables."""
+        """Make both tables."""
         self._by_user, self._by_item, self._ridge = by_user, by_item, (users, items)
         self._size = item_vectors.shape[1]
         self._users = padded(np.zeros((len(by_user.offsets) - 1, self._size), np.float32))
@@ -77,4 +77,4 @@ class CompiledLeastSquares:
 
 
 COMPILED: Engine = CompiledEngine()
-"""The engine where nothing else is asked for."""
+"""The default engine."""

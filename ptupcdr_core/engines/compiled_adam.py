@@ -1,15 +1,15 @@
-"""Minibatch Adam for the base models, where a step costs what its batch costs and not what the tables cost.
+"""Minibatch Adam for the base models, in which a step costs as much as its batch, not as much as the tables.
 
 The numbers are those of dense ``torch.optim.Adam`` on whole embedding tables. There, a row outside the batch still
 moves: its gradient is zero, so its moments only decay, and the moves of the skipped steps form a series with a closed
-form. A row is therefore left alone until a batch touches it and then caught up at once:
+form. A row is therefore left alone until a batch touches it, and all its skipped steps are then applied at once:
 
     m after k skipped steps = β1ᵏ m,    v = β2ᵏ v,
     sum of the moves        = lr · m/√v · Σ_{i=1..k} qⁱ c_{t+i},    q = β1/√β2,    c_s = √(1-β2ˢ) / (1-β1ˢ)
                             = lr · m/√v · (R[t] - qᵏ R[t+k]),       R[t] = q (c_{t+1} + R[t+1]).
 
-The one deviation: ε = 1e-8 drifts a little over skipped steps (beside √v, which decays); it is held constant in them,
-which leaves a difference of the size of float32 rounding (the tests hold both to it).
+The one deviation: relative to √v, which decays, ε = 1e-8 drifts a little over skipped steps; here it is held constant
+in them. The difference is of the size of float32 rounding, which the tests check.
 
 Shapes: N ratings, B batch, D embedding size, U users, I items.
 """
@@ -34,8 +34,15 @@ class RowAdam:
     """A base model in training: parameters and both moments of Adam, side by side in memory.
 
     A table row is [parameters D | first moment D | second moment D | padding | last step | gradient slot], the last
-    two integers, a whole number of cache lines long: touching a row costs one place in memory instead of five.
-    The linear layer's rows are those of its weight, then its bias.
+    two integers, a whole number of cache lines long: touching a row needs one place in memory instead of five.
+
+    Args:
+        kind: mf, gmf or dnn.
+        size: D.
+        user_rows: (U+1, ...) float32.
+        item_rows: (I+1, ...) float32.
+        layer: the linear layer's rows: its weight, then its bias; none for mf.
+        steps: steps made so far.
     """
 
     kind: BaseModelKind
@@ -53,7 +60,7 @@ class RowAdam:
         return cls(model.kind, model.size, _rows(model.user_embedding), _rows(model.item_embedding), _rows(layer))
 
     def model(self) -> BaseModel:
-        """Return a copy of the parameters as they stand."""
+        """Return a copy of the present parameters."""
         users, items, layer = (rows[:, : self.size].copy() for rows in (self.user_rows, self.item_rows, self.layer))
         if self.kind == "mf":
             return BaseModel(self.kind, users, items)
@@ -81,7 +88,7 @@ def train_epoch(
         learning_rate: Adam's step size; may differ from epoch to epoch.
 
     Returns:
-        The mean squared error of all predictions, each made before its own batch's step.
+        The mean squared error of all predictions, each made before its batch's step.
 
     Raises:
         ValueError: when there is no rating, or a user or item is outside its table.
@@ -108,9 +115,9 @@ def train_epoch(
 def shuffled(
     users: NDArray[np.int32], items: NDArray[np.int32], ratings: Floats, generator: np.random.Generator
 ) -> Reordered:
-    """The ratings in a random order: of the same generator, that of ``generator.permutation(N)``.
+    """The ratings in random order, the same as that of ``generator.permutation(N)``.
 
-    A shuffle waits for memory as training does, and takes as long; half-sized numbers make it a third shorter.
+    A shuffle waits for memory as training does, and takes as long; int32 instead of int64 makes it a third shorter.
     """
     order = generator.permutation(np.arange(len(ratings), dtype=np.int32))
     reordered = Reordered(np.empty_like(users), np.empty_like(items), np.empty_like(ratings))
@@ -119,7 +126,7 @@ def shuffled(
 
 
 def _rows(embedding: Floats) -> Floats:
-    """Lay out a table as ``RowAdam`` says, starting on a cache line."""
+    """Make a table in the form of ``RowAdam``, starting on a cache line."""
     count, size = embedding.shape
     rows = aligned_zeros(count, -(-(3 * size + 2) // LINE) * LINE)
     rows[:, :size] = embedding

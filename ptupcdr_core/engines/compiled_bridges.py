@@ -28,21 +28,21 @@ TORCH_NAMES = {
     "signal": "attention_signal",
 }
 TURNED = ("hidden", "out")
-"""Stored input by output here, output by input in torch."""
+"""Weights that are stored input by output here, output by input in torch."""
 FORMS = {"full": FULL, "low_rank": LOW_RANK, "diagonal": DIAGONAL}
 
 
 @dataclass
 class MetaAdam:
-    """A meta network in training, beside its rows.
+    """A meta network in training, with its rows.
 
     Args:
         form: of the bridges.
-        attention_kind: what attention looks at.
+        attention_kind: what attention depends on.
         state: weights, gradients and both moments of Adam; changed by every epoch.
         rows: every user has a history; indices are not checked.
-        signals: (U+1, L) what is said of each position beside its item, (0, 0) where nothing.
-        steps: made so far.
+        signals: (U+1, L) ``MetaNetwork.signal`` of each position; (0, 0) without signals.
+        steps: steps made so far.
     """
 
     form: BridgeForm
@@ -61,7 +61,7 @@ class MetaAdam:
         return cls(network.form, network.attention_kind, State(weights, *zeros), rows, _signals(network, rows))
 
     def network(self) -> MetaNetwork:
-        """Return a network with a copy of the weights as they stand."""
+        """Return a network with a copy of the present weights."""
         weights = self.state.weights
         size, hidden = weights.hidden.shape
         network = MetaNetwork(
@@ -119,10 +119,10 @@ def _theirs(name: str, weight: Floats) -> Floats:
 
 
 class MappingAdam:
-    """A common matrix in training, in numpy: with so few numbers, nothing is to be won by compiling.
+    """A common matrix in training, in numpy: with so few numbers, compiling gains nothing.
 
     Args:
-        matrix: (X, Y) float32 where training starts; stays as it is.
+        matrix: (X, Y) float32 where training starts; not changed.
         source: (N, X) float32.
         wanted: (N, Y) float32.
     """

@@ -38,7 +38,7 @@ class MinibatchAdam:
         learning_rate: float,
     ) -> None:
         """Set the moments to zero."""
-        # Fused: one kernel for all parameters, and the number of steps stands on the device too.
+        # Fused: one kernel for all parameters, and the number of steps is on the device too.
         self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
         self.losses, self.columns = losses, columns
 
@@ -68,10 +68,10 @@ class MinibatchAdam:
 
 
 class BaseModelOnDevice:
-    """A base model in training on a device, beside its ratings.
+    """A base model in training on a device, with its ratings.
 
     Args:
-        model: where training starts; stays as it is.
+        model: where training starts; not changed.
         ratings: at least one.
         learning_rate: Adam's.
         device: of all tensors.
@@ -94,12 +94,12 @@ class BaseModelOnDevice:
         return self.adam.epoch(order, batch_size)
 
     def model(self) -> BaseModel:
-        """Return a copy of the parameters as they stand."""
+        """Return a copy of the present parameters."""
         return BaseModel.from_tensors(self.kind, {name: on_host(value) for name, value in self.parameters.items()})
 
     def _losses(self, users: Tensor, items: Tensor, stars: Tensor) -> Tensor:
         """(B,) squared errors of the scores that ``BaseModel`` describes."""
-        # index_select, not [...]: its gradient is added in place, where that of indexing sorts the indices first.
+        # index_select, not [...]: its gradient is added in place, while that of indexing sorts the indices first.
         u = self.parameters["user_embedding"].index_select(0, users)
         v = self.parameters["item_embedding"].index_select(0, items)
         if self.kind == "gmf":
@@ -110,7 +110,7 @@ class BaseModelOnDevice:
 
 
 def on_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    """A copy on the device; on the processor's own too, which nobody else changes."""
+    """A copy on the device; also a copy if the device is the processor, so that nobody else changes it."""
     return torch.tensor(array, device=device)
 
 

@@ -17,13 +17,13 @@ from ptupcdr_core.models.meta import MetaNetwork
 
 
 class MetaNetworkOnDevice:
-    """A meta network in training on a device, beside its rows and what they point into.
+    """A meta network in training on a device, with its rows and the tables that they index.
 
-    A user who has several ratings in a batch is computed for each of them: to find the distinct users, the host would
-    have to wait for their number.
+    A user with several ratings in a batch is computed once for each: to find the distinct users, the host would have to
+    wait for their number.
 
     Args:
-        network: where training starts; stays as it is.
+        network: where training starts; not changed.
         rows: every user has a history.
         learning_rate: Adam's.
         penalty: weight of |W|² in the mean over a batch's rows, W being the row's bridge.
@@ -47,7 +47,7 @@ class MetaNetworkOnDevice:
         return self.adam.epoch(order, batch_size)
 
     def model(self) -> MetaNetwork:
-        """Return a network on the host with a copy of the weights as they stand."""
+        """Return a network on the host with a copy of the present weights."""
         return copy.deepcopy(self._network).cpu()
 
     def _losses(self, users: Tensor, pick: Tensor, wanted: Tensor) -> Tensor:
@@ -64,9 +64,9 @@ class MappingOnDevice:
     """A common matrix in training on a device.
 
     Args:
-        matrix: (X, Y) float32 where training starts; stays as it is.
+        matrix: (X, Y) float32 where training starts; not changed.
         source: (N, X) float32.
-        wanted: (N, Y) float32, what the matrix should make of the source vectors.
+        wanted: (N, Y) float32, what the matrix should map the source vectors to.
         learning_rate: Adam's.
         device: of all tensors.
     """
@@ -84,7 +84,7 @@ class MappingOnDevice:
         return self.adam.epoch(order, batch_size)
 
     def model(self) -> Floats:
-        """Return a copy of the matrix as it stands."""
+        """Return a copy of the present matrix."""
         return on_host(self._matrix)
 
     def _losses(self, source: Tensor, wanted: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class TorchEngine:
 
 
 class _InTraining(Protocol[Model_co]):
-    """A model in training on a device, beside its rows."""
+    """A model in training on a device, with its rows."""
 
     def epoch(self, order: NDArray[np.int64], batch_size: int) -> float:
         """As ``MinibatchAdam.epoch``."""

@@ -1,8 +1,8 @@
 """Alternating least squares in torch: the systems of many rows at once, in blocks of bounded size.
 
-The systems of popular rows would be long sums and those of others short ones; so ratings are cut into pieces of one
-row each, the products of all pieces are one batched multiplication, and they are added to their rows' systems. As in
-the compiled loops, systems are made and solved in float64 and vectors kept in float32.
+The sums of popular rows are long and those of others short. So ratings are cut into pieces, each of one row; the
+products of all pieces are one batched multiplication, and are added to their rows' systems. As in the compiled loops,
+systems are made and solved in float64 and vectors kept in float32.
 
 Shapes: N ratings, D embedding size, R rows of either side, C rows of the other side, K rows that have ratings, P
 pieces. Row 0 of every table is padding.
@@ -19,11 +19,12 @@ from ptupcdr_core.kernels.csr import Csr, Floats
 from ptupcdr_core.kernels.least_squares import Ridge
 
 PIECE = 16
-"""Ratings: most rows are one piece, and popular rows need a sixteenth as many products as they have ratings."""
+"""Ratings of a piece: most rows are one piece, and popular rows need a sixteenth as many products as they have
+ratings."""
 ELEMENTS = 1 << 25
 """Numbers in the systems of a block, and in the products of a part of its pieces: 256 MB each."""
 BATCH = 65_535
-"""Matrices at a time: CUDA's grids are no larger, and not every batched solver cuts larger batches by itself
+"""Matrices at a time: CUDA's grids are no larger, and not every batched solver splits larger batches by itself
 (github.com/pytorch/pytorch/pull/192612)."""
 
 
@@ -76,7 +77,7 @@ class RowsOnDevice:
         self.columns, self.values = on_device(rows.columns, device), on_device(rows.values, device)
 
     def solve(self, vectors: Tensor, ridge: Ridge) -> Tensor:
-        """Return (R+1, D) float32 ridge solutions for the other side's vectors (C, D); without ratings zeros."""
+        """Return (R+1, D) float32 ridge solutions for the other side's vectors (C, D); zeros without ratings."""
         solved = vectors.new_zeros(self.row_count, self.size)
         base = _unobserved(vectors, ridge.unobserved_weight)
         penalties = ridge.regularization * (self.counts if ridge.weighted else torch.ones_like(self.counts)).double()
@@ -103,7 +104,8 @@ class RowsOnDevice:
         return x.double(), self.values[places].double().unsqueeze(2)
 
     def _blocks(self) -> Iterator[tuple[slice, list[slice]]]:
-        """Slices of the K rows, each with slices of their pieces; known to the host, so that nobody has to wait."""
+        """Slices of the K rows, each with slices of their pieces; computed on the host, without waiting for the
+        device."""
         for rows in _slices(0, len(self.piece_ends), self.size**2):
             begin = int(self.piece_ends[rows.start - 1]) if rows.start else 0
             end = int(self.piece_ends[rows.stop - 1])
@@ -122,7 +124,8 @@ def _unobserved(vectors: Tensor, weight: float) -> Tensor:
 
 
 def _slices(begin: int, end: int, width: int) -> Iterator[slice]:
-    """begin..end in slices of at most BATCH places, and ELEMENTS numbers if each place has ``width`` of them."""
+    """begin..end in slices of at most BATCH places, and at most ELEMENTS numbers if each place has ``width`` of
+    them."""
     step = max(1, min(BATCH, ELEMENTS // width))
     for start in range(begin, end, step):
         yield slice(start, min(start + step, end))

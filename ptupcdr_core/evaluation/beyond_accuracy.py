@@ -1,6 +1,6 @@
-"""What lists are like beside being right: how much of the shop they show, and how little known it is.
+"""Lists beyond accuracy: how many of the target's items they show, and how little known these are.
 
-Shapes: R users, K looked-at places of a list, T target items.
+Shapes: R users, K first places of a list, T target items.
 Sources: self-information of recommended items: Zhou et al. (PNAS 2010); head and long tail by what the most popular
 items hold together: Abdollahpouri et al. (RecSys 2017).
 """
@@ -14,7 +14,7 @@ from ptupcdr_core.data.pair_data import PairData
 
 COLUMNS = ("coverage_at_10", "self_information_at_10", "long_tail_at_10")
 HEAD = 0.8
-"""Of what people took: the fewest items that hold so much of it are the head, all others the long tail."""
+"""The fewest items that hold this share of what people took are the head; all others are the long tail."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Shelf:
 
     @classmethod
     def of(cls, data: PairData) -> "Shelf":
-        """By the target's training ratings."""
+        """From the target's training ratings."""
         users = len(np.unique(data.target_train.users))
         return cls.of_counts(np.bincount(data.target_train.items, minlength=data.target_item_count + 1), users)
 
     @classmethod
     def of_counts(cls, counts: NDArray[np.integer], users: int) -> "Shelf":
-        """By how many of the users took each item (T+1,); of items taken by equally many, the lower index comes first.
+        """From the number of users who took each item (T+1,); of equally popular items, the lower index comes first.
 
         Raises:
             ValueError: an item was taken by more users than there are.

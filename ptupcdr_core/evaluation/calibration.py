@@ -1,8 +1,8 @@
 """Every method's predicted ratings as distributions, each calibrated in the same way on the validation users.
 
-Squared errors are judged on the method's own predictions, means; absolute errors on the medians of the distributions
-where the validation users' ratings lie nearer to these, and otherwise on the means once more: a distribution that does
-not fit has a median that is nobody's.
+Squared errors are measured on the method's own predictions, the means. Absolute errors are measured on the medians of
+the distributions if the validation users' ratings lie nearer to these, and otherwise on the means too: where a
+distribution does not fit, its median is no good prediction.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Distributions:
 
     Args:
         means: (N,) predicted stars, within the scale.
-        medians: (N,) of the distributions, or the means; what absolute errors are of.
+        medians: (N,) of the distributions, or else the means; absolute errors are measured on them.
         log_loss: (N,) -log P(the given level).
         reached: (N, K-1) P(rating of at least the second, third, … level).
         given: (N,) which level was given, from 0.
@@ -46,7 +46,7 @@ class Calibrator:
     Args:
         data: the pair's split.
         levels: of the target's training ratings.
-        user_spread: (U+1,) how much further than others' a user's source ratings lie from mean and effects.
+        user_spread: (U+1,) how much further a user's source ratings lie from mean and effects than other users'.
         item_spread: (T+1,) the same of a target item's training ratings.
     """
 
@@ -57,14 +57,14 @@ class Calibrator:
 
     @classmethod
     def of(cls, data: PairData) -> Self:
-        """Look at a pair's source ratings and target training ratings."""
+        """Measure the spread of a pair's source ratings and target training ratings."""
         train = data.target_train
         _, users = _spreads(data.source, data.user_count, data.source_item_count)
         items, _ = _spreads(train, data.user_count, data.target_item_count)
         return cls(data, Levels.of(train.stars), users, items)
 
     def features(self, ratings: Ratings) -> Floats:
-        """(N, 2) what is known beforehand of how far these ratings may lie from a prediction."""
+        """(N, 2) spreads of user and item: how far these ratings may lie from a prediction."""
         return np.stack([self.user_spread[ratings.users], self.item_spread[ratings.items]], axis=1)
 
     def fit(self, scores: Floats) -> OrdinalCalibration:
@@ -74,7 +74,7 @@ class Calibrator:
         return fit_ordinal(self.levels, clipped, self.features(validation), validation.stars)
 
     def distributions(self, validation_scores: Floats, scores: Floats, ratings: Ratings) -> Distributions:
-        """Calibrate a method, and what it says of other ratings.
+        """Calibrate a method, and predict the distributions of other ratings.
 
         Args:
             validation_scores: of the validation ratings.
@@ -101,11 +101,12 @@ class Calibrator:
 
 
 def reliability(levels: Levels, found: Distributions) -> pd.DataFrame:
-    """How often what was said to happen with some probability did: the closer, the more reliable.
+    """Compare predicted probabilities with how often they came true: the closer, the more reliable.
 
     Returns:
-        One row a level but the lowest and group of probabilities: at_least (the level's value), low and high (of the
-        group), ratings, predicted (mean probability) and observed (share of ratings that reached the level).
+        One row for each level but the lowest and each group of probabilities: at_least (the level's value), low and
+        high (of the group), ratings, predicted (mean probability) and observed (share of ratings that reached the
+        level).
     """
     rows = []
     for k, value in enumerate(levels.values[1:]):

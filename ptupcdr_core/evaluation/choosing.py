@@ -1,4 +1,4 @@
-"""What a recipe makes of the epochs of a training: several recipes look on while a method is trained once."""
+"""Which epochs of a training a recipe keeps; several recipes choose while a method is trained once."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ class Outcome:
 
     Args:
         mae_epoch: the epoch that the absolute errors are of.
-        rmse_epoch: the epoch that the squared errors are of; another one only under ``published_test_best``.
+        rmse_epoch: the epoch that the squared errors are of; it differs only under ``published_test_best``.
         mae_scores: (N,) what absolute errors are of: predicted stars of every test rating at ``mae_epoch``, or medians
             if the recipe clips.
         rmse_scores: (N,) what squared errors are of: predicted stars at ``rmse_epoch``, clipped if the recipe clips.
         errors: by user.
         mae_of_mean: absolute errors of the predicted stars themselves.
-        log_loss: mean over the test ratings; NaN unless the setting clips.
+        log_loss: mean over the test ratings; NaN unless the recipe clips.
     """
 
     mae_epoch: int
@@ -38,7 +38,7 @@ class Outcome:
 
 
 class Chooser:
-    """Keeps what a recipe wants of a training.
+    """Keeps the epochs of a training that a recipe chooses.
 
     Args:
         data: the pair's split.
@@ -53,7 +53,7 @@ class Chooser:
         self.rmse: BestEpoch[tuple[Floats, Floats]] = BestEpoch()
 
     def offer(self, number: int, validation: RatingErrors, validation_scores: Floats, scores: Floats) -> None:
-        """Look at an epoch.
+        """Consider an epoch.
 
         Args:
             number: of the epoch.
@@ -71,9 +71,9 @@ class Chooser:
             self.rmse.offer(number, validation.rmse, both)
 
     def outcome(self) -> Outcome:
-        """The errors of what was kept; the absolute ones at the epoch for MAE, the squared at the one for RMSE.
+        """The errors at the kept epochs: absolute ones at the epoch for MAE, squared ones at the one for RMSE.
 
-        Where the setting clips, both are at the epoch for RMSE, and the absolute ones are of the medians.
+        Where the recipe clips, both are at the epoch for RMSE, and the absolute ones are of the medians.
 
         Raises:
             EvaluationError: a test rating has no score.

@@ -1,4 +1,4 @@
-"""The cold-start evaluation: every method's errors on the same test users, in sum and by user."""
+"""The cold-start evaluation: every method's errors on the same test users, in total and by user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Scored:
 
     Args:
         name: the method's.
-        means: (N,) predicted stars, what squared errors are of.
-        medians: (N,) what absolute errors are of: medians of its calibrated distributions, or the means once more.
-        distributions: what it says; None where the settings leave predictions as they are.
+        means: (N,) predicted stars; squared errors are measured on them.
+        medians: (N,) medians of its calibrated distributions, or else the means; absolute errors are measured on them.
+        distributions: predicted ones; None where predictions are not clipped.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Scored:
 
 
 def score(data: PairData, methods: Sequence[FittedMethod], settings: Settings) -> list[Scored]:
-    """Score every test rating by every method; where predictions are moved into the scale, as distributions too.
+    """Score every test rating by every method; where predictions are clipped, as distributions too.
 
     Raises:
         EvaluationError: a method left a rating without a score.
@@ -64,8 +64,8 @@ def evaluate(
 
     Args:
         data: the pair's split.
-        scored: by methods that were all fitted without a target rating of a test user.
-        settings: stand beside each row.
+        scored: predictions of methods that were all fitted without a target rating of a test user.
+        settings: written into each row.
         ids: (U+1,) user ids by index.
 
     Returns:
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def evaluate_slices(data: PairData, scored: Sequence[Scored], settings: Settings) -> pd.DataFrame:
-    """Every method's errors for whom and on what; see ``evaluation.slices``."""
+    """Every method's errors by slices of users and items; see ``evaluation.slices``."""
     tables = []
     for method in scored:
         about = labels(data.pair, method.name, "rating", settings)
@@ -116,8 +116,8 @@ def evaluate_reliability(data: PairData, scored: Sequence[Scored], settings: Set
 
     Args:
         data: the pair's split.
-        scored: with distributions, one method at least.
-        settings: stand beside each row.
+        scored: methods, at least one with distributions.
+        settings: written into each row.
     """
     levels, tables = Levels.of(data.target_train.stars), []
     for method in scored:

@@ -11,9 +11,9 @@ def labels(pair: str, method: str, mode: Mode, settings: Settings, base_model: s
     Args:
         pair: its key.
         method: its name in the tables.
-        mode: what it was measured at.
+        mode: in which it was measured.
         settings: that it was trained with.
-        base_model: what it stands on, where that is not the settings' own.
+        base_model: its base model, if not that of the settings.
     """
     return {
         "pair": pair,

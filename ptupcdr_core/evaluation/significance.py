@@ -1,7 +1,7 @@
 """Whether a difference is real: spread over seeds, and paired tests over users.
 
 Two methods were measured on the same users, so their errors, or their lists, are compared user by user. Seeds hold out
-different users; a user who was held out under several seeds counts once, with all its ratings together.
+different users; a user who was held out under several seeds counts once, with all their ratings together.
 
 Shapes: M methods, R users, S resamples.
 """
@@ -19,6 +19,7 @@ from scipy.stats import norm, wilcoxon
 from ptupcdr_core.errors import EvaluationError
 
 RESAMPLES = 2_000
+"""Of the bootstrap: 50 of them lie beyond each end of a 95 % interval."""
 BLOCK = 1 << 22
 """Draws held at a time."""
 METRICS = ("mae", "rmse")
@@ -119,7 +120,7 @@ def pair_lists(rankings: pd.DataFrame) -> PairedLists:
         rankings: rows of ``cold_start_rankings``: method, user_id, ratings, ndcg_at_10.
 
     Raises:
-        EvaluationError: the methods did not rank for the same users, or not what the same ratings are about.
+        EvaluationError: the methods were not measured on the same users and ratings.
     """
     counts, sums = _by_method(rankings, ["ndcg_at_10"])
     return PairedLists(tuple(counts.columns), counts.iloc[:, 0].to_numpy(np.float64), *sums)
@@ -138,8 +139,8 @@ def _by_method(rows: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, li
 def bootstrap(errors: Paired, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Doubles]:
     """(M, S) the metrics of every method on resampled users: R of them, drawn with replacement, whole.
 
-    All methods are measured on the same draws, so differences between them are paired. The last result is kept, since
-    comparisons in several ways ask for the same; it is not to be written to.
+    All methods are measured on the same draws, so differences between them are paired. The last result is cached, since
+    several comparisons ask for the same one; do not modify it.
     """
     rng, users = np.random.default_rng(seed), len(errors.counts)
     block = max(1, BLOCK // users)
@@ -163,7 +164,7 @@ def compare(
     """Compare methods two by two.
 
     Args:
-        errors: of one cell, or its lists.
+        errors: errors or lists of one cell.
         couples: (first, second) names; None: any two.
         confidence: of the intervals.
         seed: of the bootstrap.
@@ -176,8 +177,8 @@ def compare(
         counting once) and wilcoxon_holm; different (p_holm < 1 - confidence). Holm's correction is over all couples of
         the metric.
 
-    The difference is of what the tables show, where users count by their ratings; the signed-rank test asks another
-    question, whether a user is better off. The two can disagree, so both stand here, and bold print goes by the first.
+    The difference is one of the tables' values, where users count by their ratings; the signed-rank test asks another
+    question, whether a user is better off. The two can disagree, so both are given; bold print follows the first.
     """
     place = {name: row for row, name in enumerate(errors.methods)}
     chosen = couples or [(a, b) for row, a in enumerate(errors.methods) for b in errors.methods[row + 1 :]]
@@ -221,7 +222,7 @@ def best_methods(errors: Paired, metric: str, *, confidence: float = 0.95, seed:
 
 
 def _two_sided(difference: float, deviation: float) -> float:
-    """p of a normal variable with this deviation around 0 that it is at least so far from it."""
+    """p that a normal variable with mean 0 and this deviation lies at least so far from 0."""
     if difference == 0:
         return 1.0
     return float(2 * norm.sf(abs(difference) / deviation)) if deviation > 0 else 0.0

@@ -26,8 +26,8 @@ def slice_errors(data: PairData, mae_scores: Floats, rmse_scores: Floats) -> pd.
 
     Args:
         data: the pair's split.
-        mae_scores: (N,) predicted stars that the absolute errors are taken of.
-        rmse_scores: (N,) predicted stars that the squared errors are taken of; the same, but for test-best epochs.
+        mae_scores: (N,) predicted stars, or medians, that absolute errors are measured on.
+        rmse_scores: (N,) predicted stars that squared errors are measured on.
 
     Returns:
         One row a slice and bucket that has ratings: slice, at_least, at_most (null where there is no upper end), users,

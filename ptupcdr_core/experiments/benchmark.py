@@ -1,4 +1,4 @@
-"""Running a benchmark: the cells that are missing, several at a time, then the tables of all.
+"""Running a benchmark: missing cells, several at a time, then the tables of all cells.
 
 A training releases the interpreter's lock in its compiled loops, so threads keep the cores busy and share the code that
 numba has compiled.
@@ -43,18 +43,18 @@ ORDER = {
     "benchmark_slices": ", slice, at_least",
     "benchmark_rankings": ", user_id",
 }
-"""Beyond what every table is ordered by."""
+"""Further columns by which tables are ordered."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every cell.
+    """The state of a benchmark after a cell.
 
     Args:
         done: cells finished, those of earlier runs included.
         total: cells of the grid.
         seconds_left: estimated from this run's cells; None until one is finished.
-        rows: the cell's rows of its first table, one a recipe; of lists, one a method.
+        rows: the cell's rows of its first table, one a recipe; for lists, one a method.
         restored: whether an earlier run had finished it.
     """
 
@@ -88,9 +88,9 @@ def run_benchmark(
         source: its source domain.
         target: its target domain.
         grid: what varies.
-        settings: everything else; recipe, beta, seed and base_model of it are not used.
-        on_cell: told after every cell, in the caller's thread; what it raises stops the benchmark, and the next run
-            goes on from the finished cells.
+        settings: everything else; its recipe, beta, seed and base_model are not used.
+        on_cell: called after every cell, in the caller's thread; what it raises stops the benchmark, and the next run
+            continues from the finished cells.
         workers: units trained at a time.
         fingerprint: kept in ``provenance``.
 
@@ -99,9 +99,9 @@ def run_benchmark(
 
     Raises:
         WarehouseError: a domain was not ingested.
-        SettingsError: a method is not known, or nothing is left to run, as where ratings are asked for of a domain that
-            has no stars.
-        SplitError: some β and seed leave a cohort empty.
+        SettingsError: a method is not known, or nothing is left to run, such as predicted ratings of a domain without
+            stars.
+        SplitError: a β and seed leave a cohort empty.
         DeviceError: the environment asks for a GPU that is not there.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
@@ -114,7 +114,7 @@ def run_benchmark(
 
 
 def _run(units: list[Unit], splits: ScratchSplits, store: CellStore, on_cell: OnCell, workers: int) -> None:
-    """Start the workers, and tell of every cell here, in the caller's thread."""
+    """Start the workers, and report every cell in the caller's thread."""
     finished: queue.Queue[tuple[AnyCell, bool] | BaseException] = queue.Queue()
     stop = threading.Event()
     total, restored, start = sum(len(unit.cells) for unit in units), 0, time.monotonic()
@@ -170,8 +170,8 @@ def _work(
 def _measure(cell: Cell, experiment: Experiment, ids: NDArray[np.object_]) -> dict[str, pd.DataFrame]:
     """Train a cell and make its tables.
 
-    The seconds are the method's own, without the base models that it shares; the calibrated bridges are fitted
-    together, and their seconds are those of whichever is asked for first.
+    The seconds are the method's own, without the shared base models. The calibrated bridges are fitted together, and
+    their seconds count for the one that is needed first.
     """
     data = experiment.data
     if cell.method.needs is Needs.BRIDGE:

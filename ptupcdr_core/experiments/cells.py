@@ -1,4 +1,5 @@
-"""Finished cells on disk: a folder a cell, named by everything that it depends on, that appears whole or not at all."""
+"""Finished cells on disk: a folder a cell, named by a digest of all that it depends on; it appears whole or not at
+all."""
 
 import hashlib
 import json
@@ -42,7 +43,7 @@ class CellStore:
         return self.folder / hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:24]
 
     def save(self, cell: AnyCell, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Write a cell's tables at once: a run that is killed meanwhile leaves nothing that looks finished.
+        """Write a cell's tables in one step: a run that is killed meanwhile leaves nothing that looks finished.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -57,16 +58,16 @@ class CellStore:
                 raise
 
     def rows(self, cell: AnyCell) -> pd.DataFrame:
-        """A finished cell's rows of the first of its tables: one a method, or one a recipe."""
+        """The rows of a finished cell's first table: one a recipe, or for lists one a method."""
         return pd.read_parquet(self.place(cell) / f"{cell.tables[0]}.parquet")
 
     def files(self, cells: Sequence[AnyCell], table: str) -> list[str]:
-        """Where one table of these cells stands, in those which have it."""
+        """The files of one table, for those of these cells that have it."""
         return [str(self.place(cell) / f"{table}.parquet") for cell in cells if table in cell.tables]
 
 
 def ratings_fingerprint(warehouse: Warehouse, *domains: Domain) -> str:
-    """What the cleaned ratings of these domains are and the scales they are on, in their order.
+    """A digest of the cleaned ratings and scales of these domains, in their order.
 
     Raises:
         WarehouseError: a domain was not ingested.

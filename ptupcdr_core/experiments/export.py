@@ -19,8 +19,8 @@ def export(home: Home, pair: str, kind: Kind) -> Path:
     Args:
         home: has the benchmark.
         pair: its key.
-        kind: csv or parquet, a row a cell and method; latex, tables of means over seeds (booktabs), the best and what
-            does not differ from it significantly in bold.
+        kind: csv or parquet, a row a cell and method; latex, tables of means over seeds (booktabs), the best, and what
+            does not differ from it significantly, in bold.
 
     Returns:
         The file, in the home's folder ``benchmark``.
@@ -42,7 +42,8 @@ def export(home: Home, pair: str, kind: Kind) -> Path:
 
 
 def read_cells(home: Home, pair: str) -> pd.DataFrame:
-    """What a pair's benchmark measured of predicted ratings and of lists: a row a cell and method, told by ``mode``.
+    """What a pair's benchmark measured of predicted ratings and of lists: a row a cell and method, distinguished by
+    ``mode``.
 
     Raises:
         WarehouseError: the pair has no benchmark.
@@ -52,7 +53,7 @@ def read_cells(home: Home, pair: str) -> pd.DataFrame:
 
 
 def latex(summary: pd.DataFrame) -> str:
-    """One table a recipe, β and base model, below each other in one ``tabular``; nothing where there are none."""
+    """One table a recipe, β and base model, below each other in one ``tabular``; an empty text where there are none."""
     groups = summary.groupby(["recipe", "beta", "base_model"], sort=True)
     parts = {
         f"{_escaped(recipe)}, $\\beta = {beta:g}$, {_escaped(base_model)}": cells
@@ -62,7 +63,7 @@ def latex(summary: pd.DataFrame) -> str:
 
 
 def latex_of_lists(summary: pd.DataFrame) -> str:
-    """One table a β, below each other in one ``tabular``; nothing where there are none."""
+    """One table a β, below each other in one ``tabular``; an empty text where there are none."""
     parts = {f"lists, $\\beta = {beta:g}$": cells for beta, cells in summary.groupby("beta", sort=True)}
     return _tabular(parts, {"ndcg_at_10": "NDCG@10", "ndcg_at_50": "NDCG@50", "coverage_at_10": "coverage@10"})
 
@@ -87,7 +88,7 @@ def _tabular(parts: dict[str, pd.DataFrame], metrics: dict[str, str]) -> str:
 
 
 def told_seeds(count: int) -> str:
-    """What a table's numbers are: of one seed there is no deviation."""
+    """How a table's numbers were made; with one seed there is no deviation."""
     return "one seed" if count == 1 else f"mean ± standard deviation of {count} seeds"
 
 

@@ -1,4 +1,4 @@
-"""Which trainings a benchmark consists of, and which of them share what."""
+"""The trainings that make up a benchmark, and what they share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from ptupcdr_core.settings import REFERENCE_RECIPES, BaseModelName, Mode, Recipe
 from ptupcdr_core.versions import RESULTS
 
 ANY_BASE_MODEL = "none"
-"""Stands in the tables where the base model makes no difference."""
+"""Base model in tables where it makes no difference."""
 FAMILIES: tuple[tuple[Recipe, ...], ...] = (REFERENCE_RECIPES, ("calibrated",))
-"""Recipes of one family look on at the same training."""
+"""Recipes of one family choose their epochs from the same training."""
 
 
 class Grid(BaseModel):
-    """What a benchmark varies; all combinations are run that make sense."""
+    """What a benchmark varies; all combinations that make sense are run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,12 +38,12 @@ class Grid(BaseModel):
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and what its recipes make of it.
+    """One training, measured under each recipe of a family.
 
     Args:
         method: what is trained.
         settings: β, seed, base model and sizes; its ``recipe`` is the first of the family.
-        family: the recipes that look on.
+        family: the recipes that choose their epochs from it.
     """
 
     tables: ClassVar = ("benchmark", "benchmark_errors", "benchmark_slices")
@@ -65,7 +65,7 @@ class Cell:
 
     @property
     def base_model(self) -> str:
-        """As it stands in the tables."""
+        """The base model's name in tables."""
         return ANY_BASE_MODEL if self.method.needs is Needs.RATINGS else self.settings.base_model
 
 
@@ -104,12 +104,12 @@ class Unit:
 
 
 def units_of(grid: Grid, settings: Settings, *, rated: bool = True) -> list[Unit]:
-    """Lay out a grid.
+    """The units of a grid.
 
     Args:
         grid: what varies.
         settings: everything else: sizes, epochs, learning rate.
-        rated: whether both domains have stars; without them there are lists alone.
+        rated: whether both domains have stars; without them there are only lists.
 
     Raises:
         SettingsError: a method is not known, or nothing is left to run.

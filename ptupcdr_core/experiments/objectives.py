@@ -1,4 +1,4 @@
-"""What a search for settings goes by, and what it varies: predicted ratings by their RMSE, ranked lists by NDCG@10."""
+"""What a search for settings optimizes, and what it varies: predicted ratings by RMSE, ranked lists by NDCG@10."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ Space = dict[str, BaseDistribution]
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search goes by.
+    """What a search optimizes.
 
     Args:
-        what: is measured, in words.
-        metric: one of those that ``measure`` returns.
-        direction: of what is better.
+        what: what is measured, in words.
+        metric: name of the optimized metric among those that ``measure`` returns.
+        direction: whether lower or higher is better.
         measure: trains on a split with these settings, and measures on validation users.
-        space: what is searched, around these settings and for this scale of the source domain.
+        space: gives what is searched, around the given settings and for the source domain's scale.
         trial: the version of its code, and the settings that its result depends on.
     """
 
@@ -72,7 +72,7 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
         settings: of the training.
 
     Returns:
-        The measures of ``ranking.evaluation``, means over users.
+        The measures of ``evaluation.rankings``, means over users.
 
     Raises:
         DeviceError: the environment asks for a GPU that is not there.
@@ -86,14 +86,14 @@ def measure_lists(data: PairData, settings: Settings) -> dict[str, float]:
 
 
 def space_of_ratings(settings: Settings, source_scale: Scale | None) -> Space:
-    """The settings that change the result of this one's training, around their given values.
+    """The settings that change a training's predicted ratings, around their given values.
 
-    Left alone: what decides who is held out; the seed; and what this recipe does not read (``calibrated`` has step
-    and batch sizes of its own).
+    Not searched: what decides who is held out; the seed; and what the recipe does not read (``calibrated`` has its own
+    step and batch sizes).
 
     Args:
-        settings: what the search starts from; always inside.
-        source_scale: for how much a source item has to be liked to stand in a history; None: all events do.
+        settings: what the search starts from; always inside the space.
+        source_scale: for how much a source item has to be liked to be in a history; None: all events are.
     """
     size, epochs, hidden = settings.embedding_size, settings.epochs, settings.meta_hidden_size
     # A bridge of low rank needs embeddings of at least that size.
@@ -117,14 +117,14 @@ def space_of_ratings(settings: Settings, source_scale: Scale | None) -> Space:
 
 
 def space_of_lists(settings: Settings, source_scale: Scale | None) -> Space:
-    """The size of the factors, and what histories hold, which counts where the personal bridge has earned a part.
+    """The size of the factors, and what histories hold, which matters where the personal bridge is used.
 
-    Left alone beside that: ``meta_hidden_size``, which changes no list from 16 on. The weights and penalties of the
-    factors are constants: on the demo, Epinions and Douban no other value was better by more than a random start is.
+    Not searched: ``meta_hidden_size``, which changes no list from 16 on. The weights and penalties of the factors are
+    constants: on the demo, Epinions and Douban no other value was better by more than random starts differ.
 
     Args:
-        settings: what the search starts from; always inside.
-        source_scale: for how much a source item has to be liked to stand in a history; None: all events do.
+        settings: what the search starts from; always inside the space.
+        source_scale: for how much a source item has to be liked to be in a history; None: all events are.
     """
     size = settings.ranking_size
     return {
@@ -147,7 +147,7 @@ def _one_of(*choices: float | None, given: float | None) -> CategoricalDistribut
 
 
 def _unheard(epoch: int, metrics: dict[str, float]) -> None:
-    """Nobody watches the epochs of a trial."""
+    """Report no epochs of a trial."""
 
 
 OBJECTIVES: dict[Mode, Objective] = {

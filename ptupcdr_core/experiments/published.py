@@ -1,4 +1,4 @@
-"""Published numbers beside one's own, and the known counts of the domains that they were measured on.
+"""Published numbers to compare one's own with, and the known counts of the domains that they were measured on.
 
 A domain is one of the paper's when its format is ``amazon-2014`` and its file is the published 5-core file, for example
 ``reviews_Movies_and_TV_5.json.gz``, in any folder or at any address. What the catalog calls it does not matter.
@@ -18,7 +18,7 @@ SIMPLE = ("global_mean", "item_mean", "source_offset")
 
 
 def published_name(domain: Domain) -> str | None:
-    """What the publications call a domain; None when it is not one of theirs."""
+    """A domain's name in the publications; None when it is not one of theirs."""
     if domain.format != "amazon-2014" or domain.path is None:
         return None
     file = PurePosixPath(domain.path.replace("\\", "/")).name
@@ -30,9 +30,9 @@ def count_problems(domain: Domain, *, users: int, items: int, ratings: int) -> l
 
     Args:
         domain: as the catalog has it.
-        users: with at least one kept rating.
-        items: with at least one kept rating.
-        ratings: kept.
+        users: number of users with at least one kept rating.
+        items: number of items with at least one kept rating.
+        ratings: number of kept ratings.
     """
     name = published_name(domain)
     if name is None:

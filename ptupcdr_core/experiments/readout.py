@@ -10,7 +10,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 LIST_METRICS = ("ndcg_at_10", "ndcg_at_50", "coverage_at_10")
-"""Of ``benchmark_lists``, what summaries have."""
+"""Columns of ``benchmark_lists`` that summaries have."""
 
 
 def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
@@ -24,10 +24,10 @@ def read_evaluation(home: Home, pair: str) -> pd.DataFrame:
 
 
 def read_serving(home: Home, pair: str) -> pd.DataFrame:
-    """What serves each mode of a pair since its last training, and what the gate said of that training.
+    """What serves each mode of a pair since its last training, and the gate's decision on that training.
 
     Returns:
-        One row a mode: mode, serves (new, kept from the champion, or nothing), gate (on, off), reason; none where
+        One row a mode: mode, serves (new, kept from the champion, or nothing), gate (on, off), reason; no rows where
         nothing was deployed yet.
 
     Raises:
@@ -43,7 +43,7 @@ def read_serving(home: Home, pair: str) -> pd.DataFrame:
 def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFrame:
     """A table of a pair's benchmark: ``benchmark``, ``benchmark_slices``, ``benchmark_lists``, ``benchmark_rankings``.
 
-    One that was made before lists were measured has no rows of these.
+    A benchmark that was made before lists were measured has no rows of these.
 
     Raises:
         WarehouseError: it has not been run.
@@ -55,7 +55,7 @@ def read_benchmark(home: Home, pair: str, table: str = "benchmark") -> pd.DataFr
 
 
 def read_cell_errors(home: Home, pair: str, recipe: str, beta: float, base_model: str) -> pd.DataFrame:
-    """The per-user errors of all methods of one cell, all seeds; baselines without a base model belong to every cell.
+    """The per-user errors of all methods of one cell, all seeds; baselines without a base model are in every cell.
 
     Raises:
         WarehouseError: the benchmark has not been run.
@@ -104,11 +104,11 @@ def summarize_lists(home: Home, pair: str) -> pd.DataFrame:
 
 
 def summarize_benchmark(home: Home, pair: str) -> pd.DataFrame:
-    """Means over seeds, one row a cell and method, with what is to be printed bold.
+    """Means over seeds, one row a cell and method, with marks of what is to be printed bold.
 
     Returns:
         ``significance.over_seeds`` with ``best_mae`` and ``best_rmse``: true for the best method of a cell and those
-        not significantly different from it. Baselines without a base model stand in every base model's cell. No rows
+        not significantly different from it. Baselines without a base model are in every base model's cell. No rows
         where the benchmark left predicted ratings out.
 
     Raises:

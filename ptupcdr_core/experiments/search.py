@@ -1,9 +1,10 @@
-"""Tuning: a search for better settings of a pair, judged by validation users alone (by what: see ``objectives``).
+"""Tuning: a search for better settings of a pair, judged on validation users alone (for the measures see
+``objectives``).
 
-The split's seed, β and validation users stay as they are, so that every trial answers for the same people; test ratings
-are not even loaded. Trial 0 is the settings that the search starts from, so what it finds is never worse than they are
-on validation users. A validation error that many trials were chosen by is a little too good; the evaluation on test
-users, made once afterwards, is the honest one.
+The split's seed, β and validation users stay as they are, so that every trial is judged on the same people; test
+ratings are not even loaded. Trial 0 is the settings that the search starts from, so what it finds is never worse than
+they are on validation users. The validation error of the best of many trials is a little too good; the evaluation on
+test users, made once afterwards, is the honest one.
 """
 
 import hashlib
@@ -36,11 +37,12 @@ from ptupcdr_core.store.leftovers import scratch_folder
 from ptupcdr_core.store.warehouse import Warehouse
 
 SEED = 2022
-"""Of the sampler; with the number of finished trials it fixes every proposal."""
+"""Seed of the sampler; with the number of finished trials it fixes every proposal."""
 RANDOM_TRIALS = 8
-"""Proposed at random, the first included, before the sampler goes by what it has seen."""
+"""Trials proposed at random, the first included, before the sampler uses what it has seen."""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-"""A training that diverged is pruned: the sampler counts it as worse than all others. Interrupted ones have failed."""
+"""A training that diverged is pruned: the sampler counts it as worse than all others. Interrupted trials have
+failed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Trial:
     Args:
         number: from 0, which is the settings that the search starts from; interrupted trials leave gaps.
         chosen: values of the searched settings.
-        metrics: on validation users; none where the training diverged.
+        metrics: on validation users; empty where the training diverged.
         value: the objective; None where the training diverged.
         seconds: that training and measuring took.
     """
@@ -64,16 +66,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every trial.
+    """The state of a search after a trial.
 
     Args:
         study: name of the search.
-        trial: what was finished.
+        trial: the finished trial.
         best: the best so far; None where all diverged.
         done: trials finished, those of earlier searches included.
         total: trials wanted.
-        seconds_left: estimated, and no more than the time limit leaves; None until this search has finished one.
-        restored: whether an earlier search had finished it; only the last of those is told.
+        seconds_left: estimated, at most what the time limit leaves; None until this search has finished one.
+        restored: whether an earlier search had finished it; only the last of these is reported.
     """
 
     study: str
@@ -93,8 +95,8 @@ class Search:
     """A finished search.
 
     Args:
-        study: name of the search: what it was made on and from.
-        objective: what it went by.
+        study: name of the search: a digest of its data, its start and its code.
+        objective: what it optimized.
         start: the settings that it started from.
         trials: all finished ones, in order.
         best: the best of them, the earliest of equals.
@@ -129,10 +131,10 @@ def tune(
     trials: int,
     timeout: float | None = None,
 ) -> Search:
-    """Search for better settings; a search that was stopped goes on from its finished trials.
+    """Search for better settings; a stopped search continues from its finished trials.
 
-    A search by something else, with other ratings, scales, settings to start from or another version of the training is
-    another one and begins anew.
+    With another objective, other ratings, scales or start settings, or another version of the training, it is another
+    search and begins anew.
 
     Args:
         home: has both domains' ``raw_ratings``, and keeps the trials in ``tuning/<pair>.journal``.
@@ -140,16 +142,16 @@ def tune(
         source: its source domain.
         target: its target domain.
         settings: what the search starts from, its trial 0.
-        on_trial: told after every trial; what it raises stops the search, and the next one goes on.
-        objective: what is to become better, predicted ratings or ranked lists.
-        trials: how many there should be, trial 0 and earlier ones included; at least 1.
+        on_trial: called after every trial; what it raises stops the search, and the next one continues it.
+        objective: what to improve, predicted ratings or ranked lists.
+        trials: wanted number of trials, trial 0 and earlier ones included; at least 1.
         timeout: seconds after which no further trial is started.
 
     Raises:
         WarehouseError: a domain was not ingested.
         SplitError: the settings leave a cohort empty.
-        SettingsError: the recipe chooses on test users, ranks nothing where lists are to become better, or the pair has
-            no stars where ratings are.
+        SettingsError: the recipe chooses on test users; or lists are the objective and the recipe ranks nothing; or
+            ratings are and the pair has no stars.
         TuningError: another search of the pair is running, or every training diverged.
         DeviceError: the environment asks for a GPU that is not there.
     """
@@ -206,7 +208,7 @@ def _run(
     """Propose, train, measure and record one trial."""
     if not found and not study.get_trials(states=(TrialState.WAITING,)):
         study.enqueue_trial({name: getattr(start, name) for name in space})
-    # A sampler of its own for every trial, so that a search that was stopped proposes what it would have anyway.
+    # A new sampler for every trial, so that a stopped search proposes what it would have proposed anyway.
     study.sampler = optuna.samplers.TPESampler(
         seed=SEED + len(found), n_startup_trials=RANDOM_TRIALS, constant_liar=False
     )
@@ -261,7 +263,7 @@ def _best(trials: list[Trial], objective: Objective) -> Trial | None:
 
 @contextmanager
 def alone(folder: Path, pair: str) -> Iterator[None]:
-    """One search of a pair at a time: two would take each other's running trials for interrupted ones."""
+    """One search of a pair at a time: two would mistake each other's running trials for interrupted ones."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{pair}.lock"
     try:

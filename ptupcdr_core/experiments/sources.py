@@ -1,4 +1,4 @@
-"""A pair of several sources beside the pairs of each of them, on the test users that all have measured."""
+"""A pair of several sources compared with the pairs of each of them, on the test users that all have in common."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -21,7 +21,7 @@ COLUMNS = [
 
 
 def beside_single_sources(home: Home, pair: Pair) -> pd.DataFrame:
-    """A pair of several sources beside the pairs of each of them that were evaluated with the same recipe, β and seed.
+    """Compare a pair of several sources with the pairs of each, if evaluated with the same recipe, β and seed.
 
     Args:
         home: has the evaluations.
@@ -42,18 +42,18 @@ def beside_single_sources(home: Home, pair: Pair) -> pd.DataFrame:
 
 
 def compared(mode: Mode, by_user: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What the personal bridge measures with all sources and with each alone, on the users and ratings that all have.
+    """The personal bridge's measures with all sources and with each alone, on the users and ratings that all have.
 
     Args:
         mode: what is measured.
-        by_user: by source, the one of all sources first: user_id, ratings, and absolute_error and squared_error, or
+        by_user: by source, all sources together first: user_id, ratings, and absolute_error and squared_error, or
             ndcg_at_10.
 
     Returns:
-        One row a source: mode, source, users, ratings and, for each metric, its value; with ``_more``, by how much it
-        is more than that of all sources together (of errors, positive where the source alone is worse); and with
-        ``_p``, how probable such a difference would be by chance, paired by user and Holm-corrected over the sources.
-        No rows where a source measured nobody that the others did, or where there is but one.
+        One row a source: mode, source, users, ratings and, for each metric, its value; with ``_more``, how much larger
+        it is than that of all sources together (for errors, positive where the source alone is worse); and with ``_p``,
+        how probable such a difference would be by chance, paired by user and Holm-corrected over the sources. No rows
+        where the sources have no user in common, or where there is only one.
     """
     frames = list(by_user.values())
     shared = reduce(lambda left, right: left.merge(right), (frame[["user_id", "ratings"]] for frame in frames))
@@ -89,7 +89,7 @@ def for_people(beside: pd.DataFrame) -> pd.DataFrame:
 
 
 def probability(value: float) -> str:
-    """As a table has it."""
+    """A probability as text, for tables."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

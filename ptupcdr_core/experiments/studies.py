@@ -1,4 +1,4 @@
-"""Searches of the past, all of a pair's in one journal."""
+"""Past searches; those of a pair are in one journal."""
 
 import optuna
 from optuna.storages import JournalStorage
@@ -10,7 +10,7 @@ from ptupcdr_core.store.replacing import replaced
 
 
 def prune_studies(home: Home, pair: str, before: float, *, dry_run: bool = False) -> int:
-    """Drop a pair's studies without a trial since a moment, and return how many; the journal is written anew.
+    """Drop a pair's studies without a trial since a given time, and return how many; the journal is written anew.
 
     Args:
         home: has the journal.
@@ -20,7 +20,7 @@ def prune_studies(home: Home, pair: str, before: float, *, dry_run: bool = False
 
     Raises:
         TuningError: a search of the pair is running.
-        StorageError: the journal cannot be written; the old one stands.
+        StorageError: the journal cannot be written; the old one stays.
     """
     journal = home.tuning / f"{pair}.journal"
     with alone(home.tuning, pair):

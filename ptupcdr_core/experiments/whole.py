@@ -1,4 +1,4 @@
-"""A whole training as the lineage does it, measured as it does, with nothing kept: for benchmarks of many splits."""
+"""A whole training and evaluation as in the lineage, without storing anything: for benchmarks of many splits."""
 
 import time
 
@@ -18,7 +18,7 @@ from ptupcdr_core.store.leftovers import scratch_folder
 def train_and_evaluate(
     mode: Mode, data: PairData, settings: Settings, ids: NDArray[np.object_]
 ) -> tuple[Evaluation, float]:
-    """Train both sides and what is between them, in a home that is thrown away, and measure all methods of the mode.
+    """Train both sides and the bridges in a temporary home, and measure all methods of the mode.
 
     Args:
         mode: what is trained for.
@@ -27,7 +27,7 @@ def train_and_evaluate(
         ids: (U+1,) user ids by index.
 
     Returns:
-        What ``mode.evaluate`` found, and the seconds of the training.
+        The result of ``mode.evaluate``, and the seconds of the training.
     """
     start = time.perf_counter()
     with scratch_folder() as folder:

@@ -1,18 +1,18 @@
 """Whether a newly trained model may be deployed: it must be at least as good as what it would replace.
 
-Models are judged in every mode that they have: their predicted ratings by the RMSE on held-out ratings, their ranked
-lists by NDCG@10 for the same users. At least as good, on the same users, is a model that
+A model is judged in each of its modes: predicted ratings by the RMSE on held-out ratings, ranked lists by NDCG@10, both
+for the same users. It is at least as good as another if, on the same users, it is
 
-- is not worse by more than the criterion's tolerance, a share of the other's value, however few users tell, and
-- is not significantly worse: where it is worse at all, a paired test over users leaves room for chance.
+- not worse by more than the criterion's tolerance, a fraction of the other's value, whatever the number of users, and
+- not significantly worse by a paired test over users.
 
-It is asked twice in each mode: against the strongest simple baseline, and against the champion so far. The champion is
-measured again, on the present test ratings of users whom neither model was trained on and of items that both know, so a
-split that has changed since is no matter; unless that leaves fewer than ``LEAST_USERS``, and then the baseline alone
-decides. So it does in a mode that the champion was not trained for; one that only the champion has cannot be judged.
+It is compared twice in each mode: with the strongest simple baseline, and with the champion so far. The champion is
+measured again, on the present test ratings of users whom neither model was trained on and of items that both know, so
+the split may have changed since. If that leaves fewer than ``LEAST_USERS`` users, or the champion was not trained for
+the mode, the baseline alone decides. A mode that only the champion has cannot be judged.
 
-Each mode is let through or refused on its own: lists that are better are served although ratings are not, which then
-go on coming from the champion.
+Each mode is let through or refused on its own: better lists are served even if the ratings are refused; these then
+still come from the champion.
 """
 
 import json
@@ -38,9 +38,11 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 ASSET = "champion"
 CONFIDENCE = 0.95
+"""Of the intervals; a model is significantly worse if p is below 1 - CONFIDENCE."""
 LEAST_USERS = 30
+"""Users on whom a champion is compared at least: fewer say little."""
 ROUNDING = 1e-6
-"""Stars, or NDCG; two models that differ by less are the same model in float32."""
+"""In stars, or in NDCG: a smaller difference is rounding of float32."""
 
 Models = Mapping[Mode, Judged]
 """A bundle as it is measured, in each of its modes."""
@@ -53,8 +55,8 @@ class Comparison:
     Args:
         mode: what was compared, and with its criterion.
         against: a simple baseline's name, or ``champion``.
-        users: whose ratings they are.
-        ratings: how many.
+        users: how many users were compared.
+        ratings: how many of their ratings.
         candidate: its RMSE, in stars, or its NDCG@10.
         other: the other's.
         low: lower end of the interval of candidate - other, by resampling users.
@@ -74,7 +76,7 @@ class Comparison:
 
     @property
     def criterion(self) -> Criterion:
-        """What they were compared by."""
+        """How they were compared."""
         return MODES[self.mode].criterion
 
     @property
@@ -96,7 +98,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the comparisons come to.
+    """What follows from the comparisons.
 
     Args:
         comparisons: for each mode against the strongest simple baseline, then against the champion if it could be
@@ -132,7 +134,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """All comparisons and notes in words."""
         return "; ".join([*map(str, self.comparisons), *self.notes])
 
     def table(self) -> pd.DataFrame:
@@ -165,13 +167,13 @@ class Verdict:
 def judge(home: Home, pair: str, fingerprint: str = "") -> Verdict:
     """Measure a pair's new bundle and its champion on the present test users, and decide.
 
-    The champion is the bundle that last passed. One that cannot be read is no obstacle, and is said.
+    The champion is the bundle that last passed. If it cannot be read, the baseline alone decides, and a note says so.
 
     Args:
         home: has the pair's split, evaluation and bundles.
         pair: its key.
-        fingerprint: of what is judged; where the champion has come to be by a verdict of the same, that one holds, for
-            the champion before is gone. Empty: it is not looked for.
+        fingerprint: of what is judged. If a verdict with the same fingerprint made the present champion, that verdict
+            is returned, since the earlier champion is gone. Empty: no earlier verdict is looked for.
 
     Raises:
         WarehouseError: the pair was not split or not evaluated.
@@ -200,7 +202,7 @@ def decide(home: Home, pair: str, candidate: Models, champion: Models, note: str
         home: has the pair's present split and evaluation.
         pair: its key.
         candidate: the model of that evaluation.
-        champion: the model in use; none of its modes where there is none to compare with.
+        champion: the model in use; empty where there is none to compare with.
         note: why there is none.
 
     Raises:
@@ -281,7 +283,7 @@ def keep_verdict(
 
 
 def _about(fingerprint: str, candidate: Bundle, champion: Bundle | None) -> dict[str, str | int]:
-    """What was judged, and what is the champion thereafter."""
+    """What was judged, and the champion afterwards."""
     return {
         "format": formats.DECISION,
         "fingerprint": fingerprint,
@@ -291,22 +293,22 @@ def _about(fingerprint: str, candidate: Bundle, champion: Bundle | None) -> dict
 
 
 def _note_decision(place: Path, about: dict[str, str | int], decision: Decision) -> None:
-    """Write beside the champion's place by what decision it will have come there.
+    """Write the decision that makes a champion beside its file, before that file is replaced.
 
-    Before it is replaced: a process that is killed between that and its tables leaves no other trace of the champion
-    before, with which the new one was compared.
+    A process that is killed after the replacement, but before its tables are written, leaves no other trace of the
+    earlier champion, with which the new one was compared.
     """
     with replaced(_noted(place)) as temporary:
         temporary.write_text(json.dumps({"about": about, **asdict(decision)}, indent=2))
 
 
 def _decided(place: Path, about: dict[str, str | int]) -> Decision | None:
-    """The decision by which this champion came to its place, where it was one about the same."""
+    """The noted decision that made this champion, if it was about the same."""
     try:
         noted = json.loads(_noted(place).read_text())
         comparisons = tuple(Comparison(**row) for row in noted["comparisons"])
         return Decision(comparisons, tuple(noted["notes"])) if noted["about"] == about else None
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is of no use: then it is judged again
+    except (OSError, ValueError, KeyError, TypeError):  # missing or unreadable: then it is judged again
         return None
 
 
@@ -315,7 +317,7 @@ def _noted(place: Path) -> Path:
 
 
 def read_decision(home: Home, pair: str) -> str:
-    """What was decided of the last training, in words.
+    """What was decided about the last training, in words.
 
     Raises:
         WarehouseError: it was not judged.

@@ -1,6 +1,6 @@
-"""What a bundle's mode says of the people who are held out: everything that the gate measures it by.
+"""What a bundle's mode predicts for held-out people: all that the gate measures it by.
 
-Users and items go by id, so that a bundle can be measured on a later split too, on what both know.
+Users and items are known by id, so that a bundle can be measured on a later split too, on what both know.
 
 Shapes: R held-out users, T target items, E coordinates of a bridged embedding, N ratings.
 """
@@ -30,15 +30,16 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class Judged:
-    """What one mode says of the present split's test users.
+    """What one mode predicts for the present split's test users.
 
     Args:
         users: (R,) user ids.
-        held_out: (R,) bool: whom it was not trained on.
-        embeddings: (R, E) float32, folded in and bridged as they would be served, with what else is searched for.
+        held_out: (R,) bool, users whom the mode was not trained on.
+        embeddings: (R, E) float32, folded in and bridged as when served, with the further coordinates of a search for
+            lists.
         items: (T,) target item ids.
         target: the items' offsets (T,) and vectors (T, E), in the order of ``items``.
-        scale: what scores are clipped to; None where they are no stars.
+        scale: what scores are clipped to; None where they are not stars.
         extra: (R, T) what is added to their scores; None: nothing.
     """
 
@@ -80,7 +81,7 @@ class Judged:
         )
 
     def knows(self, ratings: pd.DataFrame, *, held_out: bool) -> NDArray[np.bool_]:
-        """(N,) which of these ratings it can predict: user and item are its own.
+        """(N,) which of these ratings it can predict: it knows both user and item.
 
         Args:
             ratings: columns user_id and item_id.
@@ -99,7 +100,7 @@ class Judged:
         return scores if self.scale is None else self.scale.clip(scores)
 
     def among(self, items: NDArray[np.object_]) -> Self:
-        """The same model where there are no other target items than these."""
+        """The same model, restricted to these target items."""
         kept = np.asarray(pd.Index(self.items).isin(items))
         target = TargetItems(self.target.vectors[kept], self.target.offset[kept])
         extra = None if self.extra is None else self.extra[:, np.flatnonzero(kept)].tocsr()
@@ -112,7 +113,7 @@ class Judged:
             ratings: N that it knows, each user and item once; columns user_id, item_id and rating.
 
         Returns:
-            One row a user, by id: user_id, ratings (how many there are) and the measures of ``ranking.evaluation``.
+            One row a user, by id: user_id, ratings (how many there are) and the measures of ``evaluation.rankings``.
         """
         rows, users = pd.factorize(ratings["user_id"], sort=True)
         items = pd.Index(self.items).get_indexer(ratings["item_id"]) + 1
@@ -128,7 +129,7 @@ class Judged:
 
 
 def judged(home: Home, pair: str, bundle: Bundle) -> Mapping[Mode, Judged]:
-    """What each of a bundle's modes says of the present test users."""
+    """What each of a bundle's modes predicts for the present test users."""
     return {name: Judged.of(home, pair, served) for name, served in bundle.modes.items()}
 
 

@@ -1,1 +1,1 @@
-"""Compiled loops, each behind a plain face."""
+"""Compiled loops behind plain functions."""

@@ -10,11 +10,11 @@ from ptupcdr_core.kernels.vectors import FAST, LINE, Constant, inlined, load, lo
 
 Integers = NDArray[np.int32]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-MIDDLE = 5  # skipped steps after which about half of their moves are made: its ε stands for all
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's usual ones, and torch's defaults
+MIDDLE = 5  # about half of the moves of skipped steps are made after so many: the ε of that step is used for all
 FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal numbers would be slow
 MF, GMF, DNN = 0, 1, 2
-LAST_STEP, SLOT = -2, -1
+LAST_STEP, SLOT = -2, -1  # columns of a table's marks
 AHEAD = 32  # ratings: time enough for memory to answer, few enough that their rows stay in the first-level cache
 
 
@@ -39,11 +39,11 @@ class SkippedSteps(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One side's rows, twice: as numbers, and as the integers that stand behind the numbers of a row.
+    """One side's rows, twice: as numbers, and as integers, which are stored behind a row's numbers.
 
     Args:
         rows: (R, ...) float32, laid out as ``RowAdam`` says.
-        marks: the same memory as int32: the step that a row is at, and its slot among the gradients of a batch.
+        marks: the same memory as int32: the last step of a row, and its slot among the gradients of a batch.
     """
 
     rows: Floats
@@ -59,7 +59,7 @@ class Tables(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What an epoch writes into; the gradients are zero between batches.
+    """Arrays that an epoch writes; the gradients are zero between batches.
 
     Args:
         touched_users: (B,) int32, the users of a batch.
@@ -93,7 +93,7 @@ def tables(user_rows: Floats, item_rows: Floats, layer: Floats) -> Tables:
 
 
 def workspace(batch_size: int, size: int, layer_rows: int) -> Workspace:
-    """Room for batches of B ratings, D = ``size``."""
+    """A workspace for batches of B ratings, D = ``size``."""
     touched_users, touched_items = np.empty((2, batch_size), np.int32)
     shapes = (batch_size, size), (batch_size, size), (layer_rows, size), (1, size)
     return Workspace(touched_users, touched_items, *(np.zeros(shape, np.float32) for shape in shapes))
@@ -128,7 +128,7 @@ def _accumulate_moves(correction: NDArray[np.float64], q: float, moves: NDArray[
 
 @inlined(fastmath=FAST)
 def _catch_up(table: Table, index: int, coordinates: Constant, now: int, rate: float, skipped: SkippedSteps) -> None:
-    """Apply to one row the steps until now, in which it had no gradient."""
+    """Apply to one row the steps since its last gradient."""
     rows, then = table.rows, table.marks[index, LAST_STEP]
     D, k = len(coordinates), now - then
     if k == 0:
@@ -252,7 +252,7 @@ def train(
 
 @loop()
 def reorder(order: Integers, users: Integers, items: Integers, ratings: Floats, reordered: Reordered) -> None:
-    """Write the ratings in this order, in which memory answers slowly unless it is asked ahead.
+    """Write the ratings in this order; prefetching hides the slow access to memory out of order.
 
     Args:
         order: (N,) places from 0.

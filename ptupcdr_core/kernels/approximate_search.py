@@ -1,10 +1,10 @@
 """The best items of many users by an approximate index: a graph of the items (HNSW), walked from near to nearer ones.
 
-A graph search for inner products finds what it should where users point in all directions alike. They do not: every
-user has the same large share of the constant coordinate. So items and users get other coordinates first, in which the
-users are uncorrelated and of one size, and which leave every score as it is: û · v = (L⁻¹ û) · (Lᵀ v), with L Lᵀ the
-users' second moments. The offset is one more coordinate, less its mean, which ranks nothing. Recall@10 on a real pair
-of 59,000 items went from 0.89 to 0.999 with it.
+A graph search for inner products works well if users' vectors point evenly in all directions. They do not: the constant
+coordinate is large in every user. So items and users first get other coordinates, in which the users are uncorrelated
+and of one size, and which keep every score: û · v = (L⁻¹ û) · (Lᵀ v), with L Lᵀ the users' second moments. The offset
+is one more coordinate, less its mean, which does not affect the ranking. Recall@10 on a real pair of 59,000 items went
+from 0.89 to 0.999 with it.
 
 Processor time on one core of a shared AMD EPYC, recall@10, generated items with lengths spread over a log-normal:
 
@@ -14,8 +14,8 @@ Processor time on one core of a shared AMD EPYC, recall@10, generated items with
 | 100,000 | 64 | 0.57 s | 22 s | 1.17 s | 0.995 |
 | 1,000,000 | 10 | 2.6 s | 125 s | 0.33 s | 0.996 |
 
-So ``top_items``, which passes most items over, is faster up to some hundred thousand items; with a million items the
-graph pays off for more than some 50,000 users.
+So ``top_items``, which skips most items, is faster up to some hundred thousand items; with a million items the graph
+pays off for more than about 50,000 users.
 
 Shapes: R users, T items, E coordinates, K items wanted.
 """
@@ -37,10 +37,10 @@ from ptupcdr_core.kernels.threads import one_thread
 
 CONNECTIVITY = 16  # neighbours of an item in the graph
 EXPANSION_ADD = 64  # twice as many take twice the time, for 0.002 of recall at most
-EXPANSION_SEARCH = 256  # candidates followed at least; with 64 of them, recall was 0.93 with 64 coordinates
-RIDGE = 1e-6  # of the users' mean second moment: few users may not fill all directions
+EXPANSION_SEARCH = 256  # least number of candidates followed; 64 of them gave a recall of 0.93 with 64 coordinates
+RIDGE = 1e-6  # of the users' mean second moment: few users may not span all directions
 SAMPLE = 1_000  # users whose lists are also searched for exactly
-ROUNDING = 1e-5  # of a score, relative: what counts as equally good
+ROUNDING = 1e-5  # relative to a score: smaller differences count as equal
 
 
 def approximate_top_items(target: TargetItems, user_vectors: Floats, count: int) -> Iterator[Block]:
@@ -71,8 +71,8 @@ class ItemGraph:
 
     Args:
         target: the items.
-        graph: of them in other coordinates, and
-        root: (E+1, E+1) what makes users' ones: L.
+        graph: the graph of the items in the other coordinates.
+        root: (E+1, E+1) L, which gives users' other coordinates.
     """
 
     target: TargetItems
@@ -81,13 +81,13 @@ class ItemGraph:
 
     @classmethod
     def of(cls, target: TargetItems, users: Floats, wanted: int, threads: int = 1) -> Self:
-        """Build it.
+        """Build the graph.
 
         Args:
             target: offsets and vectors (T+1, E) of the items.
-            users: (R, E) float32, by whom the coordinates are chosen.
-            wanted: how many items are searched for at most.
-            threads: with more than one, another graph comes out every time.
+            users: (R, E) float32, who determine the other coordinates.
+            wanted: most items that will be searched for.
+            threads: with more than one, the graph differs every time.
 
         Raises:
             ValueError: a number is not finite.
@@ -128,7 +128,8 @@ class ItemGraph:
 
 
 def recall(target: TargetItems, user_vectors: Floats, items: Items, scores: Floats) -> float:
-    """Which part of the lists is as good as the exact lists' last item, on a sample of the users; 1 is exact.
+    """The share of listed items that score at least as high as the exact lists' last item, on a sample of users; 1 is
+    exact.
 
     Args:
         target: offsets and vectors (T+1, E) of the items.
@@ -152,7 +153,7 @@ def _root(user_vectors: Floats) -> NDArray[np.float64]:
 def _best_first(
     target: TargetItems, user_vectors: Floats, found: Matches | BatchMatches, wanted: int
 ) -> tuple[Items, Floats]:
-    """(B, K) found items by their true scores, of equal ones the lower index first; and those."""
+    """(B, K) found items by their true scores, of equal ones the lower index first; and the scores."""
     if isinstance(found, BatchMatches):
         items, missed = found.keys.astype(np.int64), np.flatnonzero(found.counts < wanted)
     else:  # a block of a single user

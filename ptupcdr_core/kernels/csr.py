@@ -13,10 +13,10 @@ from ptupcdr_core.kernels.vectors import loop
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
 
-CHUNKS_PER_THREAD = 16  # popular rows are unequal: enough pieces that no thread waits long for the last one
+CHUNKS_PER_THREAD = 16  # rows are of very unequal size: enough pieces that no thread waits long for the last one
 ROW_COST = 4  # solving a row costs about as much as reading a few of its ratings
 LEAST_WORK = 4_096
-"""Ratings that are worth threads: to start and end these takes a millisecond, hundreds of times a backfill."""
+"""Ratings from which threads pay: starting and ending them takes a millisecond, hundreds of times a backfill."""
 
 
 class Csr(NamedTuple):
@@ -25,10 +25,10 @@ class Csr(NamedTuple):
     Within a row, ratings keep the order in which they were given.
 
     Args:
-        offsets: (R+2,) int64, row j's ratings stand at offsets[j]:offsets[j+1].
+        offsets: (R+2,) int64, row j's ratings are at offsets[j]:offsets[j+1].
         columns: (N,) int32.
         values: (N,) float32.
-        order: (N,) int32, where each rating stood in the arrays it was made from.
+        order: (N,) int32, each rating's place in the original arrays.
     """
 
     offsets: NDArray[np.int64]
@@ -91,7 +91,7 @@ def _counting_sort(
     sorted_values: Floats,
     order: Integers,
 ) -> None:
-    """Fill the last three; ``cursor``, where each row begins, is written over."""
+    """Fill the last three arrays; ``cursor``, where each row begins, is overwritten."""
     for k in range(len(rows)):
         place = cursor[rows[k]]
         cursor[rows[k]] += 1

@@ -1,4 +1,4 @@
-"""The best items of many users, by exact search that leaves out what cannot be among them.
+"""The best items of many users, by exact search that skips items which cannot be among them.
 
 A score is offset + u · v, at most offset + |u| |v|. Items are read in the order of that bound, and a user's search ends
 where the bound of all that follow is below the worst score in its list: nothing is approximated. Four users are scored
@@ -28,19 +28,19 @@ WIDTH = 64  # items of a tile
 ITEMS = constant(WIDTH)
 TOGETHER = 4  # users scored at a time: their scores of a tile fill half of the vector registers
 GROUP = 16_384  # users of similar lengths, who share one order of the items
-PARTS = 4  # of a group, a thread: lists that end early and late even out
-ROUNDING = 1e-5  # of a bound, relative: scores are summed in float32
+PARTS = 4  # parts of a group per thread, so that users whose search ends early or late even out
+ROUNDING = 1e-5  # relative to a bound: scores are summed in float32
 PADDING = -1
 
 Items = NDArray[np.int64]
 Block = tuple[int, Items, Floats]
 """The first row of a block of users, their (B, K) item indices, best first, and their (B, K) scores."""
 Search = Callable[[TargetItems, Floats, int], Iterator[Block]]
-"""Finds the best items: ``top_items``, or another one with its arguments."""
+"""Finds the best items: ``top_items``, or another function with the same arguments."""
 
 
 class Tiles(NamedTuple):
-    """Items in the order of their bounds, W together; coordinates by item, so that W scores are made at once.
+    """Items in the order of their bounds, in tiles of W; stored by coordinate, so that W scores are computed at once.
 
     Args:
         vectors: (N · E, W) float32, a tile's coordinates one after the other.
@@ -61,7 +61,7 @@ class Found(NamedTuple):
     Args:
         items: (R, K) int64 item indices from 0, best first; of equal scores, the lower index first.
         scores: (R, K) float32.
-        computed: how many scores were computed for it.
+        computed: how many scores were computed.
     """
 
     items: Items
@@ -109,11 +109,11 @@ def highest(user_vectors: Floats, item_vectors: Floats, offsets: Floats, count: 
 
 
 def searched(user_vectors: Floats, laid_out: Callable[[float, float], Tiles], count: int) -> Found:
-    """As ``highest``, with items that may have been laid out before.
+    """As ``highest``, with prepared tiles of items.
 
     Args:
         user_vectors: (R, E) float32.
-        laid_out: gives the tiles for users of a length between the two that it is called with.
+        laid_out: gives the tiles for users whose length is between its two arguments.
         count: K, no more than there are items.
 
     Raises:
@@ -142,7 +142,7 @@ def _lengths(vectors: Floats) -> NDArray[np.float64]:
 
 
 def tiles_of(vectors: Floats, offsets: Floats, shortest: float, longest: float) -> Tiles:
-    """Lay out the items for users of a length between these two."""
+    """Make the tiles of the items for users whose length is between these two."""
     lengths = _lengths(vectors)
     order = np.argsort(-(offsets + longest * lengths), kind="stable")
     items = np.full((-(-len(order) // WIDTH), WIDTH), PADDING)
@@ -169,7 +169,7 @@ def _search(
     tile_scores: Floats,
 ) -> int:  # fmt: skip
     """Fill the lists of these users, all of them with ``PADDING`` at minus infinity; return for how many pairs of a
-    user and a tile scores were computed. ``users`` and ``tile_scores`` (TOGETHER, WIDTH) are written over."""
+    user and a tile scores were computed. ``users`` and ``tile_scores`` (TOGETHER, WIDTH) are overwritten."""
     K, E, count, computed = found.shape[1], user_vectors.shape[1], len(users), 0
     for tile in range(len(tiles.items)):
         going = 0
@@ -206,7 +206,7 @@ def _search(
 
 @inlined()
 def _insert(found: Items, scores: Floats, item: int, score: np.float32) -> None:
-    """Put an item into a full sorted list, whose last one falls out, unless it is behind that."""
+    """Insert an item into a full sorted list in place of the last one, unless it ranks behind that."""
     place = len(found)
     while place > 0 and (scores[place - 1] < score or (scores[place - 1] == score and found[place - 1] > item)):
         place -= 1

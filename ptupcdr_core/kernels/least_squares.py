@@ -2,8 +2,8 @@
 
 A system is (E+1, E) float64: the upper triangle of A, and in the last row the right-hand side; E is the number of
 coordinates D, with zeros up to a multiple of ``LANES``. Sums are made in tiles of 8 by 8 numbers that stay in registers
-while ratings, or the rows of a factorization, pass by: a number of A is then read and written once for many of them. An
-iteration of ALS with 64 coordinates so takes .51 s; adding rating after rating, and row after row, took .95 s (1.66
+over many ratings, or rows of a factorization: a number of A is then read and written once for many of them. An
+iteration of ALS with 64 coordinates takes .51 s this way; adding one rating, or row, after the other took .95 s (1.66
 million ratings of 124,000 users and 50,000 items, two threads of a shared AMD EPYC).
 """
 
@@ -35,17 +35,17 @@ Integers = NDArray[np.int32]
 LANES = 8
 EIGHT = constant(LANES)
 GATHERED = 64  # ratings whose vectors are side by side at a time: with 64 coordinates they fill the first-level cache
-AHEAD = 16  # ratings: time enough for memory to answer; they may belong to the next rows
-GRAM_BLOCK = 65_536  # vectors that are doubled in precision at a time
+AHEAD = 16  # ratings that are prefetched ahead: time enough for memory to answer; they may belong to the next rows
+GRAM_BLOCK = 65_536  # vectors that are converted to float64 at a time
 
 
 class Ridge(NamedTuple):
-    """How one side's vectors are kept small.
+    """The penalty of one side's vectors.
 
     Args:
         regularization: λ, > 0.
         weighted: whether a row's penalty is λ times the number of its ratings (ALS-WR, Zhou et al. 2008), or λ itself.
-        unobserved_weight: α ≥ 0 of every pair of a row and a column, whether rated or not.
+        unobserved_weight: α ≥ 0, weight of every pair of a row and a column, whether rated or not.
     """
 
     regularization: float
@@ -54,13 +54,13 @@ class Ridge(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One ridge regression a row: its ratings' values, by the vectors of their columns.
+    """One ridge regression a row: of its ratings' values on the vectors of their columns.
 
     Args:
         rows: the ratings by row.
         vectors: (columns, E) float32, padded.
         base: (E+1, E) float64, the system that every row starts from; see ``unobserved``.
-        size: D, the coordinates that are no padding.
+        size: D, the coordinates without padding.
         regularization: λ.
         weighted: as in ``Ridge``.
     """
@@ -74,7 +74,7 @@ class Problem(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What one system after the other is solved in.
+    """Arrays in which systems are solved one after the other.
 
     Args:
         system: (E+1, E); after ``solve`` the factorization, and the solution in its last row.
@@ -94,7 +94,7 @@ class Workspace(NamedTuple):
 
 
 def workspace(width: int) -> Workspace:
-    """Room for systems of E = ``width`` coordinates."""
+    """A workspace for systems of E = ``width`` coordinates."""
     return Workspace(
         np.empty((width + 1, width)),
         np.empty((GATHERED, width)),
@@ -144,7 +144,7 @@ def _add_tile(
 
 
 def problem(rows: Csr, vectors: Floats, size: int, ridge: Ridge) -> Problem:
-    """Lay out the rows' regressions on the other side's padded vectors, of D = ``size`` coordinates."""
+    """Prepare the rows' regressions on the other side's padded vectors, of D = ``size`` coordinates."""
     base = unobserved(vectors, ridge.unobserved_weight)
     return Problem(rows, vectors, base, size, float(ridge.regularization), bool(ridge.weighted))
 
@@ -211,7 +211,7 @@ def _factorize(size: int, work: Workspace) -> None:
 
 @inlined(fastmath=FAST)
 def substitute(system: Doubles, size: int, b: Doubles, row: int) -> None:
-    """Replace b[row] by the solution x of A x = b[row], from what ``solve`` left in the system."""
+    """Replace b[row] by the solution x of A x = b[row], from the factorization that ``solve`` left in the system."""
     width = system.shape[1]
     for k in range(size):
         scaled, edge = b[row, k] * system[k, k], k - k % LANES + LANES
@@ -253,7 +253,7 @@ def solve_rows(first: int, last: int, side: Problem, solved: Floats, work: Works
 
 @loop()
 def leave_one_out(first: int, last: int, side: Problem, left_out: Floats, work: Workspace) -> None:
-    """Fill ``left_out``, at every rating's place, with its row's solution without it; leave it where it is the only
+    """Fill ``left_out``, at every rating's place, with its row's solution without it; unchanged where it is the only
     one."""
     size, width, vectors = side.size, side.vectors.shape[1], side.vectors
     offsets, columns, values, order = side.rows

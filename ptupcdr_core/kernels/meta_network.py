@@ -1,8 +1,8 @@
 """The meta network's training as one compiled loop: forward, hand-written gradients, Adam.
 
 On small networks autograd's bookkeeping costs several times the arithmetic (``training.gradient`` has the mathematics
-and measured times; the tests hold a loop in torch against this one). Each user of a batch is computed once however many
-ratings it has there, only real history positions are, and hidden units that are off are skipped.
+and measured times; the tests hold a loop in torch against this one). Each user of a batch is computed once, however
+many ratings they have there; padded history positions and inactive hidden units are skipped.
 
 Shapes: B batch, R distinct users of a batch, P their history positions together, D embedding size, H hidden units,
 X by Y the bridge, r its rank, O numbers written for a user (``models.forms``), L history length.
@@ -29,7 +29,7 @@ class Weights(NamedTuple):
         hidden_bias: (1, H).
         out: (H, O), input by output.
         out_bias: (1, O).
-        signal: (1, 1), of a position's further signal; (1, 0) where attention is to item vectors alone.
+        signal: (1, 1), weight of a position's further signal; (1, 0) where attention depends on item vectors alone.
     """
 
     attention: Floats
@@ -64,9 +64,9 @@ class Plan(NamedTuple):
     Args:
         batch_size: B.
         learning_rate: Adam's.
-        penalty: of each row's squared bridge, in the mean of a batch.
+        penalty: weight of each row's squared bridge in the mean of a batch.
         form: FULL, LOW_RANK or DIAGONAL.
-        rank: r, of a low rank.
+        rank: r, of the low-rank form.
     """
 
     batch_size: int
@@ -93,7 +93,7 @@ class Rows(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What an epoch writes into; B is the largest batch, and positions are B · L.
+    """Arrays that an epoch writes; B is the largest batch, and there are B · L positions.
 
     Args:
         position: (D, positions) history vectors.
@@ -135,7 +135,7 @@ class Workspace(NamedTuple):
 
 
 def workspace(weights: Weights, rows: Rows, batch_size: int, rank: int) -> Workspace:
-    """Room for batches of B rows at most."""
+    """A workspace for batches of at most B rows."""
     size, hidden, outputs = len(weights.attention), weights.hidden.shape[1], weights.out.shape[1]
     (people, length), target_size = rows.histories.shape, rows.item_vectors.shape[1]
     positions = batch_size * length
@@ -169,7 +169,8 @@ FULL, LOW_RANK, DIAGONAL = 0, 1, 2
 
 @inlined(fastmath=FAST)
 def _attend(weights: Weights, position: Floats, hidden: Floats, scores: Floats, count: int) -> None:
-    """Importance of each position: scores = importance · relu(attention · position + bias); keeps the hidden units."""
+    """Importance of each position: scores = importance · relu(attention · position + bias); the hidden units are
+    kept."""
     scores[:count] = 0
     for e in range(hidden.shape[0]):
         unit = hidden[e]
@@ -258,7 +259,7 @@ def _adam(weights: Floats, gradients: Floats, first: Floats, second: Floats, ste
 
 @inlined(fastmath=FAST)
 def _carry(form: int, rank: int, written: Floats, vector: Floats, inner: Floats, bridged: Floats) -> None:
-    """Add u W to ``bridged``; of a low rank, keep u A in ``inner``."""
+    """Add u W to ``bridged``; in the low-rank form, keep u A in ``inner``."""
     X, Y = len(vector), len(bridged)
     if form == FULL:
         for x in range(X):
@@ -279,7 +280,7 @@ def _carry_backward(
     form: int, rank: int, written: Floats, vector: Floats, inner: Floats, slope: Floats, shrink: np.float32,
     written_slope: Floats,
 ) -> None:  # fmt: skip
-    """Write the slopes of what was written, from those of u W; ``shrink`` times W is added to the slopes of W."""
+    """Compute the slopes of the written numbers from those of u W; ``shrink`` times W is added to the slopes of W."""
     X, Y = len(vector), len(slope)
     if form == FULL:
         for x in range(X):
@@ -341,12 +342,12 @@ def train(
 
     Args:
         state: changed in place.
-        steps: made before this epoch.
+        steps: steps made before this epoch.
         rows: every user has at least one history item.
-        signals: (U+1, L) what ``MetaNetwork.signal`` says of each position, (0, 0) where nothing.
+        signals: (U+1, L) ``MetaNetwork.signal`` of each position; (0, 0) without signals.
         order: (N,) the rows in their order.
-        plan: how.
-        work: written over.
+        plan: how the epoch trains.
+        work: overwritten.
     """
     weights, gradients, first, second = state
     batch_size, learning_rate, penalty, form, rank = plan
@@ -424,7 +425,7 @@ def train(
                     for d in range(D):
                         gradients.hidden[d, h] += slope * profile[r, d]
                         profile_slope[d] += slope * weights.hidden[d, h]
-            # Through the softmax: a position's slope is its attention times what it says beyond the profile.
+            # Through the softmax: a position's slope is its attention times its own slope less that of the profile.
             mean = _dot(profile_slope, profile[r])
             for p in range(starts[r], starts[r + 1]):
                 said = np.float32(0)

@@ -1,4 +1,4 @@
-"""The searches of this folder for a server: what is the same for every request is made once.
+"""The searches of this folder for a server: what is the same for every request is computed once.
 
 Shapes: R users, T items, E coordinates, K items wanted.
 """
@@ -16,21 +16,21 @@ from ptupcdr_core.kernels.exact_search import RESULTS, Block, Tiles, searched, t
 from ptupcdr_core.kernels.target_items import TargetItems
 
 BAND = math.sqrt(2)
-"""Users within a factor of this in length share a layout of the items; in a wider band a search ends later."""
+"""Users within a factor of this in length share a layout of the items; in a wider band, searches end later."""
 KEPT = 6
 """Layouts in memory, each as large as the item vectors."""
 
 MOST = 100
-"""Items of a list that a kept graph is made for; longer lists are searched for exactly."""
+"""Longest list that a kept graph is built for; longer lists are searched for exactly."""
 
 
 class PreparedItems:
-    """``top_items`` with layouts of the items that are kept: an order of a million items takes longer than a search.
+    """``top_items`` with cached layouts of the items: ordering a million items takes longer than a search.
 
     May be called by several threads at once.
 
     Args:
-        target: the items; for others, and for a part of them, it is ``top_items`` itself.
+        target: the items; any other items, also a part of these, are searched by ``top_items`` itself.
 
     Raises:
         ValueError: a number is not finite.
@@ -67,12 +67,12 @@ class PreparedItems:
 
 
 class PreparedGraph:
-    """``approximate_top_items`` with a graph that is kept.
+    """``approximate_top_items`` with a cached graph.
 
     Args:
-        target: the items; for others, and for a part of them, the search is exact.
-        users: (R, E) float32 users of the kind that will be searched for, by whom the coordinates are chosen.
-        threads: that build the graph; with more than one, another graph comes out every time.
+        target: the items; search among any other items, also a part of these, is exact.
+        users: (R, E) float32 users like those that will be searched for; they determine the graph's coordinates.
+        threads: number of threads that build the graph; with more than one, it differs every time.
     """
 
     def __init__(self, target: TargetItems, users: Floats, threads: int = 1) -> None:
@@ -86,7 +86,7 @@ class PreparedGraph:
         if target is not self.target or wanted > MOST:
             yield from top_items(target, user_vectors, count)
         elif len(user_vectors) == 1:
-            # The graph's own search for a single user is another function, and answers in another form.
+            # The graph's search for a single user is another function with another form of result.
             _, items, scores = next(self._graph.search(np.repeat(user_vectors, 2, axis=0), wanted))
             yield 0, items[:1], scores[:1]
         elif len(user_vectors):

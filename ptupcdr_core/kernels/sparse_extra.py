@@ -1,9 +1,9 @@
-"""Exact search where a few items of each user's score more than offset and vectors say.
+"""Exact search where a few items of each user get something added to the score of offset and vectors.
 
-What is added is nowhere negative and for most items zero. So the best K are among the best K by vectors alone and the
-items that something is added for: an item outside both is behind K others. Nothing is approximated.
+What is added is never negative, and zero for most items. So the best K are among the best K by vectors alone and the
+items with an addition: any other item ranks behind K others. Nothing is approximated.
 
-Shapes: R users, B of a block, K items of a list, T items, E coordinates, N items that something is added for.
+Shapes: R users, B of a block, K items of a list, T items, E coordinates, N items with an addition.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,13 +20,13 @@ ROWS = 4_096
 """Users whose additions are in memory at a time."""
 
 ExtraScores = Callable[[NDArray[np.integer]], sp.csr_matrix]
-"""Rows (B, T+1) of scores, nowhere negative, that are added for the users at these places."""
+"""Gives rows (B, T+1) of non-negative scores to add for the users at these places."""
 
 
 def with_extra(
     found: Iterator[Block], target: TargetItems, user_vectors: Floats, extra: ExtraScores | None
 ) -> Iterator[Block]:
-    """Pass on the blocks of a search with what is added to its scores.
+    """Add extra scores to the blocks of a search.
 
     Args:
         found: a search for the best K items by vectors alone, such as ``top_items``.

@@ -1,4 +1,5 @@
-"""One thread for linear algebra where more would cost time or change the last bits, and several for whole pieces."""
+"""One thread for linear algebra where more would cost time or change the last bits; several threads for separate
+pieces."""
 
 import sys
 import threading
@@ -18,9 +19,9 @@ Done = TypeVar("Done")
 
 
 class _OneThread:
-    """The limit is the whole process's, so the first who wants it sets it and the last one lifts it.
+    """The BLAS limit holds for the whole process, so the first to enter sets it and the last to leave lifts it.
 
-    OpenMP's own limit is each thread's, so everybody sets that one.
+    OpenMP's limit holds for each thread, so everyone who enters sets it.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,8 @@ class _OneThread:
                 torch.set_num_threads(self._torch_threads)
 
     def _all_libraries(self) -> ThreadpoolController:
-        """Looked for again only after an import: it takes some milliseconds, several times a request of a service."""
+        """Searched for again only after an import: it takes some milliseconds, and a request asks for it several
+        times."""
         if self._libraries is None or self._imported != len(sys.modules):
             self._libraries, self._imported = ThreadpoolController(), len(sys.modules)
         return self._libraries
@@ -60,9 +62,9 @@ _ONE_THREAD = _OneThread()
 def one_thread() -> Iterator[None]:
     """Keep torch and the BLAS libraries from dividing a calculation among threads.
 
-    Small batches mostly wait for each other so: 2,000 steps of 64 users took 26 s of two busy cores, and take 0.5 s of
-    one. And sums that are divided are rounded otherwise: tables would depend on the number of threads. May be entered
-    by several threads at once, as the benchmark's workers do.
+    With small batches threads mostly wait for each other: 2,000 steps of 64 users took 26 s of two busy cores, and take
+    0.5 s of one. Besides, divided sums round differently, so that results would depend on the number of threads. May be
+    entered by several threads at once, as the benchmark's workers do.
     """
     _ONE_THREAD.enter()
     try:
@@ -72,14 +74,14 @@ def one_thread() -> Iterator[None]:
 
 
 def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece], threads: int | None = None) -> Iterator[Done]:
-    """The results of ``work``, in the order of the pieces, the next ones being made while one is used.
+    """The results of ``work``, in the order of the pieces; the next ones are computed while one is used.
 
-    Linear algebra has one thread a piece. A single piece is made where it is asked for: no thread is started for it.
+    Linear algebra has one thread a piece. A single piece is computed in the calling thread.
 
     Args:
         work: makes a result of a piece.
-        pieces: so many as there are threads, and one more, are in memory at most.
-        threads: as many as ``numba.get_num_threads()`` says when left out; 1 where the pieces' order matters.
+        pieces: at most one more than there are threads are in memory.
+        threads: None: ``numba.get_num_threads()``; 1 where pieces have to be computed in order.
     """
     threads = threads or numba.get_num_threads()
     rest = iter(pieces)
@@ -88,7 +90,7 @@ def worked_ahead(work: Callable[[Piece], Done], pieces: Iterable[Piece], threads
         with one_thread():
             yield from map(work, first)
         return
-    with one_thread(), ThreadPoolExecutor(threads) as pool:  # entered here, or every piece would set the limits anew
+    with one_thread(), ThreadPoolExecutor(threads) as pool:  # entered here, not for each piece
         begun: deque[Future[Done]] = deque()
         for piece in chain(first, rest):
             begun.append(pool.submit(work, piece))

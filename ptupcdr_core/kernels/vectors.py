@@ -1,27 +1,27 @@
-"""What the compiled loops need from the machine: vectors of numbers, aligned tables, prefetching, and no counting.
+"""What the compiled loops need from the machine: vectors of numbers, aligned tables, prefetching, no reference counts.
 
 numba leaves LLVM's straight-line vectorizer off, and arrays that might overlap keep short loops from being vectorized.
-So a row is loaded as ``Lanes``, one value of as many numbers as the row has, that arithmetic is written with::
+So a row is loaded as ``Lanes``, one value with all the row's numbers, on which arithmetic works::
 
     coordinates = constant(10)                            # outside, in Python
     u, v = load(users, 7, 0, coordinates), load(items, 3, 0, coordinates)
     store(users, 7, 0, u - rate * total(u * v) * v)       # in a compiled loop
 
-An epoch of Adam takes 0.04 s so, and took 0.40 s with loops over the coordinates. As much again as all else went into
-clearing short rows with ``row[:] = 0``, which calls another function for a few numbers: ``spread`` makes zeros that are
-stored like any. Ratings in random order wait for memory at every row: without ``prefetch`` it would take 0.10 s. (1.66
-million ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
+An epoch of Adam takes 0.04 s this way, and took 0.40 s with loops over the coordinates. Clearing short rows with
+``row[:] = 0``, which calls another function for a few numbers, took as long again as all else; zeros made by ``spread``
+are stored like other lanes. Ratings in random order wait for memory at every row: without ``prefetch`` it would take
+0.10 s. (1.66 million ratings of 124,000 users and 50,000 items, D = 10, one thread of a shared AMD EPYC.)
 
-Python calls a ``loop``, and a loop calls what is ``inlined``. Were it not, it would exist twice, alone and as the
-loop's own copy, each vectorized in its own way; which one runs depends on whether the loop was just compiled or read
-from the cache, and the last bits of every weight with it.
+Python calls a ``loop``, and a loop calls what is ``inlined``. If it called another loop, that one would exist twice,
+alone and as the caller's copy, each vectorized in its own way. Which one runs would depend on whether the loop was just
+compiled or read from the cache, and the last bits of every weight would depend on it too.
 
-Neither counts references. By default numba counts who uses an array, at many views, calls and branches, by instructions
-that lock the memory bus; a row's work waits for the counter, and two threads for each other: the exact search for
-recommendations took 0.41 s so, and takes 0.27 s. Without the counts nothing can be allocated, so a loop's room to work
-in is an argument.
+Neither counts references. By default numba counts the users of an array, at many views, calls and branches, by
+instructions that lock the memory bus; a row's work waits for the counter, and two threads for each other. With it the
+exact search for recommendations took 0.41 s, without it takes 0.27 s. Without the counts nothing can be allocated, so a
+loop's workspace is an argument.
 
-All that numba does not promise is used in this module alone, and held by tests/core/test_numba.py:
+All undocumented parts of numba are used in this module alone, and checked by tests/core/test_numba.py:
 
 - the option ``_nrt`` of ``njit``, which leaves its runtime out (``PTUPCDR_COUNT_REFERENCES=1`` leaves it in: the same
   numbers, slower, and compiled anew by every process);
@@ -53,31 +53,31 @@ INDEX = ir.IntType(32)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 Constant = tuple[int, ...]
-"""A number that is known when a loop is compiled: the length of a tuple is part of its type."""
+"""A number known when a loop is compiled, as the length of a tuple, which is part of its type."""
 
 
 TRIED = "0.68"
-"""The minor version of numba that all this was tried with."""
+"""The minor version of numba that all this was tested with."""
 VARIABLE = "PTUPCDR_COUNT_REFERENCES"
 COUNTED = os.environ.get(VARIABLE, "") == "1"
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": COUNTED}
 
 
 def loop(*, fastmath: set[str] | None = None) -> Callable[[Kernel], Kernel]:
-    """Compile a function that Python calls; from the cache where it was compiled before."""
-    # The cache does not tell apart what was compiled with another option.
+    """Compile a function that Python calls, or read it from the cache."""
+    # The cache does not distinguish this option.
     compiled: Callable[[Kernel], Kernel] = numba.njit(cache=not COUNTED, fastmath=fastmath or False, **OPTIONS)
     return compiled
 
 
 def inlined(*, fastmath: set[str] | None = None) -> Callable[[Kernel], Kernel]:
-    """Compile a function that loops call, as a part of them."""
+    """Compile a function that is inlined into the loops that call it."""
     compiled: Callable[[Kernel], Kernel] = numba.njit(forceinline=True, fastmath=fastmath or False, **OPTIONS)
     return compiled
 
 
 def constant(number: int) -> Constant:
-    """Make a number known to the compiler; in a compiled loop it is ``len`` of this."""
+    """Make a number known to the compiler; in a compiled loop it is the ``len`` of this."""
     return (0,) * number
 
 
@@ -95,7 +95,7 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, row: Any, 
 
 
 class Lanes(types.Type):
-    """As many numbers of one type as were loaded at once; a vector to LLVM, which divides it into registers."""
+    """Several numbers of one type, loaded at once; to LLVM a vector, which it divides into registers."""
 
     def __init__(self, dtype: types.Float, count: int) -> None:
         """Name the type by what it holds."""
@@ -142,7 +142,7 @@ def _store(context: Any, array: Any, row: Any, column: Any, lanes: Any) -> Any:
 
 
 def _spread(context: Any, number: Any, count: Any) -> Any:
-    """As many lanes as ``count``, a ``Constant``, says, all of them this number."""
+    """Lanes of this number, as many as the ``Constant`` ``count`` says."""
     lanes = Lanes(number, count.count)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -191,7 +191,7 @@ def _widened(context: Any, lanes: Any) -> Any:
 
 
 def _call(builder: Any, name: str, result: Any, arguments: Any, lanes: Lanes, promises: Iterable[str] = ()) -> Any:
-    """Emit a call of LLVM's own function of this name for these lanes; promise the compiler more than ``FAST`` does."""
+    """Emit a call of LLVM's function of this name for these lanes; ``promises`` are fast-math flags beside ``FAST``."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     full_name = f"llvm.{name}.v{lanes.count}f{lanes.dtype.bitwidth}"
     function = cgutils.get_or_insert_function(builder.module, kind, full_name)  # type: ignore[no-untyped-call]
@@ -203,7 +203,7 @@ def _define_arithmetic(operation: Callable[[Any, Any], Any], instruction: str) -
 
     class Typing(AbstractTemplate):
         def generic(self, arguments: Any, _: Any) -> Any:
-            """Lanes are of their own type whatever the number was; without lanes, this is nobody's business."""
+            """The result has the lanes' type; None (not this operator) without lanes, or with different ones."""
             found = [argument for argument in arguments if isinstance(argument, Lanes)]
             if not found or any(lanes != found[0] for lanes in found):
                 return None
@@ -238,7 +238,7 @@ def _generate_prefetch(context: Any, builder: Any, signature: Any, arguments: An
 
 
 def _prefetch(context: Any, array: Any, row: Any, column: Any) -> Any:
-    """Begin to bring the cache line of array[row, column] near, without waiting for it.
+    """Begin to load the cache line of array[row, column], without waiting for it.
 
     Args:
         context: given by numba.

@@ -2,8 +2,8 @@
 
 Every row's system is A + XᵀX, with the same A = L Lᵀ for all of them and a row's own vectors X, one for each of its n
 ratings. In the whitened vectors z = L⁻¹ x it is I + ZᵀZ, and by the identity (I + ZᵀZ)⁻¹ Zᵀ = Zᵀ (I + Z Zᵀ)⁻¹ a system
-of n unknowns instead of D. Most rows have few ratings, so that with D = 256 this is what makes a factorization of both
-domains affordable. Whitening, and the way back, are two matrix products for all rows together.
+of n unknowns instead of D. Since most rows have few ratings, this makes a factorization of both domains affordable with
+D = 256. Whitening, and the way back, are two matrix products for all rows together.
 
 Shapes: R rows, D embedding size, E coordinates with the padding, n ratings of a row.
 """
@@ -36,10 +36,10 @@ EIGHT = constant(8)
 
 
 class Short(NamedTuple):
-    """Room for rows of few ratings.
+    """Arrays for solving rows of few ratings.
 
     Args:
-        own: (D, E) float32, takes Z.
+        own: (D, E) float32, Z.
         gram: (D, D and padding) float64, the lower factor with zeros from its diagonal on.
         sides: (2, D) float64, the inverse diagonal and y.
     """
@@ -106,7 +106,7 @@ def _multiply(left: Floats, right: Floats, into: Floats, size: int) -> None:
 def _solve_rows(
     lanes: Constant, first: int, last: int, side: Problem, solved: Floats, work: Workspace, short: Short
 ) -> None:
-    """Solve rows first..last-1 in whitened coordinates: of many ratings in D dimensions, of few in their own."""
+    """Solve rows first..last-1 in whitened coordinates: those of many ratings in D dimensions, those of n < D in n."""
     width = side.vectors.shape[1]
     for row in range(first, last):
         begin, end = side.rows.offsets[row], side.rows.offsets[row + 1]

@@ -1,7 +1,7 @@
 """The methods that are compared: each gives every user a vector, and every target item an offset and a vector.
 
 A method is a module of this package with a tuple ``METHODS``, or a package's entry point (see ``extensions``); nothing
-else has to be told of it.
+else needs to know of it.
 """
 
 import importlib
@@ -30,7 +30,7 @@ def methods_of(recipe: Recipe, names: Sequence[str] | None = None) -> "list[Meth
     """The methods that a recipe has, all or those named.
 
     Raises:
-        SettingsError: a name is of no method of any recipe; lists those there are.
+        SettingsError: a name is not that of any method; the message lists those there are.
     """
     known = sorted({method.name for method in all_methods()})
     unknown = sorted(set(names or ()) - set(known))

@@ -1,7 +1,8 @@
 """The calibrated recipe's methods: TGT, the common bridges and PTUPCDR on centered ratings.
 
-See ``models.calibrated`` and ``training.closed_form``. TGT is the mean and the damped item bias for a cold-start user,
-whose factors and offset are zero. They choose by validation users on their own, so each is offered once.
+See ``training.calibrated_model`` and ``training.closed_form``. TGT is the mean and the damped item bias for a
+cold-start user, whose factors and offset are zero. These methods choose on validation users themselves, so each is
+offered only once.
 """
 
 from collections.abc import Iterator

@@ -1,16 +1,15 @@
 """CGSP: source items as a signal on the target items, filtered by a graph of both domains.
 
-Lee et al., *Graph Signal Processing for Cross-Domain Recommendation* (arXiv 2407.12374). Of the paper its abstract
-alone could be read when this was written: a cross-domain similarity graph that combines a target-only and a
-source-bridged similarity by one hyper-parameter, a graph filter, and a signal of their own for users of the source
-domain. The rest is the usual form of graph filters for recommending (GF-CF, Shen et al., CIKM 2021), and may differ
-from the paper's:
+Lee et al., *Graph Signal Processing for Cross-Domain Recommendation* (arXiv 2407.12374). Only the paper's abstract was
+available when this was written. It names a cross-domain similarity graph that combines a target-only and a
+source-bridged similarity by one hyper-parameter, a graph filter, and a special signal for users of the source domain.
+The rest is the usual form of graph filters for recommending (GF-CF, Shen et al., CIKM 2021), and may differ from the
+paper's:
 
 - both similarities are products of interaction matrices normalized by the roots of degrees, R̃ = D_U^-½ R D_I^-½:
   target-only P = R̃ᵀR̃ over all target users, source-bridged Q = B Bᵀ with B = R̃_tᵀ R̃_s over bridge users;
-- the signal of a source user is s Bᵀ, what the source items say of target items over bridge users;
-- the filter is linear, x (α P + (1 - α) Q), optionally with the signal itself (α = none: no filter at all); an ideal
-  low-pass filter, which GF-CF adds, is left out;
+- the signal of a source user is s Bᵀ, the source items carried over to target items by bridge users;
+- the filter is linear, x (α P + (1 - α) Q), or none (α = None); GF-CF's ideal low-pass filter is left out;
 - scores are scaled back by the root of the target item's degree, or not: chosen, as α is, on validation users.
 
 All of it is sparse matrices times blocks of users: the work is linear in the data.
@@ -29,7 +28,7 @@ from ptupcdr_core.methods.lists import Rank, Rows, Scores, chosen, per_column, p
 from ptupcdr_core.training.item_map import taken
 
 ALPHAS = (None, 0.0, 0.5, 1.0)
-"""Shares of the target-only similarity; None: the signal as it is."""
+"""Weights α of the target-only similarity; None: the signal is not filtered."""
 SCALES = (0.0, 0.5)
 """Exponents of the target item's degree that scores are multiplied by."""
 

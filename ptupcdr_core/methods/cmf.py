@@ -2,7 +2,7 @@
 
 Singh and Gordon, "Relational Learning via Collective Matrix Factorization" (KDD 2008), with equal weights of the two
 relations; in PTUPCDR's comparison the base model is trained on the union of source and target training ratings, with
-one numbering of all items. A user without target ratings has the embedding that the source ratings gave it.
+one numbering of all items. A user without target ratings has the embedding that their source ratings gave.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def union(data: PairData) -> Ratings:
 
 def _fitted(model: BaseModel, source_items: int) -> FittedMethod:
     items, users = model.item_vectors()[source_items:].copy(), model.user_vectors()
-    items[0] = 0  # the padding's row takes the place of the last source item
+    items[0] = 0  # row 0 is the padding; the last source item was there
     return FittedMethod("cmf", TargetItems(items, np.zeros(len(items), np.float32)), lambda wanted: users[wanted])
 
 

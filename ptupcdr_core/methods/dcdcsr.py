@@ -1,4 +1,4 @@
-"""DCDCSR: source factors mapped to benchmark factors that trust the denser domain.
+"""DCDCSR: source factors mapped to benchmark factors, which give the denser domain more weight.
 
 Zhu et al., "A Deep Framework for Cross-Domain and Cross-System Recommendations" (IJCAI 2018, arXiv 2009.06215): for
 every shared user a benchmark factor mixes both domains' factors by how densely the user has rated in each,
@@ -7,8 +7,8 @@ every shared user a benchmark factor mixes both domains' factors by how densely 
 
 and a fully connected network is trained to map factors to the benchmark's, min Σ |g(u_i) - b_i|².
 
-Deviations, where a cold-start user has no target factor to map: g starts from the source factor; users of one domain
-alone get no benchmark from similar users. Items are not shared, so theirs are not mapped. Hidden layer 2D, tanh.
+Deviations, since a cold-start user has no target factor to map: g maps the source factor; users of one domain alone get
+no benchmark from similar users. Items are not shared, so theirs are not mapped. Hidden layer 2D, tanh.
 """
 
 from collections.abc import Iterator

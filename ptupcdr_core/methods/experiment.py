@@ -1,4 +1,4 @@
-"""One pair's split and settings, with what methods share made once, when it is first asked for."""
+"""One pair's split and settings; models that methods share are trained once, when they are first needed."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -46,7 +46,7 @@ class Experiment:
 
     @property
     def trained_source_model(self) -> Model | None:
-        """The source model if it was needed and is there."""
+        """The source model, if it was given or has been trained."""
         return self.__dict__.get("source_model", self._source_model)
 
     @cached_property
@@ -76,19 +76,19 @@ class Experiment:
 
     @cached_property
     def published_emcdr(self) -> CommonBridge:
-        """EMCDR's mapping of the epoch that validation users choose: the fallback where a history is needed."""
+        """EMCDR's mapping at the epoch that validation users choose: the fallback for users without a history."""
         epochs = published_mapping(self.task, self.settings, self.engine)
         return choose(epochs, self.task, _ignore).candidate
 
     @cached_property
     def calibrated_bridges(self) -> Bridges:
-        """All calibrated bridges, which are fitted one on top of the other."""
+        """All calibrated bridges, each of which builds on the one before."""
         return train_bridges(self.task, self.settings, _ignore, self.engine)
 
     def generator(self, name: str) -> np.random.Generator:
-        """Random numbers of this seed for one use alone."""
+        """A generator of the seed's random numbers for one use, independent of others."""
         return np.random.default_rng([self.settings.seed, *name.encode()])
 
 
 def _ignore(_epoch: int, _metrics: dict[str, float]) -> None:
-    """Nobody listens to what is shared."""
+    """Report no progress of shared trainings."""

@@ -1,8 +1,8 @@
-"""Joint factorization of what baselines leave of both domains' ratings: item mean + source offset + p · q.
+"""Joint factorization of the baselines' residuals in both domains: item mean + source offset + p · q.
 
 One set of factors for users × (source items, target items), by alternating least squares; a cold-start user's are
-solved from the source ratings alone. Penalty and strength of the factors are chosen by validation users, strength 0 (no
-factors) among them.
+solved from the source ratings alone. Penalty and strength of the factors are chosen on validation users; strength 0
+means no factors.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,14 @@ from ptupcdr_core.training.source_offset import SourceOffset, fit_source_offset
 from ptupcdr_core.training.variance_components import fit_effects
 
 PENALTIES = (4.0, 10.0, 25.0)
+"""Ridge penalties of the factors that are tried."""
 STRENGTHS = (0.0, 0.5, 1.0)
+"""Weights of the factors that are tried; 0: none."""
 ITERATIONS = 10
 
 
 def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
-    """The combination that validation users are best served with, once."""
+    """The combination that is best for validation users, as the only epoch."""
     data, best = experiment.data, BestEpoch[FittedMethod]()
     offset = fit_source_offset(data)
     for penalty in PENALTIES:
@@ -63,12 +65,12 @@ def joint_factors(data: PairData, size: int, penalty: float, seed: int) -> tuple
     rows = compress(source.users, source.items, beyond_source, data.user_count)
     users = fold_in(rows, items[: first + 1].copy(), regularization=penalty, weighted=False)
     target = items[first:].copy()
-    target[0] = 0  # the padding's row takes the place of the last source item
+    target[0] = 0  # row 0 is the padding; the last source item was there
     return users, target
 
 
 def _beyond_effects(ratings: Ratings, user_count: int, item_count: int) -> Floats:
-    """(N,) what mean, item and user effects leave of each rating."""
+    """(N,) residuals of mean, item and user effects."""
     effects = fit_effects(ratings, user_count, item_count)
     expected = effects.mean + effects.items[ratings.items] + effects.users[ratings.users]
     return np.asarray(ratings.stars - expected, np.float32)

@@ -13,7 +13,7 @@ from ptupcdr_core.methods.lists import Rank, Rows, Scores, chosen
 from ptupcdr_core.training.item_map import RowKind, RowRidge
 
 USERS = 6_000
-"""Bridge users that are read, at most, every n-th: work grows with them and with those who are ranked."""
+"""At most so many bridge users are used, every n-th: work grows with them and with the users who are ranked."""
 EXPONENTS = (0.0, 0.25, 0.5)
 """b of rows that are scaled to length one."""
 UNIT_PENALTIES = (10.0, 100.0, 1000.0)

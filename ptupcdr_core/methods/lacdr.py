@@ -25,8 +25,9 @@ from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.gradient import module_epochs
 
 ALIGNMENT = 2.0
+"""λ, as in DiffCDR's comparison."""
 TINY = 1e-12
-"""Under the root of a squared distance: its slope at zero would be infinite."""
+"""Added under the root of a squared distance, whose slope at zero would be infinite."""
 
 
 class Autoencoders(nn.Module):
@@ -57,7 +58,7 @@ class Autoencoders(nn.Module):
         return (in_source * rebuilt_s + in_target * rebuilt_t + ALIGNMENT * in_source * in_target * aligned).mean()
 
     def bridge(self, source: Floats) -> Floats:
-        """(R, Y): over the source encoder and the target decoder."""
+        """(R, Y): through the source encoder and the target decoder."""
         with torch.inference_mode():
             embeddings: Floats = self.target_decoder(self.source_encoder(torch.from_numpy(source))).numpy()
         return embeddings
@@ -87,7 +88,7 @@ def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
 
 
 def _users(data: PairData) -> tuple[Index, np.ndarray, np.ndarray]:
-    """Everybody with a training rating, and whether it is one of the source and one of the target."""
+    """Everybody with a training rating, and whether they have one in the source and one in the target."""
     in_source, in_target = (np.zeros(data.user_count + 1, bool) for _ in range(2))
     in_source[data.source.users] = True
     in_target[data.target_train.users] = True

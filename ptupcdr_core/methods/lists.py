@@ -1,8 +1,8 @@
-"""What ranked lists have to beat: popularity, neighbours across the domains, a ridge between rows, a filtered signal.
+"""Baselines of ranked lists: popularity, neighbours across the domains, a ridge between rows, a filtered signal.
 
-``popularity``: how many users took an item. ``item_knn``: a target item scores by the cosines between it and the user's
-source items, over bridge users; all neighbours count, the target's exponent chosen on validation users.
-``kernel_ridge`` and ``cgsp`` have modules of their own, and ``joint_als`` stands where its factors are trained, in
+``popularity``: how many users took an item. ``item_knn``: a target item's score is the sum of its cosines with the
+user's source items, over bridge users; all neighbours count, and the target's exponent is chosen on validation users.
+``kernel_ridge`` and ``cgsp`` have modules of their own, and ``joint_als`` is where its factors are trained, in
 ``modes.ranking.joint``. Each is chosen on validation users alone, from a grid of its own.
 
 Shapes: R users, S source items, T target items, M bridge users.
@@ -23,21 +23,22 @@ from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.training.item_map import taken
 
 NEIGHBOUR_EXPONENTS = (0.5, 0.3, 0.1)
-"""Of the target item's number of users; with a half, as for the source item's, it is the cosine."""
+"""Exponents of the target item's number of users; with 0.5, as for the source item's, it is the cosine."""
 CHOOSING_USERS = 300
-"""Validation users that fits are told apart by, at most."""
+"""At most so many validation users choose between fits."""
 BLOCK = 1 << 24
 """Scores held at a time."""
 
 Rank = Callable[[Index, Ratings], Rankings]
 """Measures a method on users (ascending) and the items that they took."""
 Scores = Callable[[Index], Floats]
-"""(R, T+1) float32, new, of users."""
+"""Gives users' (R, T+1) float32 scores, in a new array."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Who took what: (U+1, S+1) in the source, and (M, T+1) bridge users in the target; ``users`` are theirs."""
+    """Who took what: (U+1, S+1) in the source, and (M, T+1) bridge users in the target; ``users`` (M,) are their
+    indices."""
 
     source: sp.csr_matrix
     target: sp.csr_matrix
@@ -45,7 +46,7 @@ class Rows:
 
     @classmethod
     def of(cls, data: PairData) -> "Rows":
-        """Of everybody in the source, and of a pair's bridge users in the target."""
+        """Everybody's rows in the source, and those of a pair's bridge users in the target."""
         users = data.cohorts["bridge"]
         target = taken(data.bridge_ratings, data.user_count, data.target_item_count)[users]
         return cls(taken(data.source, data.user_count, data.source_item_count), target, users)
@@ -57,7 +58,7 @@ class Rows:
 
 
 def popularity(data: PairData) -> Rank:
-    """The same list for all, by how many took an item."""
+    """The same list for all: the items that most users took."""
     counts = np.bincount(data.target_train.items, minlength=data.target_item_count + 1).astype(np.float32)
     items = TargetItems(np.zeros((len(counts), 1), np.float32), counts)
     return lambda users, relevant: rank_by_vectors(items, np.zeros((len(users), 1), np.float32), users, relevant)
@@ -77,7 +78,7 @@ def item_knn(data: PairData, rows: Rows) -> Rank:
 
 
 def chosen(data: PairData, fits: Iterable[Scores]) -> Rank:
-    """The fit that ranks best for validation users; no more than two are held at a time, for they are large."""
+    """The fit that ranks best for validation users; no more than two are held at a time, since they are large."""
     users = np.unique(data.target_validation.users)
     users = users[:: -(-len(users) // CHOOSING_USERS)]
     relevant = data.target_validation.of_users(users, data.user_count)
@@ -109,7 +110,7 @@ def per_column(matrix: sp.csr_matrix) -> Floats:
 
 
 def powers(values: NDArray[np.floating], exponent: float) -> Floats:
-    """Powers, of zero zero."""
+    """Powers of values; 0 for the value 0."""
     found = np.zeros(len(values), np.float32)
     np.power(values, exponent, out=found, where=values > 0, casting="unsafe")
     return found

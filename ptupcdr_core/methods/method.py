@@ -29,10 +29,10 @@ class Method:
     """A way to score a pair's target items for users of its source.
 
     Args:
-        name: as it stands in the tables.
-        fit: trains on an experiment's data and yields a candidate an epoch; one that has no epochs yields epoch 0.
+        name: the method's name in tables.
+        fit: trains on an experiment's data and yields a candidate per epoch; without epochs, only epoch 0.
         needs: what it is made from.
-        recipes: those it is made for; a method may be fitted in one way in some and in another in others.
+        recipes: those it is for; another ``Method`` of the same name may fit it differently in other recipes.
         version: raised when it gives other results, so that a benchmark makes its cells again.
     """
 

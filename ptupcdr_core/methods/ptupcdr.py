@@ -1,8 +1,8 @@
 """PTUPCDR: a meta network writes every user a bridge of their own from their source history.
 
-Zhu et al., "Personalized Transfer of User Preferences for Cross-domain Recommendation" (WSDM 2022); the equations
-stand in ``models.meta`` and ``training.gradient``. Deviation: a user without a positive source item goes over EMCDR's
-common bridge (of the epoch that validation users choose); the reference gives it an untrained one.
+Zhu et al., "Personalized Transfer of User Preferences for Cross-domain Recommendation" (WSDM 2022); the equations are
+in ``models.meta`` and ``training.gradient``. Deviation: a user without a positive source item gets EMCDR's common
+bridge (at the epoch that validation users choose); the reference gives them an untrained one.
 """
 
 from collections.abc import Iterator

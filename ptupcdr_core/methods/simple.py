@@ -1,4 +1,4 @@
-"""The simple baselines, which every method has to beat and no published one does.
+"""The simple baselines, which every method has to beat; none of the published ones does here (docs/benchmark.md).
 
 ``global_mean``: μ, the mean target training rating.
 ``item_mean``: μ + Σ (r - μ) / (n_j + k), the damped mean of each item, k estimated by ``training.variance_components``.
@@ -39,7 +39,7 @@ def simple_baselines(data: PairData) -> list[FittedMethod]:
 
 
 def source_offset_fixed(data: PairData) -> FittedMethod:
-    """The baseline with fixed dampings: μ + b_j + a · b_i, with a by least squares on bridge-training users."""
+    """The baseline with fixed dampings: μ + b_j + a · b_i, where a is fitted by least squares on bridge users."""
     train = data.target_train
     mean = np.float32(train.stars.mean(dtype=np.float64))
     bias = damped_means(train.items, train.stars - mean, data.target_item_count)

@@ -1,8 +1,8 @@
-"""SSCDR: a map trained on shared users, and on where it takes the items that they chose.
+"""SSCDR: a map trained on shared users, and on the mapped vectors of items that they chose.
 
 Kang et al., "Semi-Supervised Learning for Cross-Domain Recommendation to Cold-Start Users" (CIKM 2019). Shared users
-are the labelled data, all source items the unlabelled: a mapped item that a user interacted with shall lie closer to
-the user's target vector than one that the user did not,
+are the labelled data, all source items the unlabelled: a mapped item that a user interacted with should lie closer to
+the user's target vector than one that they did not,
 
     Σ |f(u^s_i) - u^t_i|² + λ Σ max(0, m + |f(v^s_j) - u^t_i|² - |f(v^s_k) - u^t_i|²),   j chosen by i, k not,
 
@@ -33,6 +33,7 @@ from ptupcdr_core.training.gradient import module_epochs
 
 WEIGHT = 1.0
 MARGIN = 1.0
+"""λ and m, as in DiffCDR's comparison."""
 
 
 def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
@@ -87,7 +88,7 @@ def _means(rows: Index, columns: Index, shape: tuple[int, int]) -> csr_array:
 
 
 class _Sampler:
-    """Draws, for each user, a source item that it rated and one that it did not."""
+    """Draws, for each user, a source item that they rated and one that they did not."""
 
     def __init__(self, data: PairData, rng: np.random.Generator) -> None:
         source = data.source
@@ -99,7 +100,7 @@ class _Sampler:
         begin, end = self.rated.offsets[users], self.rated.offsets[users + 1]
         chosen = self.rated.columns[begin + self.rng.integers(0, end - begin)]
         other = self._any(len(users))
-        # One more draw where the first was a rated item; a rated one left after that says little, and is rare.
+        # Draw once more where the first was a rated item; a rated one after that is rare, and does little harm.
         again = self._is_rated(users, other)
         other[again] = self._any(int(again.sum()))
         return torch.from_numpy(chosen), torch.from_numpy(other)

@@ -1,4 +1,4 @@
-"""The base models: what a domain's own ratings are factorized into.
+"""The base models: factorizations of one domain's ratings.
 
 Shapes: B batch, D embedding size, U users, I items. Row 0 of every table is padding and stays zero.
 """
@@ -97,7 +97,7 @@ class BaseModel:
         return BridgeRows(ratings.users, self.item_vectors(), ratings.items, ratings.stars)
 
     def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
-        """Nothing is known of a bridge beforehand."""
+        """No prior: zeros."""
         return Prior(np.zeros((source_vectors.shape[1], self.size), np.float32))
 
     def score(self, users: Integers, items: Integers) -> Floats:
@@ -117,7 +117,7 @@ class BaseModel:
 
 
 def initialize(kind: BaseModelKind, users: int, items: int, embedding_size: int, rng: np.random.Generator) -> BaseModel:
-    """Draw a base model as the paper's reference implementation starts it.
+    """Draw a base model's initial values as the paper's reference implementation does.
 
     Args:
         kind: mf, gmf or dnn.

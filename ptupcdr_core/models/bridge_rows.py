@@ -1,4 +1,4 @@
-"""What task-oriented bridges are fitted to, and where they start.
+"""The rows that task-oriented bridges are fitted to, and the prior that they start from.
 
 Shapes: N training rows, M target item vectors, X coordinates of a source vector, Y coordinates of a target vector.
 """
@@ -15,7 +15,7 @@ class BridgeRows:
     Args:
         users: (N,) int32.
         vectors: (M, Y) float32 target item vectors.
-        pick: (N,) which of the M vectors is each row's.
+        pick: (N,) index of each row's vector among the M.
         wanted: (N,) float32, what û · y should be: the rating less the item's offset.
     """
 
@@ -30,10 +30,12 @@ class Prior:
     """What is known of a bridge before it is trained.
 
     Args:
-        bridge: (X, Y) that training starts from and shrinks to: zeros, or the strongest simple baseline.
+        bridge: (X, Y) the bridge that training starts from and shrinks towards: zeros, or the strongest simple
+            baseline.
         expected: candidates (X, Y) for how large each entry's deviation from it may be; used in closed form.
-        effects: (X, Y) the same where people and items as such count, and few of their products; used in closed form.
-        level: row and column of the entry that moves every prediction alike; used in closed form.
+        effects: (X, Y) the same if only coordinates of people, of items, and a few of their products count; used in
+            closed form.
+        level: row and column of the entry that shifts all predictions equally; used in closed form.
     """
 
     bridge: Floats

@@ -16,7 +16,7 @@ from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.models.meta import MetaNetwork
 
 BLOCK = 2_048
-"""Users bridged at a time: their histories and matrices stay in the cache, however many users there are."""
+"""Users bridged at a time, so that their histories and matrices stay in the cache."""
 
 BRIDGE, COMMON_BRIDGE = "bridge", "common_bridge"
 
@@ -29,7 +29,7 @@ class SourceSide:
         source_vectors: (U+1, X) float32, what a bridge is applied to.
         history_vectors: (S+1, D) float32 source item vectors, what the meta network reads.
         histories: (U+1, L) int32 source items, padded with 0 at the end.
-        history_stars: (U+1, L) float32, how the user rated them.
+        history_stars: (U+1, L) float32, the user's ratings of them.
     """
 
     source_vectors: Floats
@@ -57,8 +57,8 @@ class PersonalBridge:
 
     Args:
         network: the meta network that writes W from the user's history.
-        common: (X, Y) C, what every user's bridge starts from; zeros as published.
-        strength: how much of the personal part is used, 0 to 1; 1 as published.
+        common: (X, Y) C, the common part of every user's bridge; zeros in the paper.
+        strength: weight of the personal part, 0 to 1; 1 in the paper.
         fallback: (X, Y), the bridge of users without a usable history.
     """
 
@@ -68,7 +68,7 @@ class PersonalBridge:
     fallback: Floats
 
     def embed(self, source: SourceSide, users: Index) -> Floats:
-        """(R, Y) float32 bridged embeddings; users without a history go over the fallback bridge."""
+        """(R, Y) float32 bridged embeddings; users without a history get the fallback bridge."""
         told = np.flatnonzero(source.histories[users, 0] > 0)
         with one_thread():
             embeddings: Floats = source.source_vectors[users] @ self.fallback
@@ -82,12 +82,12 @@ class PersonalBridge:
     def embed_without(
         self, source: SourceSide, users: NDArray[np.int64], positions: NDArray[np.int64], vectors: Floats
     ) -> Floats:
-        """(M, Y) float32: what ``embed`` would make of users if one item were not in their history.
+        """(M, Y) float32: what ``embed`` would give if one item were not in a user's history.
 
         Args:
             source: has their histories with the item.
-            users: (M,) ascending, one after the other for each of their items.
-            positions: (M,) of the item in the history.
+            users: (M,) ascending, each repeated for each of their items.
+            positions: (M,) the item's position in the history.
             vectors: (M, X) float32, the users' source vectors without the item.
         """
         told = np.flatnonzero(np.count_nonzero(source.histories[users], axis=1) > 1)
@@ -120,7 +120,7 @@ def personal_part(network: MetaNetwork, source: SourceSide, users: Index) -> Flo
 
 
 def _read(source: SourceSide, users: Index | NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-    """What the meta network reads of these users: item vectors, where there are any, and their stars."""
+    """What the meta network reads of these users: item vectors, the mask of real items, and their stars."""
     items = source.histories[users]
     return (
         torch.from_numpy(source.history_vectors[items]),

@@ -1,4 +1,4 @@
-"""What every method comes down to once it is fitted."""
+"""The common form of every fitted method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class FittedMethod:
     """A method that can score any user for any target item of a pair.
 
     Args:
-        name: as it stands in the tables.
+        name: the method's name in tables.
         items: the target items' offsets and vectors (T+1, E).
         embed: (R,) user indices to (R, E) float32 user vectors.
     """

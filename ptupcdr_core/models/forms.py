@@ -1,4 +1,4 @@
-"""Forms of a bridge: how many numbers the decoder writes for a user, and what matrix they stand for.
+"""Forms of a bridge: how many numbers the decoder writes for a user, and which matrix they encode.
 
 Shapes: B batch, X by Y the bridge, r its rank, K = min(X, Y), O numbers written for a user.
 
@@ -23,10 +23,10 @@ class BridgeForm:
         name: full; low_rank: A (X, r) and B (r, Y), in this order; diagonal: entries (k, k) of the first K coordinates.
         source_size: X.
         target_size: Y.
-        rank: r, from 1 to K; read by low_rank alone.
+        rank: r, from 1 to K; used by low_rank only.
 
     Raises:
-        ValueError: a low rank that is none.
+        ValueError: the form is low_rank and the rank is not in 1..K.
 
     Example:
         >>> form = BridgeForm("low_rank", source_size=128, target_size=128, rank=4)
@@ -59,7 +59,7 @@ class BridgeForm:
         return self.rank * (self.source_size + self.target_size) if self.name == "low_rank" else self.shortest
 
     def factors(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return A (B, X, r) and B (B, r, Y) of a low rank, from outputs (B, O)."""
+        """Return A (B, X, r) and B (B, r, Y) of the low-rank form, from outputs (B, O)."""
         ends = self.source_size * self.rank
         left, right = outputs[:, :ends], outputs[:, ends:]
         return left.view(-1, self.source_size, self.rank), right.view(-1, self.rank, self.target_size)
@@ -77,7 +77,8 @@ class BridgeForm:
         )
 
     def apply(self, vectors: Tensor, outputs: Tensor) -> Tensor:
-        """Return (B, Y) vectors u W, for u (B, X) and outputs (B, O), without making W where it is not written."""
+        """Return (B, Y) vectors u W, for u (B, X) and outputs (B, O), without computing W where the form does not need
+        it."""
         if self.name == "full":
             return apply_bridges(vectors, self.matrices(outputs))
         if self.name == "low_rank":

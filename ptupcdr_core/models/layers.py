@@ -1,6 +1,6 @@
-"""Initial weights that depend on a given generator alone.
+"""Initial weights that depend on a given seed only.
 
-torch's own generator is one for the whole process: with it, two trainings side by side would not repeat.
+torch's own generator is shared by the whole process: with it, two concurrent trainings would not be reproducible.
 """
 
 from typing import TypeVar
@@ -12,7 +12,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def seeded(module: AnyModule, seed: int) -> AnyModule:
-    """Draw the weights of a module's linear layers again, from torch's default uniform(±1/√inputs); return the module.
+    """Redraw the weights of a module's linear layers from torch's default, uniform(±1/√inputs); return the module.
 
     Args:
         module: changed in place; its other parameters stay.

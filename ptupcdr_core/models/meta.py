@@ -1,7 +1,7 @@
 """The meta network: from a user's source history to a bridge of their own.
 
-Shapes: B batch, L history length, D embedding size, H hidden size, X by Y the bridge (D by D as published), O numbers
-written for a user (X·Y as published; see ``models.forms``).
+Shapes: B batch, L history length, D embedding size, H hidden size, X by Y the bridge (D by D in the paper), O numbers
+written for a user (X·Y in the paper; see ``models.forms``).
 Source: Zhu et al., "Personalized Transfer of User Preferences for Cross-domain Recommendation" (WSDM 2022),
 equations of the characteristic encoder and the meta network.
 """
@@ -21,8 +21,8 @@ __all__ = ["MetaNetwork", "apply_bridges"]
 class MetaNetwork(nn.Module):
     """Attention over a user's history and a decoder that writes the user's X×Y bridge.
 
-    Deviation from the reference implementation: padding is masked by an explicit mask (there, item id 0 is padding
-    and a real item at once), and an empty history is refused (there, it becomes the untrained row 0).
+    Deviation from the reference implementation: padding is masked explicitly (there, item id 0 is both padding and a
+    real item), and an empty history has no bridge here (there, it becomes the untrained row 0).
 
     Beyond the paper, a position's importance may have one more term, a learned weight (0 at first) times a number:
     how the user rated the item (``rated``), or how recent it is (``timed``).
@@ -30,10 +30,10 @@ class MetaNetwork(nn.Module):
     Args:
         embedding_size: D.
         hidden_size: H, hidden units of the decoder (50 in the paper).
-        source_size: X, coordinates of the vectors that are bridged; D when left out, as published.
-        target_size: Y, coordinates of the target items; D when left out, as published.
+        source_size: X, coordinates of the vectors that are bridged; None: D, as in the paper.
+        target_size: Y, coordinates of the target items; None: D, as in the paper.
         form: of the bridges.
-        rank: of bridges of low rank.
+        rank: of low-rank bridges.
         attention: what importance depends on beside the item's vector.
 
     Example:
@@ -73,11 +73,11 @@ class MetaNetwork(nn.Module):
     def start(self, seed: int, *, at_zero: bool = False) -> Self:
         """Draw initial weights and return the network.
 
-        A bridge of low rank starts with an orthonormal B that is the same for everybody, so that its scale is A's.
+        A low-rank bridge starts with an orthonormal B, the same for everybody, so that A alone gives its scale.
 
         Args:
             seed: fixes every weight.
-            at_zero: let every user's bridge be zero at first, as the correction of another bridge should be.
+            at_zero: start with every user's bridge at zero, as the correction of another bridge should.
         """
         seeded(self, seed)
         ends = self.form.outputs
@@ -98,9 +98,9 @@ class MetaNetwork(nn.Module):
 
         Args:
             history_vectors: (B, L, D) float, source item vectors; padded positions may hold any finite number.
-            mask: (B, L) bool, True where a position holds an item. Every row must have at least one: the softmax of a
-                row without is NaN, so users without a history need a fallback instead of this network.
-            stars: (B, L) float, how the user rated each item; needed by attention of the kind ``rated`` alone.
+            mask: (B, L) bool, True where a position holds an item. Every row must have at least one: the softmax of an
+                empty row is NaN, so users without a history need a fallback instead of this network.
+            stars: (B, L) float, the user's rating of each item; needed only by attention ``rated``.
 
         Raises:
             ValueError: the stars are needed and missing.
@@ -120,7 +120,7 @@ class MetaNetwork(nn.Module):
         """Return (B, L): stars above the mean of the user's history, or minus the logarithm of the place from the end.
 
         Args:
-            mask: as for ``attention``; a row without items has signals without meaning.
+            mask: as for ``attention``; the signals of a row without items mean nothing.
             stars: as for ``attention``.
         """
         if self.attention_kind == "timed":
@@ -149,7 +149,7 @@ class MetaNetwork(nn.Module):
     def bridge(
         self, user_vectors: Tensor, history_vectors: Tensor, mask: Tensor, stars: Tensor | None = None
     ) -> Tensor:
-        """Return (B, Y) bridged embeddings; makes no matrix where the form does not need one.
+        """Return (B, Y) bridged embeddings; computes no matrix where the form does not need one.
 
         Args:
             user_vectors: (B, X) float.
@@ -168,18 +168,18 @@ class MetaNetwork(nn.Module):
         rows: Tensor,
         positions: Tensor,
     ) -> Tensor:
-        """Return (M, Y) bridged embeddings of users of whose history one item is left out.
+        """Return (M, Y) bridged embeddings of users with one item left out of their history.
 
-        The same as ``bridge`` of M shortened histories, for little more than the work on the B whole ones: what an item
-        weighs before the softmax does not depend on the others.
+        The same as ``bridge`` of M shortened histories, for little more work than for the B whole ones: an item's
+        importance before the softmax does not depend on the others.
 
         Args:
             user_vectors: (M, X) float.
             history_vectors: as for ``attention``.
-            mask: as for ``attention``; where nothing else is left of a history the embedding is NaN.
+            mask: as for ``attention``; where the left-out item was the only one, the embedding is NaN.
             stars: as for ``attention``.
-            rows: (M,) integers, whose history.
-            positions: (M,) integers, without which position.
+            rows: (M,) integers, the history's row.
+            positions: (M,) integers, the position that is left out.
         """
         others = mask[:, None] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         stars = None if stars is None else stars[:, None]

@@ -1,14 +1,15 @@
 """A predicted rating as a distribution over the stars that people give.
 
-A method predicts one number m, a mean. Ratings are skewed, bounded and whole, so the number that is nearest to them on
-average, their median, is another one, and neither says how likely a person is to like an item. The cumulative logit
-model (McCullagh 1980) says it from m with few parameters:
+A method predicts one number m, a mean. Ratings are skewed, bounded and whole. So the number with the least absolute
+error, the median, differs from the mean, and neither says how likely a person is to like an item. The cumulative logit
+model (McCullagh 1980) gives all of it from m with few parameters:
 
     P(rating ≥ level k) = σ(exp(-γ · d) (exp(β) (m - center) - θ_k))
 
-with increasing thresholds θ, one slope, and γ for how much further than others' a person's and an item's ratings lie
-from what is predicted. It is fitted by penalized maximum likelihood to people whose ratings the method was not trained
-on. Where they are few, thresholds stay near those that give the training ratings' shares of levels, and γ near zero.
+with increasing thresholds θ, one slope, and γ for the dispersion features d: how much further from predictions a
+person's and an item's ratings lie than others'. It is fitted by penalized maximum likelihood to people whose ratings
+the method was not trained on. If they are few, the thresholds stay near those that give the training ratings' shares of
+levels, and γ near zero.
 
 Shapes: N ratings, K levels, F dispersion features.
 """
@@ -27,21 +28,21 @@ from ptupcdr_core.arrays import Floats
 Doubles = NDArray[np.float64]
 
 MOST_LEVELS = 11
-"""Levels that are told apart; finer scales are put into so many groups of about as many ratings."""
+"""Most levels; finer scales are divided into this many groups with about equally many ratings."""
 PENALTY = 100.0
-"""Of each parameter's squared distance from where it starts. Validation users of the pairs that it was tried on are
-served alike by 30 and 300; where there are a dozen of them, who share habits, by more rather than by less."""
+"""Weight of each parameter's squared distance from its start. On the pairs that were tried, 30 and 300 did equally well
+on validation users; with only a dozen of them, who share habits, more is better than less."""
 FARTHEST = 30.0
-"""Logits beyond this are certainties."""
+"""Logits beyond this count as certain."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The values that ratings are told apart by.
+    """The distinct values of ratings.
 
     Args:
         values: (K,) ascending, the mean rating of each level; on a scale of stars, the stars.
-        edges: (K-1,) between them: a rating is of the level above as many edges as it reaches.
+        edges: (K-1,) between them: the level of a rating is the number of edges that it reaches.
         shares: (K,) of the training ratings, none zero.
     """
 
@@ -66,7 +67,7 @@ class Levels:
         return cls(sums / counts, edges, counts / counts.sum())
 
     def level(self, stars: Floats) -> NDArray[np.int64]:
-        """(N,) which level each rating is of, from 0."""
+        """(N,) the level of each rating, from 0."""
         return np.asarray(np.searchsorted(self.edges, stars, side="right"), np.int64)
 
 
@@ -75,8 +76,8 @@ class OrdinalCalibration:
     """From predicted means to distributions.
 
     Args:
-        levels: that ratings are of.
-        center: m is read relative to it.
+        levels: the levels of ratings.
+        center: is subtracted from m.
         slope: exp(β), above zero.
         thresholds: (K-1,) θ, ascending.
         dispersion: (F,) γ.
@@ -98,7 +99,7 @@ class OrdinalCalibration:
         return np.asarray(expit(_logits(self._parameters, predicted - self.center, features)))
 
     def probabilities(self, predicted: Floats, features: Floats) -> Doubles:
-        """(N, K) of each level; rows sum to 1."""
+        """(N, K) probability of each level; rows sum to 1."""
         reached = self.reached(predicted, features)
         ends = np.ones((len(reached), 1))
         return -np.diff(np.concatenate([ends, reached, 0 * ends], axis=1), axis=1)
@@ -152,7 +153,7 @@ def fit_ordinal(levels: Levels, predicted: Floats, features: Floats, stars: Floa
     widths = np.diff(start[1 + features.shape[1] :])
 
     def unfold(free: Doubles) -> Doubles:
-        """Thresholds from the first and the logarithms of the distances between them, relative to the start's."""
+        """Thresholds from the first one and the logarithms of the distances between them, relative to the start."""
         first, gaps = free[1 + features.shape[1]], np.exp(free[2 + features.shape[1] :]) * widths
         return np.concatenate([free[: 1 + features.shape[1]], first + np.concatenate([[0.0], np.cumsum(gaps)])])
 
@@ -161,7 +162,7 @@ def fit_ordinal(levels: Levels, predicted: Floats, features: Floats, stars: Floa
     def loss(free: Doubles) -> tuple[float, Doubles]:
         parameters = unfold(free)
         value, gradient = _negative_log_likelihood(parameters, m, features, given)
-        tail = np.cumsum(gradient[::-1])[::-1]  # a distance moves all thresholds above it
+        tail = np.cumsum(gradient[::-1])[::-1]  # a distance shifts all thresholds above it
         by_gap = tail[2 + features.shape[1] :] * np.diff(parameters[1 + features.shape[1] :])
         slope = np.concatenate([gradient[: 1 + features.shape[1]], tail[[1 + features.shape[1]]], by_gap])
         away = free - origin
@@ -172,7 +173,7 @@ def fit_ordinal(levels: Levels, predicted: Floats, features: Floats, stars: Floa
 
 
 def _start(levels: Levels, predicted: Floats, features: Floats, stars: Floats) -> tuple[Doubles, float]:
-    """Parameters to shrink to, and the center: the slope of logistic noise with the spread that ratings have around the
+    """Parameters to shrink towards, and the center: the slope of logistic noise with the spread of ratings around the
     predictions, and the thresholds that give the training ratings' shares."""
     if not len(stars):
         predicted = stars = np.zeros(1, np.float32)
@@ -192,7 +193,7 @@ def _calibration(levels: Levels, center: float, parameters: Doubles, features: i
 
 
 def _logits(parameters: Doubles, m: Doubles | Floats, features: Floats) -> Doubles:
-    """(N, K-1)."""
+    """(N, K-1) logits of reaching each level but the lowest."""
     count = features.shape[1]
     narrow = np.exp(-(features.astype(np.float64) @ parameters[1 : 1 + count]))
     return np.asarray(narrow[:, None] * (np.exp(parameters[0]) * m[:, None] - parameters[1 + count :]))

@@ -38,7 +38,7 @@ class RatingErrors:
 
 
 def rating_errors(scores: Floats, ratings: Ratings, scale: Scale | None) -> RatingErrors:
-    """Compare predictions with the ratings they are for.
+    """Compare predictions with the ratings that they predict.
 
     Args:
         scores: (N,) predicted stars.
@@ -54,8 +54,8 @@ def rating_errors(scores: Floats, ratings: Ratings, scale: Scale | None) -> Rati
         at = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise EvaluationError(
             f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are missing or infinite, the first for "
-            f"user index {ratings.users[at]}, item index {ratings.items[at]}. Of a model in training this says that it "
-            "diverged: choose a smaller learning_rate"
+            f"user index {ratings.users[at]}, item index {ratings.items[at]}. During training this means that the "
+            "model diverged: choose a smaller learning_rate"
         )
     clipped = scores if scale is None else scale.clip(scores)
     errors = clipped.astype(np.float64) - ratings.stars

@@ -1,4 +1,4 @@
-"""What a mode is: one thing that bridges are trained for, from its base models to what is served with them."""
+"""What a mode is: one purpose of bridges, such as ranked lists, from its base models to what it serves."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -23,14 +23,14 @@ from ptupcdr_core.training.epochs import OnEpoch
 
 @dataclass(frozen=True)
 class Trained:
-    """What training bridges came to.
+    """The result of training bridges.
 
     Args:
         part: all that serves people with them.
         metrics: what was chosen and how good it is, by name.
         files: of the checkpoint.
         shown: small tables for people.
-        chosen: names of those metrics that are settings which the training chose itself.
+        chosen: names of the metrics that are settings chosen by the training itself.
     """
 
     part: Part
@@ -82,7 +82,7 @@ class WarmStart(Protocol):
             home: has the models.
             data: the split.
             settings: of the run.
-            validation: the validation users, who choose how.
+            validation: the validation users, on whom the tuning is chosen.
             test: the R test users.
             bridged: (R, Y) float32 what the bridge gave them.
         """
@@ -97,7 +97,7 @@ class WarmStart(Protocol):
         tuned: Mapping[Known, Floats],
         ids: NDArray[np.object_],
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Measure tuned embeddings (R, Y) of the test users beside other ways to start.
+        """Compare tuned embeddings (R, Y) of the test users with other starts.
 
         Returns:
             A row a method and number of known ratings; and a row a method, number and test user.
@@ -105,19 +105,19 @@ class WarmStart(Protocol):
 
 
 class Mode(Protocol):
-    """One thing that bridges are trained for. Models come from a home and go to it; data is a pair's split."""
+    """One purpose that bridges are trained for. Models are read from a home and saved there; data is a pair's split."""
 
     @property
     def name(self) -> ModeName:
-        """As it stands in tables and settings."""
+        """Its name in tables and settings."""
 
     @property
     def needs_stars(self) -> bool:
-        """Whether it reads the stars of both domains, and so is nothing for events without any."""
+        """Whether it reads the stars of both domains, and so cannot be used for events."""
 
     @property
     def criterion(self) -> Criterion:
-        """By what one model is told to be better than another."""
+        """How one model is found to be better than another."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class Mode(Protocol):
 
     @property
     def warm_start(self) -> WarmStart | None:
-        """How it follows first target ratings; None where it does not."""
+        """How it uses first target ratings; None where it does not."""
 
     def train_side(
         self, home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str

@@ -1,7 +1,7 @@
 """What all checkpoints of models have in common: the split that they belong to, and the models that bridges join.
 
-Both are taken from what was read before the training, not from what stands when it ends: a run of another split that
-writes its models meanwhile leaves checkpoints that are refused, not a mixture that looks whole.
+Both are recorded as they were read before the training, not as they are when it ends. If a run on another split writes
+its models meanwhile, the checkpoints are refused, instead of making a mixture that looks whole.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Sides(Generic[S, T]):
     Args:
         source: of the source domain.
         target: of the target domain.
-        checksums: of both as they were read, by which bridges between them are known.
+        checksums: of both as they were read; bridges record them to know their models.
     """
 
     source: S
@@ -92,12 +92,12 @@ def load_between(
 
 
 def drop_others(home: Home, asset: str, pair: str, modes: Sequence[Mode]) -> None:
-    """Remove an asset's checkpoints of a pair in the modes that it was not trained in now, which nothing belongs to."""
+    """Remove an asset's checkpoints of a pair in modes that it was not trained in now: nothing refers to them."""
     for mode, folders in FOLDERS.items():
         for folder in folders[asset] if mode not in modes else ():
             artifacts.remove(home.models / folder, pair)
 
 
 def present_checksums(home: Home, folders: Sequence[str], pair: str) -> list[str]:
-    """Those of a pair's models as they stand."""
+    """The checksums of a pair's present models."""
     return [str(artifacts.read_manifest(home.models / folder, pair)["sha256"]) for folder in folders]

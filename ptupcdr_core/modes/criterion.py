@@ -1,4 +1,4 @@
-"""By what one model of a mode is told to be better than another."""
+"""How one model of a mode is found to be better than another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 
 class Measured(Protocol):
-    """A model whose users and items go by id, so that it can be measured on a later split too."""
+    """A model that knows users and items by id, so that it can be measured on a later split too."""
 
     def scores(self, ratings: pd.DataFrame) -> Floats:
         """(N,) predictions for ratings (user_id, item_id) that it knows, as people are shown them."""
@@ -29,16 +29,16 @@ class Criterion:
     """How models are compared in one mode.
 
     Args:
-        what: is compared, in words.
-        metric: its name in the tables, and
-        label: to people.
-        more_is_better: of the metric.
-        tolerance: by how much of the other's value a model may be worse, however few users tell.
-        baselines: methods of the evaluation that are next to nothing: what a model has to be worth its while.
-        table: of the evaluation, with a row a method and user.
+        what: what is compared, in words.
+        metric: name of the measure in tables.
+        label: name of the measure in texts.
+        more_is_better: whether a higher value is better.
+        tolerance: fraction of the other's value by which a model may be worse at most, whatever the number of users.
+        baselines: simple methods of the evaluation; a model has to be at least as good as the best of them.
+        table: the evaluation's table with a row a method and user.
         columns: of that table that the metric is made from.
-        measure: makes such rows of a model; takes test ratings (user_id, item_id, rating) that it knows.
-        pair: lays such rows of several methods out by user.
+        measure: makes such rows for a model from test ratings (user_id, item_id, rating) that it knows.
+        pair: arranges such rows of several methods by user.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""What a mode serves people with: folded in by their source ratings, bridged, scored, and with reasons.
+"""The models that serve people in one mode: they fold in source ratings, bridge, score, and give reasons.
 
 Shapes: R people, K recommended items, L history length, Y coordinates of a bridged embedding.
 """
@@ -23,8 +23,8 @@ from ptupcdr_core.modes.stars import Foretold, StarDistribution
 from ptupcdr_core.training.folding import CalibratedSpace, SourceSpace
 
 MEAN, POPULARITY = "mean", "popularity"
-"""Made from nothing: the embedding of people of whom no source rating is known; and lists that are the same for all,
-but for what other parts add."""
+"""What made an embedding or a list if not the bridge: the mean target user, for people without a known source rating;
+and popular items, the same for all but for what other parts add."""
 
 
 class Sought(NamedTuple):
@@ -63,10 +63,10 @@ class Part:
         personal: the bridge.
         target: the target items' side of the score.
         mean: (Y,) float32, the fallback's embedding: the mean of the target model's own users.
-        scale: the stars that scores are clipped to when shown; None where scores are no stars.
-        known: people whose source vectors are not those of folding in; None where all are.
-        lists: what else than the bridge lists are made from; ``target`` knows its items' side already.
-        stars: turns predicted stars into distributions; None where scores are no stars, or are not calibrated.
+        scale: the stars that scores are clipped to when shown; None where scores are not stars.
+        known: people whose source vectors differ from those of folding in; None where none do.
+        lists: what lists are made from beside the bridge; ``target`` holds its item vectors already.
+        stars: turns predicted stars into distributions; None where scores are not stars, or are not calibrated.
     """
 
     source: SourceSpace
@@ -83,7 +83,7 @@ class Part:
 
         Args:
             people: R of them.
-            rows: (N,) whose, from 0.
+            rows: (N,) whose rating, by place from 0.
             items: (N,) of which target items.
         """
         if self.stars is None or not isinstance(self.source, CalibratedSpace):
@@ -100,7 +100,7 @@ class Part:
         return Sought(self.lists.vectors(embeddings, people.ratings), self.lists.extra(people.ratings, len(people)))
 
     def lists_made_by(self, made_by: NDArray[np.object_]) -> NDArray[np.object_]:
-        """(R,) what made people's lists: what made their embeddings, unless the bridge does not serve."""
+        """(R,) what made people's lists: what made their embeddings, or popularity where the bridge is not used."""
         return made_by if self.lists is None or self.lists.bridge else np.full_like(made_by, POPULARITY)
 
     def shown(self, scores: Floats) -> Floats:
@@ -112,7 +112,8 @@ class Part:
 
         Args:
             people: R of them.
-            ids: (R,) theirs, if known users are to stand where training put them, whatever these ratings say.
+            ids: (R,) their ids, to give known users their trained vectors, whatever these ratings say; None: fold in
+                all.
 
         Returns:
             (R, Y) float32 embeddings, and (R,) what made each: ``bridge``; ``common_bridge`` without a positive item;
@@ -126,9 +127,8 @@ class Part:
     def weights(self, people: People, items: NDArray[np.int64]) -> Floats:
         """How much each history item counts for each recommended one: by how much its score falls without it.
 
-        A score without an item is that of the same person who never rated it: folded in, with a history without it,
-        and bridged again; all of it exact. So the definition is the same for every recipe, mode and bridge, whether
-        its personal part has strength or not.
+        The score without an item is exactly that of the same person had they never rated it: folded in without it, with
+        a history without it, and bridged again. The definition is the same for every recipe, mode and bridge.
 
         Args:
             people: R of them.

@@ -12,8 +12,8 @@ MODES: dict[ModeName, Mode] = {mode.name: mode for mode in (Rating(), Ranking())
 
 
 def modes_of(settings: Settings, pair: PairData | Outline) -> list[Mode]:
-    """The modes of a run on a pair: those of its settings that need no stars, or of which it has; recommendations come
-    from the last one.
+    """The modes of a run on a pair: those of its settings, without those that need stars if it has none.
+    Recommendations come from the last one.
 
     Raises:
         SettingsError: none is left.

@@ -1,4 +1,4 @@
-"""What people are told of a rating that is predicted for them: "4.3 stars, 80 % to like it".
+"""What people are told about a predicted rating: "4.3 stars, 80 % to like it".
 
 Shapes: R people, T target items, N couples of a person and an item.
 """
@@ -16,7 +16,7 @@ from ptupcdr_core.models.ordinal import OrdinalCalibration
 
 
 class Foretold(NamedTuple):
-    """What is said of N ratings: their means and medians, in stars, and how likely a person is to like the item."""
+    """N predicted ratings: means and medians, in stars, and the probability that the person likes the item."""
 
     means: Floats
     medians: Floats
@@ -28,7 +28,7 @@ class StarDistribution:
     """Turns predicted stars into distributions.
 
     Args:
-        calibration: on validation users; its features are how widely a person and an item are rated.
+        calibration: fitted on validation users; its features are how widely a person's and an item's ratings spread.
         item_spread: (T+1,) float32 of the target items.
         scale: of the target domain; a rating above its middle says that a person likes the item.
     """
@@ -38,7 +38,7 @@ class StarDistribution:
     scale: Scale
 
     def __call__(self, means: Floats, user_spread: Floats, items: NDArray[np.int64]) -> Foretold:
-        """What is said of N ratings.
+        """Predict the distributions of N ratings.
 
         Args:
             means: (N,) predicted stars, within the scale.
@@ -52,7 +52,7 @@ class StarDistribution:
         return Foretold(means, self.calibration.medians(means, features), certain[:, liked].astype(np.float32))
 
     def among(self, kept: NDArray[np.bool_]) -> Self:
-        """The same where there are no other target items than those that the mask (T+1,) marks."""
+        """The same, restricted to the target items that the mask (T+1,) marks."""
         return replace(self, item_spread=self.item_spread[kept])
 
     def tensors(self) -> dict[str, NDArray[Any]]:

@@ -44,7 +44,7 @@ class Example:
     """A person, what they rated last, and what they are recommended.
 
     Args:
-        id: theirs.
+        id: the user id.
         length: how many source items they rated.
         history: item, stars.
         recommended: rank, item_id, score, made_by, reasons, reason_weights; where ratings are predicted,
@@ -58,7 +58,7 @@ class Example:
 
 
 def about(home: Home, pair: str) -> About:
-    """Read it from what the runs have left.
+    """Read it from the warehouse.
 
     Raises:
         WarehouseError: the pair was not evaluated.
@@ -71,7 +71,7 @@ def about(home: Home, pair: str) -> About:
 
 
 def examples(home: Home, pair: str) -> list[Example]:
-    """A few people who are recommended something; none where nobody is."""
+    """A few people with their recommendations; empty where nobody has any."""
     warehouse = Warehouse.from_environment(home.warehouse)
     if not warehouse.exists("recommendations", pair):
         return []

@@ -9,10 +9,11 @@ from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.report.facts import Facts
 
 PEOPLE = 4
+"""Test users shown; half as many where attention is uniform."""
 ITEMS = 8
 """Shown of a history, the most attended ones."""
 UNIFORM = 0.05
-"""Where no item is heavier than the even weight by more than this, relatively, there is nothing to see."""
+"""Attention counts as uniform where no item's weight exceeds the even weight by more than this fraction."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Attended:
     Args:
         item: index of the source item.
         stars: as the person rated it.
-        weight: of 1, over the whole history.
+        weight: its share; the weights of the whole history sum to 1.
     """
 
     item: int
@@ -47,11 +48,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Attention:
-    """Of a few test users.
+    """The attention of a few test users, and how even it is over all of them.
 
     Args:
         people: from the most concentrated attention to the most even.
-        uniform: whether every test user's weights are as good as even.
+        uniform: whether every test user's weights are nearly even (see ``UNIFORM``).
         concentration: the largest weight of a history times its length, averaged over the test users; 1 is even.
         heaviest: the same, of the most concentrated test user.
     """

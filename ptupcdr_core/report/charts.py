@@ -21,7 +21,7 @@ from ptupcdr_core.report.facts import Curve
 from ptupcdr_core.report.style import style
 
 Drawn = tuple[list[Picture], str]
-"""Pictures, and what their caption must add."""
+"""Pictures, and a text to add to their caption."""
 
 SLICES = {
     "history_length": "liked source items of the person",

@@ -18,8 +18,9 @@ WIDTH = 7.2
 DPI = 150
 FONT: Any = {"font.size": 11, "axes.titlesize": 11, "font.family": "DejaVu Sans"}
 OFF_SCALE = 2.0
-"""An error of more than so many times the lowest would flatten the differences between the others."""
+"""An error above this many times the lowest is off the scale: it would flatten the differences between the others."""
 LOG_TICKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100)
+"""Ticks of a logarithmic scale; those within its range are drawn."""
 LOGARITHMIC = "The scale is logarithmic where errors lie far apart: equal steps up are equal ratios."
 
 
@@ -53,7 +54,7 @@ def finish(drawn: Figure, name: str, alt: str) -> Picture:
 
 
 def plain(axes: Axes, *, grid: str = "y") -> None:
-    """Take away what carries no information."""
+    """Remove the frame's upper and right lines, and draw a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, alpha=0.3, linewidth=0.7)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
@@ -70,11 +71,11 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]], inches: float
     """Write each line's name at its right end, moved apart where they would overlap.
 
     Args:
-        axes: with all lines drawn, so that its limits stand.
+        axes: with all lines drawn, so that its limits are final.
         ends: (name, colour, y at the right end).
-        inches: height of the axes, about.
+        inches: approximate height of the axes.
     """
-    axes.set_ylim(axes.get_ylim())  # stands from here on; until it is asked for, it is not yet computed
+    axes.set_ylim(axes.get_ylim())  # get_ylim computes the limits, and set_ylim fixes them
     # In fractions of the axes, so that a logarithmic scale needs no care of its own.
     to_fraction = axes.transData + axes.transAxes.inverted()
     ordered = sorted((float(to_fraction.transform((0, y))[1]), name, color) for name, color, y in ends)
@@ -91,7 +92,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]], inches: float
 
 
 def scale_for(axes: Axes, errors: Sequence[float]) -> bool:
-    """A logarithmic scale where errors lie so far apart that the lowest would run together; whether it is one."""
+    """Use a logarithmic scale where the lowest errors would run together otherwise; return whether it is used."""
     far = max(errors) > OFF_SCALE * min(errors) > 0
     if far:
         axes.set_yscale("log")

@@ -17,9 +17,11 @@ from ptupcdr_core.training.validation import Bridge
 MOST_USERS = 200
 """Three points each: t-SNE lays out 600 in about a second, and more are hard to tell apart."""
 FEWEST_USERS = 5
+"""With fewer test users there is no picture."""
 FEWEST_RATINGS = 5
-"""Of a person with fewer, their own target embedding says little."""
+"""With fewer, a person's own target embedding says little."""
 PRIOR_RATINGS = 5.0
+"""Average ratings that pull an own embedding towards the mean target user."""
 SEED = 0
 
 Doubles = NDArray[np.float64]
@@ -40,7 +42,7 @@ class Embedded:
     bridged: dict[str, Doubles]
 
     def nearer_than_others(self, method: str) -> float:
-        """How many of the other users' own embeddings, on average, are farther from a bridged one than its user's.
+        """The mean fraction of the other users' own embeddings that are farther from a bridged one than its user's.
 
         0.5 is chance, 1 is perfect.
         """
@@ -52,12 +54,13 @@ class Embedded:
         return float((((squares > own).sum(1) + ((squares == own).sum(1) - 1) / 2) / others).mean())
 
     def spread(self, method: str) -> float:
-        """How far bridged embeddings lie from their middle, as a fraction of how far the own ones do."""
+        """The root mean square distance of bridged embeddings from their mean, divided by that of the own ones."""
         return float(_radius(self.bridged[method]) / max(_radius(self.own), 1e-12))
 
 
 def embed(facts: Facts) -> Embedded | None:
-    """Bridge some test users, and place them by their target ratings; None where there are too few, or all are one."""
+    """Bridge some test users, and place them by their target ratings; None where there are too few, or all lie at one
+    point."""
     test, task = facts.data.target_test, facts.task
     counts = np.bincount(test.users, minlength=facts.data.user_count + 1)
     users = np.flatnonzero(counts >= FEWEST_RATINGS).astype(np.int32)
@@ -69,7 +72,7 @@ def embed(facts: Facts) -> Embedded | None:
     bridges: dict[str, Bridge] = {"emcdr": facts.bridges.emcdr, "ptupcdr": facts.bridges.personal}
     bridged = {name: bridge.embed(task, users) @ root for name, bridge in bridges.items()}
     own = _fold_in(facts, users, moment) @ root
-    # t-SNE divides by the width of what it lays out, and the process ends with it.
+    # t-SNE divides by the width of what it lays out; a width of 0 ends the process.
     return Embedded(users, own, bridged) if np.ptp([own, *bridged.values()], axis=(0, 1)).any() else None
 
 
@@ -89,7 +92,7 @@ def _square_root(moment: Doubles) -> Doubles:
 
 
 def _fold_in(facts: Facts, users: Index, moment: Doubles) -> Doubles:
-    """(R, Y) what least squares on the users' held-out ratings gives, the items standing still.
+    """(R, Y) the users' vectors by least squares on their held-out ratings, with the item vectors fixed.
 
     ``PRIOR_RATINGS`` average ratings pull each towards the mean target user.
     """
@@ -115,7 +118,7 @@ def picture(embedded: Embedded) -> Picture:
     count, methods = len(embedded.users), list(embedded.bridged)
     points = np.concatenate([embedded.own, *embedded.bridged.values()])
     perplexity = min(30.0, (len(points) - 1) / 3)
-    # Threads that wait for each other 500 times take 16 s where one takes 1.3 s, as soon as anything else runs.
+    # One thread takes 1.3 s; several wait for each other at each of 500 steps, and take 16 s once anything else runs.
     with threadpool_limits(1):
         places = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=SEED).fit_transform(points)
     parts = np.split(places, len(methods) + 1)

@@ -1,4 +1,4 @@
-"""What a pair's report is made from, read from the warehouse and the checkpoints; what is optional may be missing."""
+"""What a pair's report is made from, read from the warehouse and the checkpoints; optional tables may be missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ class Lists:
 
 
 def lists_of_test_users(home: Home, pair: str) -> Lists:
-    """Make the test users' lists, out of all items.
+    """Make the test users' lists from all target items.
 
     Raises:
         WarehouseError: the pair was not split.
@@ -57,7 +57,7 @@ def lists_of_test_users(home: Home, pair: str) -> Lists:
 
 
 def by_group(home: Home, lists: Lists, known: Items) -> Section:
-    """How much of what is taken of each group the lists find."""
+    """Of what test users took of each group, the share that the lists find."""
     ids = target_item_ids(Warehouse.from_environment(home.warehouse), lists.data.pair)
     test = lists.data.target_test
     taken = pd.DataFrame({"user": test.users, "item_id": ids[test.items]})

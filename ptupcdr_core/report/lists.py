@@ -22,8 +22,8 @@ _EXPLANATIONS = {
     "joint_als": "one factorization of both domains",
     "emcdr": "one map for everybody, from user embedding to user embedding",
     "common_bridge": "one bridge for everybody",
-    "personal_bridge": "a bridge of each person's own, alone",
-    "ptupcdr": "a bridge of each person's own, with what else proved worth its place",
+    "personal_bridge": "each person's own bridge, alone",
+    "ptupcdr": "each person's own bridge, with the parts that proved to help",
 }
 
 

@@ -34,8 +34,9 @@ def drifted(home: Home, pair: str) -> Section:
     beyond = latest[latest["drift"].abs() > latest["bound"]]
     named = ", ".join(_plain(beyond, latest))
     caption = [
-        f"Lists were last made on {night:%Y-%m-%d %H:%M} UTC. Each number is that night's beside the training of the "
-        "bundle that serves, the best scores beside that bundle's first night, and the lists beside the night before.",
+        f"Lists were last made on {night:%Y-%m-%d %H:%M} UTC. Each number is that night's, compared with the training "
+        "of the bundle that serves; the best scores with that bundle's first night, and the lists with the night "
+        "before.",
         f"Beyond its bound: {named}." if named else "Nothing is beyond its bound.",
     ]
     if beyond["kind"].isin(RETRAIN).any():
@@ -45,7 +46,7 @@ def drifted(home: Home, pair: str) -> Section:
 
 
 def picture(found: pd.DataFrame) -> Picture:
-    """Of each kind the drift that is nearest to its bound, in bounds, over the nights."""
+    """By night, each kind's drift that is nearest to its bound, as a multiple of that bound."""
     drawn = figure(3.2)
     axes = drawn.subplots()
     axes.axhline(1, color="#bbbbbb", linewidth=0.8)

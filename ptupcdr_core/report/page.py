@@ -1,4 +1,4 @@
-"""The page: facts to sections to one HTML file that needs nothing but itself."""
+"""The page: facts become sections, and these one HTML file that needs no other file."""
 
 import base64
 import json
@@ -117,7 +117,7 @@ def _of_ratings(home: Home, pair: str, known: Items) -> dict[str, Any]:
 
 
 def _of_lists(home: Home, pair: str) -> dict[str, Any]:
-    """What a page shows of a pair for which lists alone are made."""
+    """What a page shows of a pair for which only lists are made."""
     facts = gather_lists(home, pair)
     return {
         "metrics": {"ndcg_at_10": "NDCG@10"},

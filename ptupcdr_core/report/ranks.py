@@ -1,9 +1,9 @@
 """The critical-difference picture: mean ranks of methods over a benchmark's cells, and who does not differ.
 
 Demšar, *Statistical Comparisons of Classifiers over Multiple Data Sets*, JMLR 2006: after Friedman's test, two methods
-differ where their mean ranks are further apart than q √(k (k + 1) / 6 n), for k methods and n cells (Nemenyi). It takes
-the cells for independent; those of one pair share their ratings, so the picture says how steady an order is, and the
-tables' paired bootstrap whether a difference is real.
+differ where their mean ranks are further apart than q √(k (k + 1) / 6 n), for k methods and n cells (Nemenyi). The test
+assumes independent cells. Those of one pair share their ratings, so the picture only shows how steady an order is;
+whether a difference is real, the paired bootstrap of the tables says.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ from ptupcdr_core.report.drawing import Picture, figure, finish
 from ptupcdr_core.report.style import style
 
 LEVEL = 0.05
+"""Significance level of the critical difference."""
 FEWEST_METHODS, FEWEST_CELLS = 3, 3
+"""With fewer there is no picture."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Ranks:
     Args:
         means: by method, best first; 1 is the best.
         cells: n.
-        critical: the difference from which on two methods differ.
-        p: of Friedman's test that all are alike.
+        critical: the difference of mean ranks from which on two methods differ significantly.
+        p: of Friedman's test; its null hypothesis is that all methods are alike.
     """
 
     means: dict[str, float]
@@ -36,7 +38,7 @@ class Ranks:
     p: float
 
     def cliques(self) -> list[tuple[float, float]]:
-        """Ends of the longest runs of methods within which nobody differs."""
+        """Ends of the longest runs of mean ranks within which no two methods differ."""
         values = list(self.means.values())
         runs = [(v, max(w for w in values if w - v < self.critical)) for v in values]
         kept = [run for place, run in enumerate(runs) if not place or run[1] > runs[place - 1][1]]

@@ -1,4 +1,4 @@
-"""Whether what is said to be likely happens as often as it is said to."""
+"""Reliability: whether ratings occur as often as predicted."""
 
 import numpy as np
 import pandas as pd
@@ -10,21 +10,21 @@ from ptupcdr_core.report.sections import Section
 METHOD = "ptupcdr"
 COLORS = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#882255", "#999933", "#44AA99", "#000000")
 FEWEST = 20
-"""Ratings of a group that is drawn: the share of fewer says little."""
+"""Groups with fewer ratings are not drawn: their share says little."""
 
 
 def reliability(facts: Facts) -> Section:
-    """The predicted ratings as distributions."""
-    title = "How far the probabilities are to be believed"
+    """Predicted probabilities beside the shares that came true."""
+    title = "How reliable the probabilities are"
     table = facts.reliability
     if table.empty:
-        missing = "This evaluation says nothing of probabilities: its predictions are not calibrated, or it is older."
+        missing = "This evaluation has no probabilities: its predictions are not calibrated, or it is older."
         return Section("reliability", title, [missing])
     own = table[table["method"] == METHOD]
     away = np.average((own["predicted"] - own["observed"]).abs(), weights=own["ratings"])
     caption = [
-        "A predicted rating is a distribution, calibrated on validation users. Test ratings are grouped by how "
-        "probable it was said that they reach so many stars. Each mark is a group: across, what was said; up, how "
+        "A predicted rating is a distribution, calibrated on validation users. Test ratings are grouped by the "
+        "predicted probability that they reach so many stars. Each mark is a group: across, the prediction; up, how "
         "often it came true. On the thin line both are the same. "
         f"On average over all groups and levels they differ by {away:.3f}.",
     ]

@@ -1,4 +1,4 @@
-"""The sections of a page: what is seen, in plain words, also when there is nothing to see."""
+"""The sections of a page, in plain words; a section with nothing to show says why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ COMPARED = ("ptupcdr", "common_bridge", "emcdr")
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what is seen, and pictures.
+    """A heading, text, pictures and tables.
 
     Args:
         key: its anchor.
         title: its heading.
         caption: paragraphs.
-        pictures: maybe none.
+        pictures: may be empty.
         tables: (heading, frame of cells), folded away below the pictures.
     """
 
@@ -40,7 +40,7 @@ class Section:
 
 
 def intervals(facts: Facts) -> Section:
-    """Every method with its uncertainty."""
+    """Every method's error with its interval."""
     pictures, note = charts.intervals(facts.scores)
     caption = [
         f"Each mark is a method's error on all {facts.labels['ratings']:,} held-out ratings of "
@@ -78,14 +78,14 @@ def betas(facts: Facts) -> Section:
         caption.append(
             "The last picture ranks the methods by RMSE in every cell (the best base model of each): a thick bar joins "
             "methods whose mean ranks do not differ (Friedman, Nemenyi, 5 %). The cells of a pair share their ratings, "
-            "so it says how steady the order is; whether a difference is real, the paired tests of the tables say."
+            "so it says how steady the order is; the paired tests of the tables say whether a difference is real."
         )
     pictures += [draw_ranks(found, recipe) for recipe, found in orders.items()]
     return Section("beta", title, caption, pictures)
 
 
 def curves(facts: Facts) -> Section:
-    """How the training went."""
+    """Losses and validation errors by epoch."""
     chosen = facts.bridges.chosen.get("ptupcdr_epoch")
     epoch = None if chosen is None else int(chosen)
     pictures = charts.learning_curves(facts.curves, epoch)
@@ -112,7 +112,7 @@ def curves(facts: Facts) -> Section:
 
 
 def user_embeddings(facts: Facts) -> Section:
-    """The paper's picture."""
+    """Bridged and own embeddings of test users, as in the paper's figure."""
     title = "Where people are put in the target domain"
     embedded = embeddings.embed(facts)
     if embedded is None:
@@ -122,16 +122,16 @@ def user_embeddings(facts: Facts) -> Section:
         )
         return Section("embeddings", title, [few])
     measured = [
-        f"{style(method).name}: nearer to the person's own than to {percent(embedded.nearer_than_others(method))} of "
-        f"the others' (chance: 50 %), spread {percent(embedded.spread(method))} as wide"
+        f"{style(method).name}: nearer to the person's own point than to {percent(embedded.nearer_than_others(method))}"
+        f" of the others' (chance: 50 %), spread {percent(embedded.spread(method))} as wide"
         for method in embedded.bridged
     ]
     caption = [
         f"Grey dots: {len(embedded.users):,} test users, placed by their own held-out target ratings. Coloured "
         "crosses: the same people, placed by a bridge that saw only their source history. t-SNE (fixed seed) puts "
         "people together whose predicted ratings would be alike; the axes mean nothing. Crosses amid the dots mean "
-        "that the bridge gives people tastes such as people have; crosses in a place of their own, or all in one, "
-        "mean that it does not.",
+        "that the bridge gives people realistic tastes; crosses away from the dots, or all in one place, mean that it "
+        "does not.",
         f"In numbers, before any layout. {'; '.join(measured)}. A narrow spread is caution: where little carries over, "
         "predictions near the mean have the lowest error.",
     ]
@@ -168,7 +168,7 @@ def attention(facts: Facts, attention: Attention | None) -> Section:
 
 
 def slices(facts: Facts) -> Section:
-    """For whom it works."""
+    """Errors by slices of users and items."""
     title = "For whom it works"
     if facts.slices.empty:
         missing = f"`ptupcdr backfill {facts.pair} --force` measures the errors by slices."
@@ -189,7 +189,7 @@ def slices(facts: Facts) -> Section:
 
 
 def warm(facts: Facts) -> Section:
-    """After the first target ratings."""
+    """Errors after the first known target ratings."""
     title = "After the first target ratings"
     if facts.warm_start is None:
         missing = (
@@ -200,7 +200,7 @@ def warm(facts: Facts) -> Section:
     pictures, note = charts.warm_start(facts.warm_start)
     caption = [
         "The bridged embedding is where fine-tuning starts. From left to right more of a person's earlier target "
-        "ratings are known; the error is on the later half, which nobody has seen.",
+        "ratings are known; the error is on the later half, which no method has seen.",
         note,
     ]
     return Section("warm", title, caption, pictures)
@@ -219,15 +219,13 @@ def rankings(measured: pd.DataFrame | None) -> Section:
         f"is {own['ndcg_at_10']:.4f} (95 % interval {own['ndcg_at_10_low']:.4f} to {own['ndcg_at_10_high']:.4f}), "
         f"{own['ndcg_at_10'] / popular['ndcg_at_10']:.2f} times that of the most popular items, which are the same for "
         "everybody. Recommendations come from these lists.",
-        f"Beside being right: {percent(own['coverage_at_10'])} of all target items stand in somebody's first ten "
-        "(coverage); a listed item is by its self-information so many bits of surprise, one for an item that half of "
-        f"the people took; {percent(own['long_tail_at_10'])} of the listed items are of the long tail, outside the few "
-        "that make four fifths of what was taken.",
+        f"Beyond accuracy: {percent(own['coverage_at_10'])} of all target items are in somebody's first ten "
+        "(coverage). Self-information is the surprise of a listed item in bits, one bit for an item that half of the "
+        f"people took. {percent(own['long_tail_at_10'])} of the listed items are of the long tail, outside the few "
+        "that make up four fifths of what was taken.",
     ]
     if own["ndcg_at_10"] == rows.loc["common_bridge", "ndcg_at_10"]:
-        caption.append(
-            "The personal part did not prove itself on validation users: these are the common bridge's lists."
-        )
+        caption.append("The personal part did not help validation users enough: these are the common bridge's lists.")
     columns = {"method": [style(str(method)).name for method in found["method"]]}
     measures = {name: [f"{value:.4f}" for value in found[name]] for name in RANKING_COLUMNS}
     return Section("lists", title, caption, tables=[("method", pd.DataFrame(columns | measures))])

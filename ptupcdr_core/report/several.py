@@ -1,4 +1,4 @@
-"""A pair of several sources beside each of them alone."""
+"""A pair of several sources compared with each of them alone."""
 
 import pandas as pd
 
@@ -26,8 +26,9 @@ def beside_each_source(home: Home, pair: Pair) -> Section:
         )
         return Section("sources", title, [missing])
     caption = [
-        "The personal bridge from all sources beside the one from each alone, on the test users that all of them have. "
-        "Differences are those of a source alone to all together, paired by user; p is corrected over the sources."
+        "The personal bridge from all sources compared with the one from each alone, on the test users of all "
+        "these pairs. Differences are those of a source alone to all together, paired by user; p is corrected over the "
+        "sources."
     ]
     tables = []
     for mode, own in found.groupby("mode", sort=False):

@@ -1,4 +1,4 @@
-"""Where a page stands, and what it was made from: read without drawing anything."""
+"""Where a page is stored, and what it was made from; reading that draws nothing."""
 
 import html
 import json
@@ -12,8 +12,8 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced
 
 OPTIONAL = ("benchmark", "warm_start_evaluation")
-"""Tables that a page shows where they are; it is out of date when one of them was written after it. So are those of the
-evaluations that a pair of several sources is shown beside.
+"""Tables that a page shows where they exist; it is out of date when one of them was written after it. The same holds
+for the evaluations with which a pair of several sources is compared.
 """
 _META = re.compile(r'<meta name="ptupcdr-(fingerprint|settings)" content="([^"]*)">')
 _HEAD = 16_384
@@ -26,10 +26,10 @@ def report_path(home: Home, pair: str) -> Path:
 
 
 def write_report(path: Path, page: str) -> Path:
-    """Put a page in place at once, so that nobody reads half of one.
+    """Replace a page in one step, so that nobody reads half of one.
 
     Raises:
-        StorageError: it cannot be written; the old page stands.
+        StorageError: it cannot be written; the old page stays.
     """
     with replaced(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -11,7 +11,13 @@ SIMPLE = ("global_mean", "item_mean", "source_offset")
 class Style:
     """A method's name for people, what it is, and how its line looks.
 
-    The colours are Okabe and Ito's, which the colour-blind can tell apart; markers and labels repeat what they say.
+    Args:
+        name: for people.
+        explanation: what the method is, in a few words; may be empty.
+        color: as ``#rrggbb``.
+        marker: matplotlib's.
+
+    The colours are Okabe and Ito's, which the colour-blind can tell apart; markers and labels show the same.
     """
 
     name: str
@@ -46,7 +52,7 @@ _STYLES = {
     "cmf": Style("CMF", "one model on both domains' ratings together", "#CC79A7", "P"),
     "emcdr": Style("EMCDR", "one map for everybody, from user embedding to user embedding", "#E69F00", "^"),
     "common_bridge": Style("common bridge", "one bridge for everybody, trained on ratings", "#009E73", "h"),
-    "ptupcdr": Style("PTUPCDR", "a bridge of each person's own, written from the source history", "#D55E00", "o"),
+    "ptupcdr": Style("PTUPCDR", "each person's own bridge, written from the source history", "#D55E00", "o"),
     "lacdr": Style("LACDR", "user embeddings aligned in a low-dimensional code", "#882255", "<"),
     "sscdr": Style("SSCDR", "semi-supervised map with neighbours in the source", "#999933", ">"),
     "dcdcsr": Style("DCDCSR", "benchmark factors mixed by how dense the ratings are", "#6A3D9A", "p"),
@@ -54,7 +60,7 @@ _STYLES = {
 
 
 def style(method: str) -> Style:
-    """The style of a method; a plain one where none is agreed on."""
+    """The style of a method; a plain grey one for a method without one."""
     return _STYLES.get(method, Style(method.replace("_", " "), "", "#444444", "."))
 
 

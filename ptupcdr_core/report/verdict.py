@@ -50,7 +50,7 @@ _SAME = (
 
 
 def _headline(best: str, baseline: str, differences: pd.DataFrame) -> str:
-    """By both measures where they agree; they are told apart where not."""
+    """One verdict where MAE and RMSE agree, else one for each."""
     name, simple = style(best).subject, style(baseline).name
     found = {metric: _direction(differences.loc[(best, metric)]) for metric in METRICS}
     if len(set(found.values())) == 1:
@@ -58,7 +58,7 @@ def _headline(best: str, baseline: str, differences: pd.DataFrame) -> str:
             -1: f"{name} predicts best: its error is significantly lower than that of the strongest simple baseline, "
             f"{simple}.",
             0: f"No method is significantly better than the strongest simple baseline, {simple}; "
-            f"the lowest error has {name}.",
+            f"{name} has the lowest error.",
             1: f"The simple baseline {simple} predicts best: {name}, the best of the other methods, is significantly "
             f"worse.",
         }[found["rmse"]]

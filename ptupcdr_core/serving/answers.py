@@ -1,7 +1,7 @@
-"""Answers to requests: whoever is asked about gets one, whatever is wrong with the others.
+"""Answers to requests: everybody who is asked about gets one, whatever is wrong with the others.
 
-A person is known by an id, or told of by a history. One who is neither gets what the bundle gives people of whom
-nothing is known, and the answer says so. A history that cannot be read is refused, with the reason; nobody else is.
+A person is given by a known id or by a history. Anybody else gets the bundle's fallback, and the answer says so. A
+history that cannot be read is refused with the reason; the others of a request are answered all the same.
 """
 
 from collections import defaultdict
@@ -16,10 +16,10 @@ from ptupcdr_core.kernels.exact_search import Search, top_items
 from ptupcdr_core.serving.bundle import Bundle
 
 Status = Literal["given", "known", "unknown", "refused"]
-"""Served by the history of the request; by ratings that are known of the person; by the fallback; not at all."""
+"""How somebody was served: by the history of the request; by known ratings; by the fallback; not at all."""
 ITEMS = pa.schema([("user_id", pa.string()), ("item_id", pa.string())])
 RATINGS = pa.schema([*ITEMS, ("rating", pa.string()), ("timestamp", pa.string())])
-"""All of them texts, as a file has them: what is no number is refused with its place."""
+"""All columns are texts, as in a file; a text that is not a number is refused with its place."""
 
 
 class KnownPeople(Protocol):
@@ -37,8 +37,8 @@ class Asked:
     """A person who is asked about.
 
     Args:
-        user_id: theirs; two with one id are two people.
-        history: their source ratings: item, rating and, if known, time; None: what is known of the id.
+        user_id: the person's; two requests with one id are answered separately.
+        history: their source ratings as (item, rating, time or None); None: the ratings known for the id.
         seen: target items that are not to be recommended.
     """
 
@@ -58,7 +58,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Item:
-    """A recommended item; see ``serving.deployed.Recommendation``."""
+    """A recommended item: ``serving.deployed.Recommendation`` with titles, None where they are not known."""
 
     rank: int
     item_id: str
@@ -75,10 +75,10 @@ class Answer:
 
     Args:
         user_id: as it was asked for.
-        status: what they were served by.
-        made_by: what made the list: bridge, common_bridge, popularity or mean; None for who was refused.
-        message: why they were refused, or what is to be known about the answer.
-        unknown_items: items of the history that the source domain does not know, which were ignored.
+        status: how they were served.
+        made_by: what made the list: bridge, common_bridge, popularity or mean; None if refused.
+        message: why it was refused, or a note about the answer.
+        unknown_items: number of items of the history that the bundle does not know; they were ignored.
         items: best first.
     """
 
@@ -96,11 +96,11 @@ class Answers:
 
     Args:
         bundle: of the pair.
-        known: people by their id.
-        source_titles: by source item id, as far as they are known, and
-        target_titles: by target item id.
-        search: finds items: exact, or approximate, and
-        again: exact, for those who have seen something of their list.
+        known: people who can be asked about by id.
+        source_titles: titles by source item id, as far as they are known.
+        target_titles: titles by target item id.
+        search: finds items, exactly or approximately.
+        again: an exact search for people who have seen items of their list.
     """
 
     bundle: Bundle
@@ -141,7 +141,7 @@ class Answers:
         ]
 
     def _found(self, bundle: Bundle, places: range, rows: Sequence["_Rows"], k: int) -> dict[int, "_Found"]:
-        """What the bundle says, by place. Where it refuses several for one's fault, each half is asked about alone."""
+        """The bundle's answers by place. If it refuses a batch because of one person, each half is tried alone."""
         try:
             people = bundle.recommend(
                 _table(RATINGS, ((place, rating) for place in places for rating in rows[place].ratings)),
@@ -185,7 +185,7 @@ class _Rows(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What the bundle says of a person, or why it says nothing."""
+    """The bundle's answer for a person, or why it was refused."""
 
     made_by: str | None
     unknown_items: int
@@ -195,7 +195,9 @@ class _Found(NamedTuple):
 
 def _answer(person: Asked, rows: _Rows, found: _Found) -> Answer:
     status: Status = "given" if person.history is not None else "known" if rows.ratings else "unknown"
-    message = f"nobody is known by this id, so this is what people get of whom nothing is known ({found.made_by})"
+    message = (
+        f"nobody is known by this id, so this is the fallback for people of whom nothing is known ({found.made_by})"
+    )
     return Answer(
         person.user_id,
         "refused" if found.refused else status,
@@ -207,7 +209,7 @@ def _answer(person: Asked, rows: _Rows, found: _Found) -> Answer:
 
 
 def _table(schema: pa.Schema, rows: Iterable[tuple[int, Sequence[object]]]) -> pa.Table:
-    """Rows under their people's places, which stand for ids: no id that somebody thinks of is in the way."""
+    """Rows whose user ids are people's places in the request, so that ids given by users cannot clash."""
     columns: list[list[str | None]] = [[] for _ in schema]
     for place, values in rows:
         for column, value in zip(columns, (place, *values), strict=True):

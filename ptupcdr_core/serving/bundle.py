@@ -1,8 +1,7 @@
 """The bundle: everything that serves one pair's people, by ids, in one file.
 
-It needs no warehouse, no orchestration and nobody's split: source ratings go in, recommendations with reasons come out.
-What is trained is kept as a bundle, measured as one, judged by the gate as one, deployed, registered and recommended
-from as one.
+It needs no warehouse, no orchestration and no split: source ratings go in, recommendations with reasons come out.
+Trained models are kept, measured, judged by the gate, registered, deployed and served in this one form.
 
 Shapes: R people, K recommended items, S source items, T target items, X coordinates of a source vector, Y coordinates
 of a bridged embedding.
@@ -72,8 +71,8 @@ class Bundle:
     Args:
         pair: its key, source first.
         modes: by name; recommendations come from the last one.
-        items: what was known of the source's and the target's when it was deployed: titles, groups, and which might be
-            recommended. ``offering`` heeds it, or what is known today; a bundle of itself recommends everything.
+        items: what was known of source and target items when it was deployed: titles, groups, and which may be
+            recommended. It takes effect through ``offering``; without that, a bundle recommends every target item.
     """
 
     pair: str
@@ -92,7 +91,7 @@ class Bundle:
         return name, self.modes[name]
 
     def among(self, items: pa.Array) -> Self:
-        """The same bundle where nothing else is recommended than the target items with these ids."""
+        """The same bundle, restricted to the target items with these ids."""
         return replace(self, modes={name: mode.among(items) for name, mode in self.modes.items()})
 
     def titles(self, side: Side) -> Mapping[str, str]:
@@ -100,17 +99,17 @@ class Bundle:
         return self.items.get(side, Items()).titles
 
     def offering(self, known: Items, exclude: frozenset[str] = frozenset()) -> Self:
-        """The same bundle where nothing is recommended but what the catalog lets; see ``BundledMode.offering``."""
+        """The same bundle, restricted to what the catalog allows; see ``BundledMode.offering``."""
         return replace(self, modes={name: mode.offering(known, exclude=exclude) for name, mode in self.modes.items()})
 
     @property
     def rated(self) -> bool:
-        """Whether histories have ratings, or events without stars."""
+        """Whether histories hold ratings; False: events without stars."""
         return self.mode()[1].reading.scale is not None
 
     @property
     def digest(self) -> str:
-        """Of all it says: two bundles with one digest serve alike."""
+        """Digest of all its contents: bundles with equal digests serve alike."""
         heads = json.dumps(self._heads(), sort_keys=True).encode()
         return digest_of(self._tensors() | {"heads": np.frombuffer(heads, np.uint8)})
 
@@ -128,19 +127,19 @@ class Bundle:
     ) -> NewPeople:
         """Fold people in by their source ratings, bridge them, and find their best k target items.
 
-        Nothing is trained or stored. Whoever was in training comes out as training put them; but of the reference's
-        recipes, whose users are no solutions of anything.
+        Nothing is trained or stored. A training user gets the same vector as in training; not so in the reference's
+        recipes, whose user vectors are trained by gradient steps and cannot be solved from ratings.
 
         Args:
             ratings: columns user_id, item_id, rating and, for the order of the history, timestamp (seconds or ISO
                 dates).
             k: how many items, at least 1.
-            users: ids of people to be served who may have no rating.
+            users: ids of people to serve even if they have no rating.
             seen: columns user_id, item_id: target items that are not to be recommended to these people.
             mode: which models; None: those that recommend.
             origin: what messages call the ratings, such as the name of their file.
-            search: exact, or approximate, and
-            again: exact, for those who have seen something of their list.
+            search: finds items, exactly or approximately.
+            again: an exact search for people who have seen items of their list.
 
         Raises:
             SourceError: a column is missing, or a value is not what it should be.
@@ -216,8 +215,8 @@ class Bundle:
         """Write the file, whole or not at all.
 
         Raises:
-            ArtifactError: a number is NaN or infinite; the old one stands.
-            StorageError: it cannot be written; the old one stands.
+            ArtifactError: a number is NaN or infinite; the old file stays.
+            StorageError: it cannot be written; the old file stays.
         """
         head = {"format": formats.BUNDLE, "pair": self.pair, "modes": self._heads()}
         tensors = {name: np.asarray(tensor, order="C") for name, tensor in self._tensors().items()}
@@ -244,7 +243,7 @@ class Bundle:
             modes = {name: BundledMode.of(own, under(tensors, f"{name}/")) for name, own in head["modes"].items()}
             return cls(head["pair"], modes, items_from_tensors(tensors))
         except (OSError, KeyError, ValueError, SafetensorError, pa.ArrowInvalid) as error:
-            raise ArtifactError(f"{path}: no bundle that can be read ({error}); deploy the pair again") from error
+            raise ArtifactError(f"{path}: not a readable bundle ({error}); deploy the pair again") from error
 
     def _heads(self) -> dict[str, Any]:
         return {name: mode.head() for name, mode in self.modes.items()}
@@ -259,7 +258,7 @@ class Bundle:
 def served_people(
     pair: str, mode: str, cohort: str | pa.Array, ids: pa.Array, made_by: NDArray[np.object_]
 ) -> pa.Table:
-    """(R, ...) people as ``recommendation_rows`` wants them."""
+    """(R, ...) people as ``recommendation_rows`` takes them."""
     count = len(ids)
     return pa.table(
         {
@@ -276,11 +275,11 @@ def seen_keys(seen: pa.Table | None, people: pa.Array, items: pa.Array) -> NDArr
     """(N,) what people have seen, as ``unseen_items`` takes it: place · (T+1) + item index.
 
     Args:
-        seen: columns user_id and item_id; others' and unknown ones do not count. None: nothing.
+        seen: columns user_id and item_id; rows of other people and unknown items do not count. None: nothing.
         people: (R,) user ids.
         items: (T+1,) target item ids.
     """
-    if seen is None or not len(seen):  # or each request would have all items hashed for nothing
+    if seen is None or not len(seen):  # saves hashing all items in each request
         return np.zeros(0, np.int64)
     person = pc.index_in(seen["user_id"].cast(pa.string()), value_set=people)
     item = pc.index_in(seen["item_id"].cast(pa.string()), value_set=items)

@@ -15,12 +15,12 @@ KINDS = ("titles", "groups")
 
 
 def items_as_tensors(items: Mapping[Side, Items]) -> Tensors:
-    """All arrays by name; none of a side of which nothing is known. Addresses of pages and pictures are left out."""
+    """All arrays by name; none for a side of which nothing is known. Addresses of pages and pictures are left out."""
     return dict(entry for side, own in items.items() for entry in _tensors(side, own))
 
 
 def items_from_tensors(tensors: Mapping[str, Any]) -> dict[Side, Items]:
-    """What ``items_as_tensors`` made arrays of."""
+    """The items that ``items_as_tensors`` wrote."""
     return {side: known for side in SIDES if (known := _items(side, tensors)) != Items()}
 
 

@@ -33,8 +33,9 @@ class Origin:
     Args:
         settings: of its training, by name.
         fingerprint: of the stage that trained it.
-        training: digest of the numbers that were evaluated; one that was fitted again keeps those of what it is of.
-        refitted: whether it was fitted again on everybody, so that nobody is left to measure it by.
+        training: digest of the models that were evaluated; a mode that was fitted again keeps that of the evaluated
+            one.
+        refitted: whether it was fitted again on everybody, so that nobody is left to measure it on.
         bridge_users: how many people its bridge was trained on.
         target_ratings: how many ratings its target model was trained on.
         data: the ratings that it was trained on, in a few numbers; None in a bundle of an earlier version.
@@ -59,7 +60,7 @@ class BundledMode:
         target_ids: (T+1,) text by target item index, likewise.
         reading: how source ratings are read.
         origin: what it was made from.
-        cap: how many items of a group a list may have, as the catalog says today; no file has it.
+        cap: how many items of a group a list may have, as the catalog says today; not part of the file.
     """
 
     part: Part
@@ -70,12 +71,12 @@ class BundledMode:
     cap: GroupCap | None = None
 
     def offering(self, known: Items, among: pa.Array | None = None, exclude: frozenset[str] = frozenset()) -> Self:
-        """The same mode where nothing is recommended but what the catalog lets, and no more of a group.
+        """The same mode, restricted to what the catalog allows, with its limit of items of a group.
 
         Args:
             known: what the catalog says of the target items.
-            among: ids of those that there are today; None: all that the mode knows.
-            exclude: ids of others that are not recommended.
+            among: ids of the items that exist today; None: all that the mode knows.
+            exclude: ids of items that are not recommended either.
 
         Raises:
             SourceError: nothing is left.
@@ -87,7 +88,7 @@ class BundledMode:
         return capped.among(may_be_recommended(offered, known, exclude))
 
     def among(self, items: pa.Array) -> Self:
-        """The same mode where there are no other target items than those with these ids."""
+        """The same mode, restricted to the target items with these ids."""
         kept = pc.is_in(self.target_ids, value_set=items).to_numpy(zero_copy_only=False)
         kept[0] = True  # the padding
         if kept.all():
@@ -122,7 +123,7 @@ class BundledMode:
         }
 
     def head(self) -> dict[str, Any]:
-        """All else, as JSON has it."""
+        """Everything but the arrays, as JSON values."""
         scale = self.part.scale
         return {
             "space": self.part.source.kind,
@@ -168,7 +169,7 @@ def _origin(head: Mapping[str, Any]) -> Origin:
 
 
 def digest_of(tensors: Mapping[str, Any]) -> str:
-    """Of all names, types, shapes and numbers."""
+    """Digest of all names, types, shapes and numbers."""
     content = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
@@ -177,7 +178,7 @@ def digest_of(tensors: Mapping[str, Any]) -> str:
 
 
 def under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin so, without it."""
+    """The tensors whose names start with a prefix, which is removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -189,7 +190,7 @@ def texts_as_tensors(name: str, texts: pa.Array) -> Tensors:
 
 
 def texts_from_tensors(name: str, tensors: Mapping[str, Any]) -> pa.Array:
-    """The column of text that ``texts_as_tensors`` made arrays of."""
+    """The column of text that ``texts_as_tensors`` wrote."""
     ends, content = tensors[f"{name}.ends"], tensors[f"{name}.bytes"]
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(content)]
     texts = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)

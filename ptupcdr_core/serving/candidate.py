@@ -1,4 +1,4 @@
-"""The bundle of what was trained: as it was, or fitted again on everybody."""
+"""The bundle of trained models: as they were evaluated, or fitted again on everybody."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ from ptupcdr_core.training.epochs import OnEpoch
 def trained_bundle(
     home: Home, data: PairData, parts: Mapping[Mode, Part], settings: Settings, fingerprint: str
 ) -> Bundle:
-    """What serves with the models as they stand, to be measured and judged.
+    """The trained models as a bundle, to be measured and judged.
 
     Args:
         home: has the split.
@@ -31,7 +31,7 @@ def trained_bundle(
         fingerprint: of the stage that trained the bridges.
 
     Raises:
-        ArtifactError: another split stands in its place by now.
+        ArtifactError: the split was replaced meanwhile.
     """
     modes: dict[Mode, BundledMode] = {}
     for mode, part in parts.items():
@@ -46,7 +46,7 @@ def refitted_mode(
 ) -> BundledMode:
     """An evaluated mode fitted again on the target ratings of all overlapping users, test and validation users too.
 
-    What was chosen on held-out users stays as it is. Nobody is left to measure it by.
+    What was chosen on held-out users stays as it is. Nobody is left to measure it on.
 
     Raises:
         ArtifactError: a model is missing, or belongs to another split.

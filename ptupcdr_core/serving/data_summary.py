@@ -1,4 +1,4 @@
-"""A few numbers of a pair's ratings: a bundle keeps those that it was trained on, and every night has its own."""
+"""A few numbers that describe a pair's ratings: a bundle keeps those of its training, and every night has its own."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from ptupcdr_core.sql import statement
 from ptupcdr_core.store.warehouse import Warehouse
 
 BINS = 10
+"""Bins of a distribution, as is usual for the population stability index."""
 Scales = dict[str, list[float] | None]
 """Lowest and highest rating by side; None where there are no stars."""
 
@@ -21,7 +22,7 @@ class DataSummary:
         scales: of the training, by side.
         counts: users, items and ratings of either side by name, such as ``source_users``; and ``shared_users``, who
             have rated in both.
-        stars: (10,) share of the ratings in each tenth of the scale, by side; none of a side without stars.
+        stars: (10,) share of the ratings in each tenth of the scale, by side; no entry for a side without stars.
         means: of the stars, by side.
     """
 
@@ -32,7 +33,7 @@ class DataSummary:
 
 
 def split_summary(warehouse: Warehouse, outline: Outline) -> DataSummary:
-    """Of a pair's split: of all that a model could be trained on, or was held out from it.
+    """Summarize a pair's split: all its ratings, whether trained on or held out.
 
     Raises:
         WarehouseError: the pair was not split.
@@ -51,7 +52,7 @@ def split_summary(warehouse: Warehouse, outline: Outline) -> DataSummary:
 
 
 def summarized(connection: duckdb.DuckDBPyConnection, scales: Scales) -> DataSummary:
-    """Of the views ``source_rows`` and ``target_rows``, with the columns person, item and rating."""
+    """Summarize the views ``source_rows`` and ``target_rows``, with the columns person, item and rating."""
     counted = connection.execute(statement("data_summary"))
     names = [str(column[0]) for column in counted.description or ()]
     counts = dict(zip(names, map(int, counted.fetchall()[0]), strict=True))

@@ -49,10 +49,11 @@ class Recommendation:
         rank: from 1.
         item_id: the target item.
         score: predicted stars, within the scale; from the mode ranking a number without a unit, higher is better.
-        made_by: what made the user's embedding: bridge, common_bridge or mean.
+        made_by: what made the list: bridge, common_bridge, popularity or mean.
         reasons: source items of the user's history that raise the score most, most first.
-        stars: the predicted rating's mean, and
-        likely: how probably the user likes the item (rates it above the middle); None where the bundle cannot say.
+        stars: the mean of the predicted rating; None where the bundle cannot say.
+        likely: the probability that the user likes the item (rates it above the middle); None where the bundle cannot
+            say.
     """
 
     rank: int
@@ -94,11 +95,11 @@ def recommend(
     Args:
         home: where the bundle and the raw ratings are.
         pair: the pair's key.
-        user_id: a user with source ratings, and without target ratings but for held-out ones.
+        user_id: a user with source ratings and no target ratings, except held-out ones.
         k: how many items, at least 1.
         mode: of the bundle; None: the one that recommends.
         items: what is known of the target items: only eligible ones are recommended; None: all.
-        exclude: target items that are not.
+        exclude: target items that are not recommended.
 
     Raises:
         UnknownUserError: the user is not a cold-start user of the pair.
@@ -162,7 +163,7 @@ def recommend_new(
 
 
 def cold_start_ratings(warehouse: Warehouse, pair: str) -> pa.Table:
-    """What everybody who is cold-start in the present split rated in the source, as ``Bundle.recommend`` wants it.
+    """The source ratings of everybody who is cold-start in the present split, as ``Bundle.recommend`` takes them.
 
     Raises:
         WarehouseError: the pair has not been split.
@@ -183,8 +184,8 @@ class SplitPeople:
     Args:
         warehouse: has the split.
         pair: its key.
-        history_length: as the mode reads histories, and
-        positive_above: what is positive to it.
+        history_length: L, the length of the mode's histories.
+        positive_above: a rating above this is positive for the mode; None: every event is.
         indices: (S+1,) the mode's index of each source item of the split, 0 where it knows none.
     """
 
@@ -210,5 +211,5 @@ class SplitPeople:
 
 
 def listed(pair: str, mode: Mode, users: pa.Table, made_by: NDArray[np.object_]) -> pa.Table:
-    """Users of ``Today`` as ``recommendation_rows`` wants them."""
+    """Users of ``Today`` as ``recommendation_rows`` takes them."""
     return served_people(pair, mode, users["cohort"], users["user_id"], made_by)

@@ -1,8 +1,8 @@
 """How far a night's data and lists are from what the deployed bundle was trained on, and from the night before.
 
 Distributions are compared by the population stability index, sum (p - q) ln(p / q) over ten bins: by convention, below
-0.1 it is taken for noise and above 0.2 for another population. Shares of less than ``LEAST`` count as that. Of few
-people it is large by chance alone, so beside it stands what chance reaches in one night of a hundred.
+0.1 it is taken for noise and above 0.2 for another population. Shares below ``LEAST`` count as ``LEAST``. With few
+people the index is large by chance alone, so each comes with the value that chance exceeds in one night of a hundred.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,9 @@ from ptupcdr_core.serving.data_summary import BINS
 from ptupcdr_core.serving.today import Today
 
 LEAST = 1e-4
+"""Least share of a bin: with an empty one the index would be infinite."""
 RARE = 0.01
-"""How often chance may reach what is told apart from it."""
+"""Probability with which chance alone exceeds the value given as ``chance``."""
 COUNT, STARS, UNKNOWN, SCORES, OVERLAP = "count", "stars", "unknown", "scores", "overlap"
 RETRAIN = (COUNT, STARS, UNKNOWN, SCORES)
 """Kinds that recommend a training when they are beyond their bounds; new lists alone do not."""
@@ -36,7 +37,7 @@ class Measure:
         tonight: of tonight.
         drift: how far they are apart: the relative change of a count, the stability index of a distribution, the share
             that is unknown, the share of a person's items that are new; None where there is nothing to compare with.
-        chance: what chance alone reaches rarely (``RARE``) of a stability index; None of others.
+        chance: the stability index that chance alone exceeds with probability ``RARE``; None for other kinds.
     """
 
     kind: str
@@ -59,15 +60,15 @@ def chance_index(before: int, now: int, bins: int = BINS) -> float:
     It is close to (1/n + 1/m) times a chi-squared of bins - 1 degrees of freedom (Yurdakul 2018).
 
     Args:
-        before: n, how many people one sample is of, and
-        now: m, the other.
-        bins: those that are occupied.
+        before: n, number of people in one sample.
+        now: m, number of people in the other.
+        bins: number of occupied bins.
     """
     return float(chi2.ppf(1 - RARE, max(1, bins - 1)) * (1 / max(1, before) + 1 / max(1, now)))
 
 
 def data_drift(today: Today) -> list[Measure]:
-    """Today's ratings beside those that the bundle was trained on; of one that does not say, unknown items alone."""
+    """Compare today's ratings with the bundle's training; only unknown items if the bundle has no summary of it."""
     found, before = [], today.served.origin.data
     if before is not None:
         now = today.summary(before.scales)
@@ -86,12 +87,12 @@ def data_drift(today: Today) -> list[Measure]:
 
 @dataclass(frozen=True)
 class Scores:
-    """How the best scores of everybody's lists are spread, in ten bins that held as many each on the first night.
+    """How the best scores of everybody's lists are spread, in ten bins that were equally filled on the first night.
 
-    The best alone, so that longer lists are not taken for lower scores.
+    Only the best score of each list counts, so that longer lists do not look like lower scores.
 
     Args:
-        bundle: digest of what made them.
+        bundle: digest of the bundle that made them.
         edges: (9,) between the bins.
         shares: (10,).
         mean: of all.
@@ -106,7 +107,7 @@ class Scores:
 
     @classmethod
     def of(cls, bundle: str, scores: ArrayLike, edges: Sequence[float] | None = None) -> "Scores":
-        """Of (N,) scores, in bins of their own unless given."""
+        """Count (N,) scores in the bins between ``edges``; None: in equally filled bins of their own."""
         found = np.asarray(scores, float)
         if edges is None:
             edges = np.quantile(found, np.arange(1, BINS) / BINS).tolist() if len(found) else [0.0] * (BINS - 1)
@@ -115,13 +116,13 @@ class Scores:
         return cls(bundle, [*edges], (counted / max(1, len(found))).tolist(), mean, len(found))
 
     def beside(self, tonight: "Scores") -> Measure:
-        """Tonight's, in the bins of these."""
+        """Compare with tonight's scores, which were counted in the same bins."""
         drift, chance = stability_index(self.shares, tonight.shares), chance_index(self.people, tonight.people)
         return Measure(SCORES, "best_scores", self.mean, tonight.mean, drift, chance)
 
 
 def list_overlap(overlap: float | None) -> list[Measure]:
-    """Of the share of a person's items that stood in last night's list; None where nobody has had a list."""
+    """Drift of lists, from the share of a person's items that were in last night's list; None: nobody had one."""
     return [] if overlap is None else [Measure(OVERLAP, "list_overlap", 1, overlap, 1 - overlap)]
 
 

@@ -1,4 +1,5 @@
-"""What a bundle says of ratings that people would give: stars, the median, and how likely they are to like the item."""
+"""What a bundle predicts of the ratings that people would give: stars, the median, and how likely they are to like the
+item."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ COLUMNS = ("stars", "median", "likely")
 
 @dataclass(frozen=True)
 class Foretelling:
-    """Says of items that people are recommended how they would rate them.
+    """Predicts how people would rate the items that they are recommended.
 
     Args:
         served: the mode ``rating``.
@@ -40,8 +41,8 @@ class Foretelling:
         Args:
             modes: of the bundle.
             served: the mode that recommends.
-            people: as that one knows them.
-            read: reads the same people as another one does.
+            people: as that mode knows them.
+            read: reads the same people for another mode.
         """
         own = modes.get("rating")
         if own is None:
@@ -54,8 +55,8 @@ class Foretelling:
 
         Args:
             rows: the recommendations.
-            block: whom they are of, by place from 0.
-            people: (N,) whose each is, by place in the block.
+            block: the people they are for, by place from 0.
+            people: (N,) the person of each, by place in the block.
             served: the mode that made them; if its scores are predicted stars that are not calibrated, they are the
                 stars.
         """
@@ -71,7 +72,7 @@ def foretold(served: BundledMode, people: People, rows: NDArray[np.int64], items
     Args:
         served: the mode ``rating``.
         people: R of them.
-        rows: (N,) whose, from 0.
+        rows: (N,) whose rating, by place from 0.
         items: (N,) text, ids of target items.
 
     Returns:

@@ -1,7 +1,7 @@
 """Forgetting people: their rows leave everything that a home keeps, and no later ingest takes them in again.
 
-Vectors of models are nobody's any more once the split has no id for them, and go with the next training. What was
-changed counts as out of date, so the next backfill makes it again without these people.
+A model's vectors cannot be matched to a person once the split has no id for them; the next training removes them. What
+was changed counts as out of date, so the next backfill makes it again without these people.
 
 Shapes: N ids.
 """
@@ -31,7 +31,7 @@ from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.store.warehouse import Warehouse, attach
 
 NOBODY = "forgotten"
-"""What stands for a person's id where a row has to stay, so that others keep their numbers."""
+"""Replaces a person's id in rows that have to stay, so that others keep their indices."""
 
 
 def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
@@ -39,14 +39,14 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
 
     Args:
         home: where everything generated lives.
-        ids: (N,) all that the people are called by, in whatever domain.
+        ids: (N,) all ids of these people, in all domains.
 
     Returns:
         What was found, by place: rows by table, ids by bundle, and how many pages and examples named them.
 
     Raises:
         WarehouseError: a table file is damaged.
-        StorageError: something cannot be written; what was done until then stands, and the command can be repeated.
+        StorageError: something cannot be written; what was done until then is kept, and the command can be repeated.
     """
     Forgotten.of(home).add(ids)
     found: Counter[str] = Counter()
@@ -57,11 +57,11 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
         warehouse.drop_retired(asset, partition)
     for path in sorted(home.reads.rglob("*.parquet")):
         if _from_parquet(path, ids):
-            path.unlink()  # what was read of a file is whole or not kept
+            path.unlink()  # a cached read is whole or not kept
             found[str(path.relative_to(home.root))] += 1
     for path in sorted(home.downloads.rglob("[!.]*")):
         if path.is_file() and _stand_in_copy(path, ids):
-            path.unlink()  # so is a copy of somebody else's file: the next ingest fetches it, and keeps none with them
+            path.unlink()  # so is a download: the next ingest fetches it again, and keeps none that names them
             found[str(path.relative_to(home.root))] += 1
     for folder in (home.bundles, home.benchmark, home.reports, home.data_docs, home.mlflow):
         for path in sorted(folder.rglob("*")):
@@ -71,7 +71,7 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
 
 
 def named_in(root: Path, ids: Sequence[str]) -> Iterator[Path]:
-    """Files below a folder in which one of the ids stands, as far as their bytes say so."""
+    """Files below a folder whose bytes contain one of the ids."""
     wanted = [id.encode() for id in ids]
     for path in sorted(root.rglob("*")):
         if path.is_file() and any(id in path.read_bytes() for id in wanted):
@@ -79,7 +79,7 @@ def named_in(root: Path, ids: Sequence[str]) -> Iterator[Path]:
 
 
 def _from_tables(warehouse: Warehouse, asset: str, partition: str, ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Write one file's tables again without the people, if they stand in it."""
+    """Write one file's tables again without the people, if they are in it."""
     with warehouse.read(asset, partition) as connection:
         columns: dict[str, list[str]] = dict(
             connection.execute(
@@ -139,7 +139,7 @@ def _copied(table: str, condition: str, ids: Sequence[str], indices: Sequence[in
 
 
 def _from_file(path: Path, ids: Sequence[str]) -> int:
-    """Remove the people from one file, or the file where it is but a page; how often they stood in it."""
+    """Remove the people from one file, or a page that names them altogether; return how often they were found."""
     match path.suffix:
         case ".parquet":
             return _from_parquet(path, ids)
@@ -158,7 +158,7 @@ def _named(page: str, ids: Sequence[str]) -> bool:
 
 
 def _stand_in_copy(path: Path, ids: Sequence[str]) -> bool:
-    """Whether one of the ids stands in a file as it came: Parquet, or text, plain or packed; in a database it may."""
+    """Whether a downloaded file (Parquet, or text, maybe compressed) holds one of the ids; a database may."""
     if is_database(path):
         return True
     if is_parquet(path):
@@ -188,7 +188,7 @@ def _from_parquet(path: Path, ids: Sequence[str]) -> int:
 
 
 def _from_bundle(path: Path, ids: Sequence[str]) -> int:
-    """Known users' vectors of a bundle; checkpoints know no ids."""
+    """Remove known users' vectors from a bundle; checkpoints hold no ids."""
     try:
         bundle = Bundle.load(path)
     except ArtifactError:
@@ -214,7 +214,7 @@ def _without(mode: BundledMode, ids: Sequence[str]) -> BundledMode:
 
 
 def _from_example(path: Path, ids: Sequence[str]) -> int:
-    """An example of a question to a registered model, which may be about a person."""
+    """Replace the ids in the input example of a registered model."""
     text = path.read_text()
     amount = sum(text.count(json.dumps(id)) for id in ids)
     if amount:

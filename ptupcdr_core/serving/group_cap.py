@@ -1,4 +1,4 @@
-"""Lists with at most so many items of a group, such as a brand: what is beyond that makes way for what comes next.
+"""Lists with a limited number of items of one group, such as a brand; the next best items replace those beyond it.
 
 Shapes: B users of a block, K items of a list, T target items.
 """
@@ -19,7 +19,7 @@ class GroupCap:
     """How many items of a group a list may have.
 
     Args:
-        groups: (T+1,) int32, each item's group; 0: of none, so that it counts to nothing.
+        groups: (T+1,) int32, each item's group; 0: no group, so that nothing limits it.
         most: of any group, at least 1.
     """
 
@@ -40,7 +40,7 @@ class GroupCap:
         return replace(self, groups=self.groups[kept])
 
     def beyond(self, items: NDArray[np.int64], hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(B, K) which items have as many of their group before them as there may be.
+        """(B, K) which items are beyond the limit: ``most`` items of their group come before them.
 
         Args:
             items: (B, K) best first.

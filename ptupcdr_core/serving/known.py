@@ -38,8 +38,7 @@ class SplitUsers:
     Args:
         warehouse: has the split.
         pair: its key.
-        rated_is_seen: whether what they have rated in the target is not to be recommended, as it must not be by models
-            that were fitted on it.
+        rated_is_seen: whether to leave out what they have rated in the target, as models that were fitted on it must.
     """
 
     warehouse: Warehouse

@@ -16,11 +16,12 @@ from ptupcdr_core.serving.unseen import unseen_items
 from ptupcdr_core.sources.items import Items
 
 GRAPH_FROM = 100_000
-"""Eligible items. With 5,000 of a million, exact search took .01 s for 1,000 people; a graph .4 s, and found 98 %."""
+"""Eligible items, up to which search is always exact. With 5,000 of a million, exact search took .01 s for 1,000
+people; a graph .4 s, and found 98 %."""
 
 
 def may_miss_items(served: BundledMode, known: Items) -> bool:
-    """Whether approximate search may serve: lists of few eligible items are exact whatever is asked for."""
+    """Whether approximate search may be used: with few eligible items, search is exact whatever was asked for."""
     return known.eligible is None or len(served.target_ids) > GRAPH_FROM
 
 
@@ -34,10 +35,10 @@ def best_lists(
     again: Search = top_items,
     cap: GroupCap | None = None,
 ) -> Iterator[Block]:
-    """Search for everybody's best items, by all that lists are made from.
+    """Search for everybody's best items by the full score, parts beside the bridge included.
 
     Args:
-        part: serves.
+        part: the models.
         people: R of them.
         embeddings: (R, Y) theirs.
         k: how many items, at least 1.

@@ -1,8 +1,7 @@
-"""Lists that show more of the shop: of each person's best items, those that fewer people took.
+"""Lists that show more of the target's items: of each person's best ones, those that fewer people took.
 
-The ranking-based technique of Adomavicius and Kwon (IEEE TKDE 2012): among the items that score well for a person,
-which are shown goes by their popularity too, the least popular first; here by a mean of both ranks. A shown list stays
-ordered by its scores.
+The ranking-based technique of Adomavicius and Kwon (IEEE TKDE 2012): among the items that score well for a person, less
+popular ones are preferred; here by a mean of both ranks. A shown list stays ordered by its scores.
 
 Shapes: B users of a block, K items of a list, P items that it is chosen from, T target items.
 """
@@ -15,7 +14,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.exact_search import Block
 
 POOL = 5
-"""P is so many times K."""
+"""P is this many times K."""
 
 
 def less_popular(found: Iterator[Block], taken: Floats, count: int, share: float) -> Iterator[Block]:
@@ -25,7 +24,7 @@ def less_popular(found: Iterator[Block], taken: Floats, count: int, share: float
         found: blocks of lists (B, P), best first; item 0 at the end of shorter ones.
         taken: (T+1,) how many took each item.
         count: K, at least 1.
-        share: of the popularity's rank in the mean of both, 0 to 1; 0 keeps the best K.
+        share: weight of the popularity's rank in the mean, 0 to 1; 0 keeps the best K.
 
     Yields:
         The blocks with lists (B, up to K), best first.

@@ -1,4 +1,4 @@
-"""The nights that a pair's lists were made in: the table ``drift``, kept beside the lists and carried on from the last.
+"""The nights that a pair's lists were made in: the table ``drift``, kept beside the lists and continued every night.
 
 The table ``first_night`` keeps how the scores of the bundle's first lists were spread.
 """
@@ -20,7 +20,7 @@ from ptupcdr_core.store.warehouse import Warehouse, attach
 
 ASSET, TABLE = "recommendations", "drift"
 KEPT = 100
-"""Nights, the latest."""
+"""Number of latest nights that are kept."""
 
 
 def note_night(
@@ -90,7 +90,7 @@ def _scores(connection: duckdb.DuckDBPyConnection, digest: str, *, known: bool) 
 
 @contextmanager
 def _last_night(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, pair: str) -> Iterator[bool]:
-    """Attach last night's file; whether there is one that knows of nights."""
+    """Attach last night's file; yields whether there is one with the table."""
     if not warehouse.exists(ASSET, pair):
         yield False
         return

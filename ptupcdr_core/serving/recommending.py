@@ -21,7 +21,8 @@ from ptupcdr_core.serving.foretelling import Foretelling
 REASONS = 3
 """Source items named for a recommendation, at most."""
 ROWS = 1 << 15
-"""Recommendations that a thread explains at a time: its people's embeddings, once without each item, are in memory."""
+"""Recommendations that a thread explains at a time. It bounds memory: people's embeddings without each item are
+held."""
 
 
 def explained(
@@ -38,7 +39,7 @@ def explained(
         users: (R, ...) the users who were searched for, in their order; columns as for ``recommendation_rows``.
         people: gives a block's people.
         served: the mode that serves them.
-        foretelling: adds what is said of the rating of each; None: nothing is.
+        foretelling: adds the predicted rating of each; None: adds nothing.
     """
 
     def parts() -> Iterator[tuple[slice, People, NDArray[np.int64], Floats]]:

@@ -56,11 +56,11 @@ class Today:
         return cls(warehouse, source, target, bundle.mode(mode)[1]).among(rated_items(warehouse, target))
 
     def among(self, items: pa.Array) -> Self:
-        """The same where no other target items may be recommended than those with these ids."""
+        """The same, restricted to the target items with these ids."""
         return replace(self, served=self.served.among(items))
 
     def offering(self, known: Items, exclude: frozenset[str] = frozenset()) -> Self:
-        """The same where nothing is recommended but what the catalog lets; see ``BundledMode.offering``."""
+        """The same, restricted to what the catalog allows; see ``BundledMode.offering``."""
         return replace(self, served=self.served.offering(known, self.offered, exclude))
 
     @property
@@ -99,8 +99,8 @@ class Today:
     def seen(self, users: pa.Array) -> NDArray[np.int64]:
         """What these users have rated in the target, if the mode was trained on it, as ``unseen_items`` takes it.
 
-        Evaluated models leave nothing out: what people have rated in the target are, at most, a test user's held-out
-        ratings, which the lists must be free to find. Models that were fitted again on everybody know them.
+        With evaluated models nothing is left out: the only target ratings are test users' held-out ones, which lists
+        must be free to find. Models that were fitted again on everybody were trained on them.
         """
         if not self.served.origin.refitted:
             return seen_keys(None, users, self.served.target_ids)

@@ -1,4 +1,4 @@
-"""Lists without what people know already, and without more of a group than there may be.
+"""Lists without items that people have seen, and within the limit of items of a group.
 
 Shapes: R users, B of a block, K items of a list, T target items, E coordinates, N pairs of a user and a seen item.
 """
@@ -26,10 +26,10 @@ def unseen_items(
     again: Search = top_items,
     cap: GroupCap | None = None,
 ) -> Iterator[Block]:
-    """Pass on the blocks of a search, their lists without what was seen and filled up from further down.
+    """Remove seen items from the lists of a search, and fill up with the next best ones.
 
-    Who has seen nothing of a list keeps it, if it has not too much of a group; the others are searched again, exactly,
-    for twice as many items each time until enough are left.
+    A list without seen items and within the group limit stays. For the others, an exact search finds twice as many
+    items each time until enough are left.
 
     Args:
         found: a search for the best K items, such as ``top_items``.
@@ -70,5 +70,5 @@ def unseen_items(
 
 
 def _of_some(extra: ExtraScores, users: NDArray[np.int64], places: NDArray[np.integer]) -> sp.csr_matrix:
-    """What is added for some users, by their places among those."""
+    """What is added to the scores of some of the users, by their places among these."""
     return extra(users[places])

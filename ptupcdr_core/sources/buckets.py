@@ -1,7 +1,7 @@
-"""Objects of S3 and of stores that speak like it: what a catalog names is listed, and copied where it is new.
+"""Objects of S3 and of compatible stores: those that a catalog names are listed, and copied where they are new.
 
-By the file system that comes with pyarrow, which has to be there anyway. DuckDB's own, ``httpfs``, is an extension that
-has to be fetched for each version of DuckDB; and copies are looked at as every file is: counted twice, with checksums.
+They are read by pyarrow's file system, as pyarrow is needed anyway. DuckDB's own, ``httpfs``, is an extension that has
+to be downloaded for each version of DuckDB. Copies are checked as every file is: counted twice, with checksums.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Object:
     Args:
         key: its name in the bucket.
         size: in bytes.
-        modified: nanoseconds since 1970, as exactly as the store tells it (S3: seconds).
+        modified: nanoseconds since 1970, as exactly as the store gives it (S3: seconds).
     """
 
     key: str
@@ -45,9 +45,9 @@ class Bucket:
     """What a domain names in a bucket.
 
     Args:
-        system: pyarrow's file system of it.
+        system: pyarrow's file system for it.
         name: of the bucket.
-        pattern: a key, a pattern with ``*``, ``**`` and ``[…]``, or the beginning of keys, as a folder is of paths.
+        pattern: a key, a pattern with ``*``, ``**`` and ``[…]``, or the beginning of keys, like a folder.
     """
 
     system: Any
@@ -55,7 +55,8 @@ class Bucket:
     pattern: str
 
     def listed(self) -> tuple[list[Object], set[str]]:
-        """The objects that are named, in the order of their keys; and the keys of all beside them, marks among them."""
+        """The objects that are named, in the order of their keys; and the keys of all objects in the same place, marker
+        files among them."""
         fixed = re.split(r"[*[]", self.pattern, maxsplit=1)[0]
         whole = fixed == self.pattern
         folder = self.pattern.rstrip("/") if whole else fixed.rpartition("/")[0]
@@ -87,11 +88,11 @@ def is_bucket(path: str) -> bool:
 
 
 def objects_of(domain: Domain) -> tuple[list[Object], set[str]]:
-    """See ``Bucket.listed``; of the bucket that the domain's path names.
+    """The objects that a domain's path names; see ``Bucket.listed``.
 
     Raises:
         FetchError: the store does not answer, or does not let us in.
-        SourceError: the address is none.
+        SourceError: the address is not one of a bucket.
     """
     with _opened(domain) as bucket:
         return bucket.listed()
@@ -118,7 +119,7 @@ def copies_of(domain: Domain, objects: list[Object], downloads: Path) -> list[Pa
 
 
 def copies_folder(path: str, downloads: Path) -> Path:
-    """Where the copies of what a path names are kept; whoever asks for it."""
+    """Where the copies of what a path names are kept; user and password do not matter."""
     identity = without_user(path)
     return downloads / f"{hashlib.sha256(identity.encode()).hexdigest()[:12]}-objects"
 
@@ -138,7 +139,7 @@ def _opened(domain: Domain) -> Iterator[Bucket]:
         system, _ = FileSystem.from_uri(f"{SCHEME}{user}{at}{name}" + (f"?{query}" if query else ""))
         yield Bucket(system, name, pattern)
     except (OSError, ValueError) as error:
-        # None of its causes is told: their texts hold the address.
+        # Raised without its causes: their texts hold the address.
         reason = scrubbed(str(error).splitlines()[0], with_secrets)
         raise FetchError(
             f"domain {domain.name}: {shown(address)} cannot be read: {reason}; check the bucket, its region or "
@@ -177,7 +178,7 @@ def _is_hidden(key: str) -> bool:
 
 
 def _as_expression(pattern: str) -> str:
-    """As a glob of paths: ``*`` within a part of the key, ``**/`` over any number of parts."""
+    """A pattern as a regular expression: ``*`` within a part of the key, ``**/`` over any number of parts."""
     parts = re.split(r"(\*\*/|\*|\[[^]]+\])", pattern)
     known = {"**/": "(?:.*/)?", "*": "[^/]*"}
     return "".join(

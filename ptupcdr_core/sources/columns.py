@@ -7,10 +7,11 @@ from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.layout import Layout
 
 MOST, LONGEST = 20, 60
+"""Names in a message, and letters of each, at most."""
 
 
 def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str | None]:
-    """The names of user, item, value and timestamp, in this order; None for what nobody named or what is not read.
+    """The names of user, item, value and timestamp, in this order; None for what is not named or not read.
 
     Raises:
         SourceError: the file has no such column, or has it twice.
@@ -26,12 +27,12 @@ def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str |
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names of a file that somebody else has written, in one line that is fit to be read."""
+    """The first names of a file's columns, in one line that is safe to print."""
     return ", ".join(map(printable, names[:MOST])) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
 
 
 def printable(text: str) -> str:
-    """The beginning of a text, with nothing in it that a terminal would obey."""
+    """The beginning of a text, without control characters that a terminal would obey."""
     plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:LONGEST])
     return plain + "…" * (len(text) > LONGEST)
 
@@ -41,7 +42,7 @@ def _remedy(names: Sequence[str]) -> str:
         return "It is not UTF-8: convert it, for example with iconv"
     delimiter = next((sign for sign in "\t;|" if len(names) == 1 and sign in names[0]), None)
     if delimiter == "\t":
-        return 'Its fields stand between tabs: set format = "tsv" in the catalog'
+        return 'Its fields are separated by tabs: set format = "tsv" in the catalog'
     if delimiter:
-        return f"Its fields seem to stand between {delimiter!r}: write them with ',' between"
+        return f"Its fields seem to be separated by {delimiter!r}: separate them by ','"
     return "Set columns of the domain in the catalog"

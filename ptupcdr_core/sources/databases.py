@@ -1,4 +1,4 @@
-"""Tables of PostgreSQL and SQLite: read as texts, in batches, in an order that is always the same."""
+"""Tables of PostgreSQL and SQLite: read as texts, in batches, always in the same order."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
 
 BATCH = 100_000
-# One snapshot, and times as texts that do not depend on where the server stands.
+"""Rows read at a time."""
+# One snapshot, and times as texts that do not depend on the server's time zone.
 _SESSION = (
     "set transaction isolation level repeatable read read only",
     "set local timezone = 'UTC'",
@@ -33,12 +34,12 @@ def stage_postgres(connection: duckdb.DuckDBPyConnection, domain: Domain, layout
     """Stage a table or view of a PostgreSQL database, from one snapshot of it.
 
     Raises:
-        SourceError: the server, the table or a column is not there, or not all of its rows came.
+        SourceError: the server, the table or a column is not there, or not all rows arrived.
     """
     with _postgres(domain) as cursor:
         fields = wanted(layout, _columns(cursor, domain), place(domain))
         picked = [f'{identifier(name)}::text collate "C"' if name else "null::text" for name in fields]
-        # Rows of a table have no order of their own, and which of two equals is the last must not depend on chance.
+        # Rows of a table have no order of their own, but which of two equal ones is the last must not depend on chance.
         cursor.execute(f"select {', '.join(picked)} from {_quoted(domain)} order by 1, 2, 4, 3")  # nosec B608 # quoted
         _insert(connection, cursor.fetch_record_batch(), index)
         cursor.execute(f"select count(*) from {_quoted(domain)}")  # nosec B608 # quoted
@@ -50,7 +51,7 @@ def stage_postgres(connection: duckdb.DuckDBPyConnection, domain: Domain, layout
 
 
 def postgres_state(domain: Domain) -> list[Any]:
-    """What changes when a row of the table does: their number, and a sum over their hashes, made by the server.
+    """A value that changes when a row does: the number of rows, and the sum of their hashes, made by the server.
 
     Raises:
         SourceError: the server or the table is not there.
@@ -66,7 +67,7 @@ def stage_sqlite(connection: duckdb.DuckDBPyConnection, path: Path, domain: Doma
     """Stage a table or view of a SQLite file, in its own order.
 
     Raises:
-        SourceError: it is no such file, or the table or a column is not there.
+        SourceError: it is not a SQLite file, or the table or a column is not there.
     """
     try:
         with closing(
@@ -77,14 +78,14 @@ def stage_sqlite(connection: duckdb.DuckDBPyConnection, path: Path, domain: Doma
             picked = [f"cast({identifier(name)} as text)" if name else "null" for name in fields]
             rows = source.execute(f"select {', '.join(picked)} from {_quoted(domain)}")  # nosec B608 # quoted
             _insert(connection, pa.RecordBatchReader.from_batches(_FIELDS, _batches(rows)), index)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a damaged column's name
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError: a damaged column name
         raise SourceError(
             f"{place(domain)} cannot be read: {error}; check path and table of domains.{domain.name} in the catalog"
         ) from error
 
 
 def sqlite_files(path: Path) -> list[Path]:
-    """The file, and beside it what was written and not yet moved into it."""
+    """The file, and its write-ahead log (``-wal``) if there is one."""
     return [file for file in (path, path.with_name(f"{path.name}-wal")) if file.is_file()]
 
 
@@ -131,7 +132,7 @@ def _postgres(domain: Domain) -> "Iterator[Cursor]":
                 cursor.execute(statement)
             yield cursor
     except postgres.Error as error:
-        # Nothing of its causes is told: they may hold the address.
+        # Raised without its causes: they may hold the address.
         raise SourceError(
             f"{place(domain)} cannot be read: {scrubbed(str(error).splitlines()[0], address)}; check path and table of "
             f"domains.{domain.name} in the catalog, and that the server lets this user read the table"

@@ -1,10 +1,10 @@
 """Generated ratings of domains that share users, with planted structure that a personal bridge can find.
 
-Every person belongs to one hidden cluster. A cluster has its favourite genre, which shows in what its people rate and
-like, and in each domain its own linear map from taste to preferences, which shows in what else they choose and how they
-rate everything. So from a person's history in one domain follows the cluster, and from the cluster the map into another
-domain: one common map cannot fit all clusters, a personal one can, for ratings and for lists. Besides, a person rates
-harshly or kindly everywhere, and some items are better and far more popular than others.
+Every person belongs to one hidden cluster. A cluster has a favourite genre, which shows in what its people rate and
+like. In each domain it also has its own linear map from taste to preferences, which decides what else they choose and
+how they rate everything. So a person's history in one domain shows the cluster, and the cluster decides the map into
+another domain: one common map cannot fit all clusters, but a personal one can, for ratings and for lists. Besides, each
+person rates harshly or kindly everywhere, and some items are better and far more popular than others.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 VERSION = 2
-"""Raised whenever the generated ratings change, so that what was computed from the old ones is seen to be stale."""
+"""Raised whenever the generated ratings change, so that results computed from the old ones count as out of date."""
 
 PEOPLE = 2_100
 CLUSTERS = 4
@@ -26,14 +26,14 @@ LIKING = 0.8
 EXPOSURE = 8.0
 """How many times likelier its people meet an item of that genre."""
 CHOSEN = 0.7
-"""Share of what people rate that they chose by taste; the rest came to them."""
+"""Share of rated items that people chose by taste; they met the rest by chance."""
 PULL = 3.0
-"""How strongly they choose: times what they would like, the log of how much likelier they meet an item."""
+"""How strongly they choose: the log of an item's odds grows by this times how much they like it."""
 FIRST_SECOND, LAST_SECOND = 1_262_304_000, 1_420_070_400  # the years 2010 to 2014
 
 
 def clusters() -> dict[str, int]:
-    """The hidden cluster of every person, by user id: the right answer for tests."""
+    """The hidden cluster of every person, by user id: the true answer for tests."""
     return {_user_id(person): int(cluster) for person, cluster in enumerate(_People().cluster)}
 
 
@@ -84,7 +84,7 @@ def generate(domain_name: str) -> pa.Table:
 
 
 class _People:
-    """What is true of a person in every domain: cluster, taste and harshness."""
+    """What each person has in every domain: cluster, taste and harshness."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng([VERSION, PEOPLE])
@@ -103,7 +103,8 @@ def _rotation(rng: np.random.Generator) -> np.ndarray:
 
 
 def _exposure(popularity: np.ndarray, favourite: np.ndarray, liking: np.ndarray) -> np.ndarray:
-    """A person's probability of rating each item: popular ones, those of the favourite genre, and those to be liked."""
+    """A person's probability of rating each item: higher for popular items, the favourite genre, and items they would
+    like."""
     met = popularity * np.where(favourite, EXPOSURE, 1.0)
     chosen = met * np.exp(PULL * liking)
     return np.asarray((1 - CHOSEN) * met / met.sum() + CHOSEN * chosen / chosen.sum())

@@ -1,4 +1,4 @@
-"""What files hold, in a digest each: their size and time of change only save reading them again."""
+"""Digests of files' contents; size and time of change serve only to avoid reading a file again."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[t
     """Name and SHA-256 of each file.
 
     Args:
-        files: all there.
+        files: all of them exist.
         shortcuts: a file that keeps the digest of each file by its size and time of change, so that what was not
-            touched is not read again; one that cannot be read is made anew, and files that are gone are forgotten.
-            None: all is read.
+            touched is not read again; if it cannot be read it is made anew, and files that are gone are dropped from
+            it. None: everything is read.
     """
     known = _read(shortcuts)
     found: dict[str, list[object]] = {}
@@ -39,7 +39,7 @@ def file_digests(files: Sequence[Path], shortcuts: Path | None = None) -> list[t
     there = {name: entry for name, entry in known.items() if name in found or Path(name).exists()}
     new = any(known.get(name) != entry for name, entry in found.items() if entry[0] is not None)
     if shortcuts and (new or len(there) < len(known)):
-        # A service may have a home that it cannot write: then all is read again.
+        # A service may not be allowed to write its home; then everything is read again.
         with suppress(StorageError), replaced(shortcuts) as temporary:
             temporary.write_text(json.dumps(there | found, indent=1))
     return [(file.name, str(found[str(file)][2])) for file in files]

@@ -1,4 +1,4 @@
-"""Files from http(s) addresses, fetched once and kept; one that broke off is gone on with where it broke off."""
+"""Files from http(s) addresses, fetched once and kept; an interrupted download continues where it stopped."""
 
 import hashlib
 import os
@@ -16,6 +16,7 @@ from ptupcdr_core.store.replacing import replaced, writing
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
+"""Between the attempts at a download."""
 
 
 def is_address(path: str) -> bool:
@@ -28,13 +29,13 @@ def fetch(address: str, folder: Path, limits: Limits | None = None) -> Path:
 
     Args:
         address: http(s); may hold user and password, name environment variables (``${NAME}``), and end in
-            ``#sha256=<hex>``, which the content must then match. Without a user, netrc is asked.
+            ``#sha256=<hex>``, which the content must then match. Without a user, ``.netrc`` is used.
         folder: where copies are kept; deleting one makes the next run fetch it again.
-        limits: of time and size; those that the environment sets unless given.
+        limits: of time and size; None: those that the environment sets.
 
     Raises:
         FetchError: the file cannot be fetched whole.
-        SourceError: it is not the one that was meant.
+        SourceError: it is not the expected file.
         StorageError: it cannot be kept.
     """
     plain, _, digest = address.partition("#sha256=")
@@ -54,13 +55,13 @@ def local_copy(address: str, folder: Path) -> Path:
 
 
 def part_of(copy: Path) -> Path:
-    """Where what has come of a copy so far is kept."""
+    """Where an unfinished download of a copy is kept."""
     return copy.with_name(f".{copy.name}.part")
 
 
 def _name(address: str) -> str:
-    # The ending stays: it tells the format. What goes before it keeps equal names of different servers apart. Neither
-    # depends on who asks, so that a new password fetches nothing anew.
+    # The ending stays, as it tells the format. The digest before it keeps equal names of different servers apart.
+    # Neither depends on user and password, so that a new password fetches nothing anew.
     identity = without_user(address)
     path = identity.partition("?")[0].partition("#")[0].partition("://")[2].partition("/")[2]
     last = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2])[-150:]
@@ -81,7 +82,7 @@ def _download(address: str, digest: str, target: Path, limits: Limits) -> None:
                 raise FetchError(_told(address, with_secrets, f"{error}; {_remedy(kept, deadline, limits)}")) from None
             time.sleep(PAUSE_SECONDS)
         except StorageError:
-            part.keep_if_resumable()  # on a full disk it would only take the room that is wanted
+            part.keep_if_resumable()  # on a full disk, a part that cannot be continued only takes up room
             raise
         except SourceError as error:
             part.discard()
@@ -93,7 +94,7 @@ def _download(address: str, digest: str, target: Path, limits: Limits) -> None:
 
 
 def _told(address: str, with_secrets: str, what: str) -> str:
-    # None of its causes is told: their texts hold the address.
+    # Raised without their causes: their texts hold the address.
     return f"{shown(address)} cannot be fetched: {scrubbed(what, with_secrets, *_proxies())}"
 
 
@@ -102,7 +103,7 @@ def _proxies() -> list[str]:
 
 
 def _remedy(kept: int, deadline: float, limits: Limits) -> str:
-    again = f"{kept} bytes are kept, run again to go on from there" if kept else "run again to fetch it anew"
+    again = f"{kept} bytes are kept, run again to continue from there" if kept else "run again to start over"
     late = time.monotonic() + PAUSE_SECONDS > deadline
     return f"{again}, or raise PTUPCDR_DOWNLOAD_SECONDS (now {limits.seconds:g})" if late else again
 
@@ -114,6 +115,6 @@ def _check(address: str, digest: str, part: Part) -> None:
         if actual != digest.lower():
             part.discard()
             raise SourceError(
-                f"{shown(address)} is not the expected file: its sha256 is {actual}, not {digest}; mend the "
+                f"{shown(address)} is not the expected file: its sha256 is {actual}, not {digest}; correct the "
                 "address in the catalog, or ask whoever published it"
             )

@@ -1,4 +1,4 @@
-"""What a domain's ratings would be read from now, in one string: the content of its files, whatever their times say."""
+"""One string for what a domain's ratings would be read from now: the content of its files, whatever their times."""
 
 import hashlib
 import json
@@ -18,10 +18,11 @@ def source_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
     """A hash that changes when the catalog's entry or the content or name of one of the files does.
 
     A table of PostgreSQL is asked for its rows, and a bucket for names, sizes and times of its objects. A download is
-    fetched once and kept, so its address stands for it, and not who asks for it: a new password makes nothing stale.
+    fetched once and kept, so its address, without user and password, stands for it: a new password makes nothing out of
+    date.
 
     Args:
-        domain: whose files.
+        domain: the domain.
         shortcuts: a file that keeps digests, so that what was not touched is not read again (see ``file_digests``).
 
     Raises:

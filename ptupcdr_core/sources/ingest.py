@@ -1,4 +1,4 @@
-"""Cleaning: one domain's ratings or events as they lie become ``raw_ratings``; what is left out stands apart."""
+"""Cleaning: one domain's ratings or events become ``raw_ratings``; rejected rows are kept apart, with the reason."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,18 +19,26 @@ ASSET = "raw_ratings"
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of a domain's rows."""
+    """What became of a domain's rows.
+
+    Args:
+        domain: its name.
+        rows_read: rows in its files.
+        kept: rows kept; several events can become one row of ``raw_ratings``.
+        rejected: rows left out, by reason.
+        users: number of users in ``raw_ratings``.
+        items: number of items in ``raw_ratings``.
+        people: users by what the table of people says of their ids: joined, not_listed, set_apart (see
+            ``ingest_people``).
+    """
 
     domain: str
     rows_read: int
     kept: int
-    """Rows kept; of events several can be one row of ``raw_ratings``."""
     rejected: dict[str, int]
-    """Rows left out, by reason."""
     users: int
     items: int
     people: dict[str, int] = field(default_factory=dict)
-    """Users by what the table of people says of their ids: joined, not_listed, set_apart (see ``ingest_people``)."""
 
 
 def ingest_domain(
@@ -38,14 +46,14 @@ def ingest_domain(
 ) -> IngestReport:
     """Read, clean and store one domain's ratings or events.
 
-    Of a repeatedly rated (user, item) the latest by time is kept, among equals the last in the file. Repeated events
-    are one, with their number, the sum of their weights, and the first and the last time.
+    If a user rated an item repeatedly, the latest rating by time is kept, and among equal times the last in the file.
+    Repeated events become one row with their number, the sum of their weights, and the first and last time.
 
     Args:
         domain: what to read.
         warehouse: where ``raw_ratings``, ``rejected_ratings`` and ``ingest_counts`` go.
         fingerprint: kept in ``provenance``.
-        downloads: where files from http(s) addresses are kept; the home's ``downloads`` unless given.
+        downloads: where files from http(s) addresses are kept; None: the home's ``downloads``.
 
     Raises:
         SourceError: the files cannot be read as the catalog describes them, or nothing is left. The old
@@ -66,7 +74,7 @@ def ingest_domain(
 
 
 def judge(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
-    """Say of each staged row what is wrong with it (``judged``), and where in their files rows stand (``gaps``)."""
+    """Note what is wrong with each staged row (``judged``), and the rows' places in their files (``gaps``)."""
     for name, value in _variables(domain).items():
         connection.execute(f"set variable {name} = ?", [value])
     for step in ("typed", "judge_rows", "gaps"):
@@ -74,7 +82,7 @@ def judge(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
 
 
 def _variables(domain: Domain) -> dict[str, object]:
-    """What a row is judged by; null where it does not matter."""
+    """The variables that rows are judged by; null where they do not matter."""
     low, high = domain.stars or (None, None)
     weighed = not domain.stars and domain.columns.weight is not None
     return {
@@ -112,7 +120,7 @@ def balanced(connection: duckdb.DuckDBPyConnection, domain: Domain) -> IngestRep
 
 
 def kept_rows(domain: Domain) -> str:
-    """How many rows of its source stand in a domain's ``raw_ratings``, in SQL."""
+    """SQL for how many source rows a domain's ``raw_ratings`` holds."""
     return "count(*)" if domain.stars else "coalesce(sum(events), 0)::bigint"
 
 

@@ -24,15 +24,15 @@ _YES, _NO = ("1", "true", "t", "yes", "y"), ("", "0", "false", "f", "no", "n")
 
 @dataclass(frozen=True)
 class Items:
-    """A domain's items, as far as the catalog tells of them.
+    """What the catalog says of a domain's items.
 
     Args:
         titles: by item id.
         groups: by item id.
-        links: addresses of their pages, by item id, and
-        images: of their pictures.
-        eligible: ids of those that may be recommended today; None: all.
-        most_of_group: so many items of one group stand in a list at most; None: any number.
+        links: addresses of their pages, by item id.
+        images: addresses of their pictures, by item id.
+        eligible: ids of the items that may be recommended today; None: all.
+        most_of_group: at most this many items of one group in a list; None: any number.
     """
 
     titles: Mapping[str, str] = field(default_factory=dict)
@@ -43,15 +43,15 @@ class Items:
     most_of_group: int | None = None
 
     def columns(self) -> dict[str, Mapping[str, str]]:
-        """What is told of an item, by the names of the catalog."""
+        """What is known of items, by the catalog's names for it."""
         return {"title": self.titles, "group": self.groups, "url": self.links, "image": self.images}
 
     def title(self, item: str) -> str:
-        """How an item is called: its title, or its id where that is not known."""
+        """An item's title, or its id where no title is known."""
         return self.titles.get(item, item)
 
     def page(self, item: str) -> str | None:
-        """The address of an item's page; None where none is known that a browser may be sent to."""
+        """The address of an item's page; None where none is known that is safe for a browser."""
         return _web(self.links.get(item))
 
     def picture(self, item: str) -> str | None:
@@ -59,7 +59,7 @@ class Items:
         return _web(self.images.get(item))
 
     def known(self, items: Sequence[str]) -> float:
-        """The share of these items, (N,) of them, that have a title; 1 of none."""
+        """The share of these (N,) items that have a title; 1 if N is 0."""
         return sum(item in self.titles for item in items) / len(items) if items else 1.0
 
 
@@ -67,7 +67,7 @@ def read_items(domain: Domain) -> Items:
     """What the catalog's files say of a domain's items today; of a repeated id the last row counts.
 
     Raises:
-        SourceError: a file is missing or damaged, or has not the columns; or nothing is eligible.
+        SourceError: a file is missing or damaged, or lacks a column; or nothing is eligible.
     """
     if domain.parts:
         return _together({part.name: read_items(part) for part in domain.parts})
@@ -112,7 +112,7 @@ def items_fingerprint(domain: Domain, shortcuts: Path | None = None) -> str:
     is none.
 
     Args:
-        domain: whose items.
+        domain: the domain.
         shortcuts: a file that keeps digests, so that what was not touched is not read again (see ``file_digests``).
     """
     if domain.parts:
@@ -152,10 +152,10 @@ def _together(parts: Mapping[str, Items]) -> Items:
 
 
 def _web(address: str | None) -> str | None:
-    """An address if it is of the web: others, such as ``javascript:…``, are nothing for a page."""
+    """An http(s) address; None for others, such as ``javascript:…``, which must not stand on a page."""
     try:
         parts = urlsplit((address or "").strip())
-    except ValueError:  # brackets that are no address of IPv6
+    except ValueError:  # brackets that are not an IPv6 address
         return None
     return parts.geturl() if parts.scheme in ("http", "https") and parts.netloc else None
 

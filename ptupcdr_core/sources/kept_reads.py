@@ -1,7 +1,7 @@
-"""What was read of each file of a domain that has several, kept: the next run reads only new and changed ones again.
+"""Cached rows of each file, for domains with several files: the next run reads only new and changed files again.
 
-Kept are a file's rows as they were staged, before anything is judged, so that what cleaning makes of all files is the
-same whether a file was read now or earlier. Pages have checksums; one that cannot be read is read from its file again.
+A file's rows are kept as they were staged, before anything is judged, so that cleaning gives the same result whether a
+file was read now or earlier. Pages have checksums; a damaged cache is read from its file again.
 """
 
 import hashlib
@@ -18,10 +18,11 @@ from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.versions import RESULTS
 
 BATCH = 100_000
+"""Rows written or read at a time."""
 
 
 def kept_read(folder: Path, domain: Domain, file: Path) -> Path:
-    """Where the rows of a file are kept: another place when the file or what says how it is read has changed."""
+    """Where the rows of a file are kept; another place once the file, or how it is read, has changed."""
     state = file.stat()
     read_by = domain.model_dump(mode="json", include={"format", "columns", "table", "feedback"})
     identity = [RESULTS["raw_ratings"].version, read_by, str(file), state.st_size, state.st_mtime_ns]
@@ -46,7 +47,7 @@ def keep(connection: duckdb.DuckDBPyConnection, index: int, path: Path) -> None:
 
 
 def restage(connection: duckdb.DuckDBPyConnection, index: int, path: Path) -> bool:
-    """Stage what was kept of one file; False, and nothing staged, where it is not there or damaged."""
+    """Stage the kept rows of one file; return False, with nothing staged, where they are missing or damaged."""
     if not path.is_file():
         return False
     try:

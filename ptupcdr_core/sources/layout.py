@@ -1,4 +1,4 @@
-"""What is inside a domain's files: which kind they are, and where in a row user, item, rating and time stand."""
+"""What is inside a domain's files: their kind, and which columns are user, item, rating and time."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ Kind = Literal["csv", "jsonl", "parquet", "duckdb", "sqlite", "postgres", "demo"
 
 COMPRESSIONS = (".gz", ".zst", ".zstd")
 _AMAZON_JSON = Columns(user="reviewerID", item="asin", rating="overall", timestamp="unixReviewTime")
-# The ratings-only files of 2014 and 2018 have no header and, between the two, the first columns swapped.
+# The ratings-only files of 2014 and 2018 have no header, and their first two columns are in different orders.
 _AMAZON_2014_CSV = ("user_id", "item_id", "rating", "timestamp")
 _AMAZON_2018_CSV = ("item_id", "user_id", "rating", "timestamp")
 _AMAZON_2023 = Columns(user="user_id", item="parent_asin", rating="rating", timestamp="timestamp")
@@ -23,7 +23,7 @@ class Layout:
 
     Args:
         kind: the reader.
-        columns: what the file calls user, item, rating and time.
+        columns: the file's names for user, item, rating and time.
         delimiter: between the fields of a CSV line.
         header: the column names of a CSV file that has no header line; None where it has one.
         ticks_per_second: of a numeric timestamp; 1000 where it counts milliseconds.
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def fields(self) -> list[str | None]:
-        """What the file calls user, item, value (a rating, or an event's weight) and time; None: not read."""
+        """The file's names for user, item, value (a rating, or an event's weight) and time; None: not read."""
         value = self.columns.rating if self.rated else self.columns.weight
         return [self.columns.user, self.columns.item, value, self.columns.timestamp]
 

@@ -1,4 +1,4 @@
-"""How long a download may take, and how large it and what is packed in a file may be: nothing that comes is endless."""
+"""How long a download may take, and how large it, or a file once unpacked, may be: no input may be endless."""
 
 import os
 import re
@@ -15,12 +15,12 @@ _SIZE = re.compile(r"(\d{1,15})\s*([KMGT]?B|)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still read.
+    """Limits of what is read.
 
     Args:
-        seconds: that one download may take in all.
-        download: bytes that it may have.
-        unpacked: bytes that one compressed file may hold.
+        seconds: a download's longest time in all.
+        download: a download's largest size, in bytes.
+        unpacked: the largest unpacked size of a compressed file, in bytes.
     """
 
     seconds: float = 4 * 3600
@@ -32,7 +32,7 @@ class Limits:
         """With the limits that ``PTUPCDR_DOWNLOAD_SECONDS``, ``…_DOWNLOAD_LIMIT`` and ``…_UNPACKED_LIMIT`` set.
 
         Raises:
-            SourceError: one of them is no such limit.
+            SourceError: one of them is not a valid limit.
         """
         given = os.environ if environment is None else environment
         texts = {name: given.get(name, "").strip() for name in (SECONDS, DOWNLOAD, UNPACKED)}

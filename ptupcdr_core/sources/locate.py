@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 
 def locate(domain: Domain, downloads: Path) -> list[Path]:
-    """The domain's files: one, or those a glob matches in the order of their names; none for generated ratings and
-    those of a server.
+    """The domain's files: one, or those a glob matches in the order of their names; none for generated ratings and for
+    a server's table.
 
     Args:
         domain: whose ``path`` is a file, a glob, or an http(s) or s3 address.
@@ -40,8 +40,8 @@ def locate(domain: Domain, downloads: Path) -> list[Path]:
 def local_files(domain: Domain) -> list[Path]:
     """The files that a path, glob or folder names, relative to the catalog's folder, that are not being written.
 
-    Of a folder these are all below it, but those whose own name or folder begins with ``_`` or ``.``, as the marks and
-    half-written files of other programs do.
+    For a folder these are all files below it, except those whose name or folder begins with ``_`` or ``.``, like the
+    markers and unfinished files of other programs.
 
     Raises:
         SourceError: there is none.

@@ -1,4 +1,4 @@
-"""What to tell somebody none of whose rows can be used: in which files, why, where the first one is, and what to do."""
+"""The error for a domain without usable rows: in which files, why, where the first bad row is, and what to do."""
 
 import duckdb
 
@@ -14,7 +14,7 @@ _REMEDIES = {
     "rating_not_a_number": _COLUMNS,
     "weight_not_a_number": _COLUMNS,
     "weight_below_floor": "lower {entry}.least_weight in the catalog",
-    "forgotten": "all of its people are to be forgotten: leave the domain out of the catalog",
+    "forgotten": "all of its people are forgotten: leave the domain out of the catalog",
     "rating_off_scale": "set {entry}.scale to the lowest and the highest rating there can be, in the catalog",
     "timestamp_unparseable": (
         "name another column in {entry}.columns.timestamp in the catalog, or leave it out: time is then unknown"
@@ -30,7 +30,7 @@ _FIELDS = {"empty_user_id": 0, "empty_item_id": 1, "rating_not_a_number": 2, "ra
 def nothing_left(
     connection: duckdb.DuckDBPyConnection, domain: Domain, read: int, rejected: dict[str, int]
 ) -> SourceError:
-    """The error for a domain of which not one rating or event is left.
+    """The error for a domain of which no rating or event is left.
 
     Args:
         connection: where the rows were cleaned.

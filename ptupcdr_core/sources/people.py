@@ -1,4 +1,4 @@
-"""Which ids of several domains are one person, and whose rows are dropped because they are to be forgotten."""
+"""Which ids of several domains are one person, and which people are forgotten, so that their rows are dropped."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class People:
 
     Args:
         ids: the columns by domain, of N rows each; None where a person has no id there.
-        persons: (N,) what a person is called: the id in the first domain of the table that they have one in.
+        persons: (N,) each person's name: their id in the first domain of the table in which they have one.
     """
 
     ids: Mapping[str, list[str | None]]
@@ -35,7 +35,7 @@ class People:
         """Read the table that a domain's catalog names; None where it names none.
 
         Raises:
-            SourceError: the file is missing or damaged, has not the columns, or an id stands in two rows.
+            SourceError: the file is missing or damaged, lacks a column, or an id stands in two rows.
         """
         if domain.people is None:
             return None
@@ -50,7 +50,7 @@ class People:
         return cls(found, [next((id for id in row if id), None) for row in zip(*found.values(), strict=True)])
 
     def person_of(self, domain: str) -> pa.Table:
-        """The ids of a domain, as they are written there, with what the person is called."""
+        """The ids of a domain, as they are written there, with the person's name."""
         rows = [(id, person) for id, person in zip(self.ids.get(domain, []), self.persons, strict=False) if id]
         written, persons = zip(*rows, strict=True) if rows else ((), ())
         return pa.table({"written": pa.array(written, pa.string()), "person": pa.array(persons, pa.string())})
@@ -63,11 +63,11 @@ class People:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Ids whose rows are dropped, kept as salted hashes, so that the list itself tells of nobody.
+    """Ids whose rows are dropped, kept as salted hashes, so that the list itself names nobody.
 
     Args:
         path: of the list.
-        salt: of this home alone.
+        salt: this home's own.
         hashes: of the ids.
     """
 
@@ -80,7 +80,7 @@ class Forgotten:
         """The list of a home, empty where there is none.
 
         Raises:
-            SourceError: it is damaged: then nobody knows whom to leave out.
+            SourceError: it is damaged, so that it is unknown whom to leave out.
         """
         path = home.root / "forgotten.json"
         try:
@@ -90,11 +90,11 @@ class Forgotten:
             raise SourceError(f"{path} is damaged ({error!r}), and says whose rows to leave out: restore it") from error
 
     def hash(self, user: str) -> str:
-        """Of an id, with this home's salt."""
+        """The hash of an id, with this home's salt."""
         return hashlib.sha256(f"{self.salt}{user}".encode()).hexdigest()
 
     def stand_in(self, connection: duckdb.DuckDBPyConnection, index: int) -> bool:
-        """Whether one of them stands in a staged file."""
+        """Whether one of these ids stands in a staged file."""
         if not self.hashes:
             return False
         query = (
@@ -104,7 +104,7 @@ class Forgotten:
         return bool(connection.execute(query, [index, sorted(self.hashes), self.salt]).fetchall())
 
     def add(self, users: Iterable[str]) -> Self:
-        """The list with these ids too, as it stands from now on."""
+        """Store the list with these ids added, and return it."""
         hashes = self.hashes | {self.hash(user) for user in users}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(self.path) as temporary:
@@ -113,7 +113,7 @@ class Forgotten:
 
 
 def note_people(connection: duckdb.DuckDBPyConnection, domain: Domain, home: Home) -> None:
-    """Make the temporary tables that cleaning asks who a row is of: ``person_of`` and ``forgotten``; mostly empty.
+    """Make the temporary tables that tell cleaning whose a row is: ``person_of`` and ``forgotten``; mostly empty.
 
     Raises:
         SourceError: see ``People.read`` and ``Forgotten.of``.

@@ -24,7 +24,7 @@ from ptupcdr_core.sql import statement
 
 Seen = TypeVar("Seen")
 INTERRUPT_SECONDS = 0.05
-"""How often a reading is told to stop, until it has."""
+"""Pause between interrupts of a running read, until it has stopped."""
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ def stage(
     """Fill the temporary tables ``staged``, ``unreadable`` and ``source_files``: all text, nothing judged yet.
 
     Rows keep their order: the files' by name, then the file's own. ``source_files.rows_read`` is counted here, before
-    anything is thrown out, so that the books can be balanced afterwards.
+    anything is rejected, so that all rows can be accounted for afterwards.
 
     Args:
         connection: takes the tables.
         domain: what to read.
-        downloads: where copies of files from elsewhere are kept; none in which somebody stands who is forgotten.
-        reads: where what was read of each of several files is kept.
-        forgotten: people of whom nothing is kept.
+        downloads: where downloaded copies are kept; none that names a forgotten person.
+        reads: where the rows of each of several files are kept.
+        forgotten: people whose rows are dropped.
 
     Raises:
         SourceError: a file is missing, damaged, or not as the catalog describes it.
@@ -63,13 +63,13 @@ def stage(
                     keep(connection, index, kept[path])
         count_file(connection, domain, path, index)
         if named and path and downloads in path.parents:
-            path.unlink()  # a copy of our own, that would know them
-    log.info("domain %s: %d of %d files were read, the others are as they were", domain.name, again, len(files))
+            path.unlink()  # our own copy, which names them
+    log.info("domain %s: %d of %d files were read, the others are unchanged", domain.name, again, len(files))
 
 
 @contextmanager
 def reading(domain: Domain, path: Path | None) -> Iterator[None]:
-    """What DuckDB and the operating system say of a file in the block becomes an error that says what to do.
+    """Turn errors of DuckDB and the operating system about a file into one that says what to do.
 
     Raises:
         SourceError: in their place.
@@ -77,7 +77,7 @@ def reading(domain: Domain, path: Path | None) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException:
-        raise  # no fault of the file
+        raise  # not the file's fault
     except duckdb.Error as error:
         raise SourceError(
             f"domain {domain.name}: {path} cannot be read: {_reason(error)}; check that it is what "
@@ -94,7 +94,7 @@ def count_file(connection: duckdb.DuckDBPyConnection, domain: Domain, path: Path
 
 
 def file_name(domain: Domain, path: Path | None) -> str:
-    """What tables and messages call a file, or what else a domain is read from."""
+    """The name of a file, or of what else a domain is read from, in tables and messages."""
     return str(path or (place(domain) if domain.format == "postgres" else "demo"))
 
 
@@ -102,7 +102,7 @@ def stage_file(connection: duckdb.DuckDBPyConnection, domain: Domain, path: Path
     """Stage one of a domain's files.
 
     Args:
-        connection: has the tables that ``stage`` speaks of.
+        connection: has the tables of ``stage``.
         domain: what to read.
         path: the file; None where the domain has none.
         index: its place among the domain's files.
@@ -147,7 +147,7 @@ def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: La
 
 @contextmanager
 def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> Iterator[Future[Seen]]:
-    """A second look at the file that the block reads; where it fails, the block is stopped."""
+    """Check the file in a thread while the block reads it; if the check fails, the block is stopped."""
     ended = threading.Event()
 
     def stop() -> None:
@@ -169,12 +169,12 @@ def _beside(connection: duckdb.DuckDBPyConnection, look: Callable[[], Seen]) -> 
             yield seen
         finally:
             ended.set()
-            # A damaged file is why the reading failed, or why it should have: that is the message to give.
+            # If the file is damaged, that is the message to give, whether the reading failed or not.
             seen.result()
 
 
 def _reason(error: duckdb.Error) -> str:
-    # What the CSV reader says of a file that ends some lines with \n and others with \r\n.
+    # The CSV reader's message for a file that ends some lines with \n and others with \r\n.
     if "state machine reached an invalid state" in str(error):
         return "its line ends are not all the same; make them so, for example with dos2unix"
     return str(error).splitlines()[0]

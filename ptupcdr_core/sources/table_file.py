@@ -1,4 +1,4 @@
-"""A small table in a file."""
+"""Reading a small table, such as of items or people, from a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ SCANS = {
 
 
 def read_table(path: Path, names: Sequence[str], kind: str | None = None) -> pa.Table:
-    """The table in a file: of JSON lines the named columns that some line has, of other kinds all there are.
+    """The table in a file: from JSON lines the named columns that some line has, from other kinds all columns.
 
     Args:
         path: of the file.
         names: the wanted columns.
-        kind: one of ``SCANS``; None: told by the ending of the name, before .gz if it has that.
+        kind: one of ``SCANS``; None: by the ending of the name, before .gz if it has that.
 
     Raises:
         SourceError: the file is missing or damaged, or of none of these kinds.
@@ -57,7 +57,7 @@ def texts(table: pa.Table, names: Sequence[str], path: Path, remedy: str) -> lis
     """These columns of a table as texts.
 
     Raises:
-        SourceError: one is missing; says which there are, and the remedy.
+        SourceError: one is missing; the message names those there are, and the remedy.
     """
     missing = [name for name in names if name not in table.column_names]
     if missing:

@@ -19,7 +19,7 @@ def stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path, layout: Lay
     Raises:
         SourceError: a column is missing.
     """
-    # Old writers leave out that bytes are text.
+    # Old writers do not mark bytes as text.
     _stage(connection, f"read_parquet({file_literal(path)}, binary_as_string=true)", path, layout, index)
 
 

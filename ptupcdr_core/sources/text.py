@@ -1,4 +1,4 @@
-"""CSV, TSV and JSON lines: rows into ``staged``, lines that are none into ``unreadable``."""
+"""CSV, TSV and JSON lines: rows go into ``staged``, unreadable lines into ``unreadable``."""
 
 import csv
 import io
@@ -74,7 +74,7 @@ def reconcile(connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout,
 
 
 def _header(path: Path, delimiter: str) -> tuple[str, ...]:
-    # Read here and not by DuckDB, which guesses whether there is a header and gives equal names other ones.
+    # Read here and not by DuckDB, which guesses whether there is a header, and renames equal names.
     start = io.StringIO(beginning(path).decode("utf-8-sig", errors="replace"), newline="")
     try:
         names = next(csv.reader(start, delimiter=delimiter), [])
@@ -89,13 +89,13 @@ def _header(path: Path, delimiter: str) -> tuple[str, ...]:
 
 
 def _line_end(path: Path) -> str | None:
-    r"""How the first line ends, written as \n; None where none does. DuckDB alone takes an end within quotes for it."""
+    r"""The first line's end, written as \n; None where none has one. DuckDB would take one within quotes for it."""
     ends = re.finditer(rb'"[^"]*"|(\r\n|\n|\r)', beginning(path))
     return next((found[1].decode().encode("unicode_escape").decode() for found in ends if found[1]), None)
 
 
 def _scan(path: Path, options: Options, columns: list[str]) -> tuple[str, str]:
-    """A scan of a text file, all fields text, and the name of the table that takes what cannot be read."""
+    """A scan of a text file, all fields text, and the name of the table for what cannot be read."""
     rejects = f"rejects_{uuid.uuid4().hex}"
     typed = ", ".join(f"{literal(name)}: 'varchar'" for name in columns)
     given = {

@@ -1,4 +1,4 @@
-"""One transfer over http(s): bounded in time and size, and going on after what an earlier one has brought."""
+"""One transfer over http(s): bounded in time and size, and continuing what an earlier one has brought."""
 
 import http.client
 import logging
@@ -19,19 +19,21 @@ from ptupcdr_core.store.replacing import writing
 
 CHUNK = 1 << 20
 CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
+"""Longest wait for a connection, and for the next bytes."""
 _WEB_PAGE = (b"<!doctype html", b"<html")
-# Its debug lines hold the query of every address.
+# Its debug lines would hold the query of every address, and secrets with it.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 _WAIT = {408, 425, 429, 500, 502, 503, 504}
+"""Answers after which trying again may help."""
 
 
 class BrokeOffError(Exception):
-    """A transfer ended early: to try once more may help."""
+    """A transfer ended early; trying again may help."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What has come of a file so far, and beside it the mark by which the server knows that version of it."""
+    """The part of a file that has been fetched so far, and beside it the server's mark of that version of the file."""
 
     file: Path
 
@@ -41,7 +43,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes that may be kept."""
+        """Bytes that a transfer may continue from."""
         return self.file.stat().st_size if self.file.is_file() and self._mark.is_file() else 0
 
     @property
@@ -50,14 +52,14 @@ class Part:
         return self._mark.read_text(encoding="utf-8")
 
     def begin(self, mark: str | None) -> None:
-        """Forget what came, and note the version that comes now; one without a mark cannot be gone on with."""
+        """Remove what came before, and note the version that comes now; without a mark it cannot be continued."""
         self.discard()
         if mark:
             with writing(self._mark):
                 self._mark.write_text(mark, encoding="utf-8")
 
     def keep_if_resumable(self) -> int:
-        """The bytes to go on from; without a mark none are kept."""
+        """Return the bytes to continue from; without a mark, remove them."""
         if not self.size:
             self.discard()
         return self.size
@@ -69,17 +71,17 @@ class Part:
 
 
 def transfer(address: str, part: Part, deadline: float, limits: Limits) -> None:
-    """Bring the rest of a file.
+    """Fetch the rest of a file.
 
     Args:
         address: with its secrets.
         part: takes the bytes.
         deadline: by ``time.monotonic()``.
-        limits: the size is bounded by.
+        limits: bound the size.
 
     Raises:
-        BrokeOffError: it is not whole; what came is in the part.
-        SourceError: it is refused, by the server or for what it is.
+        BrokeOffError: it did not come whole; what came is in the part.
+        SourceError: the server refuses it, or it is not an acceptable file.
         StorageError: it cannot be kept.
     """
     have = part.size
@@ -91,7 +93,7 @@ def transfer(address: str, part: Part, deadline: float, limits: Limits) -> None:
     except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise SourceError(str(error)) from None
     except requests.exceptions.TooManyRedirects:
-        raise SourceError("it is sent on from address to address without end") from None
+        raise SourceError("it is redirected from address to address without end") from None
     except requests.RequestException as error:
         raise BrokeOffError(f"no connection ({_innermost(error)})") from None
     except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
@@ -103,12 +105,12 @@ def transfer(address: str, part: Part, deadline: float, limits: Limits) -> None:
 def _ask(session: requests.Session, address: str, headers: dict[str, str], deadline: float) -> requests.Response:
     split = urlsplit(address)
     session.hooks["response"].append(_refuse_other_scheme)
-    # A user of the address goes before one of netrc, which requests would prefer. It is sent to this server alone.
+    # A user in the address takes precedence over .netrc, which requests would prefer. It is sent to this server only.
     user = (unquote(split.username or ""), unquote(split.password or "")) if "@" in split.netloc else None
     patience = max(0.1, min(SILENCE_SECONDS, deadline - time.monotonic()))
     return session.get(
         without_user(address),
-        # As it lies: what a server packs on the way could not be gone on with.
+        # Without compression on the way, which could not be continued.
         headers={"Accept-Encoding": "identity", **headers},
         auth=user,
         stream=True,
@@ -121,13 +123,13 @@ def _refuse_other_scheme(answer: requests.Response, *_: Any, **__: Any) -> None:
         now, then = urlsplit(answer.url), urlsplit(urljoin(answer.url, answer.headers["location"]))
         if then.scheme not in ("https", now.scheme):
             raise SourceError(
-                f"the server sends on from {now.scheme} to {then.scheme}, which is not followed; if you trust it, "
+                f"the server redirects from {now.scheme} to {then.scheme}, which is not followed; if you trust it, "
                 "write that address into the catalog"
             )
 
 
 def _accept(answer: requests.Response, part: Part, have: int) -> int:
-    """How many bytes of the part the answer goes on after."""
+    """How many bytes of the part the answer continues after."""
     status = answer.status_code
     if status == 206 and have and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         return have
@@ -162,7 +164,7 @@ def _receive(answer: requests.Response, part: Part, have: int, deadline: float, 
                 raise _too_large("more bytes came", limits)
             file.write(chunk)
             if time.monotonic() > deadline:
-                raise BrokeOffError(f"it was not whole in time ({have} of {announced or 'unknown'} bytes)")
+                raise BrokeOffError(f"it was not complete in time ({have} of {announced or 'unknown'} bytes)")
 
 
 def _refuse_web_page(answer: requests.Response, start: bytes) -> None:
@@ -179,7 +181,7 @@ def _too_large(what: str, limits: Limits) -> SourceError:
 
 
 def _innermost(error: BaseException) -> str:
-    """The reason below the libraries' own: theirs hold the address, its query too."""
+    """The innermost cause: the libraries' own messages hold the address with its query."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""A second look at a file, without DuckDB: is it whole, and how many lines or rows has it?
+"""A second look at a file, without DuckDB: is it whole, and how many lines or rows does it have?
 
-DuckDB decompresses without testing checksums, and takes a zstd stream that breaks off for one that ends. Ratings would
-be missing or wrong and nobody would know. So the file is read once more, beside DuckDB, by a reader that does test.
+DuckDB decompresses without testing checksums, and takes a truncated zstd stream for a complete one. Ratings could be
+missing or wrong without a sign. So the file is read once more, while DuckDB reads it, by a reader that does test.
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 @dataclass(frozen=True)
 class Physical:
-    """What a text file is made of: its lines, whatever they say, and its quotation marks (0 when not counted)."""
+    """Counts of a text file: its lines, whatever they hold, and its quotation marks (0 when not counted)."""
 
     lines: int
     quotes: int
 
 
 def compression_of(path: Path) -> str | None:
-    """``"gzip"``, ``"zstd"`` or None, by the file's first bytes: names lie, bytes do not."""
+    """``"gzip"``, ``"zstd"`` or None, by the file's first bytes, as its name may be wrong."""
     with path.open("rb") as file:
         start = file.read(4)
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 
 def is_parquet(path: Path) -> bool:
-    """By the file's first bytes."""
+    """Whether a file is a Parquet file, by its first bytes."""
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
@@ -60,10 +60,10 @@ def beginning(path: Path) -> bytes:
 
 
 def physical(path: Path, *, with_quotes: bool) -> Physical:
-    """Read a text file to its end and count; quotes only where they are asked for, since JSON is full of them.
+    """Read a text file to its end and count; quotes only on request, since JSON is full of them.
 
     Raises:
-        SourceError: its compressed stream is damaged or breaks off, or holds more than is allowed.
+        SourceError: its compressed stream is damaged or truncated, or holds more than is allowed.
     """
     lines = quotes = size = 0
     last = b"\n"
@@ -84,13 +84,13 @@ def physical(path: Path, *, with_quotes: bool) -> Physical:
 
 
 def count_parquet(path: Path, columns: Sequence[str]) -> int | None:
-    """The rows of a Parquet file, all of the named columns read, and the checksum of each page tested that has one.
+    """Count the rows of a Parquet file, reading the named columns and testing the checksum of each page that has one.
 
-    DuckDB does not test them, and takes a flipped bit for a value. Most writers write none unless they are asked to
-    (pyarrow: ``write_page_checksum=True``); then nobody can tell.
+    DuckDB does not test them, and takes a flipped bit for a value. Most writers write checksums only on request
+    (pyarrow: ``write_page_checksum=True``); without them, damage cannot be seen.
 
     Returns:
-        None where pyarrow cannot read what is in the file; DuckDB may.
+        The number of rows; None where pyarrow cannot read the file's content, though DuckDB may.
 
     Raises:
         SourceError: it is damaged, or holds more than is allowed.
@@ -102,7 +102,7 @@ def count_parquet(path: Path, columns: Sequence[str]) -> int | None:
             present = [name for name in columns if name in file.schema_arrow.names]
             groups = range(file.metadata.num_row_groups)
             announced = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            # Equal values of any number take next to no room in a page: a row counts for a byte at least.
+            # Any number of equal values takes next to no room in a page, so a row counts as at least one byte.
             if max(announced, file.metadata.num_rows) > limit:
                 raise _too_much(path, limit)
             for batch in file.iter_batches(columns=present):
@@ -112,12 +112,12 @@ def count_parquet(path: Path, columns: Sequence[str]) -> int | None:
             return rows
     except pa.ArrowNotImplementedError:
         return None
-    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:  # the last by a column's name
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:  # UnicodeDecodeError: a damaged column name
         raise SourceError(f"{path} is damaged ({error}): get it anew") from error
 
 
 def _too_much(path: Path, limit: int) -> SourceError:
     return SourceError(
-        f"{path}: more than {limit} bytes are packed in its {path.stat().st_size}; raise {UNPACKED} if that is right, "
+        f"{path}: unpacks to more than {limit} bytes from {path.stat().st_size}; raise {UNPACKED} if that is right, "
         "else get the file anew from somebody you trust"
     )

@@ -1,4 +1,4 @@
-"""The statements that read, clean and split, as files of their own, and how names and values get into them."""
+"""The SQL statements that read, clean and split, in files of their own, and how names and values are put into them."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -20,5 +20,5 @@ def identifier(name: str) -> str:
 
 
 def file_literal(path: Path) -> str:
-    """A path for a reader that takes patterns: the characters that it would read as one stand for themselves."""
+    """A path for a reader that takes patterns, with the special characters of patterns escaped."""
     return literal("".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path)))

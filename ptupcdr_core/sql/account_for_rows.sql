@@ -8,7 +8,7 @@ with rejected as (
 numbered as (
     select
         s.file_index, reason,
-        -- Of who is to be forgotten the row is counted, and nothing kept.
+        -- The row of a forgotten person is counted, but its content is not kept.
         if(reason <> 'forgotten', s.user_id, null) as user_id, if(reason <> 'forgotten', s.item_id, null) as item_id,
         if(reason <> 'forgotten', s.rating, null) as rating, if(reason <> 'forgotten', s."timestamp", null) as "timestamp",
         place - first_place + 1 as nth

@@ -1,4 +1,4 @@
--- The tables of a benchmark, before they are filled from its cells: they stand, empty, where a grid leaves them out.
+-- The tables of a benchmark, before they are filled from its cells; those that a grid leaves out stay empty.
 
 create table benchmark (
     pair varchar, method varchar, recipe varchar, mode varchar, beta double, seed bigint, base_model varchar,

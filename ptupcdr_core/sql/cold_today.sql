@@ -1,5 +1,5 @@
--- source_given, target_given (raw_ratings of both domains)  ->  who is cold-start today: user_id, cohort. Held-out users
--- are told from those whom the target model was trained on by the place that the split gave them.
+-- source_given, target_given (raw_ratings of both domains)  ->  who is cold-start today: user_id, cohort. Held-out
+-- users are distinguished from those whom the target model was trained on as in the split, by their hash.
 with raters as (
     select user_id, bool_or(in_target) as in_target
     from (

@@ -1,5 +1,5 @@
--- judged, person_of  ->  ingest_people: users of kept rows, by what the table of people says of their ids; without a
--- table, none.
+-- judged, person_of  ->  ingest_people: users of kept rows, by what the table of people says of their ids; empty
+-- without such a table.
 create table ingest_people as
 select getvariable('domain') as domain, coalesce(is_person, 'not_listed') as is_person, count(distinct user_id) as users
 from judged

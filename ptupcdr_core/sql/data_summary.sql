@@ -1,4 +1,5 @@
--- source_rows, target_rows (person, item, rating)  ->  how many there are of each, and who has rated on both sides.
+-- source_rows, target_rows (person, item, rating)  ->  numbers of users, items and ratings, and of users with ratings
+-- on both sides.
 select
     (select count(distinct person) from source_rows) as source_users,
     (select count(distinct item) from source_rows) as source_items,

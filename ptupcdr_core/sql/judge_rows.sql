@@ -5,7 +5,8 @@ with typed as (
         s.rowid as place, file_index, item_id, fault,
         s.user_id in (from forgotten) or p.person in (from forgotten) as forgotten,
         case when p.person is not null then 'joined' when taken.person is not null then 'set_apart' end as is_person,
-        -- An id that stands in no row of the table of people is nobody else's, though another domain writes it too.
+        -- An id that is in no row of the table of people is a person of its own, even if another domain uses the same
+        -- id.
         coalesce(p.person, if(taken.person is null, s.user_id, getvariable('domain') || ':' || s.user_id)) as user_id,
         "timestamp" as timestamp_text,
         number_in(rating) as value,
@@ -26,7 +27,7 @@ select
         when value not between getvariable('low') and getvariable('high') then 'rating_off_scale'
         when getvariable('weighed') and not coalesce(isfinite(value), false) then 'weight_not_a_number'
         when value < getvariable('least_weight') then 'weight_below_floor'
-        -- An empty timestamp says that the time is unknown; one that says something must be understood.
+        -- An empty timestamp means that the time is unknown; any other text must be readable as a time.
         when trim(coalesce(timestamp_text, '')) <> '' and not is_time(moment)
             then 'timestamp_unparseable'
     end as reason

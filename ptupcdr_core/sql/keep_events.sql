@@ -2,7 +2,7 @@
 
 create temp table superseded (place bigint);
 
--- Repeats are one event that happened several times; it stands where it happened last.
+-- Repeats are one event that happened several times; it takes the place of the last one.
 create table raw_ratings as
 select *, row_number() over () - 1 as place
 from (

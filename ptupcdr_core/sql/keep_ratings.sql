@@ -11,7 +11,7 @@ from judged semi join repeated on hash(judged.user_id, judged.item_id) = repeate
 where reason is null
 qualify row_number() over (partition by user_id, item_id order by moment desc nulls last, place desc) > 1;
 
--- A row's place among those kept is a column: what reads them later needs their order, and files of tables have none.
+-- A row's place among those kept is a column: later readers need the order, which table files do not keep.
 create table raw_ratings as
 select *, row_number() over () - 1 as place
 from (

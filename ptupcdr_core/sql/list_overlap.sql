@@ -1,6 +1,6 @@
--- recommendations of tonight, last_night.recommendations  ->  the share of a person's items that stood in last night's
--- list too, on average over those who have a list in both; null where nobody has. A longer list than last night's holds
--- others for that reason alone.
+-- recommendations of tonight, last_night.recommendations  ->  the share of a person's items that were in last night's
+-- list too, averaged over people with both lists; null where there are none. The shorter list counts as the whole,
+-- since a longer one has new items for that reason alone.
 with tonight as (select user_id, count(*) as length from recommendations group by user_id),
 last as (select user_id, count(*) as length from last_night.recommendations group by user_id),
 shared as (

@@ -25,7 +25,7 @@ select
         as found
 from judged where fault is not null order by place limit 1;
 
--- As cleaning does it: of a repeated (user, item) the latest by time, among equals the last.
+-- As in cleaning: of a repeated (user, item), keep the latest by time, and among equal times the last.
 create temp table once as
 select user_id, item_id, score, moment, place, item_index
 from judged left join known_source_items using (item_id)

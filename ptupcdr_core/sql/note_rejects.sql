@@ -1,7 +1,7 @@
 insert into unreadable
 select
     {index}, line - {skipped},
-    -- One line can break several rules; the first one met names it.
+    -- One line can break several rules; the first one, by column, is named.
     case arg_min(error_type, column_idx)
         when 'MISSING COLUMNS' then 'wrong_number_of_fields'
         when 'TOO MANY COLUMNS' then 'wrong_number_of_fields'

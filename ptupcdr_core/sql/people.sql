@@ -1,7 +1,7 @@
--- What whoever reads people's ratings needs to agree on: training, and serving later.
+-- Definitions that training and serving share when they read people's ratings.
 
--- A user's place on [0, 1): the first 13 hexadecimal digits of an MD5, 52 bits, exact in a double. It depends on
--- nothing but seed and id, so a user stays a test user when others come or go, and a larger beta only adds users.
+-- A user's place on [0, 1): the first 13 hexadecimal digits of an MD5, 52 bits, exact in a double. It depends only on
+-- seed and id, so a user stays a test user when others come or go, and a larger beta only adds users.
 create temp macro unit(key) as ('0x' || left(md5(key), 13))::bigint::double / 4503599627370496.0;
 
 -- A person's last positive items, oldest first: by time, ties by item id; by file order where there is no time. The rows

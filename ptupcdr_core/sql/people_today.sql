@@ -1,5 +1,5 @@
 -- source_given, asked(user_id, person), known_source_items(item_id, item_index), the source's raw_ratings
---   ->  asked_ratings, asked_histories: as split.sql and newcomers.sql have them. place keeps the file's order.
+--   ->  asked_ratings, asked_histories: as in split.sql and newcomers.sql. place keeps the file's order.
 create temp table asked_rows as
 select person, item_index, rating::float as rating, "timestamp"::float as moment, "timestamp", place
 from source_given

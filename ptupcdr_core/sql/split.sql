@@ -11,7 +11,7 @@ from (
 )
 group by user_id;
 
--- Vocabularies count from 1 in the order of the ids' bytes; 0 is padding and nothing else.
+-- Indices count from 1 in the order of the ids' bytes; 0 is only padding.
 create table split_users as
 select
     getvariable('pair') as pair,
@@ -28,7 +28,7 @@ select
 from known_users
 order by user_index;
 
--- The items of a domain follow each other, for all of their ids begin with its name where there are several domains.
+-- The items of a domain follow each other: with several domains, all of their ids begin with the domain's name.
 create table split_source_items as
 select getvariable('pair') as pair, row_number() over (order by item_id)::integer as item_index, item_id, domain
 from (select distinct item_id, domain from source_given)
@@ -49,8 +49,8 @@ select getvariable('pair') as pair, person as user_index, item_index, rating, "t
 from source_rows
 order by user_index, item_index;
 
--- What a model may be fitted on is a column, so that whoever reads ratings must say which part. The file's order stays
--- known: without timestamps it says which ratings of a warm-start user came first.
+-- The part is a column, so that every reader of ratings must name the part that it may use. The file's order is kept in
+-- the column place: without timestamps it says which ratings of a warm-start user came first.
 create table split_target_ratings as
 select
     getvariable('pair') as pair, user_index, item_index, rating::float as rating, "timestamp",
@@ -64,10 +64,10 @@ select getvariable('pair') as pair, person as user_index, position, item_index, 
 from last_positive('source_rows')
 order by user_index, position;
 
--- What a scan of everything has to say; the summary has it beside what the split was made with.
+-- Totals that need a scan of everything; split_summary takes them together with the settings of the split.
 create temp table split_totals as
 select
-    -- The same id in both domains may be one item twice: then the source gives the target's answers away.
+    -- The same id in both domains may be the same item: then the source gives the target's answers away.
     (
         select count(*)
         from (select distinct own_id from source_given) join split_target_items as t on own_id = t.item_id
@@ -80,8 +80,8 @@ select
         )
         semi join target_given using (user_id, item_id)
     ) as shared_ratings,
-    -- A digest of digests of some ids each, for all of them are one text of gigabytes. A length before each id keeps two
-    -- vocabularies from running into the same text.
+    -- A digest of digests of some ids each, since all ids in one text would take gigabytes. A length before each id
+    -- keeps two vocabularies from giving the same text.
     (
         select sha256(string_agg(digest, chr(10) order by kind, block))
         from (

@@ -1,4 +1,4 @@
--- split_users, split_totals  ->  split_summary: what a pair was split with, and what came of it.
+-- split_users, split_totals  ->  split_summary: the settings of a pair's split, and its counts.
 create table split_summary as
 select
     getvariable('pair') as pair, getvariable('beta')::double as beta, getvariable('seed')::bigint as seed,

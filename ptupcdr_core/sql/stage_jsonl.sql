@@ -1,7 +1,7 @@
 insert into staged
 select
     {index}, {picked},
-    -- Only where no object could be read is the line looked at again: lines can be whole reviews long.
+    -- The line is read again only where no object could be read: lines can be as long as whole reviews.
     case when fields is null then
         if(trim(coalesce(line, ''), ' ' || chr(9) || chr(13)) = '', 'blank', 'malformed_json')
     end

@@ -1,5 +1,5 @@
--- source_given, target_given, known_source, known_target (item_id)  ->  shares of ratings of items that are not known: of
--- those in the source by people who have rated nothing in the target, and of all in the target.
+-- source_given, target_given, known_source, known_target (item_id)  ->  shares of ratings of unknown items: among
+-- source ratings of people without target ratings, and among all target ratings.
 select
     (
         select coalesce(avg((item_id not in (select item_id from known_source))::integer), 0)

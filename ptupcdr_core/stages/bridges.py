@@ -16,7 +16,7 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     """Train the personal bridge and the common ones beside it (asset ``meta_network``).
 
     Raises:
-        ArtifactError: a base model is missing or of another split, or another split took the place of this one.
+        ArtifactError: a base model is missing or of another split, or the split was replaced meanwhile.
         DeviceError: the environment asks for a GPU that is not there.
     """
     data, curves, report = load_pair(Warehouse.from_environment(home.warehouse), pair), Curves(on_epoch), StageReport()

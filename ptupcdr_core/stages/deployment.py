@@ -32,11 +32,11 @@ def deploy(
     fingerprint: str = "",
     items: Mapping[Side, Items] | None = None,
 ) -> StageReport:
-    """Deploy what the gate let through, fitted again first with ``refit`` (asset ``deployed_model``).
+    """Deploy what the gate let through, fitted again before if ``refit`` is set (asset ``deployed_model``).
 
-    A mode that the gate refused goes on being served as before; so does the whole pair if it refused all. Without a
-    model that ever passed, nothing is deployed. ``no_gate`` deploys the new bundle whatever the gate said. The bundle
-    takes along what is known of the items.
+    A mode that the gate refused is served as before, and so is the whole pair if it refused all. If no model ever
+    passed, nothing is deployed. ``no_gate`` deploys the new bundle whatever the gate said. The bundle also stores what
+    is known of the items.
 
     Raises:
         WarehouseError: the pair was not split, or not judged.

@@ -45,9 +45,9 @@ class Lists:
 
     Args:
         bundle: what is deployed.
-        known: of the target items.
+        known: what is known of the target items.
         settings: of the run.
-        taken: (T+1,) how many people took each item, where lists are to be less popular.
+        taken: (T+1,) how many people took each item, where ``long_tail`` is set.
     """
 
     bundle: Bundle
@@ -56,14 +56,14 @@ class Lists:
     taken: Floats | None
 
     def of(self, today: Today, metrics: dict[str, float]) -> Iterator[pa.Table]:
-        """Everybody's list with its reasons and the items' titles, in blocks; counts are left in the metrics."""
+        """Everybody's list with its reasons and the items' titles, in blocks; counts go into ``metrics``."""
         for rows in _lists(today, self, metrics):
             titles = pa.array(map(self.known.titles.get, rows["item_id"].to_pylist()), pa.string())
             yield rows.append_column("title", titles)
 
 
 Put = Callable[[duckdb.DuckDBPyConnection, Lists, Today], dict[str, float]]
-"""Makes the table ``recommendations`` of everybody who is cold-start today, and gives counts by name."""
+"""Makes the table ``recommendations`` of everybody who is cold-start today, and returns counts by name."""
 
 
 def recommend_cold_users(
@@ -71,11 +71,11 @@ def recommend_cold_users(
 ) -> StageReport:
     """The best target items of everybody who is cold-start today, from the deployed bundle (``recommendations``).
 
-    People are folded in by their ratings in today's raw ratings, so that neither a split nor a model has to be made
-    for those who came since. Where nothing is deployed, nobody is recommended anything. Of the items that the catalog
-    tells of, only eligible ones are recommended, which stand in ``recommendable_items``, and titles stand beside their
-    ids. Where the bundle predicts ratings, what it says of that of each item stands there too (``foretelling``).
-    How far tonight is from what the bundle was trained on is noted in ``drift``.
+    People are folded in by their ratings in today's raw ratings, so that neither a split nor a model has to be made for
+    those who came since. Where nothing is deployed, nobody is recommended anything. Only items that the catalog allows
+    are recommended, those in the table ``recommendable_items``. Rows have the items' titles and, where the bundle
+    predicts ratings, the predicted ones (``foretelling``). How far tonight is from what the bundle was trained on is
+    noted in ``drift``.
     """
     warehouse, used = Warehouse.from_environment(home.warehouse), settings.deciding("recommendations")
     with warehouse.write(ASSET, pair, fingerprint=fingerprint, settings=used) as connection:
@@ -92,7 +92,7 @@ def fill(
         home: has the bundle and the raw ratings.
         pair: the pair's key.
         settings: of the run.
-        known: of the target items.
+        known: what is known of the target items.
         put: makes the lists.
     """
     warehouse = Warehouse.from_environment(home.warehouse)
@@ -145,7 +145,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, lists: Lists, today: Today) -
 
 
 def _described(pair: str, offered: pa.Array, known: Items) -> pa.Table:
-    """The items that may be recommended, with what the catalog tells of them."""
+    """The items that may be recommended, with what the catalog says of them."""
     ids = offered.to_pylist()
     told = {name: pa.array(map(own.get, ids), pa.string()) for name, own in known.columns().items()}
     return pa.table({"pair": repeated(pair, len(ids)), "item_id": offered, **told})
@@ -182,7 +182,7 @@ def _read(today: Today, ids: pa.Array, served: BundledMode) -> People:
 def _with_recall(
     metrics: dict[str, float], mode: str, target: TargetItems, vectors: Floats, found: Iterator[Block]
 ) -> Iterator[Block]:
-    """Pass a search's blocks on, and leave its recall on the first block's users in the metrics."""
+    """Pass a search's blocks on, and put its recall for the first block's users into the metrics."""
     for start, items, scores in found:
         if start == 0:
             metrics[f"{mode}_recall"] = recall(target, vectors[: len(items)], items, scores)

@@ -1,4 +1,4 @@
-"""What a stage tells whoever runs it."""
+"""The result of a stage, for whoever runs it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,14 +8,14 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class StageReport:
-    """What a stage tells of itself.
+    """What a stage made and measured.
 
     Args:
         metrics: numbers by name.
         curves: a metric's value after each epoch, by name.
         files: the checkpoint's files.
         tables: small tables to show.
-        chosen: names of those metrics that are settings which the training chose itself.
+        chosen: names of the metrics that are settings chosen by the training itself.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)

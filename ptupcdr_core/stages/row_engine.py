@@ -1,4 +1,4 @@
-"""Where what grows with the ratings is made: in this process, or by what the catalog names for a domain."""
+"""Which engine makes all that grows with the ratings: this process, or one that the catalog names for a domain."""
 
 from typing import Protocol, cast
 
@@ -17,10 +17,11 @@ from ptupcdr_core.training.epochs import OnEpoch
 
 
 class RowEngine(Protocol):
-    """Makes what grows with the ratings: the same tables, and the same models but for rounding, whichever does."""
+    """Makes all that grows with the ratings. Every engine makes the same tables and, except for rounding, the
+    same models."""
 
     def require(self) -> None:
-        """Whether it can be used here.
+        """Check that it can be used here.
 
         Raises:
             EngineError: what it needs is not installed.
@@ -58,7 +59,7 @@ class Embedded:
     """DuckDB and compiled loops, in this process. See ``RowEngine``."""
 
     def require(self) -> None:
-        """It is always there."""
+        """Nothing to check: it is always there."""
 
     def ingest_domain(self, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
         """See ``RowEngine``."""
@@ -80,7 +81,7 @@ class Embedded:
         self, home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
     ) -> StageReport:
         """See ``RowEngine``."""
-        from ptupcdr_core.stages.pretraining import pretrain  # who cleans rows needs no torch
+        from ptupcdr_core.stages.pretraining import pretrain  # cleaning rows needs no torch
 
         return pretrain(home, pair, side, settings, on_epoch, fingerprint)
 
@@ -100,7 +101,7 @@ class Embedded:
 
 
 def engine_of(*domains: Domain) -> RowEngine:
-    """The engine of these domains together: one that any of them names, for what it makes may fit no one machine.
+    """The engine of these domains together: the one that any of them names, as their data may not fit one machine.
 
     Raises:
         CatalogError: they name several.

@@ -1,4 +1,4 @@
-"""The warm-start stages of a pair: fine-tuned embeddings, and what they are worth."""
+"""The warm-start stages of a pair: fine-tuned embeddings, and their evaluation."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ _NOBODY = pa.schema([*[(name, pa.string()) for name in _TEXTS], ("known_count", 
 _NOTHING = pa.schema([*[(name, pa.string()) for name in ("pair", "method", "recipe", "mode", "known_ratings")],
                       *[(name, pa.int64()) for name in ("users", "ratings")],
                       *[(name, pa.float64()) for name in ("mae", "rmse")]])  # fmt: skip
-"""Of tables without rows: lists alone are made, and no mode follows first target ratings."""
+"""Schemas of the empty tables of a run in which no mode uses first target ratings, such as lists alone."""
 
 
 def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
@@ -54,7 +54,7 @@ def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") 
 
 
 def evaluate_warm_start(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
-    """Measure the fine-tuned embeddings beside other ways to start (asset ``warm_start_evaluation``)."""
+    """Compare the fine-tuned embeddings with other starts (asset ``warm_start_evaluation``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
     data, test, validation = _load(warehouse, pair)
     ids, found = user_ids(warehouse, pair), []
@@ -78,7 +78,7 @@ def _load(warehouse: Warehouse, pair: str) -> tuple[PairData, WarmSplit, WarmSpl
 
 
 def _warm(settings: Settings, data: PairData) -> list[tuple[Mode, WarmStart]]:
-    """The modes of a run that follow first target ratings, and how; none where lists alone are made."""
+    """The modes of a run that use first target ratings, and how; none where only lists are made."""
     return [(mode.name, mode.warm_start) for mode in modes_of(settings, data) if mode.warm_start is not None]
 
 
@@ -102,7 +102,7 @@ def _bridged(
 
 
 def _fine_tuned(warehouse: Warehouse, pair: str, mode: Mode, ids: NDArray[np.object_]) -> dict[Known, Floats]:
-    """The stored embeddings (R, Y) of test users, by number of known ratings; with none it is the bridged one."""
+    """The stored embeddings (R, Y) of test users, by number of known ratings; for 0, the bridged ones."""
     found: dict[Known, Floats] = {"0": _bridged(warehouse, pair, mode, ids)[0]}
     with warehouse.read(TUNED, pair) as connection:
         for amount in KNOWN[1:]:

@@ -31,7 +31,7 @@ class Checkpoint:
 
     @property
     def checksum(self) -> str:
-        """Of the tensors."""
+        """SHA-256 of the tensors."""
         return str(self.manifest["sha256"])
 
 
@@ -39,18 +39,18 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
     """Write a checkpoint and return its files: the manifest and the weights.
 
     Args:
-        folder: Where it goes; made if absent.
-        name: Base name of the files, such as the pair's key.
-        tensors: The weights.
-        split: What tells the split that they were trained on from any other.
-        manifest: Further JSON values to keep, such as the settings.
+        folder: where it goes; made if absent.
+        name: base name of the files, such as the pair's key.
+        tensors: the weights.
+        split: identifies the split that they were trained on.
+        manifest: further JSON values to keep, such as the settings.
 
     Raises:
-        ArtifactError: a number of the tensors is NaN or infinite; the old one stands.
-        StorageError: it cannot be written; the old one stands.
+        ArtifactError: a number of the tensors is NaN or infinite; the old one stays.
+        StorageError: it cannot be written; the old one stays.
     """
     require_finite(tensors, f"{folder.name} of {name}")
-    # Not ascontiguousarray: it would give a number an axis.
+    # Not ascontiguousarray, which would make a scalar one-dimensional.
     payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
     weights = folder / f"{name}-{digest[:12]}.safetensors"
@@ -64,7 +64,7 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
 
 
 def require_finite(tensors: Tensors, what: str) -> None:
-    """Refuse weights that a training which diverged has left.
+    """Refuse weights of a training that diverged.
 
     Raises:
         ArtifactError: a number is NaN or infinite.
@@ -72,13 +72,13 @@ def require_finite(tensors: Tensors, what: str) -> None:
     for key, tensor in tensors.items():
         if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
             raise ArtifactError(
-                f"{what} was not kept: {key} holds what is no finite number, so training diverged; "
+                f"{what} was not kept: {key} holds NaN or an infinite number, so training diverged; "
                 "choose a smaller learning_rate"
             )
 
 
 def remove(folder: Path, name: str) -> None:
-    """Remove a checkpoint, if there is one: the manifest first, so that no half of it ever counts."""
+    """Remove a checkpoint, if there is one: the manifest first, so that half of one is never read."""
     for file in (folder / f"{name}.json", *folder.glob(f"{name}-????????????.safetensors")):
         file.unlink(missing_ok=True)
 
@@ -118,7 +118,7 @@ def load(folder: Path, name: str, *, split: str) -> Checkpoint:
 
 
 def read_whole(folder: Path, name: str) -> None:
-    """Read a checkpoint, to know that it can be read.
+    """Check that a checkpoint can be read.
 
     Raises:
         ArtifactError: it is missing or damaged.

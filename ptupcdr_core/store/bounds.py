@@ -1,4 +1,4 @@
-"""The numbers that checks hold tables to, in files that people can read and edit."""
+"""The bounds of data checks, in files that people can read and edit."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ Bounds = dict[str, dict[str, float]]
 
 
 def bounds(path: Path | None = None) -> Bounds:
-    """All bounds by table and name: the project's own, under those of the file beside the catalog.
+    """All bounds by table and name: those of the file beside the catalog, else the project's own.
 
     Args:
-        path: of that file, which need not be there; None: where the environment's catalog is.
+        path: that file, which need not exist; None: beside the environment's catalog.
 
     Raises:
-        CatalogError: it is no TOML, or sets something that is no bound.
+        CatalogError: it is not TOML, or sets something that is not a bound.
     """
     own: Bounds = read_document(PACKAGE / FILE)
     path = path or catalog_path_from_environment().with_name(FILE)

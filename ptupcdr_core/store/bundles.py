@@ -8,5 +8,5 @@ CANDIDATE, CHAMPION, DEPLOYED = "candidate", "champion", "deployed"
 
 
 def bundle_file(home: Home, kind: str, pair: str) -> Path:
-    """Where a bundle stands: ``candidate``, ``champion`` or ``deployed``."""
+    """The file of a pair's bundle; ``kind`` is ``candidate``, ``champion`` or ``deployed``."""
     return home.bundles / kind / f"{pair}.safetensors"

@@ -1,6 +1,6 @@
-"""DuckDB files that are replaced at once, and only by one that holds all that was written.
+"""DuckDB files that are replaced in one step, and only by a file that holds all that was written.
 
-DuckDB may close without an error where the disk is full: the rows then stand in the log beside the file, not in it.
+DuckDB may close without an error where the disk is full: the rows are then in the log beside the file, not in it.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from ptupcdr_core.sql import identifier, literal
 from ptupcdr_core.store.instances import instance, says_full
 from ptupcdr_core.store.replacing import no_space, replaced
 
-REMEDY = "the old one stands: free some space or check the disk, and run again"
+REMEDY = "the old one stays: free some space or check the disk, and run again"
 Connect = Callable[[Path], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
@@ -27,16 +27,16 @@ def replaced_database(path: Path, connect: Connect) -> Iterator[duckdb.DuckDBPyC
         connect: opens the new one.
 
     Raises:
-        StorageError: it cannot be written whole; the old one stands.
+        StorageError: it cannot be written whole; the old one stays.
     """
     try:
         with replaced(path) as temporary:
             with connect(temporary) as connection:
                 yield connection
                 written = _content(connection)
-                # Closing would do this too, but keep silent when it fails.
+                # Closing does this too, but fails silently.
                 connection.execute("checkpoint")
-            # Nothing but the file itself is put in place.
+            # Only the file itself is put in place, so nothing may be left beside it.
             if any(temporary.parent.glob(f"{temporary.name}.*")):
                 raise StorageError(
                     f"{path} was not written whole (DuckDB left a log beside it, as on a full disk); {REMEDY}"
@@ -49,8 +49,7 @@ def replaced_database(path: Path, connect: Connect) -> Iterator[duckdb.DuckDBPyC
 
 
 def read_all(connection: duckdb.DuckDBPyConnection) -> None:
-    """Read every row of the database in use, so that DuckDB compares the checksum of every block, and of the files that
-    views read.
+    """Read every row of the database in use, and of files that its views read: DuckDB then tests all blocks' checksums.
 
     Raises:
         duckdb.Error: something cannot be read.
@@ -60,7 +59,7 @@ def read_all(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def not_finite(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Columns of the database in use, as ``table.column``, that hold NaN or an infinite number, in a list too."""
+    """Columns of the database in use, as ``table.column``, that hold NaN or an infinite number, also within lists."""
     columns = connection.execute(
         "select table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
         "and not internal and regexp_matches(data_type, '^(FLOAT|DOUBLE)')"
@@ -70,7 +69,7 @@ def not_finite(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _has_no_number(connection: duckdb.DuckDBPyConnection, table: str, column: str, kind: str) -> bool:
     name = identifier(column)
-    # Any NaN or infinity of a list is in its sum.
+    # Any NaN or infinity in a list makes its sum NaN or infinite too.
     value = f"list_sum({name}::double[])" if kind.endswith("]") else name
     query = f"select count(*) from {identifier(table)} where not isfinite({value})"  # nosec B608 # quoted
     [(amount,)] = connection.execute(query).fetchall()
@@ -92,7 +91,7 @@ def relations(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def view_bodies(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """What the views of the database in use select, by name."""
+    """The select statements of the views of the database in use, by name."""
     query = "select view_name, sql from duckdb_views() where database_name = current_database() and not internal"
     return {name: sql.partition(" AS ")[2].rstrip(";") for name, sql in connection.execute(query).fetchall()}
 

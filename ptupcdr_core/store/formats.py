@@ -1,24 +1,24 @@
-"""Format numbers: what is stored says how, so that a later version never takes it for something else.
+"""Format numbers: stored data say their format, so that a later version never misreads them.
 
-A number is raised when the same place comes to mean something else, and only then. What bears another number, or none,
-is refused with a remedy. A benchmark's cells and a search's trials bear theirs in the name that they are found by, so
-that those of another format are not found and made again.
+A number is raised when, and only when, stored data of the old form would be misread. Data with another number, or none,
+are refused with a remedy. A benchmark's cells and a search's trials have theirs in the name by which they are found, so
+that those of another format are not found, and are made again.
 """
 
 from pathlib import Path
 
 HOME = 1
-"""Which folders a home has, and what lies in which."""
+"""A home's folders, and what each holds."""
 TABLES = 1
-"""One partition's DuckDB file and its table ``provenance``; what other tables hold is the asset's version's matter."""
+"""One partition's DuckDB file and its table ``provenance``; the form of other tables belongs to the asset's version."""
 CHECKPOINT = 1
 """A manifest and the weights that it names."""
 BUNDLE = 2
-"""What serves a pair; since 2 it says what it was trained on."""
+"""What serves a pair; since format 2 with a summary of its training data."""
 BUNDLE_BEFORE = 1
-"""Is read as well: it serves as it did, and does not say."""
+"""Is read as well: it serves as it did, without that summary."""
 DECISION = 1
-"""By which decision a champion came to be; one of another format is not used, and the model judged again."""
+"""The decision that made a champion; one of another format is not used, and the model is judged again."""
 SETTINGS_FILE = 1
 """One line a setting; a file written by hand may leave the number out."""
 CELL = 1
@@ -31,9 +31,9 @@ def refusal(what: str, path: Path, found: object, known: int, remedy: str) -> st
     """What to tell somebody whose file is of another format; None where it is of the one that is known.
 
     Args:
-        what: the file is, such as ``a bundle``.
-        path: where it stands.
-        found: the number that it bears; None where it bears none.
+        what: what the file is, such as ``a bundle``.
+        path: the file.
+        found: the file's number; None where it has none.
         known: the number that this version reads.
         remedy: what to do, in the imperative.
     """

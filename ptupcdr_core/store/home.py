@@ -36,7 +36,7 @@ class Home:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Home":
-        """The folder that ``PTUPCDR_HOME`` names, else ``data`` of the project.
+        """The folder that ``PTUPCDR_HOME`` names, else the project's ``data``.
 
         Raises:
             StorageError: another version's folders are in it.
@@ -47,11 +47,11 @@ class Home:
 
     @property
     def note(self) -> Path:
-        """Says which format the home is of; made with the first run."""
+        """The file that notes the home's format; written by the first run."""
         return self.root / "home.json"
 
     def require_format(self) -> None:
-        """Refuse a home whose folders mean something else.
+        """Refuse a home of another format.
 
         Raises:
             StorageError: it is of another format, or its note cannot be read.
@@ -67,7 +67,7 @@ class Home:
             raise StorageError(refused)
 
     def claim(self) -> None:
-        """Note which format the home is of, before anything is written to it.
+        """Note the home's format, before anything is written to it.
 
         Raises:
             StorageError: it is of another format, or cannot be written.
@@ -94,7 +94,7 @@ class Home:
 
     @property
     def benchmark(self) -> Path:
-        """Finished cells of benchmarks, a folder a pair: a stopped benchmark goes on from them."""
+        """Finished cells of benchmarks, a folder a pair: a stopped benchmark continues from them."""
         return self.root / "benchmark"
 
     @property
@@ -134,12 +134,12 @@ class Home:
 
     @property
     def reads(self) -> Path:
-        """What was read of each file of domains that have several, a folder a domain."""
+        """Cached rows of each file of domains with several files, a folder a domain."""
         return self.root / "reads"
 
     @property
     def least_squares(self) -> Path:
-        """Iterations of trainings on Spark that have not ended, a folder a pair: one that was stopped goes on."""
+        """Iterations of unfinished trainings on Spark, a folder a pair: a stopped training continues."""
         return self.root / "least_squares"
 
     @property

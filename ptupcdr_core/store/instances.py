@@ -1,4 +1,5 @@
-"""Instances of DuckDB in memory to read from, kept for the next reader: to make one takes longer than most reading."""
+"""Instances of DuckDB in memory to read from, kept for the next reader, since making one takes longer than most
+reads."""
 
 import atexit
 import os
@@ -14,7 +15,7 @@ from ptupcdr_core.errors import StorageError, WarehouseError
 from ptupcdr_core.store.replacing import no_space
 
 KEPT = 4
-"""Idle ones of one configuration; readers are seldom deeper within each other."""
+"""Idle instances kept per configuration; readers are seldom nested deeper."""
 
 
 def says_full(error: duckdb.Error) -> bool:
@@ -23,7 +24,7 @@ def says_full(error: duckdb.Error) -> bool:
 
 
 def open_database(path: Path | None, config: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
-    """A new instance of its own, of a file or in memory.
+    """A new separate instance, of a file or in memory.
 
     Raises:
         WarehouseError: the configuration is refused.
@@ -44,13 +45,13 @@ _idle: dict[tuple[object, ...], list[duckdb.DuckDBPyConnection]] = {}
 
 @contextmanager
 def instance(config: Mapping[str, Any] | None = None, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to an instance that nobody else uses meanwhile and that holds nothing.
+    """A connection to an empty instance that nobody else uses meanwhile.
 
     Databases may be attached, temporary tables, views and macros created, variables set: all of it is gone afterwards.
 
     Args:
-        config: of DuckDB; what limits the instance.
-        spill: a folder for what does not fit in memory, removed at the end; not there yet.
+        config: DuckDB's settings, such as limits of memory and threads.
+        spill: a folder for what does not fit in memory, removed at the end; it must not exist yet.
 
     Raises:
         WarehouseError: the configuration is refused.
@@ -58,7 +59,7 @@ def instance(config: Mapping[str, Any] | None = None, spill: Path | None = None)
     """
     idle = _idle.setdefault((spill is None, *sorted((config or {}).items())), [])
     try:
-        made = idle.pop()  # one step, so that two threads never get the same
+        made = idle.pop()  # a single step, so that two threads never get the same one
     except IndexError:
         made = open_database(None, config or {})
     whole = False
@@ -67,7 +68,7 @@ def instance(config: Mapping[str, Any] | None = None, spill: Path | None = None)
             if spill:
                 connection.execute("set temp_directory = ?", [str(spill)])
             yield connection
-        # Where something was spilled, DuckDB stays with that folder.
+        # After spilling, DuckDB keeps to that folder.
         whole = _emptied(made, config or {}) and not (spill and spill.exists())
     finally:
         if whole and len(idle) < KEPT:
@@ -79,16 +80,16 @@ def instance(config: Mapping[str, Any] | None = None, spill: Path | None = None)
 
 
 def _emptied(made: duckdb.DuckDBPyConnection, config: Mapping[str, Any]) -> bool:
-    """Whether it is as new once more, when what was attached is detached and the memory given back."""
+    """Detach databases and give memory back; return whether the instance is as good as new."""
     attached = "select database_name from duckdb_databases() where not internal and database_name <> 'memory'"
     for (name,) in made.execute(attached).fetchall():
         made.execute(f'detach "{name}"')
     left = "select count(*) from duckdb_tables() where database_name = 'memory'"
     [(tables,)] = made.execute(left).fetchall()
-    # It would keep as much as its largest reading took, perhaps gigabytes; for less memory it lets go of all of it.
+    # It would keep the memory of its largest read, perhaps gigabytes; a low limit makes it give all of that back.
     try:
         made.execute("set memory_limit = '1MB'")
-    except duckdb.OutOfMemoryException:  # somebody holds a result that is not read to its end
+    except duckdb.OutOfMemoryException:  # a result that is not read to its end is still held
         return False
     made.execute("reset memory_limit")
     if "memory_limit" in config:
@@ -97,12 +98,12 @@ def _emptied(made: duckdb.DuckDBPyConnection, config: Mapping[str, Any]) -> bool
 
 
 def close_idle() -> None:
-    """Close those that nobody uses."""
+    """Close idle instances."""
     for idle in _idle.values():
         while idle:
             idle.pop().close()
 
 
-# A fork has none of their threads, and would wait for them; at the interpreter's end they would count as leaks.
+# A forked process lacks their threads and would wait for them; at the interpreter's end they would count as leaks.
 os.register_at_fork(before=close_idle)
 atexit.register(close_idle)

@@ -1,4 +1,4 @@
-"""What a process that was killed has left behind: temporary files, logs of databases, folders of scratch work."""
+"""What killed processes have left behind: temporary files, logs of databases, scratch folders."""
 
 import re
 import shutil
@@ -13,14 +13,14 @@ from ptupcdr_core.store.owner import Owner
 
 _SCRATCH = "ptupcdr-"
 _UNOWNED = re.compile(r"\.(spill-)?[0-9a-f]{32}(\.tmp.*)?")
-"""Names of releases that did not write the owner into them."""
+"""Names of earlier releases, which did not hold the owner."""
 _DAY_SECONDS = 24 * 3600.0
-"""So long after its last change nobody writes any more what cannot be traced to a process of this machine."""
+"""A leftover without a known process on this machine counts as abandoned this long after its last change."""
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder that is there for the block; what a killed process leaves of it is known by its name."""
+    """A folder for the block; its name tells the owner if the process is killed."""
     with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{Owner.present()}-") as folder:
         yield Path(folder)
 
@@ -31,7 +31,7 @@ def leftovers(home: Home) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all that is in it; somebody else may have been faster."""
+    """Remove a file or a folder with all that is in it; another process may have done so already."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,4 +1,4 @@
-"""Where the checkpoints of a pair's models stand, by mode and asset."""
+"""The folders of a pair's checkpoints, by mode and asset."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ FOLDERS: dict[Mode, dict[str, tuple[str, ...]]] = {
 
 
 def standing(models: Path, asset: str, pair: str) -> list[Path]:
-    """The folders in which an asset's checkpoints of a pair stand, whatever modes it was last trained in; never empty:
-    without any, where one is missed."""
+    """The folders that hold an asset's checkpoints of a pair, whatever modes it was last trained in; if there are none,
+    the folder where the first would be, so that it is never empty."""
     own = [folder for folders in FOLDERS.values() for folder in folders[asset]]
     found = [models / folder for folder in own if (models / folder / f"{pair}.json").exists()]
     return found or [models / own[0]]

@@ -1,4 +1,4 @@
-"""Files that are replaced at once, and stay replaced after a power cut.
+"""Files that are replaced in one step, durably: they stay replaced after a power cut.
 
 A rename alone is not enough: it may reach the disk before the content that it names, which leaves an empty file.
 """
@@ -22,7 +22,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder; what the block wrote there takes the place of ``path`` when it ends.
 
-    Nobody ever sees half of it, and after an error the old one stands and nothing else lies about.
+    Nobody ever sees half of it. After an error the old one stays, and no temporary file is left.
 
     Args:
         path: a file, or a folder that is not there yet; folders above it are made.
@@ -30,7 +30,7 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be written; whatever else the block raises passes unchanged.
     """
-    # The name matches no reader's pattern and no other writer's, and tells whose it is if we are killed.
+    # The name matches no reader's or other writer's pattern, and tells the owner if this process is killed.
     temporary = path.with_name(f".{Owner.present()}-{uuid.uuid4().hex[:16]}.tmp")
     with writing(path):
         _make_folder(path.parent)
@@ -46,14 +46,14 @@ def replaced(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _sync_folder(path.parent)
     finally:
-        # A database keeps its log beside itself, under its own name and an ending.
+        # A database keeps its log beside itself, under its name with an ending.
         for left in path.parent.glob(f"{temporary.name}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Errors of the operating system in the block are said to be about writing ``path``.
+    """Turn the operating system's errors in the block into ones about writing ``path``.
 
     Raises:
         StorageError: in their place.
@@ -65,7 +65,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """What to tell somebody whose file cannot be written."""
+    """The error for a file that cannot be written."""
     if error.errno in _FULL:
         return no_space(path)
     remedy = "allow it" if error.errno in _FORBIDDEN else "see what is in the way"
@@ -75,7 +75,7 @@ def unwritable(path: Path, error: OSError) -> StorageError:
 
 
 def no_space(path: Path) -> StorageError:
-    """What to tell somebody whose disk is full."""
+    """The error for a full disk."""
     return StorageError(
         f"{path} cannot be written: no space left in {path.parent}; what stood there before is untouched: "
         "free some space and run again, or set PTUPCDR_HOME to a folder of a larger disk"
@@ -83,7 +83,7 @@ def no_space(path: Path) -> StorageError:
 
 
 def _concerns(error: OSError, temporary: Path) -> bool:
-    # The block may read other files, and fail there; a write to an open file names none.
+    # The block may fail on other files that it reads; an error of writing to an open file names no file.
     ours = error.filename is None or str(error.filename).startswith(str(temporary))
     return ours and error.errno in _FULL | _FORBIDDEN
 
@@ -109,7 +109,7 @@ def _sync_folder(folder: Path) -> None:
     try:
         _sync(folder)
     except OSError as error:
-        # Some network file systems know no such thing; there the rename is all that can be had.
+        # Some network file systems do not support this; there only the rename is possible.
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
             raise
 

@@ -12,10 +12,10 @@ from ptupcdr_core.store.replacing import replaced
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """What a file sets; the values are checked by ``Settings`` alone.
+    """The settings in a file; their values are checked by ``Settings`` only.
 
     Raises:
-        SettingsError: it cannot be read, is not TOML, of another format, or sets something that is no setting.
+        SettingsError: it cannot be read, is not TOML, of another format, or sets something that is not a setting.
     """
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -33,16 +33,16 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def write_settings_file(path: Path, settings: Settings, comment: str) -> None:
-    """Write settings, whole or not at all; None, which TOML does not know, is left out and is the default anyway.
+    """Write settings, whole or not at all; None, which TOML does not have, is left out, as it is always the default.
 
     Args:
         path: the file; folders above it are made.
-        settings: those that decide models and what is measured of them are written; deployment and the stored lists are
-            nobody's business but the reader's.
+        settings: those that decide models and what is measured of them are written; those of deployment and of the
+            stored lists are left to the reader.
         comment: one or more lines for its head.
 
     Raises:
-        StorageError: it cannot be written; the old file stands.
+        StorageError: it cannot be written; the old file stays.
     """
     lines = [*(f"# {line}" for line in comment.splitlines()), f"format = {formats.SETTINGS_FILE}"]
     for name, value in settings.deciding(*EVALUATED).items():

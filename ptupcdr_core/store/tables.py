@@ -1,4 +1,4 @@
-"""Tables of results: how a stage writes them, and how embeddings stand in a column."""
+"""Tables of results: how a stage writes them, and how embeddings are stored in a column."""
 
 from collections.abc import Collection, Mapping
 
@@ -23,7 +23,7 @@ def write_tables(
     *,
     absent: Collection[str] = (),
 ) -> None:
-    """Put an asset partition's tables in place, all at once.
+    """Write an asset partition's tables, replacing all of them in one step.
 
     Args:
         warehouse: takes them.
@@ -33,7 +33,7 @@ def write_tables(
         settings: what they were made with.
         fingerprint: what they were made from.
         absent: columns in which a number may be missing, such as measures of another mode: NaN of a frame, null in the
-            table. Anywhere else NaN is a sum that went wrong.
+            table. Anywhere else NaN means that a computation went wrong.
 
     Raises:
         WarehouseError: a number is NaN or infinite.
@@ -55,7 +55,7 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
 
 
 def _missing(rows: pa.Table | pd.DataFrame) -> list[str]:
-    """Columns of numbers of a frame in which one is missing; an Arrow table tells null from NaN by itself."""
+    """Columns of a frame with a missing number; none of an Arrow table, which distinguishes null from NaN."""
     if isinstance(rows, pa.Table):
         return []
     numbers = rows.select_dtypes("floating")
@@ -79,7 +79,8 @@ def embeddings_of(rows: pa.Table) -> Floats:
 
 
 def joined(tables: list[pa.Table]) -> pa.Table:
-    """The rows of tables whose embeddings may be of different sizes, as lists of any length where they are several."""
+    """The rows of tables whose embeddings may be of different sizes, as lists of any length where there are several
+    tables."""
     if len(tables) > 1:
         tables = [table.cast(_with_lists(table.schema)) for table in tables]
     return pa.concat_tables(tables)

@@ -1,4 +1,4 @@
-"""Parquet files that a partition's views read: a folder a version, so that whoever reads an earlier one can end."""
+"""Parquet files that a partition's views read: a folder a version, so that whoever reads an earlier one can finish."""
 
 import shutil
 import time
@@ -12,7 +12,7 @@ from ptupcdr_core.store.database import view_bodies
 
 MARK = "_retired"
 KEPT_SECONDS = 24 * 3600.0
-"""So long after another version has taken its place, nobody reads one any more."""
+"""A version that was replaced this long ago is assumed to have no readers left."""
 
 
 def versions_read(connection: duckdb.DuckDBPyConnection, folder: Path) -> set[str]:
@@ -22,12 +22,12 @@ def versions_read(connection: duckdb.DuckDBPyConnection, folder: Path) -> set[st
 
 
 def retire_others(folder: Path, read: Collection[str], kept_seconds: float = KEPT_SECONDS) -> None:
-    """Mark the versions of a partition that are read no more, and remove those that were marked long ago.
+    """Mark the versions of a partition that views no longer read, and remove those that were marked long ago.
 
     Args:
         folder: of the partition; it need not be there.
         read: versions that stay.
-        kept_seconds: so old is a mark of what is removed; 0 removes at once.
+        kept_seconds: age of a mark after which its version is removed; 0 removes at once.
     """
     for version in _versions(folder):
         if version.name in read:

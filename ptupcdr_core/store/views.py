@@ -17,18 +17,19 @@ from ptupcdr_core.store.replacing import writing
 Columns = tuple[tuple[str, str], ...]
 """Names and types of a table's columns, in order."""
 Places = list[tuple[Path, str | None]]
-"""Files that hold a table, and what it selects where it is a view of other files, which cannot be read through it."""
+"""Files that hold a table, and its select statement where it is a view of other files, since such a view cannot be read
+through another one."""
 
 log = logging.getLogger(__name__)
 
 
 def rebuild(root: Path, catalog: Path, storage: str) -> None:
-    """Write the catalog of views anew and put it in place at once.
+    """Write the catalog of views anew and replace it in one step.
 
-    One process at a time; somebody who holds the old catalog open keeps it, and stands in nobody's way.
+    One process at a time does this. Whoever holds the old catalog open keeps it, and blocks nobody.
 
     Raises:
-        StorageError: it cannot be written; the old one stands.
+        StorageError: it cannot be written; the old one stays.
     """
 
     def connect(path: Path) -> duckdb.DuckDBPyConnection:
@@ -65,7 +66,7 @@ def _tables(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, tupl
         connection.execute(f"attach {literal(path)} as partition_file (read_only)")
         connection.execute("use partition_file")
     except duckdb.Error as error:
-        # One damaged file must not keep all the others from being written; reading it says what to do.
+        # One damaged file must not keep the others from being written; reading it says what to do.
         log.warning("%s is damaged and left out of the views: %s", path, error)
         return {}
     rows = connection.execute(
@@ -88,7 +89,7 @@ def _union(table: str, groups: dict[Columns, Places]) -> str:
 
 
 def _select(table: str, columns: Columns, paths: list[Path]) -> str:
-    # FLOAT[10] and FLOAT[12] have no common type; as lists of any length they stand in one view.
+    # FLOAT[10] and FLOAT[12] have no common type; as lists of any length they fit into one view.
     casts = [
         f"{identifier(name)}::{kind[: kind.rindex('[')]}[] as {identifier(name)}"
         for name, kind in columns

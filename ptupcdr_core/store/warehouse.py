@@ -1,7 +1,7 @@
 """One DuckDB file an (asset, partition), replaced atomically, and a catalog of views over all of them.
 
-DuckDB lets one process at a time write a file, and no other read it meanwhile. So nothing is ever written in place:
-a table file is built under a temporary name beside its place and renamed over it. Readers see the old file or the new
+DuckDB lets one process at a time write a file, and no other read it meanwhile. So nothing is ever written in place: a
+table file is built under a temporary name in the same folder, and then renamed. Readers see the old file or the new
 one, never a lock and never half a table.
 """
 
@@ -27,22 +27,22 @@ from ptupcdr_core.store.instances import instance, open_database
 from ptupcdr_core.store.owner import Owner
 from ptupcdr_core.store.versions_read import retire_others, versions_read
 
-# A DuckDB 1.x client must be able to read the files; 2.0's own default format it could not.
+# A DuckDB 1.x client must be able to read the files; it could not read 2.0's default format.
 STORAGE = "v1.4.0"
 
 
 CONTENT = "coalesce(to_json(provenance)->>'content', fingerprint)"
-"""Digest of what a partition holds, of its table ``provenance``; files of earlier versions have none and are told apart
-by what they were made from."""
+"""SQL on the table ``provenance`` for a digest of a partition's content; files of earlier versions have none, and are
+distinguished by what they were made from."""
 
 
 class Provenance(NamedTuple):
-    """What the tables of a partition say of their origin.
+    """What a partition's tables were made from.
 
     Args:
         fingerprint: of what they were made from.
         settings: what they were made with.
-        content: digest of what they hold, as far as others read it.
+        content: digest of their content, as far as other assets read it.
     """
 
     fingerprint: str
@@ -56,7 +56,7 @@ class Warehouse:
 
     Args:
         root: the folder; made when first written to.
-        memory_limit: as DuckDB writes it, for example ``"4GB"``; None leaves DuckDB's default (80 % of the memory).
+        memory_limit: in DuckDB's notation, for example ``"4GB"``; None leaves DuckDB's default (80 % of the memory).
         threads: at most this many; None takes one a core.
     """
 
@@ -66,7 +66,11 @@ class Warehouse:
 
     @classmethod
     def from_environment(cls, root: Path, environment: Mapping[str, str] | None = None) -> "Warehouse":
-        """With the limits that ``PTUPCDR_MEMORY_LIMIT`` and ``PTUPCDR_THREADS`` set."""
+        """With the limits that ``PTUPCDR_MEMORY_LIMIT`` and ``PTUPCDR_THREADS`` set.
+
+        Raises:
+            WarehouseError: the number of threads is not a whole number of at least 1.
+        """
         variables = os.environ if environment is None else environment
         threads = variables.get("PTUPCDR_THREADS", "").strip()
         if threads and not (threads.isdecimal() and int(threads) >= 1):
@@ -86,15 +90,15 @@ class Warehouse:
         return self.root / "ptupcdr.duckdb"
 
     def file(self, asset: str, partition: str) -> Path:
-        """Where the tables of one partition of an asset stand."""
+        """The file of the tables of one partition of an asset."""
         return self.root / asset / f"{partition}.duckdb"
 
     def folder(self, asset: str, partition: str) -> Path:
-        """Where the Parquet files stand that views of the partition's file read, a folder a version; mostly none."""
+        """The folder of Parquet files that views of the partition's file read, a folder a version; mostly absent."""
         return self.root / asset / partition
 
     def drop_retired(self, asset: str, partition: str) -> None:
-        """Remove versions of a partition's Parquet files at once that none of its views reads."""
+        """Remove those versions of a partition's Parquet files at once that none of its views reads."""
         if (folder := self.folder(asset, partition)).is_dir():
             with self.read(asset, partition) as connection:
                 retire_others(folder, versions_read(connection, folder), kept_seconds=0)
@@ -107,7 +111,7 @@ class Warehouse:
         """The partition's file.
 
         Raises:
-            WarehouseError: it was never written; names the command that makes it.
+            WarehouseError: it was never written; the message names the command that makes it.
         """
         path = self.file(asset, partition)
         if not path.is_file():
@@ -118,7 +122,7 @@ class Warehouse:
         return path
 
     def partitions(self, asset: str) -> list[str]:
-        """The partitions of an asset that stand, sorted."""
+        """The partitions of an asset that were written, sorted."""
         return sorted(path.stem for path in (self.root / asset).glob("*.duckdb"))
 
     @contextmanager
@@ -138,12 +142,12 @@ class Warehouse:
             partition: a domain's name or a pair's key.
             fingerprint: what the tables were made from; kept in the table ``provenance``.
             settings: what they were made with; kept there too.
-            read_by_others: the one table that other assets read; None: all. A digest of it is kept there too: what it
-                does not differ in makes no difference to others.
+            read_by_others: the one table that other assets read; None: all. A digest of it is kept there too; while
+                that stays the same, other assets need not be made again.
 
         Raises:
-            StorageError: the file cannot be written whole; the old one stands.
-            WarehouseError: a number is NaN or infinite, and the old file stands; or the memory limit is too low.
+            StorageError: the file cannot be written whole; the old one stays.
+            WarehouseError: a number is NaN or infinite, or the memory limit is too low; the old file stays.
         """
         try:
             with replaced_database(self.file(asset, partition), self._new) as connection:
@@ -166,8 +170,8 @@ class Warehouse:
             WarehouseError: the partition was never written, or its file is damaged or of another format.
         """
         path = self.require(asset, partition)
-        # Attached to an instance in memory: DuckDB hands out one instance a path and process, so connecting to
-        # the path itself would show a replaced file's old rows for as long as anybody holds a connection to it.
+        # Attached to an instance in memory: DuckDB has one instance a path and process, so connecting to the path
+        # itself would show a replaced file's old rows for as long as a connection to it is open.
         with self.scratch() as connection:
             attach(connection, path, "partition_file")
             connection.execute("use partition_file")
@@ -175,12 +179,12 @@ class Warehouse:
 
     @contextmanager
     def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to nothing yet, under the warehouse's limits: to attach several partitions to."""
+        """An empty connection with the warehouse's limits, to attach several partitions to."""
         with instance(self.limits, self._spill()) as connection:
             yield _prepared(connection)
 
     def provenance(self, asset: str, partition: str) -> Provenance:
-        """What a partition says of its origin.
+        """What a partition was made from, as its table ``provenance`` says.
 
         Raises:
             WarehouseError: it was never written, or its file is damaged.
@@ -190,7 +194,7 @@ class Warehouse:
         return Provenance(fingerprint, json.loads(settings), content)
 
     def read_whole(self, asset: str, partition: str) -> None:
-        """Read every row of a partition, to know that it can be read: about 0.1 s a million ratings.
+        """Check that every row of a partition can be read; takes about 0.1 s per million ratings.
 
         Raises:
             WarehouseError: it was never written, or its file is damaged.
@@ -217,14 +221,14 @@ class Warehouse:
 def _prepared(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     # Local time zones would read one timestamp as different seconds on different machines.
     connection.execute("set TimeZone = 'UTC'")
-    # Without a script's name DuckDB takes the caller for a person, and writes progress into its output.
+    # Without a script's name DuckDB assumes an interactive user, and prints progress.
     connection.execute("set enable_progress_bar = false")
     return connection
 
 
 @lru_cache(maxsize=4096)
 def _provenance(warehouse: Warehouse, asset: str, partition: str, _inode: int, _written: int) -> tuple[str, str, str]:
-    """As it stands in the file of this number and time; kept, since a plan asks for each of them several times."""
+    """The provenance in the file with this inode and time; cached, since a plan asks for each of them several times."""
     with warehouse.read(asset, partition) as connection, _reading(warehouse.file(asset, partition)):
         query = f"select fingerprint, settings, {CONTENT} from provenance"  # nosec B608 # ours
         [(fingerprint, settings, content)] = connection.execute(query).fetchall()
@@ -232,9 +236,9 @@ def _provenance(warehouse: Warehouse, asset: str, partition: str, _inode: int, _
 
 
 def no_number(asset: str, partition: str, columns: Sequence[str]) -> WarehouseError:
-    """What to tell somebody whose table is not kept because of what stands in these columns."""
+    """The error for a table that is not kept because of NaN or infinity in these columns."""
     return WarehouseError(
-        f"{asset} of {partition} was not kept: {', '.join(columns)} would hold what is no finite number; choose a "
+        f"{asset} of {partition} was not kept: {', '.join(columns)} would hold NaN or an infinite number; choose a "
         "smaller learning_rate, or look for extreme values in the source files"
     )
 

@@ -49,7 +49,7 @@ def als(
     Args:
         users: (N,) int32 in 1..U.
         items: (N,) int32 in 1..I.
-        residuals: (N,) float32, ratings minus whatever baseline they are to be explained beyond.
+        residuals: (N,) float32, ratings minus the baseline that the factors are to improve on.
         user_count: U.
         item_count: I.
         size: D.
@@ -57,7 +57,7 @@ def als(
         item_regularization: λ of items, > 0.
         iterations: each solves all users, then all items.
         seed: fixes the initial item vectors, N(0, 0.1²).
-        on_iteration: told the number of every finished iteration and the vectors as they then are.
+        on_iteration: called after every iteration with its number, from 1, and the vectors.
         weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
             else λ itself.
         unobserved_weight: α ≥ 0.
@@ -91,7 +91,7 @@ def als(
 
 
 def initial_vectors(rows: int, size: int, seed: int, *, block: int) -> Iterator[Floats]:
-    """The item vectors that training starts from, N(0, 0.1²), in blocks; the same numbers whatever the blocks.
+    """The item vectors that training starts from, N(0, 0.1²), in blocks; the same numbers whatever the block size.
 
     Args:
         rows: I+1.

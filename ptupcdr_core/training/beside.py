@@ -1,8 +1,8 @@
-"""Factors of several domains beside each other: each domain's own, in coordinates of its own.
+"""Factors of several domains side by side: each domain has coordinates of its own.
 
-An item has factors in its domain's D coordinates and zeros in the others', so a user's least-squares solution over all
-of the items is that of each domain beside those of the others, and zero where the user has nothing: whoever folds
-people in, or leaves a rating out, need not know that there are several domains.
+An item has factors in its domain's D coordinates and zeros in the others'. So a user's least-squares solution over all
+items is the concatenation of each domain's own, and zero where the user has no ratings: code that folds people in, or
+leaves a rating out, need not know that there are several domains.
 
 Shapes: N ratings, U users, I items, D factors of a domain, B domains.
 """
@@ -51,7 +51,7 @@ def als_beside(
         seed: fixes the initial item vectors.
         unobserved_weight: as for ``als``.
         users_last: as for ``als``.
-        on_iteration: as for ``als``; iterations are counted on from one domain to the next.
+        on_iteration: as for ``als``; iterations are numbered on from one domain to the next.
         engine: solves.
 
     Returns:
@@ -94,7 +94,7 @@ def als_beside(
 
     for block, (first, count) in enumerate(zip(blocks.starts, blocks.sizes, strict=True)):
         fill(block, first, count)
-    if users_last:  # once more with all of them, as folding in does it, to the last bit
+    if users_last:  # solved once more over all domains, so that folding in gives the same to the last bit
         rows = compress(users, items, residuals, user_count)
         wide_users = fold_in(
             rows, wide_items, regularization=regularization, weighted=False, unobserved_weight=unobserved_weight

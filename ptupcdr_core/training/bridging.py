@@ -26,9 +26,10 @@ from ptupcdr_core.training.task import BridgeTask
 from ptupcdr_core.training.validation import AnyBridge, choose, validation_errors
 
 TUNING_RATE = 3e-4
-"""Step size from the calibrated start, which is near an optimum already; larger ones left it on every pair tried."""
+"""Adam's step size from the calibrated start, which is near an optimum; larger ones left it on every pair tried."""
 TUNING_BATCH = 512
 TUNING_PATIENCE = 3
+"""Epochs without a better one after which training stops."""
 CHOSEN = (
     "emcdr_penalty",
     "common_penalty",
@@ -49,7 +50,8 @@ class Bridges:
 
     Args:
         emcdr: the common bridge, mapping-oriented.
-        common: the common bridge, task-oriented: what the calibrated personal bridge starts from; None as published.
+        common: the common bridge, task-oriented: what the calibrated personal bridge starts from; None in the
+            reference's recipes.
         personal: PTUPCDR.
         chosen: how the bridges were chosen: epochs, penalties, strength. All that ``refit_bridges`` has to know.
     """
@@ -134,7 +136,7 @@ def network_from_tensors(tensors: Mapping[str, Any], shape: tuple[int, int]) -> 
 
 
 def _one_of(tensors: Mapping[str, Any], name: str, known: tuple[Any, ...]) -> Any:
-    """A text among the tensors, which must be a known one."""
+    """A text stored among the tensors, which must be a known one."""
     told = bytes(tensors.get(name, b"")).decode(errors="replace")
     if told not in known:
         raise ArtifactError(
@@ -144,12 +146,12 @@ def _one_of(tensors: Mapping[str, Any], name: str, known: tuple[Any, ...]) -> An
 
 
 def train_bridges(task: BridgeTask, settings: Settings, on_epoch: OnEpoch, engine: Engine = COMPILED) -> Bridges:
-    """Train the bridges of one pair in the settings' way.
+    """Train the bridges of one pair as the settings say.
 
     Args:
         task: the pair's frozen vectors and training rows.
         settings: decide how.
-        on_epoch: told every epoch's metrics, their names prefixed with the method's.
+        on_epoch: called with every epoch's metrics, whose names start with the method's.
         engine: makes the gradient steps.
     """
     train = _train_calibrated if settings.recipe == "calibrated" else _train_published
@@ -170,16 +172,16 @@ def refit_bridges(
         task: the pair's frozen vectors and training rows, of more users than before.
         settings: those of the first training.
         chosen: what was chosen then.
-        on_epoch: told every epoch's training loss.
+        on_epoch: called with every epoch's training loss.
         engine: as for ``train_bridges``.
 
     Raises:
-        ArtifactError: the first training does not tell all that was chosen: it was another recipe's, or an older one.
+        ArtifactError: the checkpoint lacks some of what was chosen: it is of another recipe, or an older one.
     """
     missing = [name for name in CHOSEN if name not in chosen]
     if missing:
         raise ArtifactError(
-            f"meta network: the checkpoint does not tell {', '.join(missing)}, so it cannot be fitted again; "
+            f"meta network: the checkpoint does not say {', '.join(missing)}, so it cannot be fitted again; "
             "materialize meta_network again, in the recipe calibrated"
         )
     with one_thread():
@@ -216,9 +218,9 @@ def published_meta_network(
 
     Args:
         task: the pair's frozen vectors and training rows.
-        settings: epochs, batch size, learning rate, hidden size, seed, and what is said of the bridges are used.
-        fallback: (X, Y) the bridge of users without a history, whom the reference gives an untrained one; where bridges
-            are residual, also what everybody's correction is added to.
+        settings: epochs, batch size, learning rate, hidden size, seed and the settings of bridges are used.
+        fallback: (X, Y) the bridge of users without a history, to whom the reference gives an untrained one; with
+            ``residual``, corrections are added to it as well.
         engine: as for ``train_bridges``.
     """
     common = fallback if settings.residual else task.prior
@@ -291,14 +293,14 @@ def _train_calibrated(
 
 
 def _last(epochs: Iterator[Epoch[PersonalBridge]], on_epoch: OnEpoch) -> Epoch[PersonalBridge]:
-    """The last of the epochs, of which there is one at least."""
+    """The last of the epochs; there is at least one."""
     for epoch in epochs:
         on_epoch(epoch.number, epoch.metrics)
     return epoch
 
 
 def _strength(task: BridgeTask, personal: PersonalBridge) -> float:
-    """How much of the personal part validation users are best served with: none, half or all of it."""
+    """The strength of the personal part that is best for validation users: 0, 0.5 or 1."""
 
     def rmse(strength: float) -> float:
         bridge = replace(personal, strength=strength)

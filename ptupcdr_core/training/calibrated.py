@@ -1,10 +1,10 @@
-"""The calibrated base model: mean, damped biases, and factors of what they leave unexplained.
+"""The calibrated base model: mean, damped biases, and factors of their residuals.
 
 Shapes: U users, I items, D embedding size. Row 0 of every table is padding and stays zero.
 
-A rating is μ + b_i + o_u + p_u · q_i. Mean and damped biases are the strong simple baseline that published
-cross-domain models lack, each damped as its own variances ask for; the factors are fitted by alternating least squares
-to the residuals alone.
+A rating is μ + b_i + o_u + p_u · q_i. Mean and damped biases are the strong simple baseline that published cross-domain
+models lack; each damping is estimated from variances. The factors are fitted to the residuals by alternating least
+squares.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from ptupcdr_core.training.variance_components import VarianceComponents, fit_ef
 FIXED_DAMPING = 5.0
 """Pseudo-ratings of the baseline ``source_offset_fixed``, as older tables have it."""
 MOST_DAMPING = 1e12
-"""Stands for infinity in a checkpoint, where every number is finite: what is damped so is nothing."""
+"""Stands for infinity in a checkpoint, where every number is finite: so much damping makes a value 0."""
 ITERATIONS = 15
 LOSS_SAMPLE = 100_000
-"""Ratings on which the training error is watched: all of them would cost as much as an iteration."""
+"""Ratings on which the training error is measured: all of them would cost as much as an iteration."""
 
 
 def damped_means(rows: NDArray[np.int32], residuals: Floats, count: int) -> Floats:
@@ -65,7 +65,7 @@ def fit_calibrated(
     engine: Engine = COMPILED,
 ) -> CalibratedModel:
     """Fit mean, biases and factors to one domain's ratings, or to those of several: then each has factors and a level
-    of its own, and what is said of a person as such is said of all of their ratings.
+    of its own, while a person's offset and spread are those of all their ratings.
 
     Args:
         ratings: at least one.
@@ -74,8 +74,8 @@ def fit_calibrated(
         blocks: the items of several domains; None: of one.
         size: D of a domain.
         seed: fixes the initial item vectors.
-        on_epoch: told the mean squared training error after every iteration, on a sample of the ratings.
-        users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
+        on_epoch: called after every iteration with the mean squared training error on a sample of the ratings.
+        users_last: end by solving the users, so that folding in later gives the same vectors as training.
         engine: solves for the factors.
     """
     level = None if blocks is None or len(blocks) == 1 else _levels(ratings, blocks)
@@ -137,7 +137,7 @@ def fit_calibrated(
 
 
 def _levels(ratings: Ratings, blocks: Blocks) -> Floats:
-    """(I+1,) how much higher than all ratings those of an item's domain are in the mean."""
+    """(I+1,) the mean rating of each item's domain less the mean of all ratings."""
     of_ratings = blocks.of_items[ratings.items]
     means = np.bincount(of_ratings, ratings.stars) / np.bincount(of_ratings)
     return np.asarray((means - ratings.stars.mean(dtype=np.float64))[blocks.of_items], np.float32)

@@ -4,9 +4,9 @@ Shapes: U users, I items, R of either, N training rows, D embedding size. Row 0 
 zero.
 
 A rating is μ + b_i + o_u + p_u · q_i. Bridges read extended vectors, so that the strongest simple baseline is a few
-entries of the bridge: the source offset times a constant, and a constant times what there is to say of an item as such.
-The further coordinates say how harshly and how widely a person rates, how well liked an item is, by whom, and how much
-is known of either; their products are most of what carries over where ratings are few.
+entries of the bridge: the source offset times a constant, and a constant times an item's bias. The further coordinates
+hold how harshly and how widely a person rates, how well liked an item is, by whom, and how much is known of either;
+where ratings are few, their products are most of what carries over.
 """
 
 from collections.abc import Mapping
@@ -41,8 +41,8 @@ class CalibratedModel:
         mean: () float32, μ, the mean of the training ratings.
         item_bias: (I+1,) float32, b, damped effect of each item, its raters' offsets taken out.
         item_mean: (I+1,) float32, damped mean of each item's ratings less μ, its raters' offsets left in.
-        rater_spread: (I+1,) float32, damped mean of ``user_spread`` over each item's ratings: those of people who rate
-            widely say less.
+        rater_spread: (I+1,) float32, damped mean of ``user_spread`` over each item's ratings: ratings of people who
+            rate widely say less.
         rater_counts: (I+1,) float32, damped mean of log(1 + ``user_counts``) over each item's ratings, centered.
         item_spread: (I+1,) float32, how much further than others an item's ratings lie from mean and biases: the damped
             mean of |residual| less ``mean_deviation``.
@@ -56,7 +56,7 @@ class CalibratedModel:
         item_counts: (I+1,) float32, number of training ratings.
         mean_deviation: () float32, the mean of |residual| over the training ratings.
         dampings: (8,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
-            user offsets, user spreads and rated counts; infinite where they say nothing.
+            user offsets, user spreads and rated counts; ``MOST_DAMPING`` where a value says nothing.
     """
 
     mean: Floats
@@ -101,7 +101,8 @@ class CalibratedModel:
         return centered_logs(self.item_counts)
 
     def of_items(self, ratings: Ratings) -> tuple[NDArray[np.floating], ...]:
-        """What biases, means, rater spreads, rater counts and spreads of items are the damped means of: (N,) each.
+        """The values, (N,) each, whose damped means are the items' biases, means, rater spreads, rater counts and
+        spreads.
 
         Args:
             ratings: those that the model was trained on.
@@ -116,7 +117,7 @@ class CalibratedModel:
         )
 
     def residuals(self, ratings: Ratings) -> Floats:
-        """(N,) what mean and biases leave of each rating: the part that the factors explain."""
+        """(N,) each rating less mean and biases: the part that the factors explain."""
         baseline = self.mean + self.item_bias[ratings.items] + self.user_offset[ratings.users]
         return np.asarray(ratings.stars - baseline, dtype=np.float32)
 
@@ -139,7 +140,7 @@ class CalibratedModel:
     def bridge_rows(self, data: PairData) -> BridgeRows:
         """The bridge's rows with each item as it would be without the row's own rating.
 
-        An item with few raters remembers their ratings; a bridge trained on such items would trust them too much.
+        The vector of an item with few raters contains their ratings; a bridge trained on it would trust it too much.
         """
         train = data.target_train
         vectors = leave_one_out_item_vectors(
@@ -164,7 +165,7 @@ class CalibratedModel:
 
     def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
         """The strongest simple baseline as a bridge."""
-        factors = source_vectors.shape[1] - OF_USERS  # of several source domains more than of the target
+        factors = source_vectors.shape[1] - OF_USERS  # with several source domains more than in the target
         return calibrated_prior(source_vectors, rows, (factors, self.item_embedding.shape[1]))
 
     def tensors(self) -> dict[str, Floats]:
@@ -179,9 +180,14 @@ class CalibratedModel:
 
 @dataclass(frozen=True)
 class SourceCoordinates:
-    """How a source user is laid out in D + 7 coordinates of unit size: factors, offset, a constant, spread, and taste
-    for what is popular; how much is known of the user, its square, and its product with the offset, so that an offset
-    of few ratings can be trusted less."""
+    """A source user's D + 7 coordinates of unit size: factors, offset, a constant, spread, and taste for popular items;
+    then how much is known of the user, its square, and its product with the offset, so that an offset of few ratings
+    can be trusted less.
+
+    Args:
+        mean_known: mean log(1 + number of ratings) of the training's users, which is subtracted.
+        scale: (D+7,) float32, size of each coordinate, by which it is divided.
+    """
 
     mean_known: float
     scale: Floats
@@ -211,9 +217,14 @@ class SourceCoordinates:
 
 @dataclass(frozen=True)
 class TargetCoordinates:
-    """How a target item is laid out in D + 9 coordinates of unit size: factors, a constant, bias, what its raters'
-    offsets add to its mean, how widely and how much its raters rate, how widely it is rated; how much is known of the
-    item, its square, and its product with the bias."""
+    """A target item's D + 9 coordinates of unit size: factors, a constant, bias, what its raters' offsets add to its
+    mean, how widely and how much its raters rate, how widely it is rated; then how much is known of the item,
+    its square, and its product with the bias.
+
+    Args:
+        mean_known: mean log(1 + number of ratings) over the training ratings, which is subtracted.
+        scale: (D+9,) float32, size of each coordinate, by which it is divided.
+    """
 
     mean_known: float
     scale: Floats

@@ -3,8 +3,9 @@
 Shapes: R bridge-training users, D embedding size, X by Y the bridge, K gate features, H hidden units.
 
 The personal bridge is the common one plus a matrix that is linear in the user's mean history vector, fitted as a ridge
-regression to what the common bridge leaves. That start is written into the paper's meta network as it stands: uniform
-attention, and pairs of hidden units max(z, 0) and max(-z, 0) whose difference is z. Gradient steps go on from there.
+regression to the residuals of the common bridge. That start is written into the unchanged meta network of the paper:
+uniform attention, and pairs of hidden units max(z, 0) and max(-z, 0), whose difference is z. Gradient steps continue
+from there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,17 +35,20 @@ COMMON_PENALTIES = tuple(10 ** (k / 2) for k in range(4, 13))
 """Ridge penalties that are tried for the common bridge, 10² to 10⁶: coordinates have unit size, so the prior expects
 an entry of the bridge within about ± 1 / √penalty."""
 EFFECTS_PENALTIES = (10.0, 100.0, 1_000.0, 10_000.0)
-"""There are some twenty of them, and thousands of rows."""
+"""Penalties of the effects: there are some twenty effects, and thousands of rows."""
 PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
+"""The same for the personal bridge, 3,000 to 300,000."""
 MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
-"""1 to 10⁴: a row is a whole user here, and there are fewer of them than ratings."""
+"""EMCDR's, 1 to 10⁴: a row is a whole user here, and there are fewer users than ratings."""
 GATES = (1, 2, 3, 4)
-"""How many of the strongest directions of the histories may steer the bridge; people differ in few ways that matter."""
+"""How many of the strongest directions of the histories may steer the bridge; people differ in few ways that matter
+here."""
 COMMON_EARNED, PERSONAL_EARNED = 1.0, 2.0
 """Standard errors over held-out users by which the common bridge must be better than the baseline it contains, and the
 personal bridge better than the common one, to be used at all."""
 MOST_UNKNOWNS = 2_500
-"""The ridge's matrix has this squared entries; bridges that have more are confined to leading directions."""
+"""Most entries of a fitted bridge; the ridge's matrix has the square of this. Larger bridges are confined to leading
+directions."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,18 @@ class Gate:
     directions: Floats
 
     def leading(self, count: int) -> "Gate":
-        """The strongest features alone."""
+        """Only the first, strongest features."""
         return Gate(self.center, self.directions[:, :count])
 
 
 @dataclass(frozen=True)
 class CommonFit:
-    """How a common bridge was chosen: as any bilinear form, and as effects of people and items as such."""
+    """How a common bridge was chosen.
+
+    Args:
+        bilinear: the fit as any bilinear form.
+        effects: the fit by effects of people and items; None where there are none.
+    """
 
     bilinear: RidgeFit
     effects: RidgeFit | None
@@ -84,15 +93,16 @@ class CommonFit:
 def fit_common_bridge(
     task: BridgeTask, moments: UserMoments, *, seed: int, fixed: Mapping[str, float] | None = None
 ) -> tuple[CommonBridge, CommonFit]:
-    """The best common bridge for the rows: the prior plus what two ridge regressions say of what it leaves.
+    """The best common bridge for the rows: the prior plus a correction from two ridge regressions on its residuals.
 
-    One is free, and has to prove itself. The other may use effects alone, some twenty numbers, or none of them where
-    that predicts held-out users best. Where both say something, the bridge is their mean: each has noise of its own.
+    One is free, and is used only if held-out users show its gain. The other uses effects alone, some twenty numbers, or
+    none where that predicts held-out users best. If both are used, the correction is their mean, as their noise
+    differs.
 
     Args:
         task: the pair's frozen vectors and rows.
         moments: of the rows.
-        seed: deals the users to the ridges' folds.
+        seed: assigns the users to the ridges' folds.
         fixed: what ``chosen`` said of an earlier fit, to be kept.
     """
     vectors = task.source_vectors[moments.users]
@@ -113,7 +123,7 @@ def fit_common_bridge(
 
 
 def earned(fit: RidgeFit, standard_errors: float) -> RidgeFit:
-    """The fit, or no fit at all where held-out users do not show its gain by so many standard errors."""
+    """The fit, or a fit of zero where held-out users do not show its gain by so many standard errors."""
     if fit.gains is None or earns_its_place(fit.gains, 0 * fit.gains, standard_errors=standard_errors).earned:
         return fit
     return replace(fit, matrix=np.zeros_like(fit.matrix), penalty=float("inf"), features=0)
@@ -126,13 +136,13 @@ def fit_mapping(
 
     Args:
         task: the pair's frozen vectors.
-        seed: deals the users to the folds.
+        seed: assigns the users to the folds.
         fixed: what ``chosen`` said of an earlier fit, to be kept.
     """
     vectors = task.source_vectors[task.bridge_users]
     wanted = task.target_user_vectors[task.bridge_users]
     kept = None if fixed is None else fixed["emcdr_penalty"]
-    # Where the target model's users have no coordinate, the prior speaks of items alone, and is kept.
+    # In coordinates that the target model's users do not have, the prior concerns items alone, and is kept.
     rest = (wanted - vectors @ task.prior) * wanted.any(axis=0)
     fit = fit_regression(vectors, rest, MAPPING_PENALTIES, seed=seed, fixed=kept)
     return CommonBridge(task.prior + fit.matrix), fit
@@ -149,15 +159,15 @@ def start_personal_bridge(
 ) -> tuple[PersonalBridge, RidgeFit]:
     """A personal bridge around the common one, its meta network started in closed form.
 
-    Diagonal bridges are fitted as such; those of low rank are the nearest to the full ones that were fitted. Between
-    large embeddings, all of them correct along leading directions alone.
+    Diagonal bridges are fitted directly; those of low rank are the nearest to fitted full ones. Between large
+    embeddings, all bridges correct along leading directions only.
 
     Args:
         task: the pair's frozen vectors and rows.
-        moments: of the rows, whose users are fitted to.
+        moments: of the rows; the fit is to their users.
         common: what everybody's correction is added to.
         network: of the wanted sizes and form; changed in place.
-        seed: deals the users to the ridge's folds.
+        seed: assigns the users to the ridge's folds.
         fixed: what ``chosen`` said of an earlier fit, to be kept.
     """
     along = Leading.of(task, MOST_UNKNOWNS // max(GATES))
@@ -213,7 +223,7 @@ def gate_of(means: Floats, most: int) -> Gate:
 
 
 def write_network(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
-    """Make the network's output Σ_k z_k matrices_k, (K, X, Y), or the nearest to it of its form."""
+    """Set the weights so that the output is Σ_k z_k matrices_k, with matrices (K, X, Y), or the nearest in its form."""
     count = len(matrices)
     steered, fixed = (torch.from_numpy(part) for part in _outputs(network.form, matrices))
     towards, out = torch.from_numpy(gate.directions.T), steered.T
@@ -228,9 +238,9 @@ def write_network(network: MetaNetwork, gate: Gate, matrices: Floats) -> None:
 
 
 def _outputs(form: BridgeForm, matrices: Floats) -> tuple[Floats, Floats]:
-    """(K, O) and (O,): the numbers that stand for matrices (K, X, Y), and those that all of them share.
+    """(K, O) and (O,): the outputs that encode the matrices (K, X, Y), and those that all of them share.
 
-    Of a low rank, B is shared: the r directions of the target that the matrices together speak of most.
+    In the low-rank form, B is shared: the r target directions in which the matrices together are largest.
     """
     count, fixed = len(matrices), np.zeros(form.outputs, np.float32)
     if form.name == "full":

@@ -1,7 +1,7 @@
-"""Where an epoch is chosen: training yields a candidate an epoch, and whoever looks on keeps the best by a rule.
+"""Choosing an epoch: training yields a candidate per epoch, and observers keep the best one by a rule.
 
 A training is a generator of ``Epoch``s. The lineage watches with one rule (validation RMSE); the benchmark lets several
-settings watch one training, each with its own.
+recipes watch one training, each with its own rule.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Epoch(Generic[T]):
-    """What stands after a pass over the training rows.
+    """The state after a pass over the training rows.
 
     Args:
         number: from 1; 0 is the start.

@@ -1,8 +1,8 @@
-"""The one rule by which an added part of a model earns its place: people it was not fitted to must show it.
+"""The one rule that decides whether an added part of a model is used: people it was not fitted to must show a gain.
 
-A part is compared with the model without it on the same held-out users, in pairs. It is used where the mean gain is so
-many standard errors above zero, of which Student's t makes more when the users are few. Its error rates, on planted and
-heavy-tailed gains, stand in ``tests/core/test_evidence.py``.
+A part is compared with the model without it on the same held-out users, in pairs. It is used where the mean gain is
+enough standard errors above zero; Student's t asks for more when the users are few. The rule's error rates, on planted
+and heavy-tailed gains, are in ``tests/core/test_evidence.py``.
 
 Shapes: R held-out users.
 """
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 STANDARD_ERRORS = 2.0
-"""A part without use is taken at most 3.5 times in 100, the best of four unrelated ones 9 times; one whose true gain
-is four standard errors is missed at most 7 times."""
+"""In 100 cases, a useless part is used at most 3.5 times, and the best of four useless ones 9 times; a part whose true
+gain is four standard errors is missed at most 7 times."""
 
 Losses = NDArray[np.floating]
 K = TypeVar("K")
@@ -25,7 +25,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What held-out users say of a part.
+    """The evidence of held-out users about a part.
 
     Args:
         gain: mean over users of the loss without the part less the loss with it; positive where the part helps.
@@ -58,10 +58,10 @@ def earns_its_place(
     """Compare a model with and without a part on the same held-out users.
 
     Args:
-        losses_without: (R,) loss of each user; what is lower is better (1 - NDCG of a list, for instance). Where a user
-            counts by its ratings, the sum over them.
+        losses_without: (R,) loss of each user; what is lower is better (1 - NDCG of a list, for instance). Where users
+            count by their ratings, the sum over them.
         losses_with: (R,) the same users' losses with the part.
-        standard_errors: that the mean gain must reach if users are many.
+        standard_errors: the gain that is needed, in standard errors, if users are many.
 
     Raises:
         ValueError: the losses are not of the same users, or one is missing (NaN).
@@ -81,7 +81,7 @@ def earns_its_place(
 def best_that_earns(
     losses_without: Losses, candidates: Mapping[K, Losses], *, standard_errors: float = STANDARD_ERRORS
 ) -> tuple[K | None, Evidence]:
-    """The candidate with the lowest mean loss, if it earns its place; else None, and the evidence that did not suffice.
+    """The candidate with the lowest mean loss, if it is better by enough; else None. Also the evidence.
 
     Args:
         losses_without: (R,) loss of each user without any of them.
@@ -94,13 +94,13 @@ def best_that_earns(
 
 
 FOLDS = 5
-"""Of held-out users: those of one are judged by the candidate that is best for the others."""
+"""Folds of held-out users: each is judged with the candidate that is best for the others."""
 
 
 def judged_by_others(losses: Losses) -> tuple[int, Losses]:
     """The candidate with the lowest loss, and (R,) each user's loss with the one that *other* users would choose.
 
-    So having tried several candidates is no evidence by itself, as it is in ``best_that_earns``.
+    So trying several candidates does not look like a gain by itself, as it does in ``best_that_earns``.
 
     Args:
         losses: (K, R) of K candidates.

@@ -1,8 +1,8 @@
-"""Fine-tuning: a user's embedding follows the user's first target ratings; the item side stays as it is.
+"""Fine-tuning: a user's embedding is adapted to the user's first target ratings; the item side stays fixed.
 
-"û is the initial target embedding": how far it is left is chosen on validation users, by the same protocol as the test
-users'. Calibrated, the tuned embedding is a ridge solution around the initial one; in the other settings it is where
-Adam's steps from there lead.
+In the paper's words, "û is the initial target embedding". How far it may move is chosen on validation users, by the
+same protocol as for test users. In the recipe ``calibrated``, the tuned embedding is a ridge solution around the
+initial one; in the others, it is the result of Adam's steps from there.
 
 Shapes: R users, Y coordinates of an embedding, N known ratings.
 """
@@ -30,15 +30,15 @@ PENALTIES = tuple(10 ** (k / 2) for k in range(7))
 """Ridge penalties that are tried, 1 to 10³: coordinates have unit size, so the prior expects a coordinate to move by no
 more than about 1 / √penalty."""
 FACTOR_SHARES = (1.0, 0.3, 0.1)
-"""How far the factors may move beside the constant: on planted taste as far, on sparse real ratings a third."""
+"""How far the factors may move, relative to the constant: best was 1 on planted taste, 0.3 on sparse real ratings."""
 OTHER_SHARE = 0.3
-"""How far bias and counts may move: a person's ratings say little of them. 0 to 0.3 did as well, 1 clearly worse."""
+"""The same of bias and counts, of which a person's ratings say little. 0 to 0.3 did equally well, 1 clearly worse."""
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 """Numbers of gradient steps that are tried."""
 
 
 class Tuning(Protocol):
-    """Moves users' embeddings towards what they are known to have rated."""
+    """Adapts users' embeddings to their known ratings."""
 
     def __call__(self, start: Floats, target: TargetItems, rows: NDArray[np.int64], known: Ratings) -> Floats:
         """(R, Y) tuned embeddings.
@@ -62,8 +62,8 @@ class RidgeTuning:
 
     Args:
         penalty: > 0; infinite leaves the start as it is.
-        reach: (Y,) float32, ≥ 0, how far each coordinate may move beside the others.
-        share: the factors' part of ``reach``, to be told.
+        reach: (Y,) float32, ≥ 0, how far each coordinate may move, relative to the others.
+        share: the factors' part of ``reach``, for ``numbers``.
     """
 
     penalty: float
@@ -89,10 +89,10 @@ class StepTuning:
     """Adam on the users' embeddings alone, on the mean squared error of each user's known ratings.
 
     Args:
-        steps: of every user, or of every rating that the user is known by.
+        steps: of every user, or with ``each_rating`` of every known rating.
         learning_rate: Adam's.
-        each_rating: whether a user takes ``steps`` times as many steps as the user has known ratings, as in training
-            a model that meets each rating once an epoch.
+        each_rating: whether a user takes ``steps`` steps per known rating, as in training, which meets each rating once
+            an epoch.
     """
 
     steps: int
@@ -131,7 +131,7 @@ def _take_steps(
     """Adam (Kingma and Ba, ICLR 2015) on each row of ``tuned`` (R, Y).
 
     One user after the other, so that the user's few item vectors stay in the cache from step to step. ``gradient`` (Y,)
-    and ``moments`` (2, Y) are written over.
+    and ``moments`` (2, Y) are overwritten.
     """
     ends, steps, items, wanted = rated
     size = tuned.shape[1]
@@ -161,7 +161,7 @@ def tunings(task: BridgeTask, settings: Settings) -> list[Tuning]:
     """The tunings among which validation users choose; leaving the start as it is is one of them."""
     if task.level is None:
         return [StepTuning(steps, settings.learning_rate) for steps in STEPS]
-    constant = task.level[1]  # the factors stand before it
+    constant = task.level[1]  # the factors are before it
     coordinates = np.arange(task.target.vectors.shape[1])
 
     def reach(share: float) -> Floats:
@@ -176,8 +176,8 @@ def choose_tuning(
 ) -> dict[Known, Tuning]:
     """The tuning that predicts the validation users' second halves best, for each number of known ratings.
 
-    A penalty weighs itself against the number of ratings, so one is chosen for all numbers together, by the sum of
-    squared errors; a number of steps does not, so each has its own.
+    A penalty adapts to the number of ratings by itself, so one is chosen for all numbers together, by the sum of
+    squared errors; a number of steps does not adapt, so each number of ratings has its own.
 
     Args:
         candidates: at least one; of equals the first is taken.

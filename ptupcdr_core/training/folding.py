@@ -1,9 +1,9 @@
 """Folding people into a source space that was trained without them, in closed form.
 
 Calibrated: offset, spread and counts as in training; the factors are the ridge solution for the fixed item vectors,
-which is what a step of alternating least squares would give them. Published and honest: the reference's user
-embeddings have no closed form, they start from N(0, 1) and take gradient steps. Here a user is the ridge solution with
-penalty 1, the posterior mean under that very N(0, 1) and noise of one star; a DNN's linear layer is then applied.
+which is what a step of alternating least squares would give them. Published and honest: the reference's user embeddings
+have no closed form; they start from N(0, 1) and take gradient steps. Here a user is the ridge solution with penalty 1,
+the posterior mean under the same N(0, 1) and noise of one star; a DNN's linear layer is then applied.
 
 Shapes: R users, N ratings, M ratings that are left out, S source items, D embedding size, X coordinates of a source
 vector.
@@ -31,16 +31,16 @@ from ptupcdr_core.training.variance_components import shrunk_means, shrunk_means
 Places = NDArray[np.int64]
 
 PRIOR_PENALTY = 1.0
-"""Of a published embedding: the variance of a rating around it, 1 star², over that of N(0, 1)."""
+"""Penalty of a reference embedding: the variance of a rating around its score, 1 star², over that of N(0, 1)."""
 
 
 class SourceSpace(Protocol):
-    """Where source users live, and how people find their place in it by their ratings."""
+    """The space of source vectors, and how people are folded into it by their ratings."""
 
     kind: ClassVar[str]
 
     def tensors(self) -> Tensors:
-        """All that folding in needs, by name; no user's vector is among it."""
+        """All that folding in needs, by name; without users' vectors."""
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Self:
@@ -48,7 +48,7 @@ class SourceSpace(Protocol):
 
     @property
     def history_vectors(self) -> Floats:
-        """(S+1, D) what the meta network reads of an item."""
+        """(S+1, D) item vectors as the meta network reads them."""
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, X) float32 source vectors of users 1..R with these ratings."""
@@ -68,8 +68,8 @@ class CalibratedSpace:
     """The calibrated source model's space.
 
     Args:
-        model: its items; its users are not read.
-        coordinates: as training laid out the model's users.
+        model: the source model; only its items are used.
+        coordinates: the coordinates of the model's users in training.
     """
 
     kind: ClassVar[str] = "calibrated"
@@ -113,8 +113,8 @@ class CalibratedSpace:
         return self.coordinates(people)
 
     def spread(self, vectors: Floats) -> Floats:
-        """(R,) how much further than others' the ratings of people with these (R, D+7) vectors lie from what is
-        expected, in stars."""
+        """(R,) how much further from expected values the ratings of people with these (R, D+7) vectors lie than
+        others', in stars."""
         place = self.model.item_embedding.shape[1] + SPREAD
         return np.asarray(vectors[:, place] * self.coordinates.scale[place], np.float32)
 
@@ -143,13 +143,13 @@ class CalibratedSpace:
         return self.coordinates(people)
 
     def _beyond_items(self, ratings: Ratings) -> Floats:
-        """(N,) what mean and item biases leave of each rating."""
+        """(N,) each rating less mean and item bias."""
         return np.asarray(ratings.stars - self.model.mean - self.model.item_bias[ratings.items], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class ReferenceSpace:
-    """A published base model's space: X = D."""
+    """The space of a base model of the reference's recipes: X = D."""
 
     kind: ClassVar[str] = "reference"
     model: BaseModel
@@ -184,7 +184,7 @@ class ReferenceSpace:
 
     @cached_property
     def _read_by_users(self) -> Floats:
-        """(S+1, D) item vectors v' such that a score is u · v' and, for a DNN, what its layer's bias adds."""
+        """(S+1, D) item vectors v' such that a score is u · v', plus, for a DNN, its layer's bias."""
         items = self.model.item_vectors()
         if self.model.weight is None or self.model.bias is None:
             return items
@@ -200,12 +200,12 @@ class ReferenceSpace:
 
 
 def without_users(tensors: Tensors) -> Tensors:
-    """A model's tensors, of its users the padding alone."""
+    """A model's tensors, with only the padding's row of users' tensors."""
     return {name: tensor[:1] if name.startswith("user_") else tensor for name, tensor in tensors.items()}
 
 
 class LeftOut(NamedTuple):
-    """Of each rating's user without it: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
+    """Users, each without one rating: (M, D) embeddings; (M,) offsets, sums of |residual|, numbers of ratings."""
 
     embeddings: Floats
     offsets: Floats

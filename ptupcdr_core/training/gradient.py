@@ -46,11 +46,12 @@ def meta_network_epochs(
     """Train a bridge's meta network, of any form and attention, on the bridge users' ratings.
 
     The loss is task-oriented: mean (t - û · v)² over rating rows (the paper's equation of the task-oriented
-    optimization), plus penalty / N · |W|² for a row's personal matrix, so that a user's correction must be earned.
+    optimization), plus penalty / N · |W|² for a row's personal matrix, so that a user's correction has to
+    gain something.
 
     Args:
         task: the frozen vectors and rows; rows of users without a history are left out.
-        bridge: where training starts, and the common part that the network's output is added to; stays as it is.
+        bridge: where training starts, and the common part that the network's output is added to; it is not changed.
         epochs: passes over the rows.
         batch_size: B.
         learning_rate: Adam's.
@@ -131,8 +132,8 @@ def module_epochs(
 
     Args:
         module: changed in place.
-        loss: of a batch's row numbers (B,), under the module as it stands.
-        count: rows there are.
+        loss: the present module's loss on a batch, from its row numbers (B,).
+        count: number of rows.
         epochs: passes over them.
         batch_size: B.
         learning_rate: Adam's.

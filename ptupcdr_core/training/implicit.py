@@ -21,10 +21,10 @@ from ptupcdr_core.training.beside import als_beside
 from ptupcdr_core.training.epochs import OnEpoch
 
 UNOBSERVED_WEIGHT = 0.1
-"""α: how much an item that a person did not take counts, beside 1 for one they took. Best of 0.03, 0.1 and 0.3 on
-validation users of several pairs."""
+"""α: weight of any pair of user and item, relative to 1 for an observed one. Best of 0.03, 0.1 and 0.3 on validation
+users of several pairs."""
 REGULARIZATION = 5.0
-"""λ: how strongly factors are held near zero. Best of 1, 2, 5 and 20 on the same users."""
+"""λ: penalty of the factors. Best of 1, 2, 5 and 20 on the same users."""
 ITERATIONS = 6
 LOSS_SAMPLE = 100_000
 
@@ -90,11 +90,11 @@ def train_factors(
         ratings: N pairs of user and item; the stars are not read.
         user_count: U.
         item_count: I.
-        blocks: the items of several domains, of which each has factors of its own; None: of one.
+        blocks: the items of several domains, each of which has its own factors; None: of one.
         size: D of a domain.
         seed: fixes the initial item vectors.
-        on_epoch: told after every iteration the mean of p · q over a sample of the observed pairs.
-        users_last: end by solving the users, so that whoever is folded in later stands where training would put them.
+        on_epoch: called after every iteration with the mean of p · q over a sample of the observed pairs.
+        users_last: end by solving the users, so that folding in later gives the same vectors as training.
         engine: solves.
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))

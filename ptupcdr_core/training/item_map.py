@@ -1,16 +1,17 @@
-"""Items to items: which target items go with a source item, by ridge regression between rows of purchases, kept sparse.
+"""A sparse map from source items to target items that go with them, by ridge regression between rows of taken items.
 
 B minimizes Σ_users |t - s B|² + λ |B|², where s and t are the rows of a bridge user in the source and in the target: 1
-for an item that was taken. It has no low rank, so it can say that *this* item goes with *that* one, which no bridge
-between a few factors can. A user's scores are the sum of the rows of B of the user's source items, so people are folded
-in by adding them up, and each source item's share of a score is its own entry: reasons are exact. Only the strongest
-entries of each row are kept, for they say nearly as much as all.
+for an item that was taken. B is not of low rank, so it can say that *this* item goes with *that* one, which a bridge
+between a few factors cannot. A user's scores are the sum of the rows of B of the user's source items, so people are
+folded in by adding them up, and each source item's share of a score is its own entry: reasons are exact. Only the
+strongest entries of each row are kept; they are nearly as good as all.
 
-Where people took much, it is better to fit source rows of length one, items weighted by w = n^-b before: then nobody
-who took much outweighs the rest, and popular items say less. What is kept is w B, so scores are sums of rows as before.
+Where people took much, it is better to fit source rows that are scaled to length one, after items are weighted by w =
+n^-b for n takers: then people who took much do not outweigh the rest, and popular items count less. w B is stored, so
+scores are sums of rows as before.
 
 It is solved in the bridge users' own dimensions, B = Sᵀ (S Sᵀ + λ I)⁻¹ T: by a factorization where they are few, and
-else by conjugate gradients, which only ever multiply with the sparse S. No more than a block of B is ever dense.
+else by conjugate gradients, which only multiply with the sparse S. Only a block of B is dense at a time.
 
 Shapes: M bridge users, R people, S source items, T target items, C right sides. Row and column 0 are padding.
 """
@@ -29,9 +30,9 @@ from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.threads import worked_ahead
 
 STRONGEST = (50, 200)
-"""Target items kept for each source item, at least and at most: as many as make ``ENTRIES`` together."""
+"""Target items kept for each source item, at least and at most: so many that the map has about ``ENTRIES``."""
 ENTRIES = 4_000_000
-"""Entries of the whole map that are kept (32 MB)."""
+"""Wanted number of entries of the whole map (32 MB)."""
 FEW_USERS = 4_096
 """Up to so many users, the matrix between users is factorized (67 MB); for more, conjugate gradients solve it."""
 STEPS = 40
@@ -61,7 +62,7 @@ class RowKind:
     exponent: float | None = None
 
     def weights(self, rows: sp.csr_matrix) -> Floats:
-        """(S+1,) float32 of the source items, by how many took each in these rows."""
+        """(S+1,) float32 weights of the source items, from how many took each in these rows."""
         counts = np.asarray(rows.sum(0), np.float32).ravel()
         if self.exponent is None:
             return np.ones_like(counts)
@@ -86,7 +87,7 @@ class RowRidge:
 
     Args:
         rows: (M, S+1) sparse float32.
-        penalty: λ > 0, in items taken.
+        penalty: λ > 0; see ``RowKind``.
     """
 
     rows: sp.csr_matrix
@@ -112,7 +113,7 @@ class RowRidge:
         return solution
 
     def scores(self, people: sp.csr_matrix, target: sp.csr_matrix) -> Floats:
-        """(R, T+1) float32 scores of people by the whole map, which nobody needs for it: Tᵀ (S Sᵀ + λ I)⁻¹ S s.
+        """(R, T+1) float32 scores of people by the full map, without computing it: Tᵀ (S Sᵀ + λ I)⁻¹ S s.
 
         Args:
             people: (R, S+1) their source rows.
@@ -127,7 +128,7 @@ class RowRidge:
         return scores
 
     def _conjugate_gradients(self, right: Floats) -> Floats:
-        """All right sides side by side, each with its own step."""
+        """Solve all right sides at once, each with its own step."""
         solution, rest, direction = np.zeros_like(right), right.copy(), right.copy()
         square = np.einsum("mc,mc->c", rest, rest)
         enough = ENOUGH**2 * square
@@ -150,9 +151,9 @@ class ItemMap:
     """The target items that go with each source item, best first.
 
     Args:
-        offsets: (S+2,) int64, source item j's entries stand at offsets[j]:offsets[j+1].
+        offsets: (S+2,) int64, source item j's entries are at offsets[j]:offsets[j+1].
         items: (N,) int32 target items.
-        weights: (N,) float32, by how much the score of a target item rises for whoever took the source item.
+        weights: (N,) float32, what the source item adds to the score of the target item.
         target_item_count: T.
     """
 
@@ -187,7 +188,7 @@ class ItemMap:
         return type(self)(self.offsets, self.items, np.float32(factor) * self.weights, self.target_item_count)
 
     def among(self, kept: NDArray[np.bool_]) -> Self:
-        """The same map to the target items that are marked (T+1,), the padding among them."""
+        """The same map, restricted to the marked (T+1,) target items; the padding has to be marked."""
         matrix = self.matrix[:, np.flatnonzero(kept)].tocsr()
         return type(self)(matrix.indptr.astype(np.int64), matrix.indices, matrix.data, int(kept.sum()) - 1)
 
@@ -221,9 +222,9 @@ def fit_item_map(
     Args:
         source: (M, S+1) their rows in the source.
         target: (M, T+1) their rows in the target.
-        kind: how.
-        weights: (S+1,) of the source items; by these rows when left out.
-        strongest: entries kept for each source item, at most; by their number when left out.
+        kind: how B is fitted.
+        weights: (S+1,) of the source items; None: from these rows.
+        strongest: most entries kept for each source item; None: by the number of source items.
     """
     weights = kind.weights(source) if weights is None else weights
     fitted = kind.fitted_rows(source, weights)
@@ -252,7 +253,8 @@ def _blocks(places: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def _strongest(block: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:
-    """(C, K) columns of the largest entries of each row (C, T+1) but the first column's, largest first, and these."""
+    """(C, K) columns, and values, of the largest entries of each row (C, T+1), largest first, without the first
+    column."""
     count = min(count, block.shape[1] - 1)
     best = np.argpartition(block[:, 1:], block.shape[1] - 1 - count, axis=1)[:, block.shape[1] - 1 - count :] + 1
     best.sort(axis=1)

@@ -1,9 +1,9 @@
 """Closed forms between large embeddings, confined to the directions in which the factors of either side differ most.
 
-A bridge between vectors of 128 factors has 18,000 entries, too many for normal equations and for the ratings that there
-are. The other coordinates, few and strong, are kept as they are.
+A bridge between vectors of 128 factors has 18,000 entries, too many for normal equations, and for the number of
+ratings. The other coordinates, few and strong, are kept as they are.
 
-Shapes: X by Y the bridge, x by y what it is confined to, D factors, N rows.
+Shapes: X by Y the bridge, x by y the confined one, D factors, N rows.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,8 @@ class Leading:
     Args:
         source: (X, x) float32, orthonormal columns.
         target: (Y, y) float32, the same.
-        kept: (x,) and (y,) places of the columns among the coordinates, directions standing for as many factors.
+        kept: (x,) and (y,) the coordinates that the columns stand for; the leading directions take the places of as
+            many factors.
     """
 
     source: Floats
@@ -35,10 +36,10 @@ class Leading:
 
     @classmethod
     def of(cls, task: BridgeTask, most_entries: int) -> Self:
-        """As many directions as leave the bridge at most so many entries, and one at least."""
+        """As many directions as possible so that the bridge has at most so many entries; at least one."""
         X, Y = task.prior.shape
         own = task.history_vectors.shape[1]
-        size = own if task.level is None else task.level[1]  # sources beside each other have more factors than a target
+        size = own if task.level is None else task.level[1]  # several sources together have more factors than a target
         count = max(k for k in range(1, own + 1) if k == 1 or (k + X - own) * (min(k, size) + Y - size) <= most_entries)
         source = _directions(task.source_vectors[task.bridge_users], own, count)
         target = _directions(task.rows.vectors, size, min(count, size))
@@ -46,11 +47,11 @@ class Leading:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether the directions span everything, so that nothing is left out."""
         return len(self.source) == len(self.source.T)
 
     def confine(self, task: BridgeTask) -> BridgeTask:
-        """The task as it is seen along the directions; its bridges are x by y."""
+        """The task in the coordinates of the directions; its bridges are x by y."""
         if self.whole:
             return task
         entries = np.ix_(*self.kept)
@@ -72,12 +73,12 @@ class Leading:
         return replace(rows, vectors=rows.vectors @ self.target)
 
     def lift(self, matrices: Floats) -> Floats:
-        """(..., X, Y) the bridges that do along the directions what (..., x, y) bridges say, and nothing beside."""
+        """(..., X, Y) bridges that act as (..., x, y) ones along the directions, and are zero elsewhere."""
         return np.asarray(self.source @ matrices @ self.target.T, np.float32)
 
 
 def beyond(task: BridgeTask, bridge: Floats) -> BridgeRows:
-    """The task's rows with what is left of the wanted numbers after a bridge (X, Y)."""
+    """The task's rows with the residuals of a bridge (X, Y) as wanted numbers."""
     rows, wanted = task.rows, np.empty_like(task.rows.wanted)
     for start in range(0, len(wanted), ROWS):
         block = slice(start, start + ROWS)

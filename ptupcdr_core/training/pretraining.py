@@ -59,18 +59,18 @@ def train_base_model(
 ) -> BaseModel | CalibratedModel:
     """Fit the recipe's base model to one domain's ratings.
 
-    As published there is no epoch to choose here: validation users have no target ratings to train on, so their
-    embeddings never move.
+    In the reference's recipes no epoch can be chosen here: validation users have no target ratings to train on, so
+    their embeddings never move.
 
     Args:
         ratings: the domain's training ratings.
         user_count: U.
         item_count: I.
         settings: decide the kind of model and its training.
-        blocks: the items of several domains; the reference's models take them for one.
+        blocks: the items of several domains; the reference's models treat them as one.
         batch_size: ratings a step (published).
-        stream: tells apart the random numbers of the two sides of a pair, which share a seed.
-        on_epoch: told the training loss of every epoch.
+        stream: separates the random numbers of a pair's two sides, which share a seed.
+        on_epoch: called with the training loss of every epoch.
         engine: trains.
     """
     if settings.recipe == "calibrated":

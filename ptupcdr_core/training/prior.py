@@ -1,7 +1,7 @@
-"""Where calibrated bridges start: what a few numbers say best, which a bridge then corrects.
+"""The prior of calibrated bridges: the best prediction by a few numbers, which a bridge then corrects.
 
-Shapes: U users, N training rows, X coordinates of a source vector, Y coordinates of a target vector, the first D of
-either its factors.
+Shapes: U users, N training rows, X coordinates of a source vector, Y coordinates of a target vector, of each the first
+D are factors.
 """
 
 import numpy as np
@@ -10,23 +10,25 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.models.bridge_rows import BridgeRows, Prior
 
 FACTOR_SCALES = (1.0, 0.1, 0.001)
-"""How large the entries between factors may be beside those between biases, offsets and counts. Where ratings are few,
-factors are mostly noise, and one penalty for all entries would drown the others with them."""
+"""How large entries between factors may be, relative to those between biases, offsets and counts. Where ratings are
+few, factors are mostly noise, and one penalty for all entries would suppress the others too."""
 
 NEGLIGIBLE = 0.001
+"""How large entries that should not count may be."""
 AS_SUCH = 5
-"""Coordinates of an item that a constant is multiplied with in the prior: a constant, bias, and three of its raters."""
+"""How many of an item's coordinates the prior multiplies by a constant: a constant, bias, and three about its
+raters."""
 PRODUCTS = ((0, 1), (0, 5), (0, 6), (2, 1), (2, 5), (4, 1), (4, 6))
 """Places after the factors, of a user's coordinate and an item's, whose products count among the effects: the offset
 with how well liked, how widely rated and how well known an item is; the person's spread with the first two; how much is
 known of the person with the first and the last."""
 PRIOR_PENALTY = 10.0
-"""Ridge penalty of the prior's six numbers: nothing beside thousands of rows, caution beside a hundred."""
+"""Ridge penalty of the prior's six numbers: negligible with thousands of rows, cautious with a hundred."""
 
 
 def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int, int]) -> Prior:
-    """What a few numbers say best, by least squares over the rows: the slope of the source offset, an intercept, and
-    how far what there is to say of an item as such is to be believed for people like these.
+    """The best prediction by a few numbers, by least squares over the rows: the slope of the source offset, an
+    intercept, and weights of the item's own coordinates for people like these.
 
     Args:
         source_vectors: (U+1, X).
@@ -47,7 +49,7 @@ def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int,
 
 
 def _effects(sizes: tuple[int, int], source: int, target: int) -> Floats:
-    """How large entries (source, target) may be where coordinates other than factors count, each multiplied with a
+    """How large entries (source, target) may be if only effects count: each coordinate but the factors times a
     constant, and ``PRODUCTS``."""
     effects, (own, size) = np.full((source, target), NEGLIGIBLE, np.float32), sizes
     effects[own:, size] = effects[own + 1, size:] = 1
@@ -57,8 +59,8 @@ def _effects(sizes: tuple[int, int], source: int, target: int) -> Floats:
 
 
 def _expected(sizes: tuple[int, int], source: int, target: int) -> tuple[Floats, ...]:
-    """How large entries (source, target) may be: by ``FACTOR_SCALES``; and where nothing but the person as such counts,
-    whose few entries are known better than all of them."""
+    """How large entries (source, target) may be: by ``FACTOR_SCALES``; and if only the person's own coordinates count,
+    a few entries that can be estimated better than all."""
 
     own, size = sizes
 

@@ -2,8 +2,8 @@
 
 Shapes: R bridge-training users, N rows, G features of a user, Y coordinates of a target item.
 
-The model of a row of user u is g_u W y, with a user's features g_u and one matrix W (G, Y). Everything that the normal
-equations need of a user is Σ y yᵀ, Σ y t and Σ t², so their cost grows with users, not with rows times features.
+The model of a row of user u is g_u W y, with a user's features g_u and one matrix W (G, Y). The normal equations need
+only Σ y yᵀ, Σ y t and Σ t² of each user, so their cost grows with users, not with rows times features.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ from ptupcdr_core.models.bridge_rows import BridgeRows
 Doubles = NDArray[np.float64]
 
 FOLDS = 5
+"""Of the users, for cross-validation."""
 MOST_USERS = 50_000
-"""A closed form of some thousand unknowns needs no more users than this; further ones are left to gradient steps."""
+"""A closed form of some thousand unknowns needs no more users than this; only gradient steps use further ones."""
 BLOCK = 512
 """Users whose outer products are held at a time."""
 
@@ -44,7 +45,7 @@ class UserMoments:
     count: int
 
     def beyond(self, user_vectors: Floats) -> "UserMoments":
-        """The moments of what is left of t after a prediction û · y, for user vectors û (R, Y)."""
+        """The moments of the residuals of t after a prediction û · y, for user vectors û (R, Y)."""
         predicted = np.einsum("ryz,rz->ry", self.second, user_vectors)
         crossed = np.einsum("ry,ry->r", user_vectors, self.first, dtype=np.float64)
         squared = np.einsum("ry,ry->r", user_vectors, predicted, dtype=np.float64)
@@ -55,12 +56,12 @@ class UserMoments:
 
 @dataclass(frozen=True)
 class RidgeChoice:
-    """What there is to choose about a ridge regression.
+    """The choices of a ridge regression.
 
     Args:
-        penalty: infinity where the matrix is to be zeros.
+        penalty: infinity for a matrix of zeros.
         features: how many of the G features, from the first, are used.
-        scale: which of the scales.
+        scale: index of the scale.
     """
 
     penalty: float
@@ -76,11 +77,11 @@ class RidgeFit:
         matrix: (G, Y) float32; zeros when no candidate was better than predicting nothing.
         penalty: the chosen one; infinity when the matrix is zeros.
         features: how many of the G features, from the first, are used; 0 when the matrix is zeros.
-        errors: mean squared error over held-out users by (features, penalty), (0, infinity) included; empty where
-            nothing was chosen.
+        errors: mean squared error over held-out users by (features, penalty), (0, infinity) included; empty where the
+            choice was given.
         gains: (R,) how much smaller each held-out user's squared error is than by predicting nothing; zeros where the
-            matrix is, None where nothing was chosen.
-        scale: which of the scales was best.
+            matrix is zeros, None where the choice was given.
+        scale: index of the best scale.
     """
 
     matrix: Floats
@@ -125,10 +126,10 @@ def fit_ridge(
         features: (R, G) float32, g of each user of the moments.
         moments: the users' rows.
         penalties: candidates; "no bridge at all" is always one more.
-        seed: deals the users to the folds.
-        leading: candidates for how many of the features, from the first, to use; all of them when left out.
-        scales: candidates (G, Y) for how large each entry of W is expected to be; all ones when left out.
-        fixed: what was chosen before, to be kept; nobody is held out then.
+        seed: assigns the users to the folds.
+        leading: candidates for how many of the features, from the first, to use; empty: all of them.
+        scales: candidates (G, Y) for how large each entry of W is expected to be; empty: all ones.
+        fixed: an earlier choice to keep; then nobody is held out.
     """
     shape = features.shape[1], moments.first.shape[1]
     scales = scales or [np.ones(shape, np.float32)]
@@ -147,7 +148,7 @@ def fit_ridge(
 
 
 def _fit_fixed(features: Floats, moments: UserMoments, fixed: RidgeChoice, scale: Floats) -> RidgeFit:
-    """The fit to all users with nothing left to choose."""
+    """The fit to all users with the given choice."""
     matrix = np.zeros_like(scale)
     count = fixed.features if np.isfinite(fixed.penalty) else 0
     if count:
@@ -165,7 +166,8 @@ def _held_out_gains(
     fit: RidgeFit,
     scale: Floats,
 ) -> Doubles:
-    """(R,) how much smaller each user's squared error is by the fit of the other folds than by predicting nothing."""
+    """(R,) how much smaller each user's squared error is with the fit to the other folds than when predicting
+    nothing."""
     used = slice(0, fit.features * scale.shape[1])
     s = scale.reshape(-1).astype(np.float64)[used]
     left, right = (np.sum([equation[side] for equation in equations], axis=0) for side in (0, 1))
@@ -220,8 +222,8 @@ def fit_regression(
         features: (R, G) float32.
         wanted: (R, Y) float32.
         penalties: candidates; "predict nothing" is always one more.
-        seed: deals the users to the folds.
-        fixed: the penalty that was chosen before, to be kept; infinity predicts nothing.
+        seed: assigns the users to the folds.
+        fixed: an earlier penalty to keep; infinity predicts nothing.
     """
     fold = _folds(len(features), seed)
     x, y = features.astype(np.float64), wanted.astype(np.float64)

@@ -1,9 +1,9 @@
 """The strongest simple prediction of a cold-start user's ratings: item mean + slope · source offset + intercept.
 
-All dampings are estimated (``training.variance_components``), slope and intercept are least squares over bridge users,
-and the items that these rated are as they would be without the row's own rating. Whether user effects are taken out of
-item means is decided by the same rows: where people choose items by how they rate, the plain mean of those who chose an
-item says more of the next one.
+All dampings are estimated (``training.variance_components``), slope and intercept are least squares over bridge users'
+rows, in which each item's mean leaves out the row's own rating. The same rows decide whether user effects are taken out
+of item means: where people's choice of items depends on how they rate, the plain mean of an item's raters predicts the
+next one better.
 
 Shapes: U users, T target items.
 """
@@ -25,13 +25,13 @@ from ptupcdr_core.training.variance_components import (
 
 @dataclass(frozen=True)
 class SourceOffset:
-    """What each item and each user adds to a prediction.
+    """The parts of the prediction by item and by user.
 
     Args:
         items: (T+1,) float32, mean, item effect and intercept, in stars.
         users: (U+1,) float32, slope times the user's offset in the source domain; zero where that is not known.
         slope: how much of an offset carries over.
-        passes: over item and user effects, the better of 1 and ``PASSES``.
+        passes: number of rounds over item and user effects, the better of 1 and ``PASSES``.
     """
 
     items: Floats
@@ -41,13 +41,13 @@ class SourceOffset:
 
 
 def fit_source_offset(data: PairData) -> SourceOffset:
-    """Fit it to a pair's source ratings and target training ratings."""
+    """Fit the prediction to a pair's source ratings and target training ratings."""
     fits = [_fit(data, passes) for passes in (1, PASSES)]
     return min(fits, key=lambda fit: fit[0])[1]
 
 
 def _fit(data: PairData, passes: int) -> tuple[float, SourceOffset]:
-    """The mean squared error over bridge users' rows, each row's item without it, and the fit."""
+    """The mean squared error over bridge users' rows, each item without the row's rating; and the fit."""
     train, count = data.target_train, data.target_item_count
     offsets = fit_effects(data.source, data.user_count, data.source_item_count, passes=passes).users.astype(np.float64)
     target = fit_effects(train, data.user_count, count, passes=passes)

@@ -1,4 +1,4 @@
-"""The task-oriented loss of ranking bridges (see ``ranking.bridging``) and its minimum.
+"""The task-oriented loss of ranking bridges (see ``modes.ranking.bridging``) and its minimum.
 
 Shapes: R bridge users, N pairs of bridge user and item, T target items, F features, X by Y the bridge.
 """
@@ -14,10 +14,10 @@ from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.vectors import FAST, Constant, constant, load, loop, spread, store, total
 
 UNOBSERVED_WEIGHT = 0.3
-"""α: how much an item that a person did not take counts when bridges are fitted, beside 1 for one they took. Anything
-from 0.03 to 0.3 does about as well."""
+"""α: weight of any pair of user and item when bridges are fitted, relative to 1 for a taken one. Values from 0.03 to
+0.3 do about equally well."""
 STEPS = 30
-"""Steps of conjugate gradients; the validation error has stopped moving by then."""
+"""Steps of conjugate gradients; the validation error no longer changes by then."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TakenLoss:
         items: (T+1, Y) float32.
         everything: (Y, Y) α Σ v vᵀ.
         weights: (R, 1) float32 w, of mean 1.
-        unit: of the penalty λ.
+        unit: the unit of the penalty λ.
     """
 
     taken: sp.csr_matrix
@@ -40,7 +40,7 @@ class TakenLoss:
 
     @classmethod
     def of(cls, taken: Ratings, items: Floats, users: Index) -> Self:
-        """Lay out what the bridge users (ascending) took of the items (T+1, Y)."""
+        """The loss for what the bridge users (ascending) took of the items (T+1, Y)."""
         rows, ones = np.searchsorted(users, taken.users), np.ones(len(taken), np.float32)
         matrix = sp.csr_matrix((ones, (rows, taken.items)), shape=(len(users), len(items)))
         weights = np.diff(matrix.indptr)[:, None] ** -0.5

@@ -1,7 +1,7 @@
-"""What every bridge is trained on, whichever base models stand on either side.
+"""What every bridge is trained on, whatever the base models of the two sides.
 
-Shapes: U users, S source items, T target items, L history length, D embedding size, N training rows;
-X coordinates of a source user's vector, Y coordinates of a target item's vector. As published both vectors are the base
+Shapes: U users, S source items, T target items, L history length, D embedding size, N training rows; X coordinates of a
+source user's vector, Y coordinates of a target item's vector. In the reference's recipes both vectors are the base
 models' own (X = Y = D); calibrated ones have further coordinates.
 """
 
@@ -20,7 +20,7 @@ from ptupcdr_core.store.artifacts import Tensors
 
 
 class Model(Protocol):
-    """A base model of one domain, of whatever recipe: what bridges read of it on either side."""
+    """A base model of one domain, of any recipe: what bridges read of it on either side."""
 
     def tensors(self) -> Tensors:
         """The parameters by name, as a checkpoint stores them."""
@@ -41,7 +41,7 @@ class Model(Protocol):
         """The rows that a bridge to it is trained on."""
 
     def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
-        """What is known beforehand of a bridge to it from these (U+1, X) vectors."""
+        """The prior of a bridge to it from these (U+1, X) vectors."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,16 @@ class BridgeTask(SourceSide):
 
     Args:
         target: the target items' side of the score, Y coordinates.
-        target_user_vectors: (U+1, Y) float32, the target model's own users: what mapping-oriented training wants.
+        target_user_vectors: (U+1, Y) float32, the target model's own users, to which mapping-oriented training maps.
         bridge_users: (R,) int32, bridge-training users.
         rows: the task-oriented rows.
-        validation: ratings of the validation users, who chose the epoch.
+        validation: ratings of the validation users, who choose the epoch.
         scale: of the target domain; predictions are clipped to it.
-        prior: (X, Y) the bridge that training starts from and shrinks to: zeros, or the strongest simple baseline.
+        prior: (X, Y) the bridge that training starts from and shrinks towards: zeros, or the strongest simple baseline.
         expected: candidates (X, Y) for how large each entry's deviation from the prior may be; used in closed form.
-        effects: (X, Y) the same where people and items as such count, and few of their products; used in closed form.
-        level: row and column of the entry that moves every prediction alike; used in closed form.
+        effects: (X, Y) the same if only coordinates of people, of items, and a few of their products count; used in
+            closed form.
+        level: row and column of the entry that shifts all predictions equally; used in closed form.
     """
 
     target: TargetItems
@@ -73,12 +74,12 @@ class BridgeTask(SourceSide):
     level: tuple[int, int] | None = None
 
     def has_history(self, users: Index) -> np.ndarray:
-        """(R,) bool: who of these users has a positive source item."""
+        """(R,) bool: which of these users have a positive source item."""
         return np.asarray(self.histories[users, 0] > 0)
 
 
 def bridge_task(data: PairData, source: Model, target: Model) -> BridgeTask:
-    """Lay out bridge training for one pair's data and its two base models.
+    """Collect what bridges are trained on from one pair's data and its two base models.
 
     Raises:
         TypeError: the two are not of the same recipe.

@@ -1,4 +1,4 @@
-"""Choosing by validation users: what a bridge would score on people it was not trained on."""
+"""Choosing on validation users: a bridge's errors on people it was not trained on."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -46,7 +46,7 @@ def choose(
     Args:
         epochs: the training.
         task: has the validation ratings.
-        on_epoch: told every epoch's metrics and validation errors.
+        on_epoch: called with every epoch's metrics and validation errors.
         patience: stop after this many epochs without a better one; None: never.
     """
     best: BestEpoch[AnyBridge] = BestEpoch()

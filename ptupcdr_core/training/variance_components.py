@@ -1,4 +1,4 @@
-"""Item and user effects, each drawn to zero by as many pseudo-ratings as the ratings themselves ask for.
+"""Item and user effects, each shrunk towards zero by a number of pseudo-ratings that is estimated from the ratings.
 
 A rating is mean + item effect + user effect + noise. The best linear estimate of a group's effect (Henderson 1975) is
 the sum of its residuals over n + k, where k = within / between, the variance of ratings within a group over that of the
@@ -20,9 +20,9 @@ from ptupcdr_core.data.pair_data import Ratings
 Doubles = NDArray[np.float64]
 
 LEAST_DAMPING = 1e-6
-"""So that the mean of no values at all is zero."""
+"""Above 0, so that the mean of no values is zero."""
 PASSES = 4
-"""Rounds of item and user effects in turn: who rates harshly pulls down the items that he rates, and the other way."""
+"""Rounds of item and user effects in turn: harsh raters pull down the items that they rate, and the other way round."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class VarianceComponents:
 
     @classmethod
     def of_moments(cls, moments: "Moments") -> "VarianceComponents":
-        """Estimate both from sums over all groups, wherever those were made."""
+        """Estimate both from sums over all groups."""
         total, number = moments.values, moments.groups
-        if number < 2 or total == number:  # nothing tells a group's mean from the others', or from noise
+        if number < 2 or total == number:  # a group's mean cannot be distinguished from the others', or from noise
             return cls(0.0, 0.0)
         within = moments.within / (total - number)
         spread = moments.between - (number - 1) * within
@@ -74,7 +74,7 @@ class Moments(NamedTuple):
 
     Args:
         values: Σ n.
-        groups: that have a value.
+        groups: number of groups that have a value.
         squares: Σ n².
         within: Σ of all values' squared distances from their groups' means.
         between: Σ n times the squared distance of the group's mean from that of all values.
@@ -122,7 +122,7 @@ def shrunk_means(groups: Index, values: Floats | Doubles, count: int, damping: f
 def shrunk_means_without_own(groups: Index, values: Floats | Doubles, count: int, damping: float) -> Floats:
     """(N,) float32: for each value, its group's ``shrunk_means`` as if that one value were not there; zero where alone.
 
-    What is fitted to ratings must not read item effects that remember the very rating, or it trusts them too much.
+    A model fitted to ratings must not read item effects that contain the same rating, or it trusts them too much.
     """
     sizes, sums = _sums(groups, values, count)
     return np.asarray((sums[groups] - values) / (sizes[groups] - 1 + damping), np.float32)
@@ -135,7 +135,7 @@ def fit_effects(ratings: Ratings, user_count: int, item_count: int, *, passes: i
         ratings: N, at least one.
         user_count: U.
         item_count: I.
-        passes: at least 1; 1 takes item effects of the centered ratings, and user effects of what they leave.
+        passes: at least 1; 1 takes item effects of the centered ratings, and user effects of their residuals.
     """
     mean = float(ratings.stars.mean(dtype=np.float64))
     centered = ratings.stars.astype(np.float64) - mean

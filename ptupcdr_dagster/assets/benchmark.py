@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from ptupcdr_core.experiments.benchmark import Progress
 
 ON_CELL: ContextVar[Callable[["Progress"], None]] = ContextVar("on_cell", default=lambda progress: None)
-"""Told of every finished cell by a run in this context: Dagster passes on to a step nothing but values for its log."""
+"""Called with every finished cell by a run in this context; Dagster can hand a step only values that it can log."""
 ASSET, GROUP = "benchmark", ["beta", "seed", "base_model"]
 
 
 class BenchmarkConfig(dg.Config):
-    """What varies; everything else is in the settings, whose own β, seed, recipe and base model are not used."""
+    """What varies; all else comes from the settings, whose own β, seed, recipe and base model are ignored."""
 
     betas: list[float] = Field([0.2, 0.5, 0.8], description="fractions of overlapping users held out")
     seeds: list[int] = Field([900, 1000, 10, 2020, 500], description="each fixes a split and every random number")
     base_models: list[str] = Field(["mf", "gmf", "dnn"], description="mf, gmf, dnn")
-    methods: list[str] = Field([], description="names of methods; none: all")
-    recipes: list[str] = Field(["calibrated", "honest", "published"], description="also published_test_best")
-    modes: list[str] = Field(["rating", "ranking"], description="predicted ratings, ranked lists by all their methods")
+    methods: list[str] = Field([], description="names of methods; empty: all")
+    recipes: list[str] = Field(["calibrated", "honest", "published"], description="these, or published_test_best too")
+    modes: list[str] = Field(["rating", "ranking"], description="predicted ratings, ranked lists")
     workers: int = Field(2, ge=1, description="trainings at a time")
-    measure: bool = Field(False, description="train what is missing, for hours; else the benchmark stays as it stands")
+    measure: bool = Field(False, description="train what is missing (hours); otherwise the benchmark is left as it is")
 
 
 @dg.asset(
@@ -56,9 +56,9 @@ def benchmark(
     settings: SettingsResource,
     home: dg.ResourceParam[Home],
 ) -> Materialized:
-    """Errors of every method of the paper over β, seeds and base models; a stopped one goes on from its last cell.
+    """Errors of every method of the paper over β, seeds and base models; after a stop it resumes at its last cell.
 
-    Measured by the job benchmark_pair and `ptupcdr benchmark` only: all assets may be materialized without hours of it.
+    Measured only by the job benchmark_pair and `ptupcdr benchmark`; materializing all assets does not start it.
     """
     from ptupcdr_core.experiments.benchmark import run_benchmark
     from ptupcdr_core.experiments.export import read_cells
@@ -96,7 +96,7 @@ def benchmark(
 
 
 def _as_it_stands(home: Home, pair: str) -> Materialized:
-    """Nothing is measured; the tables that there are, if there are any, are shown as what they are."""
+    """Measure nothing; show the tables that are there, if any."""
     shown: dict[str, Any] = {"measured_by": f"job {BENCHMARK_PAIR}, or ptupcdr benchmark {pair}"}
     before = stored_provenance(home, ASSET, pair)
     if before is None:
@@ -110,7 +110,7 @@ def _time_left(seconds: float | None) -> str:
 
 
 def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
-    """One child run a β, seed and base model (``none``: baselines that need none)."""
+    """One child run for each β, seed and base model (``none``: baselines that need no base model)."""
     from ptupcdr_core.evaluation.significance import METRICS
     from ptupcdr_core.experiments.readout import LIST_METRICS
 
@@ -128,7 +128,7 @@ def _track_cells(current: Stage, rows: "pd.DataFrame") -> None:
 
 
 def _tables(home: Home, key: str) -> dict[str, Any]:
-    """What a person would look at: means over seeds, and the published numbers beside them when there are any."""
+    """What people look at: means over seeds, and the published numbers beside them where there are any."""
     from ptupcdr_core.evaluation.significance import over_seeds
     from ptupcdr_core.experiments.published import beside_published
     from ptupcdr_core.experiments.readout import read_benchmark, summarize_benchmark, summarize_lists

@@ -1,4 +1,4 @@
-"""Which model of a pair is in use: the newest one if it has earned it, else the one before."""
+"""Which model of a pair is in use: the newest one if it passes the gate, else the one before."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from ptupcdr_dagster.tracking.runs import StageTracker
 
 @stage_asset(deps=[domain_splits, meta_network, cold_start_evaluation], group="cold_start", kinds={"mlflow", "duckdb"})
 def champion(stage: Stage) -> Materialized:
-    """The bundle that may serve: the new one in every mode in which it is as good as others, else the one before."""
+    """The bundle that may serve: the new one in each mode in which it passes the gate, else the one before."""
     from ptupcdr_core.evaluation.beyond_accuracy import COLUMNS
     from ptupcdr_core.experiments.readout import read_evaluation
     from ptupcdr_core.gate.decision import judge, keep_verdict
@@ -58,7 +58,7 @@ def champion(stage: Stage) -> Materialized:
     shown = {"comparisons": frame_table(decision.table()), "decision": decision.reason}
     evaluated = read_evaluation(home, pair)
     lists = evaluated[(evaluated["mode"] == "ranking") & evaluated["method"].isin(["ptupcdr", "popularity"])]
-    if len(lists):  # what the new lists show beside being right, and what they would replace at worst
+    if len(lists):  # coverage, diversity and the like of the new lists, beside those of popular items
         shown["lists"] = frame_table(lists[["method", "ndcg_at_10", *COLUMNS]].round(4))
     use = "none yet" if now is None else f"models:/{name}@champion, version {now}"
     return stage.result({**shown, "version": version, "in_use": use})

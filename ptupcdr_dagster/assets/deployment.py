@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     kinds={"numba", "duckdb"},
 )
 def deployed_model(stage: Stage) -> Materialized:
-    """The bundle that recommends: what passed the gate, with refit fitted again on all users, else what did before."""
+    """The bundle that recommends: what passed the gate last, fitted again on all users if refit is set."""
     from ptupcdr_core.serving.deployed import cold_start_ratings, deployed_bundle
     from ptupcdr_core.stages.deployment import deploy
     from ptupcdr_dagster.tracking.registry import DEPLOYED, Registry
@@ -47,16 +47,16 @@ def deployed_model(stage: Stage) -> Materialized:
 
 
 @stage_asset(
-    # Not the split: people are read as they are today, so that lists can be made again without a training.
+    # Not the split: people are read as they are today, so that lists can be made again without training.
     deps=[dg.AssetDep(raw_ratings, partition_mapping=DOMAIN_TO_PAIRS), deployed_model],
     group="cold_start",
     kinds={"duckdb"},
     scored=True,
 )
 def recommendations(stage: Stage) -> Materialized:
-    """The best target items for everybody who is cold-start today, in order, and the source items that each rests on.
+    """The best target items for all users who are cold-start today, best first, each with the source items behind it.
 
-    Made without training by the job score_pair and `ptupcdr score`.
+    The job score_pair and `ptupcdr score` make these without training.
     """
     known = pair_items(stage.partition)
     made = stage.engine.recommend_cold_users(
@@ -67,10 +67,10 @@ def recommendations(stage: Stage) -> Materialized:
 
 
 def some_lists(warehouse: "Warehouse", pair: str, known: "dict[Side, Items]") -> "pd.DataFrame":
-    """The first lists, items and reasons by their titles, to look at."""
+    """The first few lists to look at, items and reasons by title."""
     with warehouse.read("recommendations", pair) as connection:
         rows = connection.execute(
-            "select dense_rank() over (order by user_id) as person, "  # without an id: Dagster forgets nobody
+            "select dense_rank() over (order by user_id) as person, "  # no user id: Dagster's log is never erased
             "* exclude (pair, user_id, cohort, mode, made_by, bridged, reason_weights) "
             "from recommendations order by user_id, rank limit 20"
         ).fetchdf()

@@ -1,4 +1,4 @@
-"""What the bridges are worth to people who are new in the target."""
+"""How good the bridges are for users who are new in the target."""
 
 from ptupcdr_dagster.assets.bridges import meta_network
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset

@@ -1,4 +1,4 @@
-"""What the catalog tells of a pair's items, as assets show it."""
+"""The catalog's item tables of a pair, such as titles and who may be recommended what, for assets to show."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def pair_items(pair: str) -> "dict[Side, Items]":
-    """What the catalog's files tell of the items of either side today."""
+    """The items of either side as the catalog's files list them today."""
     from ptupcdr_core.sources.items import read_items
 
     named = CATALOG.pair(pair)

@@ -1,4 +1,4 @@
-"""Embeddings of either domain from that domain's ratings alone."""
+"""Embeddings of each domain, from that domain's ratings alone."""
 
 from ptupcdr_dagster.assets.splits import domain_splits
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset

@@ -7,7 +7,7 @@ from ptupcdr_dagster.partitions import CATALOG, DOMAINS
 
 @stage_asset(deps=[], partitions=DOMAINS, group="ratings", kinds={"duckdb"}, scored=True)
 def raw_ratings(stage: Stage) -> Materialized:
-    """One domain's ratings: one a user and item, on the declared scale. Rejected rows stand apart with their reason."""
+    """One domain's ratings: one per user and item, on the declared scale. Rejected rows are kept apart with reasons."""
     from ptupcdr_core.stages.row_engine import engine_of
 
     domain = CATALOG.domain(stage.partition)

@@ -1,4 +1,4 @@
-"""The page for people: one self-contained HTML file a pair."""
+"""The report: one self-contained HTML page for each pair."""
 
 import dagster as dg
 
@@ -13,13 +13,13 @@ from ptupcdr_dagster.metadata import picture
 
 
 @stage_asset(
-    # Not the benchmark: it is optional, and the page is out of date when a newer one stands (report.store).
+    # Not the benchmark: it is optional; the page is out of date once there is a newer one (report.store).
     deps=[meta_network, cold_start_evaluation, warm_start_evaluation, champion, recommendations],
     group="report",
     kinds={"matplotlib"},
 )
 def pair_report(stage: Stage) -> Materialized:
-    """Which method is best and whether that is real, with pictures, as one self-contained HTML page."""
+    """Which method is best and whether that is significant, with pictures, as one self-contained HTML page."""
     from ptupcdr_core.report.page import make_report
 
     items = pair_items(stage.partition)

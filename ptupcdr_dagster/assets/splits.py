@@ -14,7 +14,7 @@ from ptupcdr_dagster.partitions import CATALOG, DOMAIN_TO_PAIRS
     kinds={"duckdb"},
 )
 def domain_splits(stage: Stage) -> Materialized:
-    """Vocabularies, cohorts (test, validation, bridge, cold, target_only), what may be trained on, and histories."""
+    """Vocabularies, cohorts (test, validation, bridge, cold, target_only), training ratings, and histories."""
     pair = CATALOG.pair(stage.partition)
     source, target = CATALOG.domain(pair.source), CATALOG.domain(pair.target)
     report = stage.engine.build_split(pair, source, target, stage.warehouse, stage.settings, stage.fingerprint)

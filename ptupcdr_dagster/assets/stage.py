@@ -1,4 +1,4 @@
-"""What all assets share around their stage of the core: fingerprint, MLflow run, metadata."""
+"""What every asset adds to its stage of the core: fingerprint, MLflow run, metadata."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
@@ -39,10 +39,9 @@ if TYPE_CHECKING:
 
 Materialized = dg.MaterializeResult[Any]
 UNLESS_UNCHANGED = "ptupcdr/unless_unchanged"
-"""Tag of a run: the assets, with commas between them, or ``all``, that stay as they stand where what they read has come
-out as it was."""
+"""Tag of a run: assets, separated by commas, or ``all``, that are not made again if what they read has not changed."""
 KEPT = "left_as_it_stood"
-"""Metadata of a materialization at which nothing was made."""
+"""Metadata key of a materialization that made nothing, since nothing had changed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Stage:
 
     @property
     def engine(self) -> "RowEngine":
-        """That of the pair: it is on Spark if either side is."""
+        """The pair's engine: Spark if either side is on Spark."""
         from ptupcdr_core.stages.row_engine import engine_of
 
         pair = CATALOG.pair(self.partition)
@@ -83,7 +82,7 @@ class Stage:
 
         Args:
             function: Takes home, partition, settings, fingerprint and the arguments.
-            arguments: What only this stage wants, such as ``on_epoch=stage.tracker.on_epoch``.
+            arguments: What only this stage takes, such as ``on_epoch=stage.tracker.on_epoch``.
         """
         made = function(self.home, self.partition, settings=self.settings, fingerprint=self.fingerprint, **arguments)
         return self.report(made)
@@ -94,7 +93,7 @@ class Stage:
         self.tracker.log_metrics({name: value for name, value in report.metrics.items() if name not in report.chosen})
         log_chosen(self.tracker, {name: report.metrics[name] for name in sorted(report.chosen)})
         self.tracker.log_files(report.files)
-        # The page lists entries in this order, and single numbers, which it plots over time, fill a screen.
+        # The page lists entries in this order. Tables come first: single numbers, each plotted, fill a screen.
         metadata: dict[str, Any] = {name: frame_table(frame) for name, frame in report.tables.items()}
         if report.curves:
             metadata["learning_curves"] = learning_curves(report.curves)
@@ -108,7 +107,7 @@ class Stage:
 
         Args:
             metadata: What this asset alone shows.
-            table: Its main table; by default the one that is called as the asset, if it has tables at all.
+            table: Its main table; by default the one with the asset's name, if it has tables at all.
         """
         has_tables = self.warehouse.exists(self.asset, self.partition)
         tables = describe_tables(self.home, self.asset, self.partition, table or self.asset) if has_tables else {}
@@ -131,10 +130,10 @@ class Stage:
 
 @contextmanager
 def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Iterator[Stage]:
-    """Open one asset partition's stage: checks what is upstream, opens the MLflow run, closes it at the end.
+    """Open the stage of one asset partition: check its inputs, open the MLflow run, and close that at the end.
 
     Raises:
-        WarehouseError: something upstream was made with other settings, or failed a check in a run of its own.
+        WarehouseError: an input was made with other settings, or failed a check in an earlier run.
     """
     end_with_parent()
     chosen = settings.to_settings()
@@ -149,7 +148,7 @@ def stage(context: dg.AssetExecutionContext, settings: SettingsResource, home: H
 
 
 def _refuse_unsound(context: dg.AssetExecutionContext) -> None:
-    """Of ratings that failed a blocking check nothing is made; Dagster heeds that within one run alone."""
+    """Refuse ratings that failed a blocking check; Dagster itself does so only within one run."""
     from ptupcdr_dagster.checks.ratings import FACTS
 
     asset = context.asset_key.to_user_string()
@@ -160,7 +159,7 @@ def _refuse_unsound(context: dg.AssetExecutionContext) -> None:
         failed = ", ".join(key.name for key in failed_checks(context.instance, checks, domain))
         if failed:
             raise WarehouseError(
-                f"{RAW} of {domain} failed {failed}, so nothing is made of them: mend the source, and ingest it again"
+                f"{RAW} of {domain} failed {failed}, so nothing is made from them: mend the source, and ingest it again"
             )
 
 
@@ -168,7 +167,7 @@ def _note(context: dg.AssetExecutionContext, home: Home) -> str:
     run = context.run
     return (
         f"`{run.job_name}` of **{context.partition_key}**, in Dagster: [{run.run_id[:8]}]({dagster_ui(home)}/runs/"
-        f"{run.run_id}). Below it is a run a stage."
+        f"{run.run_id}). Its child runs are the stages."
     )
 
 
@@ -178,12 +177,12 @@ def _freshness_policy() -> dg.FreshnessPolicy | None:
 
 
 def _automation(scored: bool) -> dg.AutomationCondition[Any] | None:
-    """Made again once something that it reads holds something else than before, and has passed its checks."""
+    """Make an asset again once the content of something that it reads has changed and passed its checks."""
     if NIGHTS.automation is None or (NIGHTS.automation == "score" and not scored):
         return None
     condition = dg.AutomationCondition
     other = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
-    # Not all_deps_blocking_checks_passed: of partitioned checks it heeds none.
+    # Not all_deps_blocking_checks_passed: it ignores partitioned checks.
     failed = condition.any_checks_match(condition.check_failed(), blocking_only=True)
     return (
         other.since_last_handled()
@@ -196,7 +195,7 @@ def _automation(scored: bool) -> dg.AutomationCondition[Any] | None:
 
 @contextmanager
 def _outside_reasons(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """What fails because of a network or a server is tried again, where [nights] retries says so."""
+    """Retry what failed because of a network or a server, if [nights] retries is set."""
     if NIGHTS.retries is None:
         yield
         return
@@ -209,7 +208,7 @@ def _outside_reasons(context: dg.AssetExecutionContext) -> Iterator[None]:
 
 
 def _as_it_stands(context: dg.AssetExecutionContext, settings: SettingsResource, home: Home) -> Materialized | None:
-    """The partition's last materialization once more, where the run wants it kept and it is up to date after all."""
+    """The partition's last materialization again, if the run may keep it (UNLESS_UNCHANGED) and it is up to date."""
     asset, partition = context.asset_key.to_user_string(), context.partition_key
     wanted = context.run.tags.get(UNLESS_UNCHANGED, "").split(",")
     stored = stored_provenance(home, asset, partition) if {asset, "all"} & set(wanted) else None
@@ -224,7 +223,7 @@ def _as_it_stands(context: dg.AssetExecutionContext, settings: SettingsResource,
     noted = dict(event.metadata)
     if FINGERPRINT not in noted or noted[FINGERPRINT].value != now:
         return None
-    context.log.info("what it is made from has not changed: it stays as it stands")
+    context.log.info("what it is made from has not changed: not made again")
     return dg.MaterializeResult(
         metadata=noted | {KEPT: "what it is made from has not changed"},
         data_version=dg.DataVersion(str(stored[CONTENT])[:16]),
@@ -239,18 +238,18 @@ def stage_asset(
     partitions: dg.PartitionsDefinition = PAIRS,
     scored: bool = False,
 ) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
-    """An asset, named and described as the function that makes one partition of it in an open stage.
+    """An asset from the function that makes one partition of it in an open stage; name and description are its own.
 
-    It depends on what it reads. Of models and what they were trained on, that is the last model alone: a checkpoint is
-    refused beside another split, or other models, than those that it was trained on.
+    It depends on what it reads. What reads a model also reads what that was trained on, but declares the model alone: a
+    checkpoint is refused beside another split, or other models, than those that it was trained on.
 
     Args:
         deps: What it reads.
-        group: Of the lineage.
-        kinds: Shown on it.
-        partitions: Its own.
-        scored: Whether it is made every night, as ratings and lists are: it can be overdue, and lists follow the
-            ratings by themselves without a training.
+        group: Its group in the lineage.
+        kinds: Labels that the UI shows on it.
+        partitions: Its partitions.
+        scored: Whether it belongs to nightly scoring, as ratings and lists do: it can be overdue, and lists are made
+            again after new ratings without training.
     """
 
     def decorate(make: Callable[[Stage], Materialized]) -> dg.AssetsDefinition:

@@ -1,4 +1,4 @@
-"""Warm start: bridged embeddings fine-tuned on the first target ratings, and what that is worth."""
+"""Warm start: bridged embeddings fine-tuned on a user's first target ratings, and how much that helps."""
 
 from ptupcdr_dagster.assets.bridges import bridged_embeddings, meta_network
 from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
@@ -10,7 +10,7 @@ from ptupcdr_dagster.assets.stage import Materialized, Stage, stage_asset
     kinds={"numpy", "duckdb"},
 )
 def fine_tuned_embeddings(stage: Stage) -> Materialized:
-    """The bridged embedding of every test user, fine-tuned on the first 1, 2, 4, 8 or half of the target ratings."""
+    """The bridged embedding of every test user, fine-tuned on the first 1, 2, 4, 8 or half of their target ratings."""
     from ptupcdr_core.stages.warm_start import fine_tune
 
     return stage.run(fine_tune)
@@ -22,7 +22,7 @@ def fine_tuned_embeddings(stage: Stage) -> Materialized:
     kinds={"duckdb", "mlflow"},
 )
 def warm_start_evaluation(stage: Stage) -> Materialized:
-    """MAE and RMSE on the second half of test users' target ratings, by where fine-tuning starts and what is known."""
+    """MAE and RMSE on the second half of test users' target ratings, by start of tuning and number of known ratings."""
     from ptupcdr_core.stages.warm_start import evaluate_warm_start
 
     return stage.run(evaluate_warm_start)

@@ -29,20 +29,21 @@ FACTS = facts_about(
     ),
     Fact(
         "one_row_per_cell",
-        "A β, seed, base model, recipe and method stands once, with errors that are numbers.",
+        "Each combination of β, seed, base model, recipe and method has one row, and its errors are numbers.",
         (unique("recipe", "beta", "seed", "base_model", "method"),),
     ),
     Fact(
         "methods_of_a_split_share_their_test_ratings",
-        "Under one β and seed every method is measured on as many users and ratings; else no two could be compared.",
+        "For one β and seed, every method is measured on the same number of users and ratings; otherwise no two could "
+        "be compared.",
     ),
     Fact(
         "errors_of_users_add_up",
-        "The errors kept for each user, on which all tests of significance stand, add up to each cell's MAE.",
+        "The errors kept for each user, which all tests of significance use, add up to each cell's MAE.",
     ),
     Fact(
         "lists_of_users_add_up",
-        "The measures kept for each user's list have the mean that the table of lists says.",
+        "The measures kept for each user's list average to what the table of lists says.",
     ),
 )
 
@@ -50,7 +51,7 @@ _NO_LISTS = "(select 0.0 as beta, 0 as seed, '' as method, 0.0 as ndcg_at_10 whe
 
 
 def lists_of(warehouse: Warehouse, pair: str) -> dict[str, str]:
-    """Where queries find lists; a benchmark of a version before has none."""
+    """Where queries find lists; a benchmark made by an older version has none."""
     tables = {"lists": "benchmark_lists", "rankings": "benchmark_rankings"}
     with warehouse.read(ASSET, pair) as connection:
         there = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}

@@ -27,7 +27,7 @@ FACTS = facts_about(
 def champion_checks(
     context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Validate a pair's decision, and show its numbers whatever it was."""
+    """Validate a pair's decision, and show its reason in any case."""
     from ptupcdr_dagster.checks.validation import validate_table
 
     warehouse, pair = Warehouse(home.warehouse), context.partition_key

@@ -41,21 +41,21 @@ EMBEDDING_FACTS = facts_about(
     ),
     Fact(
         "one_row_per_cold_user_and_mode",
-        "Every user of the cohorts cold and test has exactly one embedding a mode, and nobody else has one.",
+        "Every user of the cohorts cold and test has exactly one embedding per mode; nobody else has one.",
         (unique("user_id", "mode"),),
     ),
     Fact("embeddings_are_finite", "No coordinate is missing, NaN or infinite."),
     Fact(
         "embeddings_are_not_collapsed",
-        "Users' embeddings differ: a bridge that collapsed says the same of everybody. Lists then do without it, and "
-        "the gate says whether its ratings may serve.",
+        "Users' embeddings differ: a collapsed bridge gives everybody the same one. Lists then do without it, and the "
+        "gate decides whether its ratings may serve.",
         warning=True,
     ),
     Fact(
         "norms_are_comparable_with_the_target_model",
         "The median length of a bridged embedding is within a factor of 20 (bounds.toml) of that of the target model's "
         "own users: a bridge that shrinks everybody to nothing, or blows them up, has not learned the target's space. "
-        "Lists then do without it, and the gate says whether its ratings may serve.",
+        "Lists then do without it, and the gate decides whether its ratings may serve.",
         warning=True,
     ),
     Fact(
@@ -68,7 +68,7 @@ EVALUATION_FACTS = facts_about(
     EVALUATION,
     Fact(
         "methods_share_their_test_users",
-        "Every method is measured on the same users and ratings; numbers of different sets cannot be compared.",
+        "Every method is measured on the same users and ratings; numbers from different ones cannot be compared.",
         (unique("method", "recipe", "mode"),),
     ),
     Fact(
@@ -86,7 +86,7 @@ EVALUATION_FACTS = facts_about(
     Fact(
         "bridge_ranks_better_than_popularity",
         "PTUPCDR's NDCG@10 over all target items is above that of the most popular items, which are the same for "
-        "everybody. Where it is not, show the popular ones.",
+        "everybody. Where it is not, popular items are the better list.",
         warning=True,
         mode="ranking",
     ),
@@ -96,7 +96,7 @@ DEPLOYMENT_FACTS = facts_about(
     DEPLOYMENT,
     Fact(
         "every_mode_is_served_or_said_why",
-        "Each mode of the run has one row: what serves it, the new model, the one that was kept, or nothing, with the "
+        "Each mode of the run has one row: what serves it (the new model, the one that was kept, or nothing), the "
         "gate's reason, and on how many people and ratings it was trained.",
     ),
 )
@@ -125,9 +125,9 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "every_cold_user_has_recommendations",
-        "Each user who has rated in the source and not in the target today, and each that was held out from what is "
-        "deployed, has a list, ranked 1, 2, 3, … by falling score, and nobody else has one; but for held-out users who "
-        "have rated every target item.",
+        "Each user who today has source ratings and no target rating, and each user held out from the deployed model, "
+        "has a list, ranked 1, 2, 3, … by falling score; nobody else has one. Held-out users who have rated every "
+        "target item have none.",
         (unique("user_id", "mode", "rank"),),
     ),
     Fact(
@@ -137,13 +137,13 @@ RECOMMENDATION_FACTS = facts_about(
     ),
     Fact(
         "recommended_items_are_unseen",
-        "Nobody is recommended an item that they have rated in the target. A held-out user's list may find what they "
-        "rated, unless the models were fitted again on that.",
+        "Nobody is recommended an item that they have rated in the target, except held-out users, unless the models "
+        "were fitted again on their ratings.",
     ),
     Fact(
         "reasons_are_from_the_history",
         "A recommendation names up to three source items that the user has rated, each with how much it raises the "
-        "score, most first; it says whether the personal bridge or a fallback made it.",
+        "score, largest first, and says whether the personal bridge or a fallback made it.",
     ),
 )
 
@@ -170,8 +170,8 @@ def _modes_and_norm(home: Home, pair: str, settings: Settings) -> dict[str, Any]
 
 
 def _deployment(home: Home, pair: str, settings: Settings) -> dict[str, Any]:
-    """Whether anything is deployed, whether that was fitted again on everybody, by what it held users out, and what was
-    rated; and the bounds of drift.
+    """Whether anything is deployed, whether it was fitted again on everybody, the seed and β that chose its held-out
+    users, today's ratings, and the bounds of drift.
     """
     from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 

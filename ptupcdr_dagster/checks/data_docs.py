@@ -1,4 +1,4 @@
-"""Great Expectations Data Docs: one page an asset partition, of its last validation, and an index of them.
+"""Great Expectations Data Docs: one page for each asset partition, with its last validation, and an index of them.
 
 Imports nothing of Great Expectations, so that links can be made without it.
 """
@@ -25,18 +25,18 @@ table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.3rem
 
 
 def page_of(home: Home, asset: str, partition: str) -> Path:
-    """Where the page of an asset partition stands."""
+    """Path of an asset partition's page."""
     return home.data_docs / asset / f"{partition}.html"
 
 
 def write_page(home: Home, asset: str, partition: str, page: str, met: int, expectations: int) -> Path:
-    """Put a page in place of the one before, and renew the index.
+    """Replace an asset partition's page, and renew the index.
 
     Args:
-        home: Takes them.
+        home: Where both are written.
         asset: Key of the asset.
         partition: The domain or pair.
-        page: As HTML; it finds the index one folder up.
+        page: Its HTML; the index is one folder up.
         met: How many expectations are met.
         expectations: How many there are.
     """

@@ -1,7 +1,7 @@
-"""Great Expectations on DuckDB: what the library's own classes get wrong, and the internals that mending it takes.
+"""Great Expectations on DuckDB: fixes for what the library gets wrong there, and all uses of its internals.
 
-Nothing else in the project reaches into the library. pyproject.toml holds it to the release that this was written for,
-and ``tests/dagster/test_private.py`` says what another one has changed.
+Nothing else in the project uses the library's internals. pyproject.toml pins it to the release that this was written
+for, and ``tests/dagster/test_private.py`` shows what another release has changed.
 """
 
 import html
@@ -32,7 +32,7 @@ finally:
 try:
     from great_expectations.compatibility import pydantic
 
-    # How many rows of a query the library reads at most; more are not counted.
+    # The most rows of a query that the library reads; further ones are not counted.
     from great_expectations.constants import MAX_RESULT_RECORDS as MAX_RESULT_RECORDS
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResult as ExpectationSuiteValidationResult,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 
 class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
-    """Reads a result before its connection closes; DuckDB's results do not outlive the connection."""
+    """Reads a result before its connection closes, since DuckDB's results end with the connection."""
 
     def execute_query(self, query: Any) -> Any:
         """Run the query and hold its rows in memory: they are aggregates and samples, never whole tables."""
@@ -70,13 +70,13 @@ class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
 
 
 class NoRows(UnexpectedRowsExpectation):
-    """The query finds no row. The library's own would run it a second time, to count what it found."""
+    """The query finds no row. The library's own expectation would run it a second time, to count the rows."""
 
     metric_dependencies = ("unexpected_rows_query.table",)
 
     @pydantic.validator("unexpected_rows_query")
     def _validate_query(cls, query: str) -> str:  # noqa: N805
-        # In place of the library's, which prints a warning at each query that names its tables itself.
+        # Replaces the library's validator, which prints a warning at each query that names its tables itself.
         return query
 
     def _validate(
@@ -89,7 +89,7 @@ class NoRows(UnexpectedRowsExpectation):
         return {"success": not rows, "result": {"observed_value": len(rows), "details": {"unexpected_rows": rows}}}
 
 
-# In the class below, "type" is a field.
+# Named here, since in the class below "type" is a field.
 EngineType = type[SqlAlchemyExecutionEngine]
 
 
@@ -100,7 +100,7 @@ class DuckDBDatasource(SQLDatasource):
 
     @property
     def execution_engine_type(self) -> EngineType:
-        """The engine that suits DuckDB."""
+        """The engine for DuckDB."""
         return DuckDBExecutionEngine
 
 
@@ -119,12 +119,12 @@ def table_batch(file: Path, table: str, attached: Mapping[str, Path]) -> Iterato
         kwargs={"connect_args": {"read_only": True, "config": Warehouse.from_environment(file.parent).limits}},
         create_temp_table=False,
     )
-    # A connection left open would show a later check in this process the file as it was: DuckDB gives whoever opens the
-    # same path the database that is open, though the file has been replaced.
+    # A connection left open would show a later check in this process the old file: if a path is opened again, DuckDB
+    # gives the database that is already open, even if the file has been replaced.
     with ExitStack() as connections:
         engine = source.get_engine()
         connections.callback(engine.dispose)
-        # All connections to the file share the database; what one attaches, and commits, the others have too.
+        # All connections to the file share the database: what one attaches and commits, the others see too.
         with engine.begin() as connection:
             for name, other in attached.items():
                 connection.exec_driver_sql(f"attach if not exists {literal(other)} as {name} (read_only)")
@@ -149,7 +149,7 @@ def _context() -> Any:
 
 
 def exception_message(result: ExpectationValidationResult) -> str:
-    """The first exception's message, empty without one: one flat record, or one a metric, as the library chooses."""
+    """The first exception's message, or an empty text; the library stores one flat record, or one for each metric."""
     info = result.exception_info or {}
     records = (
         [info] if "exception_message" in info else [record for record in info.values() if isinstance(record, dict)]
@@ -158,7 +158,7 @@ def exception_message(result: ExpectationValidationResult) -> str:
 
 
 class SafePageView(DefaultJinjaPageView):
-    """Writes values as text: the library's own view writes those of tables as they are, scripts among them."""
+    """Escapes values: the library's own view writes those of tables unescaped, scripts included."""
 
     @pass_context
     def render_content_block(self, jinja_context: Any, content_block: Any, *args: Any, **named: Any) -> Any:
@@ -171,11 +171,11 @@ class SafePageView(DefaultJinjaPageView):
 
 
 def rendered(name: str, validations: Sequence[ExpectationSuiteValidationResult]) -> str:
-    """The Data Docs page of one or several validations of one thing, as HTML.
+    """The Data Docs page of one or several validations of the same data, as HTML.
 
     Args:
         name: What the page is called.
-        validations: With their results; the first one's description of the data stands for all.
+        validations: With their results; the description of the data is taken from the first.
     """
     results = [result for validation in validations for result in validation.results]
     met = sum(bool(result.success) for result in results)
@@ -191,9 +191,9 @@ def rendered(name: str, validations: Sequence[ExpectationSuiteValidationResult])
         },
         meta={**validations[0].meta, "run_id": RunIdentifier(run_name=name)},
     )
-    # The library's own page fetches styles and scripts from other servers, which are not to learn of these data.
+    # The library's own page fetches styles and scripts from other servers, which must not learn of these data.
     view: Any = SafePageView(custom_views_directory=str(Path(__file__).parent))
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(whole)
     page: str = view.render(document, template="data_docs.html.j2", title=name)
-    # The suite has no page of its own: its facts are plain data of this project.
+    # Links to the suite's page are removed: it has none, since the facts are plain data of this project.
     return re.sub(r'<a href="[./]*expectations/[^"]*"\s*>(.*?)</a>', r"\1", page)

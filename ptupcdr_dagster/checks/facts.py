@@ -1,7 +1,7 @@
 """A fact: one named statement about an asset, made of expectations, that becomes one Dagster asset check.
 
-Facts are plain data, so that defining the checks costs no import of Great Expectations, which takes seconds. The
-queries that look for violations stand in ``sql/``, one file an asset, under the names of their facts.
+Facts are plain data, so that defining the checks does not import Great Expectations, which takes seconds. The queries
+that look for violations are in ``sql/``, one file for each asset, under the names of their facts.
 """
 
 import warnings
@@ -28,7 +28,7 @@ QUERY = "NoRows"
 """The project's own expectation; see ``duckdb_expectations``."""
 
 SPLIT = "domain_splits"
-"""The asset that the results of a pair are checked against; queries read its tables as ``domain_splits.…``."""
+"""The asset that a pair's results are checked against; queries read its tables as ``domain_splits.…``."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Fact:
 
     Args:
         name: What the check is called; it states the fact.
-        description: The fact in words, and what it would mean if it did not hold.
+        description: The fact in words, and what it means if it does not hold.
         expectations: All must be met.
-        warning: Only warn when it does not hold, and let downstream assets go on.
-        mode: It is about this mode alone, and holds of nothing where a pair has not got it.
+        warning: Only warn if it does not hold, and let downstream assets go on.
+        mode: It is about this mode only; a pair without the mode passes.
     """
 
     name: str
@@ -57,9 +57,9 @@ class Fact:
     mode: Mode | None = None
 
     def spec(self, asset: str, partitions: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
-        """The asset check that shows this fact; it holds downstream assets back unless it only warns."""
+        """The asset check for this fact; it blocks downstream assets unless it only warns."""
         with warnings.catch_warnings():
-            # Partitioned asset checks are a preview in this release of Dagster, which is pinned for that reason too.
+            # Partitioned asset checks are a preview feature in this release of Dagster: one more reason to pin it.
             warnings.simplefilter("ignore", dg.PreviewWarning)
             return dg.AssetCheckSpec(
                 self.name,
@@ -71,15 +71,15 @@ class Fact:
 
 
 def specs(asset: str, facts: Sequence[Fact], partitions: dg.PartitionsDefinition) -> list[dg.AssetCheckSpec]:
-    """The asset checks that show these facts."""
+    """The asset checks for these facts."""
     return [fact.spec(asset, partitions) for fact in facts]
 
 
 def facts_about(asset: str, *facts: Fact) -> tuple[Fact, ...]:
-    """The facts, each with the queries that ``sql/<asset>.sql`` has under its name.
+    """The facts, each with the queries under its name in ``sql/<asset>.sql``.
 
     Raises:
-        ValueError: A query has no fact, or a fact neither queries nor other expectations.
+        ValueError: A query belongs to no fact, or a fact has neither queries nor other expectations.
     """
     queries = _queries(asset)
     complete = tuple(
@@ -108,16 +108,16 @@ def table_checks(
     optional: bool = False,
     partitions: dg.PartitionsDefinition = PAIRS,
 ) -> dg.AssetChecksDefinition:
-    """The asset checks of facts about one asset's file in the warehouse.
+    """The asset checks for facts about one asset's file in the warehouse.
 
     Args:
         asset: Key of the asset.
         facts: What is validated, all in one pass.
-        against: Further files that queries read of a partition, by the name under which they do.
-        parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, of a partition under some settings.
-        table: The table that column expectations are about; by default it is called as the asset.
-        optional: The file need not be there; the facts hold of nothing.
-        partitions: Those of the asset.
+        against: Further files that queries read, by the name that they have in queries.
+        parameters: Values for ``Parameter(name)`` and for ``$name`` in queries, for a partition and its settings.
+        table: The table that column expectations are about; by default the one with the asset's name.
+        optional: The file may be missing; the facts then pass.
+        partitions: The asset's partitions.
     """
 
     @dg.multi_asset_check(
@@ -175,8 +175,8 @@ def raw_ratings_of(warehouse: Warehouse, pair: str) -> Mapping[str, Path]:
 
 
 def given_rows(pair: str) -> dict[str, str]:
-    """User and item of what was rated in the source and in the target today, as ``$source_given`` and
-    ``$target_given``; of several sources the item's id says of which it is.
+    """Relations of user and item of all ratings there are today, as ``$source_given`` and ``$target_given``; with
+    several sources, an item's id starts with its domain.
     """
     chosen, rows = CATALOG.pair(pair), []
     for at, domain in enumerate(chosen.sources):
@@ -187,7 +187,7 @@ def given_rows(pair: str) -> dict[str, str]:
 
 
 def no_rows(query: str) -> Expectation:
-    """The query, which looks for violations anywhere in the partition's file, finds none."""
+    """The query, which looks for violations in the partition's file, finds none."""
     return QUERY, {"unexpected_rows_query": query}
 
 

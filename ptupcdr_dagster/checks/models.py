@@ -1,4 +1,4 @@
-"""Facts about the checkpoints: what a diverged or collapsed training would break."""
+"""Facts about the checkpoints: signs of a training that diverged or collapsed."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 FINITE = Fact(
     "weights_are_finite",
-    "No weight is NaN or infinite, as they are after a training that diverged.",
+    "No weight is NaN or infinite, as weights are after a training that diverged.",
     (between("not_finite", 0, 0),),
 )
 NOT_COLLAPSED = Fact(
     "embeddings_are_not_collapsed",
-    "The embeddings of users, and those of items, differ: a training that collapsed says the same of everybody.",
+    "The embeddings of users differ, and so do those of items; after a collapsed training all are the same.",
     (between("spread", 1e-6, None),),
 )
 
-# A meta network may rightly be constant: it starts as no correction of the common bridge, and keeps to that where
-# validation users say so. Whether its result collapsed is a fact about the bridged embeddings.
+# A meta network may rightly be constant: it starts as no correction of the common bridge, and stays so if validation
+# users are not served better by one. Whether its result collapsed is a fact about the bridged embeddings.
 FACTS = {
     "source_model": (FINITE, NOT_COLLAPSED),
     "target_model": (FINITE, NOT_COLLAPSED),
@@ -38,7 +38,7 @@ FACTS = {
 
 
 def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
-    """The checkpoint of one pair, refused when it belongs to another split than the present one."""
+    """The checkpoint of one pair; refused if it belongs to another split than the present one."""
     from ptupcdr_core.data.pair_data import load_outline
 
     split = load_outline(Warehouse.from_environment(home.warehouse), pair).split
@@ -46,14 +46,14 @@ def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
 
 
 def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":
-    """One row a tensor: its entries, how many are not finite, and the spread of its rows.
+    """One row for each tensor: its entries, how many are not finite, and the spread of its rows.
 
-    Spread is the largest standard deviation of a column over the rows, row 0 (padding) left out; only embeddings have
-    one.
+    Spread is the largest standard deviation of a column over the rows, row 0 (padding) left out; only embeddings and
+    an active network have one.
     """
     import pandas as pd
 
-    # A personal part that validation users were not served by has strength 0, and its network may be constant.
+    # A personal part that did not help validation users has strength 0, and its network may be constant.
     has_network = bool(tensors.get("personal.strength", [0])[0] > 0)
     return pd.DataFrame([_summary(name, tensor, has_network) for name, tensor in sorted(tensors.items())])
 

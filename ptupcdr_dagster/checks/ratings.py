@@ -53,7 +53,7 @@ EVENTS: dict[str, tuple[Expectation, ...]] = {
 
 
 def _facts(own: Mapping[str, tuple[Expectation, ...]]) -> tuple[Fact, ...]:
-    """The facts, of which some are others for events than for ratings."""
+    """The facts; some differ between events and ratings."""
     return facts_about(
         ASSET,
         Fact(
@@ -63,22 +63,22 @@ def _facts(own: Mapping[str, tuple[Expectation, ...]]) -> tuple[Fact, ...]:
         ),
         Fact(
             "ratings_are_complete",
-            "Every kept rating names its user and its item and has a value; every event has happened.",
+            "Every kept rating has a user, an item and a value; every kept event has a user, an item and a count.",
             own["ratings_are_complete"],
         ),
         Fact(
             "ratings_within_scale",
-            "Every kept rating lies on the scale that the catalog declares for the domain. Events have none.",
+            "Every kept rating lies on the scale that the catalog declares for the domain; events count at least 1.",
             own["ratings_within_scale"],
         ),
         Fact(
             "one_rating_per_user_and_item",
-            "A user has rated an item once; of repeated ratings only the latest is kept, and repeated events are one.",
+            "Each user and item have one row: of repeated ratings only the latest is kept, repeated events are merged.",
             (unique("user_id", "item_id"),),
         ),
         Fact(
             "every_row_is_accounted_for",
-            "Rows read = kept + rejected, for each file and in sum: no row is lost on the way.",
+            "Rows read = kept + rejected, for each file and in total: no row is lost on the way.",
         ),
         Fact(
             "every_rejected_row_has_a_reason",
@@ -91,7 +91,7 @@ FACTS, EVENT_FACTS = _facts(RATINGS), _facts(EVENTS)
 
 KNOWN_COUNTS = Fact(
     "counts_are_those_of_the_published_file",
-    "A 5-core file of the Amazon reviews of 2014 has the users, items and ratings that publications measured on.",
+    "A 5-core file of the Amazon reviews of 2014 has as many users, items and ratings as publications report.",
     warning=True,
 )
 
@@ -111,7 +111,7 @@ def raw_ratings_checks(
 
 
 def parameters_of(domain: Domain) -> dict[str, Any]:
-    """What the facts are asked with: the ends of the scale, and how kept rows are counted."""
+    """Values that the facts' queries need: the ends of the scale, and how kept rows are counted."""
     from ptupcdr_core.sources.ingest import kept_rows
 
     low, high = domain.stars or (None, None)
@@ -119,7 +119,7 @@ def parameters_of(domain: Domain) -> dict[str, Any]:
 
 
 def known_counts(home: Home, domain: Domain) -> dg.AssetCheckResult:
-    """Compare a domain's counts with those of the published file whose name it bears; others have none to compare."""
+    """Compare a domain's counts with those of the published file of its name; other domains have none to compare."""
     from ptupcdr_core.experiments.published import count_problems, published_name
 
     with Warehouse.from_environment(home.warehouse).read(ASSET, domain.name) as connection:

@@ -10,7 +10,7 @@ FACTS = facts_about(
     ASSET,
     Fact(
         "splits_have_the_declared_columns",
-        "The tables have the columns and types that the training reads.",
+        "The tables have the columns and types that training reads.",
         (
             has_columns("split_users", pair="VARCHAR", user_index="INTEGER", user_id="VARCHAR", cohort="VARCHAR"),
             has_columns("split_source_ratings", user_index="INTEGER", item_index="INTEGER", rating="FLOAT"),
@@ -22,20 +22,20 @@ FACTS = facts_about(
     ),
     Fact(
         "enough_overlapping_users",
-        "At least 10 users to learn a bridge from, and 2 each to choose the epoch and to measure with (bounds.toml).",
+        "There are at least 10 bridge-training users, 2 validation users and 2 test users (bounds.toml).",
     ),
     Fact(
         "cohorts_are_disjoint",
-        "Every user stands in exactly one cohort, and has ratings where that cohort says so.",
+        "Every user is in exactly one cohort, and has ratings in the domains that the cohort stands for.",
         (unique("user_id"), unique("user_index")),
     ),
     Fact(
         "beta_within_tolerance",
-        "The share of overlapping users held out for testing is β, give or take 4 standard deviations (bounds.toml).",
+        "The share of overlapping users held out as test users is β, within 4 standard deviations (bounds.toml).",
     ),
     Fact(
         "no_test_user_in_target_training",
-        "No target rating of a test or validation user is trained on, and each lies in the part of its cohort.",
+        "No target rating of a test or validation user is trained on; each is in the part of its user's cohort.",
     ),
     Fact(
         "histories_hold_known_source_items",
@@ -43,18 +43,18 @@ FACTS = facts_about(
     ),
     Fact(
         "indices_count_from_1",
-        "Users and items are numbered 1, 2, 3, … without a gap: index 0 is padding and nothing else.",
+        "Users and items are numbered 1, 2, 3, … without a gap; index 0 is padding only.",
     ),
     Fact(
         "item_ids_differ_between_domains",
-        "No item id stands in both domains. Shared ids are often one catalogue listed under two categories; then the "
+        "No item id occurs in both domains. Shared ids often mean one catalogue listed under two categories; then the "
         "target is not really new to the user. They are still treated as different items.",
         warning=True,
     ),
     Fact(
         "times_are_of_one_unit",
-        "The times of the one domain are not a hundred times those of the other and more, as milliseconds are beside "
-        "seconds. Write both in one unit: histories and warm-start splits go by time.",
+        "The times of one domain are less than a hundred times those of the other; more hints at milliseconds beside "
+        "seconds. Write both in one unit: histories and warm-start splits are ordered by time.",
         warning=True,
     ),
 )

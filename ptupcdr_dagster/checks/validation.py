@@ -56,7 +56,7 @@ def validate_table(
         asset: Key of the asset that the facts are about.
         facts: What to validate, all in one pass.
         parameters: Values for ``Parameter(name)`` and for ``$name`` in queries.
-        attached: Further files that queries may read, by the name under which they do.
+        attached: Further files that queries may read, by the name that they have in queries.
         documented: Home and partition whose Data Docs page is written; None: no page.
     """
     with table_batch(file, table, attached or {}) as batch:
@@ -66,7 +66,7 @@ def validate_table(
 def validate_frame(
     frame: "pd.DataFrame", asset: str, facts: Sequence[Fact], documented: Documented | None = None
 ) -> Iterator[dg.AssetCheckResult]:
-    """Validate facts about a small summary, one row a thing summarized."""
+    """Validate facts about a small summary table."""
     yield from _validate(frame_batch(frame), asset, facts, {}, documented)
 
 
@@ -75,15 +75,15 @@ def _validate(
 ) -> Iterator[dg.AssetCheckResult]:
     suites: dict[Literal["SUMMARY", "COMPLETE"], list[Any]] = {"SUMMARY": [], "COMPLETE": []}
     for fact in facts:
-        # The position keeps apart two expectations that differ in nothing else.
+        # The position tells apart two expectations that are otherwise equal.
         for position, (kind, arguments) in enumerate(fact.expectations):
             meta = {"fact": fact.name, "position": position}
             made = NoRows if kind == QUERY else getattr(gxe, kind)
-            # On the page, words stand in the place of a query.
+            # On the page, words replace the query.
             said = f"{fact.name.replace('_', ' ')}: {fact.description}" if kind == QUERY else None
             filled = _filled(arguments, parameters)
             expectation = made(**filled, severity=_severity(fact), meta=meta, description=said)
-            # Of a query, at most 200 violating rows are read; of a column it would be every value.
+            # COMPLETE reads at most 200 violating rows of a query, but would read every value of a column.
             suites["COMPLETE" if kind == QUERY else "SUMMARY"].append(expectation)
     validations = [
         batch.validate(
@@ -103,7 +103,7 @@ def _validate(
 def _page(
     validations: Sequence[ExpectationSuiteValidationResult], asset: str, home: Home, partition: str
 ) -> dict[str, dg.MetadataValue[Any]]:
-    """The link to the partition's Data Docs page, which is written."""
+    """Write the partition's Data Docs page and return the link to it."""
     results = [result for validation in validations for result in validation.results]
     met = sum(bool(result.success) for result in results)
     page = rendered(f"{asset} of {partition}", validations)
@@ -111,7 +111,7 @@ def _page(
 
 
 def _filled(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with the values of this partition: whole values by ``Parameter``, in texts by ``$name``."""
+    """Arguments with the values of this partition in place of ``Parameter``, and of ``$name`` within texts."""
     return {name: _fill(value, parameters) for name, value in arguments.items()}
 
 
@@ -160,7 +160,7 @@ def _title(result: ExpectationValidationResult) -> str:
 
 
 def _finding(result: ExpectationValidationResult) -> str:
-    """What was found, in words short enough for a list of failures; a query stands in the table only."""
+    """What was found, short enough for a list of failures; a query's text is shown in the table only."""
     assert result.expectation_config is not None
     is_query = "unexpected_rows_query" in result.expectation_config.kwargs
     return _found(result) if is_query else f"{_title(result)}: {_found(result)}"

@@ -8,7 +8,7 @@ TUNED, EVALUATION = "fine_tuned_embeddings", "warm_start_evaluation"
 
 
 def about_ratings(asset: str, *facts: Fact) -> tuple[Fact, ...]:
-    """Facts about predicted ratings, the only mode that follows first target ratings."""
+    """Facts about predicted ratings, the only mode with a warm start."""
     return tuple(replace(fact, mode="rating") for fact in facts_about(asset, *facts))
 
 
@@ -32,8 +32,8 @@ TUNED_FACTS = about_ratings(
     ),
     Fact(
         "one_row_per_test_user_and_known_ratings",
-        "Every test user has exactly one embedding for each number of known ratings, tuned on as many as that or, "
-        "where there are fewer, on the first half of the user's ratings; nobody else has one.",
+        "Every test user has exactly one embedding for each number of known ratings, tuned on that many or, if there "
+        "are fewer, on the first half of the user's ratings; nobody else has one.",
         (unique("user_id", "mode", "known_ratings"),),
     ),
     Fact("fine_tuned_embeddings_are_finite", "No coordinate is missing, NaN or infinite."),
@@ -52,12 +52,12 @@ EVALUATION_FACTS = about_ratings(
     ),
     Fact(
         "warm_start_errors_add_up",
-        "MAE and RMSE of every method are finite and those of its users' errors, kept for paired comparisons.",
+        "MAE and RMSE of every method are finite, and are those of its users' errors, kept for paired comparisons.",
     ),
     Fact(
         "bridged_start_beats_random_start",
-        "Fine-tuned from the bridged embedding, the RMSE is below that of a random start, however many ratings are "
-        "known. Where it is not, the bridge gives no head start.",
+        "The RMSE after fine-tuning from the bridged embedding is below that from a random start, for every number of "
+        "known ratings. Where it is not, the bridge gives no head start.",
         warning=True,
     ),
 )

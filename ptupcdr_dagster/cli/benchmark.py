@@ -1,4 +1,4 @@
-"""What the command line makes of a benchmark: the grid that the options ask for, and its tables in print."""
+"""A benchmark on the command line: the grid that the options ask for, and its printed tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from ptupcdr_dagster.partitions import CATALOG
 
 
 def chosen_grid(settings: Settings, options: Mapping[str, list[str]]) -> Grid:
-    """The grid of the command line; ``all`` among the methods means every one.
+    """The grid that the options ask for; ``all`` among the methods means every method.
 
     Raises:
         typer.BadParameter: a value is not allowed, or nothing is left to run.
@@ -40,16 +40,16 @@ def chosen_grid(settings: Settings, options: Mapping[str, list[str]]) -> Grid:
 
 
 def read_benchmarks(home: Home, pairs: Sequence[Pair]) -> pd.DataFrame:
-    """The cells of several pairs, one row each and method."""
+    """The cells of several pairs, one row for each cell and method."""
     tables = [read_cells(home, pair.key) for pair in pairs]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def print_benchmark(console: Console, home: Home, pair: Pair) -> None:
-    """Means over seeds, one table a recipe, β and base model, published numbers beside them, and one of lists a β.
+    """Print means over seeds: a table for each recipe, β and base model, one of lists for each β; published numbers.
 
-    Bold is the best of a table and whatever is not significantly different from it, with a star where
-    nothing can be bold.
+    The best of a table, and all that is not significantly different from it, is bold, or has a star where there is no
+    bold type.
     """
     summary = summarize_benchmark(home, pair.key)
     for (recipe, beta, base_model), cells in summary.groupby(["recipe", "beta", "base_model"], sort=True):

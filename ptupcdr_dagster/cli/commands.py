@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 success, 1 a failed run or a fault that the message names, 2 bad usage."""
+"""The command line. Exit codes: 0 success, 1 a failed run or another error, 2 bad usage."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="ptupcdr",
-    help="Cross-domain cold-start recommendation: from ratings of several domains to recommendations for newcomers.",
+    help="Cross-domain cold-start recommendation: from ratings in one domain to recommendations in another.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,7 +32,7 @@ app = typer.Typer(
 
 
 PAIR_HELP = "A pair of the catalog, source first, such as books__movies."
-SEVERAL = "Several may follow, or stand with commas between them."
+SEVERAL = "Several values: separated by blanks or commas."
 JSON_HELP = "Print JSON instead of a table."
 
 
@@ -44,9 +44,7 @@ def backfill(
     force: Annotated[bool, typer.Option("--force", help="Make everything again, up to date or not.")] = False,
     workers: Annotated[
         int,
-        typer.Option(
-            min=1, help="Pairs at a time; each takes memory of its own and keeps a core busy, and they share the cores."
-        ),
+        typer.Option(min=1, help="Pairs at a time; each takes memory of its own and keeps at least one core busy."),
     ] = 1,
 ) -> None:
     """Make everything of the given pairs that is not up to date: raw ratings of their domains, then the pairs.
@@ -76,9 +74,9 @@ def score(
     force: Annotated[bool, typer.Option("--force", help="Make everything again, up to date or not.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Pairs at a time; they share the cores.")] = 1,
 ) -> None:
-    """Recommend with what is deployed to whoever is cold-start today: ingest what changed, fold in, and train nothing.
+    """Make lists for all users who are cold-start today, from the deployed model: ingest what changed, train nothing.
 
-    Made for every night, where `backfill` trains every week; a pair that was never trained fails.
+    Meant for every night, as `backfill` is for every week; a pair that was never trained fails.
     """
     with _clear_errors():
         chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
@@ -97,7 +95,7 @@ def score(
 def benchmark(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
-    betas: Annotated[list[str], typer.Option(help=f"Fractions of users held out. {SEVERAL}")] = ["0.2", "0.5", "0.8"],  # noqa: B006
+    betas: Annotated[list[str], typer.Option(help=f"Fractions of overlap held out. {SEVERAL}")] = ["0.2", "0.5", "0.8"],  # noqa: B006
     seeds: Annotated[list[str], typer.Option(help=SEVERAL)] = ["900", "1000", "10", "2020", "500"],  # noqa: B006
     base_models: Annotated[list[str], typer.Option(help=f"mf, gmf, dnn. {SEVERAL}")] = ["mf", "gmf", "dnn"],  # noqa: B006
     methods: Annotated[list[str], typer.Option(help=f"Names of methods, or all. {SEVERAL}")] = ["all"],  # noqa: B006
@@ -106,18 +104,18 @@ def benchmark(
         typer.Option(help=f"calibrated, honest, published, published_test_best. {SEVERAL}"),
     ] = ["calibrated", "honest", "published"],  # noqa: B006
     modes: Annotated[
-        list[str], typer.Option(help=f"rating, ranking: lists by all of their methods, trained together. {SEVERAL}")
+        list[str], typer.Option(help=f"rating, ranking (all methods that make lists, trained together). {SEVERAL}")
     ] = ["rating", "ranking"],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time; each keeps a core busy.")] = 2,
     export: Annotated[
         Literal["csv", "latex", "parquet"] | None,
-        typer.Option(help="Also write a file a pair: cells as csv or parquet, means over seeds as latex."),
+        typer.Option(help="Also write a file for each pair: cells as csv or parquet, means over seeds as latex."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Measure every method on the same test users, over β, seeds and base models, and say which difference is real.
+    """Measure every method on the same test users, over β, seeds and base models, with tests of significance.
 
-    A benchmark that was stopped goes on where it was. The runs show in the Dagster UI and in MLflow.
+    A benchmark that was stopped resumes where it was. The runs show in the Dagster UI and in MLflow.
     """
     with _clear_errors():
         chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs or [])
@@ -152,13 +150,13 @@ def tune(
     objective: Annotated[
         Mode, typer.Option(help="rating: the RMSE of predicted ratings; ranking: the NDCG@10 of ranked lists.")
     ] = "rating",
-    trials: Annotated[int, typer.Option(min=1, help="How many, those of an earlier search included.")] = 30,
+    trials: Annotated[int, typer.Option(min=1, help="How many, including those of an earlier search.")] = 30,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is started.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Search for better settings of a pair on its validation users, starting from the given ones.
 
-    A search that was stopped goes on where it was. The best settings are left in a file for `backfill --settings-file`.
+    A stopped search resumes where it was. The best settings are written to a file for `backfill --settings-file`.
     """
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
@@ -182,7 +180,7 @@ def evaluate(
     pair: Annotated[str, typer.Argument(metavar="PAIR", help=PAIR_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Show how well every method and simple baseline does on a pair's held-out users, and what the gate made of it."""
+    """Show how well every method and simple baseline does on a pair's held-out users, and what the gate decided."""
     with _clear_errors():
         [chosen] = _pairs(load_catalog(catalog_path_from_environment()), [pair])
         from ptupcdr_core.experiments.readout import read_evaluation, read_serving
@@ -206,19 +204,19 @@ def recommend(
         Path | None,
         typer.Option(
             help="Instead of USER: a file (.csv, .parquet, .jsonl) of source ratings of people who were not in "
-            "training; columns user_id, item_id, rating and, for their order, timestamp."
+            "training; columns user_id, item_id, rating and, to order them, timestamp."
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     exclude: Annotated[
-        Path | None, typer.Option(help="A file with the column item_id: target items that are not recommended now.")
+        Path | None, typer.Option(help="A file with the column item_id: target items to leave out this time.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Recommend items of a pair's target domain to one cold-start user, or to everybody in a file of new people.
 
-    Stars are the rating that is predicted, likely is how probably it lies above the middle of the scale. The reasons
-    are the source items that raise a score most, and by how much.
+    stars is the predicted rating, likely the probability that it lies above the middle of the scale. The reasons are
+    the source items that raise a score most, and by how much.
     """
     if (user is None) == (history is None):
         raise typer.BadParameter("expected either USER or --history FILE")
@@ -244,9 +242,9 @@ def recommend(
 def forget(
     users: Annotated[list[str], typer.Argument(metavar="USER...", help="Ids of the people, in any of the domains.")],
 ) -> None:
-    """Forget people: their rows leave all tables, bundles, pages and MLflow artifacts, and every later ingest.
+    """Forget people: remove them from all tables, bundles, pages and MLflow artifacts, and drop them at later ingests.
 
-    The files that ratings are read from stay as they are. The next backfill trains again without these people.
+    The source files of the ratings stay as they are. The next backfill trains again without these people.
     """
     with _clear_errors():
         catalog = load_catalog(catalog_path_from_environment())
@@ -268,7 +266,7 @@ def forget(
 
 @app.command()
 def doctor() -> None:
-    """Check the environment and say what is missing; exit 1 when something is wrong."""
+    """Check the environment and say what is missing; exit code 1 if something is wrong."""
     with _clear_errors():
         from ptupcdr_dagster.cli.doctor import examine
 
@@ -283,13 +281,13 @@ def doctor() -> None:
 
 @app.command()
 def prune(
-    older_than: Annotated[float, typer.Option(min=0, help="Days; what is younger stays.")] = 30,
+    older_than: Annotated[float, typer.Option(min=0, help="Days; what is newer stays.")] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be thrown away.")] = False,
 ) -> None:
     """Throw away old runs of Dagster and MLflow, model versions, searches, downloads and logs that nothing uses.
 
-    Tables, models and reports stay, with the runs that say that they are up to date, and so do versions with an alias
-    and the three newest of each model. A server that MLFLOW_TRACKING_URI names is left to its own means.
+    Tables, models and reports stay, as do the runs that made them, model versions with an alias, and the three newest
+    versions of each model. A server that MLFLOW_TRACKING_URI names is not touched.
     """
     with _clear_errors():
         catalog = load_catalog(catalog_path_from_environment())
@@ -299,19 +297,19 @@ def prune(
 
 
 mlflow_app = typer.Typer(
-    no_args_is_help=True, help="What is recorded in MLflow: `ptupcdr mlflow sync` sends what a server did not take."
+    no_args_is_help=True, help="Runs recorded in MLflow: `ptupcdr mlflow sync` sends those that a server did not take."
 )
 app.add_typer(mlflow_app, name="mlflow")
 
 
 @mlflow_app.command()
 def sync() -> None:
-    """Send to the MLflow server what was kept in the home while it did not answer; the next backfill does so too."""
+    """Send what was kept in the home while the MLflow server did not answer; the next backfill does so too."""
     with _clear_errors():
         from ptupcdr_dagster.tracking.sending import send_kept
 
         sent = send_kept(Home.from_environment())
-        print(f"{sent} runs sent" if sent else "nothing waits to be sent")
+        print(f"{sent} runs sent" if sent else "nothing to send")
 
 
 @app.command()
@@ -336,15 +334,15 @@ def up(
 def serve(
     pairs: Annotated[list[str], typer.Argument(metavar="PAIR...", help=PAIR_HELP)],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of the service.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port of the service.")] = 8000,
     search: Annotated[
-        Search, typer.Option(help="exact; or approximate, which pays off from about a million target items on.")
+        Search, typer.Option(help="exact, or approximate, which pays off from about a million target items.")
     ] = "exact",
     most_megabytes: Annotated[float, typer.Option(min=0.001, help="Longer requests are refused.")] = 8.0,
 ) -> None:
     """Serve recommendations of deployed pairs over HTTP; a newly deployed bundle is used without a restart.
 
-    `/docs` shows what it takes; `/recommend`, `/health` and `/metrics` are for programs. Ctrl-C stops it.
+    `/docs` describes the requests; `/recommend`, `/health` and `/metrics` are for programs. Ctrl-C stops it.
     """
     with _clear_errors():
         chosen = _pairs(load_catalog(catalog_path_from_environment()), pairs)
@@ -364,7 +362,7 @@ def _clear_errors() -> Iterator[None]:
 
 
 def _pairs(catalog: Catalog, keys: list[str]) -> list[Pair]:
-    """The named pairs, each once; all of the catalog when none is named. An unknown one is bad usage."""
+    """The named pairs, each once; all of the catalog if none is named. An unknown one is bad usage."""
     try:
         return [catalog.pair(key) for key in dict.fromkeys(keys)] or list(catalog.pairs)
     except CatalogError as error:

@@ -1,4 +1,4 @@
-"""What ``ptupcdr doctor`` looks at: whether a backfill can work here, and how far the last one came."""
+"""What ``ptupcdr doctor`` checks: whether a backfill can work here, and what has been made so far."""
 
 import os
 import platform
@@ -19,12 +19,12 @@ PACKAGES = ("dagster", "duckdb", "mlflow", "great-expectations", "torch", "numba
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One thing that was checked.
 
     Args:
         what: The thing.
-        found: Its state, and the remedy where something is wrong.
-        ok: False when a backfill cannot work like that.
+        found: Its state, and the remedy if something is wrong.
+        ok: False if a backfill cannot work like that.
     """
 
     what: str
@@ -33,7 +33,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at the environment from the outside in; what depends on something broken is left out."""
+    """Check the environment, the most basic things first; a broken catalog ends the list."""
     home = Home.from_environment()
     yield Finding("python", f"{platform.python_version()}, {os.cpu_count()} cores")
     yield from _packages()
@@ -145,7 +145,7 @@ def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
 
 
 def _past(home: Home) -> Iterator[Finding]:
-    """What is held of the past, and what killed processes have left."""
+    """What is kept of past runs, and what killed processes have left."""
     from ptupcdr_core.store.leftovers import leftovers, size_of
     from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.pruning import held

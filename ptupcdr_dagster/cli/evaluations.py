@@ -1,4 +1,4 @@
-"""What was measured on a pair's held-out users, as the command line shows it."""
+"""Evaluations on a pair's held-out users, as the command line shows them."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ SERVES = {
 
 
 def print_evaluations(console: Console, home: Home, pairs: Sequence[Pair]) -> None:
-    """Print errors and lists of every method, several sources beside each alone, and what serves."""
+    """Print errors and lists of every method, several sources compared with each alone, and what serves."""
     for chosen in pairs:
         pair = chosen.key
         frame = read_evaluation(home, pair).drop(columns="pair")

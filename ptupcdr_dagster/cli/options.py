@@ -1,4 +1,4 @@
-"""Command-line options for the settings, made from the settings' own fields, and options of several values."""
+"""Command-line options for the settings, made from the settings' own fields, and options with several values."""
 
 import functools
 import inspect
@@ -26,13 +26,13 @@ def settings_options(
     left_out: Collection[str] = (),
     from_file: bool = False,
 ) -> Callable[..., None]:
-    """Give a command one option a setting; the command takes them together as its first argument ``settings``.
+    """Give a command one option for each setting; it receives them together as its first argument ``settings``.
 
     Args:
         command: The command.
-        parts: Options are for the settings that decide one of these; others keep their defaults.
+        parts: Only settings that decide one of these get an option; others keep their defaults.
         left_out: Further settings without an option.
-        from_file: Offer ``--settings-file`` too; an option that is given wins over the file.
+        from_file: Offer ``--settings-file`` too; an option on the command line wins over the file.
     """
     names = [name for name in Settings.names_that_decide(*parts) if name not in left_out]
     fields = {name: Settings.model_fields[name] for name in names}
@@ -67,7 +67,7 @@ def _file_parameters() -> list[inspect.Parameter]:
     option = typer.Option(
         "--settings-file",
         metavar="FILE",
-        help="TOML file of settings, such as `ptupcdr tune` leaves; options given here win over it.",
+        help="TOML file of settings, such as `ptupcdr tune` writes; options given here win over it.",
         rich_help_panel="Settings",
     )
     named, required = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
@@ -78,7 +78,7 @@ def _file_parameters() -> list[inspect.Parameter]:
 
 
 def _settings(given: Mapping[str, Any], file: Path, context: typer.Context) -> Settings:
-    """The file's settings, under those options that stand on the command line."""
+    """The file's settings, overridden by the options on the command line."""
     explicit = {name: value for name, value in given.items() if _stands_there(context, name)}
     try:
         in_file = read_settings_file(file)
@@ -93,12 +93,12 @@ def _stands_there(context: typer.Context, option: str) -> bool:
 
 
 def validated(model: type[Model], given: dict[str, Any], places: Mapping[str, str] | None = None) -> Model:
-    """The validated values of options; what is wrong with them is bad usage, told with the option's name.
+    """The validated values of options; a wrong value is bad usage, reported with the option's name.
 
     Args:
-        model: Of the options.
+        model: The options' model.
         given: Their values by field.
-        places: What to call those that stand elsewhere than on the command line.
+        places: What to call values that come from elsewhere than the command line.
 
     Raises:
         typer.BadParameter: some value is not allowed.
@@ -113,9 +113,9 @@ def validated(model: type[Model], given: dict[str, Any], places: Mapping[str, st
 
 
 class SpreadCommand(TyperCommand):
-    """A command whose list options take all the values that follow: ``--betas 0.2 0.5`` as ``--betas 0.2,0.5``.
+    """A command whose list options take all the values that follow: ``--betas 0.2 0.5`` as well as ``--betas 0.2,0.5``.
 
-    Values go on until the next option, or until a pair, which is told by its two underscores: ``--betas 0.2
+    The values end at the next option, or at a pair, which is recognized by its two underscores: ``--betas 0.2
     books__movies`` works too.
     """
 
@@ -139,5 +139,5 @@ class SpreadCommand(TyperCommand):
 
 
 def separated(values: list[str]) -> list[str]:
-    """The values of a list option, which may also stand in one with commas between them."""
+    """The values of a list option, each of which may be several, separated by commas."""
     return [part for value in values for part in value.replace(",", " ").split()]

@@ -1,4 +1,4 @@
-"""What fits a terminal: lines break between words; in tables numbers stay whole, and long names are cut."""
+"""Output that fits a terminal: lines break between words; in tables, numbers stay whole and long names are cut."""
 
 import re
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES = ("mae", "rmse", "_of_mean", "log_loss", "score", "mrr", "_at_10", "_at_50", "_low", "_high")
-"""Endings of the names of numbers that are no counts."""
+"""Name endings of columns shown with four decimals."""
 CONDITIONS = ("recipe", "mode", "beta", "seed", "base_model", "users", "ratings")
-"""Columns that stand above the table where all rows have the same."""
+"""Columns that are printed above the table if all rows have the same value."""
 NARROWEST = 12
-"""Characters that a cut name keeps."""
+"""The fewest characters that a cut name keeps."""
 GAP = 2
 
 
 def say(console: Console, line: str, *, markup: bool = False) -> None:
-    """Print a message: broken between words on a terminal, one line elsewhere; a long path is never broken."""
+    """Print a message: wrapped between words on a terminal, one line elsewhere; a long path is never broken."""
     text = Text.from_markup(line) if markup else Text(line)
     for part in _between_words(text, console.width) if console.is_terminal else [text]:
         part.rstrip()
@@ -41,7 +41,7 @@ def _between_words(text: Text, width: int) -> Iterable[Text]:
 
 
 def print_frame(console: Console, frame: "pd.DataFrame", title: str) -> None:
-    """Print a table under its title, as wide as the console at most."""
+    """Print a table under its title, at most as wide as the console."""
     say(console, f"[italic]{escape(title)}[/]", markup=True)
     if len(frame) > 1:
         same = [name for name in CONDITIONS if name in frame and frame[name].nunique(dropna=False) == 1]
@@ -55,9 +55,9 @@ def print_frame(console: Console, frame: "pd.DataFrame", title: str) -> None:
 
 
 def print_columns(console: Console, cells: dict[str, list[str]], numeric: dict[str, bool]) -> None:
-    """Print columns of text, those of numbers to the right and never cut.
+    """Print columns of text; those of numbers are aligned right and never cut.
 
-    Where they are too wide, the headings of numbers are folded, then names are cut to no less than `NARROWEST`
+    If they are too wide, the headings of numbers are folded, then names are cut to no less than `NARROWEST`
     characters, then the last columns of numbers are left out, and named below.
     """
     headers, gap, left_out = {name: name for name in cells}, GAP, list[str]()
@@ -102,7 +102,7 @@ def _least(widths: dict[str, int], numeric: dict[str, bool], gap: int) -> int:
 
 
 def _cut(text: str, width: int) -> str:
-    """As many of the parts between commas as find place; of a first one that is too long, its end stays whole."""
+    """As many parts between commas as fit; if even the first is too long, its last word stays whole."""
     if cell_len(text) <= width:
         return text
     parts = text.split(", ")

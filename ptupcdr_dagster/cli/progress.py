@@ -1,4 +1,4 @@
-"""The bar of a backfill: it counts assets, weighs them by the seconds that they take, and tells the time left."""
+"""The bar of a backfill: it counts assets, weighs them by the seconds that they take, and shows the time left."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,7 +25,7 @@ TYPICAL_SECONDS = {
     "recommendations": 10,
     "pair_report": 5,
 }
-"""What an asset takes with some millions of ratings, for one that was never made."""
+"""Seconds that an asset takes with some millions of ratings; used for one that was never made."""
 TRUST = 10.0
 """Seconds of work after which the measured pace counts as much as the expected one."""
 
@@ -41,7 +41,7 @@ def expected_seconds(instance: dg.DagsterInstance, asset: str, partition: str) -
 
 
 def open_progress(console: Console) -> Progress:
-    """Bars that show on a terminal only; a task's fields are ``count`` and, for `TimeLeft`, ``left`` and ``at``."""
+    """Bars, shown on a terminal only; a task's fields are ``count`` and, for `TimeLeft`, ``left`` and ``at``."""
     columns = (
         BarColumn(bar_width=20),
         TextColumn("{task.fields[count]}"),
@@ -54,14 +54,14 @@ def open_progress(console: Console) -> Progress:
         console=console,
         disable=not console.is_terminal,
         transient=True,
-        # Rich would catch what is written to sys.stdout and sys.stderr, which goes to the log, and show it here.
+        # Otherwise rich would show here what is written to sys.stdout and sys.stderr, which goes to the log.
         redirect_stdout=False,
         redirect_stderr=False,
     )
 
 
 class TimeLeft(ProgressColumn):
-    """Counts down from ``left`` seconds, which were estimated when ``at`` seconds had passed; empty where None."""
+    """Counts down from ``left`` seconds, estimated when ``at`` seconds had passed; empty if ``left`` is None."""
 
     max_refresh = 0.5
 
@@ -75,7 +75,7 @@ class TimeLeft(ProgressColumn):
 
 
 class Doing(ProgressColumn):
-    """What is being made, cut where the line ends: the numbers before it stay whole, and on one line."""
+    """What is being made, cut at the end of the line, so that the numbers before it stay whole and on one line."""
 
     def render(self, task: Task) -> Text:
         """The description."""
@@ -87,12 +87,12 @@ class WorkBar:
     """The bar of all assets that are to be made; checks do not advance it.
 
     Args:
-        progress: Where it shows.
+        progress: Where it is shown.
         bar: Its task.
         waiting: Expected seconds of what is still to be made, by partition and asset.
-        timed: Whether the expected seconds say how long it will take.
+        timed: Whether to show the time left.
         total: Expected seconds of everything.
-        assets: How many there are.
+        assets: How many assets there are.
         made: How many of them are made.
     """
 
@@ -110,14 +110,14 @@ class WorkBar:
         self.progress.reset(self.bar, total=self.total, left=self.total if self.timed else None, count=self._count())
 
     def hear(self, partition: str, asset: str, state: str) -> None:
-        """Show what is happening to an asset or its checks, and advance by an asset that is done."""
+        """Show what is happening to an asset or its checks, and advance when an asset is done."""
         self.progress.update(self.bar, description=f"{partition} {asset}")
         if state == "done" and self.waiting.pop((partition, asset), None) is not None:
             self.made += 1
             self._advance()
 
     def end(self, partition: str) -> None:
-        """Drop what is left of a partition of which nothing more will be made."""
+        """Drop what is left of a partition whose run has ended."""
         self.waiting = {key: seconds for key, seconds in self.waiting.items() if key[0] != partition}
         self._advance()
 

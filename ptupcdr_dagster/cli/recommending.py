@@ -1,4 +1,4 @@
-"""Recommendations as the command line shows them: one row an item, each with its reasons."""
+"""Recommendations as the command line shows them: one row for each item, with its reasons."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ class Shown:
     """What is known of a pair's items, and which of them are left out.
 
     Args:
-        source: items of the source domain.
-        target: items of the target domain.
-        exclude: target items that are not recommended in this call.
+        source: Items of the source domain.
+        target: Items of the target domain.
+        exclude: Target items that are not recommended in this call.
     """
 
     source: Items
@@ -32,16 +32,16 @@ class Shown:
 
     @classmethod
     def of(cls, catalog: Catalog, pair: Pair, exclude: Path | None) -> "Shown":
-        """Read the catalog's item tables, and the file of what is left out.
+        """Read the catalog's item tables, and the file of excluded items.
 
         Raises:
-            SourceError: a file is missing or has not the columns.
+            SourceError: a file is missing or lacks a column.
         """
         source, target = (read_items(catalog.domain(name)) for name in (pair.source, pair.target))
         return cls(source, target, frozenset() if exclude is None else read_item_ids(exclude))
 
     def as_known(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Titles beside the ids, where any is known, and no word of stars where nobody gives any."""
+        """Add titles if any are known, and drop the columns about stars if there are none."""
         if frame["stars"].isna().all():
             frame = frame.drop(columns=["stars", "likely"])
         if self.source.titles:
@@ -57,7 +57,7 @@ class Shown:
 
 
 def recommended_to_user(home: Home, pair: Pair, user: str, k: int, shown: Shown) -> pd.DataFrame:
-    """The best items for a cold-start user of the last run; reasons are lists of item_id and weight."""
+    """The best items for a cold-start user known by id; reasons are lists of item_id and weight."""
     found = recommend(home, pair.key, user, k, items=shown.target, exclude=shown.exclude)
     rows = [
         {name: getattr(item, name) for name in COLUMNS[:-1]}
@@ -68,7 +68,7 @@ def recommended_to_user(home: Home, pair: Pair, user: str, k: int, shown: Shown)
 
 
 def recommended_to_new(home: Home, pair: Pair, history: Path, k: int, shown: Shown) -> tuple[pd.DataFrame, str]:
-    """The best items for everybody in a file of source ratings, and a note on what of the file is unknown."""
+    """The best items for everybody in a file of source ratings, and a note on unknown items in it."""
     ratings = read_history_file(history)
     people = recommend_new(home, pair.key, ratings, k, origin=str(history), items=shown.target, exclude=shown.exclude)
     frame = people.recommendations.to_pandas()
@@ -82,7 +82,7 @@ def recommended_to_new(home: Home, pair: Pair, history: Path, k: int, shown: Sho
     )
     strangers = int(np.count_nonzero(people.known_items == 0))
     if strangers:
-        note += f"; {strangers} of the people without a known item, recommended what the average user gets (mean)"
+        note += f"; {strangers} of the people have no known item, and get what the average user gets (mean)"
     return shown.as_known(frame.reindex(columns=["user_id", *COLUMNS])), note
 
 

@@ -1,4 +1,4 @@
-"""What a night's lists come to, as the command line shows it: one row a pair."""
+"""Summary of tonight's lists, as the command line shows it: one row for each pair."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _NIGHT = "select count(distinct user_id) as people, count(*) as recommendations 
 
 
 def print_scored(console: Console, home: Home, pairs: Sequence[str]) -> None:
-    """Print how many people have a list."""
+    """Print how many people have a list, and how many recommendations there are."""
     warehouse, rows = Warehouse.from_environment(home.warehouse), []
     for pair in pairs:
         with warehouse.read("recommendations", pair) as connection:

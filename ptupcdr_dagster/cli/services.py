@@ -1,4 +1,4 @@
-"""``ptupcdr up``: the Dagster UI with its daemon and the MLflow UI as one command."""
+"""``ptupcdr up``: the Dagster UI with its daemon and the MLflow UI in one command."""
 
 import os
 import signal
@@ -24,13 +24,12 @@ GRACE_SECONDS = 20.0
 
 
 def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, log: Path) -> int:
-    """Run all services until Ctrl-C, or until one of them ends, and stop the others.
+    """Run all services until Ctrl-C, or until one of them ends; then stop the others.
 
-    The services write where this process's own output goes, which is the log, and to the console goes what is to be
-    told.
+    The services write to this process's own output, which is the log; messages for the user go to the console.
 
     Returns:
-        0 after Ctrl-C, 1 when a service ended by itself.
+        0 after Ctrl-C, 1 if a service ended by itself.
 
     Raises:
         PtupcdrError: a port is taken.
@@ -41,7 +40,7 @@ def serve(home: Home, host: str, port: int, mlflow_port: int, console: Console, 
             refuse_taken(host, wanted, option)
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104 # asked for by --host, never the default
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLflow would start seven processes more, for jobs that judge language models.
+    # Otherwise MLflow starts seven more processes, for jobs that judge language models.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     note_served(home, f"http://{shown}:{port}", f"http://{shown}:{mlflow_port}")
     commands = {"Dagster": _dagster_command(home, host, port)}
@@ -76,16 +75,16 @@ def _mlflow_command(home: Home, host: str, port: int) -> list[str]:
 
 
 def _program(name: str) -> str:
-    """The program of this environment, whether or not the environment is activated."""
+    """The program of this virtual environment, even if that is not activated."""
     beside = os.path.join(os.path.dirname(sys.executable), name)
     return beside if os.path.exists(beside) else name
 
 
 def refuse_taken(host: str, port: int, option: str) -> None:
-    """Find out before anything is started whether a port can be listened on.
+    """Refuse a port that cannot be listened on, before anything is started.
 
     Raises:
-        PtupcdrError: it cannot; names the option that chooses another.
+        PtupcdrError: it cannot; the message names the option that chooses another.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -102,12 +101,12 @@ def _supervise(commands: Mapping[str, list[str]], console: Console) -> int:
         services: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for name, command in commands.items():
-                # A session of its own: Ctrl-C reaches us alone, and we stop each service with all its children.
+                # A session of its own: Ctrl-C reaches only this process, which stops each service with its children.
                 services[name] = subprocess.Popen(command, start_new_session=True)
             while all(service.poll() is None for service in services.values()):
                 time.sleep(0.3)
             ended = [name for name, service in services.items() if service.poll() is not None]
-            say(console, f"{' and '.join(ended)} ended, and the log says why; stopping the rest")
+            say(console, f"{' and '.join(ended)} ended; the log says why. Stopping the rest")
             return 1
         except KeyboardInterrupt:
             say(console, "stopping")
@@ -118,7 +117,7 @@ def _supervise(commands: Mapping[str, list[str]], console: Console) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a termination stop the services too, as Ctrl-C does.
+    """Let a termination signal stop the services too, as Ctrl-C does.
 
     Ctrl-C's own handler is set as well: a shell starts background commands with that signal ignored, and the services
     would inherit it.
@@ -144,7 +143,7 @@ def _stop(services: "Iterable[subprocess.Popen[bytes]]") -> None:
         while any(service.poll() is None for service in running) and time.monotonic() < deadline:
             time.sleep(0.1)
     for service in services:
-        # Whatever a service left behind in its session.
+        # Ends processes that a service left behind in its session.
         _signal_group(service, signal.SIGKILL)
 
 

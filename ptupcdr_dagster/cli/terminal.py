@@ -1,4 +1,4 @@
-"""Backfill, benchmark and search as seen on a terminal: a bar, a line a partition, and a log file for all the rest."""
+"""Backfill, benchmark and search on a terminal: a bar, one line per partition, and a log file for all the rest."""
 
 import functools
 import gc
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool, workers: int) -> Report:
-    """Run a backfill, showing its progress on standard error and ending with what failed and why."""
+    """Run a backfill; show its progress on standard error, and at the end what failed and why."""
 
     def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
         return Backfill(instance, home, settings, force, workers=workers)
@@ -51,7 +51,7 @@ def run_backfill(home: Home, pairs: Sequence[Pair], settings: Settings, *, force
 
 
 def run_score(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: bool, workers: int) -> Report:
-    """Make tonight's lists in the same way: ratings ingested where they changed, and nothing trained."""
+    """Make tonight's lists in the same way: ingest ratings that changed, train nothing."""
 
     def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
         return Backfill(instance, home, settings, force, job=SCORE_PAIR, workers=workers)
@@ -60,7 +60,7 @@ def run_score(home: Home, pairs: Sequence[Pair], settings: Settings, *, force: b
 
 
 def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "Grid", *, workers: int) -> Report:
-    """Run a benchmark in the same way, with a bar a pair that counts cells and tells the time left."""
+    """Run a benchmark in the same way, with a bar for each pair that counts cells and shows the time left."""
     varied = grid.model_dump(mode="json") | {"methods": list(grid.methods or ()), "workers": workers, "measure": True}
 
     def make(instance: dg.DagsterInstance, progress: Progress) -> Backfill:
@@ -73,7 +73,7 @@ def run_benchmark(home: Home, pairs: Sequence[Pair], settings: Settings, grid: "
 def run_search(
     home: Home, pair: Pair, settings: Settings, *, objective: Mode, trials: int, timeout: float | None
 ) -> "Search | None":
-    """Run a search for settings with a line a trial; None where the ratings that it needs could not be made."""
+    """Run a search for settings with one line per trial; None if the ratings that it needs could not be made."""
     from ptupcdr_dagster.cli.tuning import search
 
     log = log_file(home, "tune")
@@ -87,7 +87,7 @@ def run_search(
 
 
 def run_prune(home: Home, catalog: Catalog, older_than: float, *, dry_run: bool) -> None:
-    """Throw away what is old, a line a kind of thing, and say what is left."""
+    """Throw away what is old, with one line for each kind of thing, and say how much space that freed."""
     from ptupcdr_dagster.running.pruning import Prune, days_ago, held
 
     with everything_else_to(log_file(home, "prune")) as console, _opened(home, console) as instance:
@@ -114,7 +114,7 @@ def _short(value: object) -> str:
 
 @dataclass
 class _Cells:
-    """A bar for the cells of the pair that is being run."""
+    """A bar for the cells of the pair that is running."""
 
     progress: Progress
     bar: TaskID | None = None
@@ -145,8 +145,8 @@ Maker = Callable[[dg.DagsterInstance, Progress], Backfill]
 
 
 def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
-    # The libraries make a million objects that live to the end. Looking through them again and again for what can be
-    # freed, as by default, takes a tenth of a small backfill's processor time.
+    # The libraries make a million objects that live to the end. With Python's defaults, the garbage collector searches
+    # them again and again, which takes a tenth of a small backfill's processor time.
     gc.set_threshold(100_000, 20, 50)
     log = log_file(home, name)
     with everything_else_to(log) as console, _opened(home, console) as instance, open_progress(console) as progress:
@@ -158,7 +158,7 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
             for (_, partition), assets in plan.items()
             for asset in assets
         }
-        # A benchmark tells the time left of its cells; how many are finished already is not known before.
+        # A benchmark shows the time left by its own cells; how many of them are finished is not known yet.
         bar = WorkBar(progress, task, expected, timed=backfill.job != BENCHMARK_PAIR)
         report = Report()
 
@@ -179,10 +179,10 @@ def _run(home: Home, pairs: Sequence[Pair], make: Maker, name: str) -> Report:
 
 @contextmanager
 def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance, put in order, and an MLflow server looked after.
+    """Open the Dagster instance, tidied up, and send what is kept for the MLflow server.
 
     Raises:
-        StorageError: the store of runs cannot be used any more.
+        StorageError: the store of runs cannot be used.
     """
     with open_instance(home) as instance, server_looked_after(home, console):
         try:
@@ -195,7 +195,7 @@ def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
 
 
 def log_file(home: Home, name: str) -> Path:
-    """Where a command that starts now leaves its log."""
+    """The log file of a command that starts now."""
     return home.root / "logs" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
 
 
@@ -223,9 +223,9 @@ def _print_findings(console: Console, title: str, colour: str, findings: Sequenc
 
 @contextmanager
 def everything_else_to(log: Path) -> Iterator[Console]:
-    """A console on standard error as it is now, while all other output of this process goes to the log file.
+    """A console on the present standard error, while all other output of this process goes to the log file.
 
-    The descriptors themselves are turned round: Dagster, MLflow's migrations and its own children write to them.
+    The file descriptors themselves are redirected: Dagster, MLflow's migrations and child processes write to them.
     """
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)

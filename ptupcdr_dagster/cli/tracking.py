@@ -1,4 +1,4 @@
-"""What the command line says of the MLflow server: that it does not answer, and what was sent to it later."""
+"""Messages about the MLflow server: that it does not answer, and what was sent to it later."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from ptupcdr_dagster.tracking.stores import kept_mark, server, unanswered
 
 @contextmanager
 def server_looked_after(home: Home, console: Console) -> Iterator[None]:
-    """Send what waits for the server before the block, and say once when it fails, before the block or in it."""
+    """Before the block, send what is kept for the server; say once if it fails, before the block or in it."""
     address = server()
     if address is None:
         yield

@@ -1,4 +1,4 @@
-"""A search for settings as it is recorded: one MLflow run a search, one below it a trial, and a file of the best."""
+"""Records a search for settings: one MLflow run per search, a child run per trial, and a file of the best settings."""
 
 import shlex
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MOST_TRIALS = 50_000
-"""Runs that MLflow returns at once."""
+"""The most runs that MLflow returns at once."""
 
 
 def settings_file(home: Home, pair: str, objective: Mode) -> Path:
-    """Where the best settings of the pair's last search by this objective stand."""
+    """The file with the best settings of the pair's last search by this objective."""
     return home.tuning / (f"{pair}.toml" if objective == "rating" else f"{pair}.{objective}.toml")
 
 
@@ -40,7 +40,7 @@ def search(
     trials: int,
     timeout: float | None,
 ) -> Search:
-    """Run or go on with a search; the arguments and errors are those of ``core.tuning.tune``."""
+    """Run or resume a search; arguments and errors are those of ``ptupcdr_core.experiments.search.tune``."""
     runs: list[_Runs] = []
 
     def tell(progress: Progress) -> None:
@@ -58,7 +58,7 @@ def search(
 
 
 def comparison(found: Search) -> pd.DataFrame:
-    """The settings that the search started from and the best: how they do on validation users, and how they differ."""
+    """The start's and the best settings: their results on validation users, and where they differ."""
     start = found.trials[0]
     differing = [name for name, value in start.chosen.items() if found.best.chosen[name] != value]
     rows = [("start", start), ("best", found.best)]
@@ -73,7 +73,7 @@ def comparison(found: Search) -> pd.DataFrame:
 
 
 def print_comparison(console: Console, frame: pd.DataFrame, title: str) -> None:
-    """Print a `comparison` with a line a setting."""
+    """Print a `comparison` with one line per setting."""
     say(console, f"[italic]{title}[/]", markup=True)
     rows = frame.set_index("settings")
     names = [str(name) for name in rows.columns]
@@ -83,7 +83,7 @@ def print_comparison(console: Console, frame: pd.DataFrame, title: str) -> None:
 
 @dataclass
 class _Runs:
-    """The search's MLflow run, and which trials have a run below it already."""
+    """The search's MLflow run, and which trials already have a child run."""
 
     tracker: StageTracker
     logged: set[str] = field(default_factory=set)
@@ -109,7 +109,7 @@ class _Runs:
             self.logged.add(name)
 
     def finish(self, found: Search, file: Path) -> None:
-        for trial in found.trials:  # one that was finished while the search was being stopped has no run yet
+        for trial in found.trials:  # a trial that finished while the search was being stopped has no run yet
             self.log(trial)
         metrics = {f"best_validation_{name}": value for name, value in found.best.metrics.items()}
         metrics |= {f"start_validation_{name}": value for name, value in found.trials[0].metrics.items()}
@@ -133,7 +133,7 @@ def _parent(home: Home, client: "MlflowClient", experiment: str, tags: dict[str,
 
     run_id = made_run(home, client, experiment, tags)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.model_dump().items()])
-    client.set_terminated(run_id)  # it stays writable, and a search that is killed leaves none that runs for ever
+    client.set_terminated(run_id)  # a closed run stays writable; an open one would run for ever if the search is killed
     return run_id
 
 

@@ -1,4 +1,4 @@
-"""The backfill without a daemon: domains first, then pairs, only what is not up to date, one run a partition."""
+"""The backfill without a daemon: domains first, then pairs, only what is not up to date, one run per partition."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Backfill:
         force: Make everything again, up to date or not.
         listener: Told of every asset's progress.
         job: What is run for each pair.
-        assets_config: Own configuration of the job's assets, by key.
+        assets_config: Configuration for single assets of the job, by key.
         workers: How many pairs are run at a time, the cores divided among them.
     """
 
@@ -45,24 +45,25 @@ class Backfill:
     workers: int = 1
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
-        """Assets to make, by (job, partition), in the order of the runs; a partition of no assets is up to date.
+        """Assets to make, by (job, partition), in the order of the runs; a partition without assets is up to date.
 
-        What hangs on something that is to be made is planned too, and left as it stands if that comes out as it was.
+        What depends on something that is to be made is planned too, and is kept if that comes out unchanged.
 
         Raises:
             SourceError: never; a domain whose files are missing is planned, and fails in its own run.
         """
-        pairs = sorted(pairs, key=lambda pair: len(pair.sources))  # a page of several shows those of each beside it
+        # The report of several sources also shows those of its single pairs, which therefore come first.
+        pairs = sorted(pairs, key=lambda pair: len(pair.sources))
         domains = sorted({domain for pair in pairs for domain in pair.domains})
         jobs = [(INGEST_DOMAIN, domain) for domain in domains] + [(self.job, pair.key) for pair in pairs]
         freshness = look_at(self.instance, self.home, self.settings, self.job)
         return {(job, partition): wanted(freshness, job, partition, force=self.force) for job, partition in jobs}
 
     def run(self, pairs: Sequence[Pair], plan: Plan) -> Iterator[tuple[str, Report]]:
-        """Carry out a plan; after each partition, its key and the report so far.
+        """Carry out a plan; yield each finished partition's key with the report so far.
 
-        A failure stops only its own pair, Ctrl-C all. A partition that another backfill is making is waited for, and
-        looked at again.
+        A failure stops only its own pair, Ctrl-C stops all. Where another backfill is making a partition, this one
+        waits, and then looks again what is left to do.
         """
         report = Report()
         needs = {pair.key: pair.domains for pair in pairs}
@@ -86,7 +87,7 @@ class Backfill:
             yield partition, report
 
     def _carry_out(self, plan: Plan, workers: int) -> Iterator[tuple[str, Report]]:
-        """Run what independent partitions want; after each, its key and what it alone reports."""
+        """Run partitions that do not depend on each other; yield each one's key and its own report."""
         waiting = []
         for (job, partition), assets in plan.items():
             if assets:
@@ -104,6 +105,6 @@ class Backfill:
                 return
 
     def ingest(self, pair: Pair) -> Report:
-        """Make the raw ratings of a pair's domains, where they are not up to date, and nothing else."""
+        """Make only the raw ratings of a pair's domains, where they are not up to date."""
         plan = {(job, domain): assets for (job, domain), assets in self.plan([pair]).items() if job == INGEST_DOMAIN}
         return [report for _, report in self.run([pair], plan)][-1]

@@ -1,4 +1,4 @@
-"""Where the steps of a run are executed: PTUPCDR_EXECUTOR says."""
+"""Where the steps of a run are executed, as PTUPCDR_EXECUTOR says."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ PRELOADED = ("ptupcdr_dagster.definitions", "mlflow", "torch", "ptupcdr_dagster.
 def chosen_executor(environment: Mapping[str, str]) -> dg.ExecutorDefinition:
     """``in_process`` (default; quickest, since the stages keep the cores busy by themselves) or ``multiprocess``.
 
-    It is chosen by the environment because an executor that is configured here ignores run configuration for another.
+    Chosen by the environment, because Dagster ignores run configuration that asks for another configured executor.
 
     Raises:
         PtupcdrError: PTUPCDR_EXECUTOR is neither.

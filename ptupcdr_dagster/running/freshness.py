@@ -1,9 +1,9 @@
 """What "up to date" means: fingerprints of what a partition is made from, and the decision to make it again.
 
 A fingerprint covers the asset's code version, the settings that can change its content, and the content of what it
-reads: of tables a digest, of models and bundles their own fingerprint; for raw ratings, the content of the source
-files. It is kept three times: with the content (table ``provenance`` or the checkpoint's manifest), and in the metadata
-of the materialization event. So a table that is made again and comes out the same leaves what hangs on it up to date.
+reads: for tables a digest, for models and bundles their own fingerprint, for raw ratings the content of the source
+files. It is kept twice: with the content (table ``provenance`` or the checkpoint's manifest), and in the metadata of
+the materialization event. So a table that is made again and comes out the same leaves its downstream up to date.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ DEPLOYED = "deployed_model"
 RAW = "raw_ratings"
 REPORT = "pair_report"
 SHOWS_ITEMS = ("recommendations", REPORT)
-"""What depends on the catalog's item tables, which no model does."""
+"""Assets that depend on the catalog's item tables; models do not."""
 UNREADABLE = (ArtifactError, WarehouseError, duckdb.Error)
 MODELS = frozenset({"source_model", "target_model", "meta_network"})
 BY_FINGERPRINT = MODELS | {DEPLOYED, REPORT}
-"""What is told apart by what it was made from: what others read of it stands in files of its own."""
+"""Assets that are compared by fingerprint, not by content, since others read files of theirs outside the warehouse."""
 State = Literal["fresh", "stale", "open"]
-""""open": whether it is up to date shows only once what it reads has been made."""
+""""open": whether it is up to date is known only once its inputs have been made."""
 
 
 def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
@@ -53,7 +53,7 @@ def upstream_partitions(asset: str, upstream: str, partition: str) -> list[str]:
 def fingerprint(
     definition: dg.AssetsDefinition, home: Home, partition: str, settings: Settings, upstream: Mapping[str, str | None]
 ) -> str:
-    """Fingerprint of one partition, made from this upstream content ("asset/partition": its digest)."""
+    """Fingerprint of one partition that is made from this upstream content (digests by "asset/partition")."""
     asset = definition.key.to_user_string()
     made_from: dict[str, Any] = {
         "asset": asset,
@@ -83,7 +83,7 @@ def upstream_keys(definition: dg.AssetsDefinition, partition: str) -> list[tuple
 
 
 def stored_provenance(home: Home, asset: str, partition: str) -> dict[str, Any] | None:
-    """Fingerprint, settings and content digest that the stored content itself carries; None when it does not stand."""
+    """Fingerprint, settings and content digest stored with the content; None if it is missing or incomplete."""
     found = _stored(home, asset, partition)
     if found is not None and asset in BY_FINGERPRINT:
         return {**found, CONTENT: found.get(FINGERPRINT)}
@@ -112,7 +112,7 @@ def _stored(home: Home, asset: str, partition: str) -> dict[str, Any] | None:
 
 
 def damage(home: Home, asset: str, partition: str) -> str | None:
-    """Why the stored content cannot be read, with its file; None where it can, or where there is none."""
+    """Why the stored content cannot be read, with its file; None if it can be read, or if there is none."""
     from ptupcdr_core.serving.bundle import Bundle
 
     warehouse = Warehouse.from_environment(home.warehouse)
@@ -157,7 +157,7 @@ def current_fingerprint(definition: dg.AssetsDefinition, home: Home, partition: 
 def _refuse_other_settings(
     definition: dg.AssetsDefinition, asset: str, partition: str, stored: Mapping[str, Any], settings: Settings
 ) -> None:
-    # What does not depend on a setting itself, as lists from whatever is deployed, may be made under any.
+    # An asset that does not depend on a setting, as lists from the deployed bundle, may be made under any value of it.
     labelled = RESULTS[definition.key.to_user_string()].relevant(settings)
     ours = {name: value for name, value in RESULTS[asset].relevant(settings).items() if name in labelled}
     differing = sorted(name for name in ours.keys() & stored.keys() if stored[name] != ours[name])
@@ -177,7 +177,7 @@ class Freshness:
     Args:
         assets: The lineage, by asset key.
         checks: Blocking asset checks, by asset key.
-        as_they_stand: Assets that are read as they are, whatever they would be if they were made now.
+        as_they_stand: Assets that are taken as they are, even if they are out of date.
     """
 
     instance: dg.DagsterInstance
@@ -189,9 +189,7 @@ class Freshness:
     _expected: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     def expected(self, asset: str, partition: str) -> str | None:
-        """Fingerprint that the partition would have if it were made now; None where what it reads is yet to be made,
-        and nobody knows what will come out.
-        """
+        """Fingerprint that the partition would have if it were made now; None if some input has yet to be made."""
         key = (asset, partition)
         if key not in self._expected:
             definition = self.assets[asset]
@@ -202,7 +200,7 @@ class Freshness:
         return self._expected[key]
 
     def content(self, asset: str, partition: str) -> str | None:
-        """Digest of what the partition holds, or would hold again if it was lost; None where nobody knows."""
+        """Digest of what the partition holds, or would hold again if it was lost; None where that is unknown."""
         stored = stored_provenance(self.home, asset, partition) or {}
         if asset in self.as_they_stand:
             return stored.get(CONTENT)
@@ -217,8 +215,8 @@ class Freshness:
         return None
 
     def state(self, asset: str, partition: str) -> State:
-        """Whether the partition must be made: "fresh" where the latest materialization and the stored content carry the
-        expected fingerprint, its checks passed, and all of it can be read.
+        """Whether the partition must be made: it is "fresh" if the latest materialization and the stored content carry
+        the expected fingerprint, its checks passed, and all of it can be read.
         """
         expected = self.expected(asset, partition)
         stored = (stored_provenance(self.home, asset, partition) or {}).get(FINGERPRINT)

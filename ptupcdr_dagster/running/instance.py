@@ -31,16 +31,16 @@ python_logs:
 
 
 def dagster_home(home: Home) -> Path:
-    """DAGSTER_HOME, else the home's own; made, and exported so that everything started from here uses the same.
+    """DAGSTER_HOME, else the home's own folder; created, and exported so that everything started from here uses it.
 
-    Dagster itself keeps nothing when the variable is not set.
+    Without the variable, Dagster itself keeps nothing.
     """
     folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).expanduser().absolute()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "dagster.yaml"
     if not configuration.exists():
-        # An empty one, left by a full disk, would be taken for what somebody wants.
+        # Replaced whole: an empty file, left by a full disk, would be taken for the user's own configuration.
         with replaced(configuration) as temporary:
             temporary.write_text(DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
@@ -50,7 +50,7 @@ def dagster_home(home: Home) -> Path:
 def open_instance(home: Home) -> dg.DagsterInstance:
     """The instance of ``dagster_home``; close it with ``with``.
 
-    One process at a time, because two that find no SQLite store both make its tables, and one of them fails.
+    One process at a time: two that find no SQLite store would both create its tables, and one of them would fail.
 
     Raises:
         StorageError: the store cannot be written.
@@ -67,16 +67,16 @@ def open_instance(home: Home) -> dg.DagsterInstance:
 
 
 def store_fails(error: OperationalError | str) -> StorageError:
-    """What to tell somebody whose store of runs, of Dagster or MLflow, cannot be used, by its error or what it says."""
+    """The error to show when Dagster's or MLflow's store of runs cannot be used, from the cause or its text."""
     said = error if isinstance(error, str) else error.orig
     return StorageError(
-        f"a store of runs cannot be used ({said}): free some space, or allow it to be written, and run again; "
+        f"a store of runs cannot be used ({said}): free some space, or make it writable, and run again; "
         "what stood there before is untouched"
     )
 
 
 def write_workspace(home: Home) -> Path:
-    """A workspace file: an installed wheel has none, and ``-m`` would give the code location another name."""
+    """Write a workspace file: an installed wheel has none, and ``-m`` would give the code location another name."""
     path = dagster_home(home) / "workspace.yaml"
     path.write_text(
         "# Made by `ptupcdr up` at every start.\n"

@@ -1,8 +1,8 @@
-"""Ctrl-C where Python cannot let it through is sent again.
+"""A Ctrl-C that Python loses is sent again.
 
-A signal's handler runs between any two instructions, so also inside of what the interpreter calls on its own: weak
-references' callbacks and finalizers. Whatever is raised there is printed and forgotten (SQLAlchemy's callbacks made one
-interrupt in eight be lost so), and what the user wanted to stop would run to its end.
+A signal handler may run between any two instructions, so also inside callbacks of weak references and finalizers. What
+is raised there is printed and forgotten (with SQLAlchemy's callbacks, one interrupt in eight was lost), and the work
+that the user wanted to stop would go on.
 """
 
 import os
@@ -15,7 +15,7 @@ RAISED = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}  # by name: d
 
 
 def send_lost_interrupts_again() -> None:
-    """From now on, in this process."""
+    """Turn this on for the current process."""
     sys.unraisablehook = _hear
 
 

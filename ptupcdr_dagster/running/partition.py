@@ -23,16 +23,16 @@ from ptupcdr_dagster.running.turns import turn
 
 INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
 Listener = Callable[[str, str, str], None]
-"""Told of (partition, asset, what happens): ``started``, ``done`` or ``failed``; before that perhaps of (partition, who
-makes it just now, ``waiting``)."""
+"""Called with (partition, asset, state), the state being ``started``, ``done`` or ``failed``; if another process is at
+the partition, first with (partition, that process, ``waiting``)."""
 WAITING = "waiting"
 OURS = {kind.__name__ for kind in vars(core_errors).values() if isinstance(kind, type)}
-"""Errors that name the place and the remedy, as what causes them does not."""
+"""Names of the project's own errors, which tell place and remedy; their causes do not."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What went wrong, or deserves a look, in one asset partition."""
+    """A failure or a warning in one asset partition."""
 
     partition: str
     asset: str
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What a backfill did, and how long each partition's run took; partitions in the order in which they ended."""
+    """What a backfill did, and how long each partition took; partitions in the order in which they finished."""
 
     made: dict[str, list[str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -59,11 +59,11 @@ class Report:
 
     @property
     def interrupted(self) -> bool:
-        """Whether somebody stopped it."""
+        """Whether it was stopped by Ctrl-C."""
         return any(finding.message == INTERRUPTED for finding in self.failures)
 
     def add(self, other: "Report") -> None:
-        """Take in what another report tells."""
+        """Merge another report into this one."""
         self.made |= other.made
         self.seconds |= other.seconds
         self.up_to_date += other.up_to_date
@@ -79,7 +79,7 @@ class Work:
         job: Its name.
         partition: The domain or pair.
         settings: What the run uses.
-        run_config: The same and more, as Dagster wants it.
+        run_config: The settings and the assets' own configuration, in Dagster's form.
         force: Make everything again, up to date or not.
     """
 
@@ -91,9 +91,9 @@ class Work:
 
 
 def run_partition(work: Work, instance: dg.DagsterInstance, home: Home, listener: Listener) -> Report:
-    """Run what is not up to date of one partition, and report what was made, what failed and what deserves a look.
+    """Run what is not up to date in one partition, and report what was made, what failed and what warned.
 
-    What is up to date is looked at when it is this backfill's turn: another one may have made it meanwhile.
+    Decides this only once it holds the partition's lock: another backfill may have made it meanwhile.
     """
     with turn(home, work.job, work.partition, lambda holder: listener(work.partition, holder, WAITING)):
         freshness = look_at(instance, home, work.settings, work.job)
@@ -103,7 +103,7 @@ def run_partition(work: Work, instance: dg.DagsterInstance, home: Home, listener
 
 
 def _run(work: Work, assets: list[str], waiting: list[str], instance: dg.DagsterInstance, listener: Listener) -> Report:
-    """Run these assets, of which those that wait stay where what they read turns out as it was."""
+    """Run these assets; those in ``waiting`` are kept if what they read comes out unchanged."""
     run_id, started = str(uuid.uuid4()), time.monotonic()
     _listen(instance, run_id, lambda asset, state: listener(work.partition, asset, state))
     result = defs.resolve_job_def(work.job).execute_in_process(
@@ -170,7 +170,7 @@ def _check_findings(
 
 
 def _reason(error: SerializableErrorInfo | None) -> str:
-    """The message of the first error in the chain of causes that is ours, else of the innermost one."""
+    """The message of the first error in the chain of causes that is the project's own, else of the innermost one."""
     if error is None:
         return "failed without an error"
     if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:

@@ -18,23 +18,23 @@ def lineage(job: str) -> list[str]:
 
 
 def wanted(freshness: Freshness, job: str, partition: str, *, force: bool) -> list[str]:
-    """What of a job's assets is not up to date, upstream first; everything when forced.
+    """The assets of a job that are not up to date, upstream first; all of them when forced.
 
-    A benchmark is always asked, since it knows its own finished cells.
+    A benchmark is always included, since it skips its own finished cells.
     """
     always = force or job == BENCHMARK_PAIR
     return [asset for asset in lineage(job) if always or _state(freshness, asset, partition) != "fresh"]
 
 
 def undecided(freshness: Freshness, assets: list[str], partition: str) -> list[str]:
-    """Those of a partition's assets of which only what they read will say whether they are up to date."""
+    """Those assets of a partition that may turn out up to date once what they read has been made."""
     return [asset for asset in assets if _state(freshness, asset, partition) == "open"]
 
 
 def look_at(instance: dg.DagsterInstance, home: Home, settings: Settings, job: str) -> Freshness:
-    """What stands in a home, to be asked for what is up to date under these settings.
+    """The state of a home, to ask what is up to date under these settings.
 
-    Lists without a training are made from whatever is deployed, as it stands.
+    The job that only scores takes the deployed model as it is.
     """
     checks: dict[str, list[dg.AssetCheckKey]] = {}
     for definition in defs.asset_checks or []:
@@ -54,5 +54,5 @@ def _state(freshness: Freshness, asset: str, partition: str) -> State:
     try:
         return freshness.state(asset, partition)
     except PtupcdrError:
-        # What cannot even be fingerprinted is made again, and says in its own run what is wrong.
+        # What cannot even be fingerprinted is made again; its own run then says what is wrong.
         return "stale"

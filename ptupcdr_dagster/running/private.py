@@ -1,7 +1,7 @@
-"""What is used of dagster that dagster does not promise to keep. When a new release breaks something, look here first.
+"""All uses of dagster's private interface. When a new release breaks something, look here first.
 
-Nothing else in the project imports from ``dagster._…`` or ``dagster_shared``. pyproject.toml holds dagster to the
-release that this was written for, and ``tests/dagster/test_private.py`` says what another one has changed.
+Nothing else in the project imports from ``dagster._…`` or ``dagster_shared``. pyproject.toml pins dagster to the
+release that this was written for, and ``tests/dagster/test_private.py`` shows what another release has changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ try:
     from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
     from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
-    # What went wrong in a step: no public name for the type of `DagsterEvent.step_failure_data.error`.
+    # The type of `DagsterEvent.step_failure_data.error`, which has no public name.
     from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 except ImportError as error:
     raise ImportError(
@@ -26,12 +26,12 @@ except ImportError as error:
 
 
 def open_storages(instance: dg.DagsterInstance) -> None:
-    """Open an instance's stores, which are else opened, and made, when they are first used."""
+    """Open (and so create) an instance's stores now; otherwise that happens at their first use."""
     _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
 
 
 def listen(instance: dg.DagsterInstance, run_id: str, hear: Callable[[dg.EventLogEntry], None]) -> None:
-    """Call ``hear`` with every event of a run in this process; the public ways ask the store again and again."""
+    """Call ``hear`` with every event of a run in this process; the public ways poll the store."""
     instance.add_event_listener(run_id, hear)
 
 
@@ -41,7 +41,7 @@ def all_checks_passed(
     partition: str,
     materialization: dg.EventLogRecord,
 ) -> bool:
-    """Whether each check passed on this very materialization; the public ways know no partitions of a check.
+    """Whether each check passed on this very materialization; the public ways ignore a check's partitions.
 
     A check that was interrupted has not passed.
     """
@@ -50,7 +50,7 @@ def all_checks_passed(
     )
     for key in checks:
         record = latest.get(key)
-        # One that was planned, and never made because its run was interrupted, has no evaluation that could be read.
+        # A check that was planned, but not run because its run was interrupted, has no evaluation.
         if record is None or record.status != Status.SUCCEEDED or record.evaluation is None:
             return False
         target = record.evaluation.target_materialization_data
@@ -64,8 +64,7 @@ def failed_checks(
 ) -> list[dg.AssetCheckKey]:
     """Those whose latest evaluation on a partition did not pass.
 
-    One that was planned and never made, because its run failed before, says nothing of what stands: the one before
-    counts.
+    An evaluation that was planned but not run, because its run failed earlier, is ignored: the one before it counts.
     """
     store, made = instance.event_log_storage, {Status.SUCCEEDED, Status.FAILED}
     chosen = PartitionKeyFilter(key=partition)
@@ -77,24 +76,24 @@ def failed_checks(
 
 
 def assets_of_job(definitions: dg.Definitions, job: str) -> set[dg.AssetKey]:
-    """The assets that a job selects; the public definition of a job keeps the selection to itself."""
+    """The assets that a job selects; a job's public definition does not tell them."""
     return set(definitions.resolve_job_def(job).asset_layer.selected_asset_keys)
 
 
 def report_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> None:
-    """Mark a run failed that cannot say so itself; the public way asks its launcher, and our runs have none."""
+    """Mark a run failed whose process is gone; the public way asks the run's launcher, and our runs have none."""
     instance.report_run_failed(run, message)
 
 
 def run_files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
-    """Where the default stores keep a run: its events and its output, which outlive ``delete_run``."""
+    """Files in which the default stores keep a run's events and output; ``delete_run`` leaves them."""
     events, root = instance.event_log_storage, Path(instance.root_directory)
     own = [Path(events.path_for_shard(run_id))] if isinstance(events, SqliteEventLogStorage) else []
     return [path for path in (*own, root / "storage" / run_id) if path.exists()]
 
 
 def drop_checks(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove what checks said in a deleted run, but for the newest of each: ``delete_run`` keeps it for ever."""
+    """Remove a deleted run's check evaluations, except the newest of each check; ``delete_run`` leaves them all."""
     storage, rows = instance.event_log_storage, AssetCheckExecutionsTable
     if isinstance(storage, SqlEventLogStorage):
         newest = select(func.max(rows.c.id)).group_by(rows.c.asset_key, rows.c.check_name, rows.c.partition)

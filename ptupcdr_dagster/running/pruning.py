@@ -1,4 +1,4 @@
-"""What a home keeps of the past is thrown away when it is old, and nothing that is still in use."""
+"""Remove old runs, studies, downloads and logs of a home, but nothing that is still in use."""
 
 import os
 import sqlite3
@@ -23,7 +23,7 @@ from ptupcdr_dagster.tracking.stores import open_own, own_store
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 VERSIONS_KEPT = 3
-"""Newest versions of a registered model that stay, whatever their age, beside those with an alias."""
+"""How many of the newest versions of a registered model stay, whatever their age; versions with an alias stay too."""
 LEFT_BY_MLFLOW = (
     "delete from model_version_tags where (workspace, name, version) in "
     "(select workspace, name, version from model_versions where current_stage = 'Deleted_Internal')",
@@ -31,9 +31,9 @@ LEFT_BY_MLFLOW = (
     "delete from inputs where destination_type = 'RUN' and destination_id not in (select run_uuid from runs)",
     "delete from datasets where dataset_uuid not in (select source_id from inputs)",
 )
-"""Rows of what was deleted that MLflow keeps for ever, its garbage collection too."""
+"""Delete rows of deleted things that MLflow never removes, not even in its garbage collection."""
 MOST = 50_000
-"""Runs that MLflow returns at once."""
+"""The most runs that MLflow returns at once."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Prune:
     """Throws away what is older than a moment.
 
     Attributes:
-        home: Of everything.
-        instance: Of its Dagster runs.
+        home: Where generated state lives.
+        instance: Has the home's Dagster runs.
         catalog: Names the downloads in use.
-        before: In seconds of Unix time.
+        before: The moment, in seconds of Unix time.
         dry_run: Only count.
     """
 
@@ -55,7 +55,7 @@ class Prune:
     dry_run: bool = False
 
     def run(self) -> dict[str, int]:
-        """How many of each kind are thrown away."""
+        """Throw them away; return how many of each kind."""
         kept = runs_in_use(self.instance)
         counts = {"Dagster runs": self._dagster_runs(kept)}
         if (self.home.mlflow / "mlflow.db").exists():
@@ -123,7 +123,7 @@ class Prune:
     def _compact(self) -> None:
         history, tracked = Path(self.instance.root_directory) / "history", self.home.mlflow / "mlflow.db"
         for database in (history / "runs.db", history / "runs" / "index.db", tracked):
-            # One that is in use stays as large as it is until the next time.
+            # A database that is in use is compacted the next time.
             with suppress(sqlite3.OperationalError):
                 if database.is_file():
                     with closing(sqlite3.connect(database, timeout=5)) as connection:
@@ -134,7 +134,7 @@ class Prune:
 
 
 def runs_in_use(instance: dg.DagsterInstance) -> set[str]:
-    """Dagster runs by which it is known that something is up to date."""
+    """Dagster runs that made some partition last: they prove that it is up to date."""
     kept = set()
     for key in instance.get_asset_keys():
         for partition in instance.get_materialized_partitions(key):
@@ -144,7 +144,7 @@ def runs_in_use(instance: dg.DagsterInstance) -> set[str]:
 
 
 def unused_downloads(home: Home, catalog: Catalog) -> list[Path]:
-    """Local copies of addresses that no domain of the catalog names, and what has come of them so far."""
+    """Local copies of addresses that no domain of the catalog names, finished or not."""
     paths = [domain.path for domain in catalog.domains if domain.path]
     used = {local_copy(path, home.downloads) for path in paths if is_address(path)}
     used |= {part_of(copy) for copy in used}
@@ -154,7 +154,7 @@ def unused_downloads(home: Home, catalog: Catalog) -> list[Path]:
 
 
 def unused_reads(home: Home, catalog: Catalog) -> list[Path]:
-    """Folders of what was read of files of domains that the catalog does not name."""
+    """Folders with kept reads of domains that the catalog does not name."""
     named = {domain.name for domain in catalog.domains}
     return [folder for folder in sorted(home.reads.glob("*")) if folder.name not in named]
 
@@ -179,7 +179,7 @@ def held(home: Home, instance: dg.DagsterInstance) -> Iterator[tuple[str, int, i
 
 
 def days_ago(days: float) -> float:
-    """That moment, in seconds of Unix time."""
+    """The moment so many days ago, in seconds of Unix time."""
     return time.time() - days * 24 * 3600
 
 
@@ -189,7 +189,7 @@ def _is_old(info: object, before: float) -> bool:
 
 
 def _is_used(tags: Mapping[str, str], kept: set[str]) -> bool:
-    # Trials of a search, and cells of a benchmark, go with the run that they stand below.
+    # Trials of a search and cells of a benchmark are removed together with their parent run.
     return tags.get("dagster.run_id") in kept or "ptupcdr.unsent" in tags
 
 

@@ -1,4 +1,4 @@
-"""Several partitions of a backfill at once, each in a process of its own, forked from one that has all loaded."""
+"""Several partitions of a backfill at once, each in its own process, forked from one that has all modules loaded."""
 
 import multiprocessing
 import os
@@ -21,16 +21,16 @@ from ptupcdr_dagster.running.turns import end_with_parent
 def run_side_by_side(
     home: Home, work: Sequence[Work], workers: int, listener: Listener
 ) -> Iterator[tuple[str, Report]]:
-    """Run partitions that do not need each other; after each, its key and its report.
+    """Run partitions that do not depend on each other; yield each one's key and report.
 
-    Ctrl-C reaches all processes: what runs ends as interrupted, and nothing more is started. A process that ends
-    without a report, as when the system kills it for want of memory, fails its own partition alone.
+    Ctrl-C reaches all processes: what runs ends as interrupted, and nothing more is started. If a process ends without
+    a report, as when the system kills it for lack of memory, only its own partition fails.
 
     Args:
         home: where generated state lives; each process opens the Dagster instance anew.
         work: in the order in which it is started.
         workers: how many at a time; the cores are divided among them.
-        listener: told in this process of every asset's progress in the others.
+        listener: called in this process with every asset's progress in the others.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
@@ -66,7 +66,7 @@ def run_side_by_side(
 
 
 def _read(connection: Connection) -> tuple[str, str, str] | Report | None:
-    """The next news of a process for the listener, or its report; None when it has ended without one."""
+    """A process's next progress for the listener, or its report; None if it ended without one."""
     try:
         told: tuple[str, str, str] | Report = connection.recv()
     except EOFError:
@@ -82,11 +82,11 @@ def _left_none(work: Work, exit_code: int | None) -> Report:
 
 
 def _run(home: Home, work: Work, threads: int, environment: dict[str, str], connection: Connection) -> None:
-    """Run one partition in this process, telling of it by the connection."""
+    """Run one partition in this process; send progress and report through the connection."""
     import numba
     import torch
 
-    os.environ.update(environment)  # the process that this one is forked from has that of its own start
+    os.environ.update(environment)  # the fork server still has the environment of its own start
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     torch.set_num_threads(threads)
     os.environ.setdefault("PTUPCDR_THREADS", str(threads))

@@ -1,4 +1,4 @@
-"""What killed processes have left running or lying about is put in order by whatever is run next."""
+"""Tidy up after killed processes: their runs are marked failed and their temporary files removed, at the next start."""
 
 import re
 import sqlite3
@@ -15,7 +15,7 @@ from ptupcdr_core.store.replacing import writing
 from ptupcdr_dagster.running.private import report_failed
 
 OWNER = "ptupcdr/process"
-"""The tag with the process that carries out a run."""
+"""The tag that names the process which carries out a run."""
 ENDED = "its process ended without a word, as when it is killed"
 _PROCESS = re.compile(r"\(pid: (\d+)\)")
 _WORKING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
@@ -26,9 +26,9 @@ class Tidied:
     """What was put in order.
 
     Attributes:
-        runs: Dagster runs that are marked failed.
-        tracked: MLflow runs that are marked failed.
-        files: Temporary files and folders that are removed.
+        runs: Dagster runs that were marked failed.
+        tracked: MLflow runs that were marked failed.
+        files: Temporary files and folders that were removed.
         size: Bytes in them.
     """
 
@@ -46,7 +46,7 @@ class Tidied:
 
 
 def tidy(home: Home, instance: dg.DagsterInstance) -> Tidied:
-    """Mark runs failed whose process is gone, and remove what no living process owns.
+    """Mark runs failed whose process is gone, and remove temporary files that no living process owns.
 
     Raises:
         StorageError: the home cannot be written.
@@ -62,7 +62,7 @@ def tidy(home: Home, instance: dg.DagsterInstance) -> Tidied:
 
 
 def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Dagster runs that are said to be running, and whose process is gone."""
+    """Dagster runs that are recorded as running, but whose process is gone."""
     running = instance.get_runs(filters=dg.RunsFilter(statuses=_WORKING))
     return [run for run in running if _is_dead(instance, run)]
 
@@ -70,7 +70,7 @@ def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 def _tidy(home: Home, instance: dg.DagsterInstance) -> Tidied:
     dead, tracked = dead_runs(instance), 0
     if dead or _some_are_tracked(home):
-        # First, for afterwards nothing tells any more which MLflow runs are those of dead ones.
+        # First: once the Dagster runs are marked failed, nothing tells which MLflow runs belong to dead ones.
         from ptupcdr_dagster.tracking.tidying import end_dead
 
         tracked = end_dead(home, {run.run_id for run in dead}, ENDED)
@@ -84,7 +84,7 @@ def _tidy(home: Home, instance: dg.DagsterInstance) -> Tidied:
 
 
 def _some_are_tracked(home: Home) -> bool:
-    """Whether a run of the home's own MLflow store is said to be running; asked without MLflow, which loads slowly."""
+    """Whether the home's own MLflow store has a run recorded as running; asked without MLflow, which loads slowly."""
     database = home.mlflow / "mlflow.db"
     if not database.is_file():
         return False
@@ -92,14 +92,14 @@ def _some_are_tracked(home: Home) -> bool:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute("select 1 from runs where status = 'RUNNING' limit 1").fetchone() is not None
     except sqlite3.OperationalError:
-        return False  # whoever uses it says what is wrong
+        return False  # whatever uses the store next reports what is wrong with it
 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     owner = Owner.named_in(run.tags.get(OWNER, ""))
     if owner is not None:
         return owner.gone
-    # Dagster's own programs leave the numbers of their processes in the run's events.
+    # Dagster's own programs record their process ids in the run's events.
     entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     named = [(number, entry.timestamp) for entry in entries for number in _PROCESS.findall(entry.user_message or "")]
     return bool(named) and not any(lives(int(number), told) for number, told in named)

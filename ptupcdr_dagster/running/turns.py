@@ -1,4 +1,4 @@
-"""One backfill a partition at a time: whoever comes second waits, and is told for whom."""
+"""One backfill per partition at a time: a second one waits, and says for which process."""
 
 import json
 import multiprocessing
@@ -21,13 +21,13 @@ from ptupcdr_core.store.replacing import replaced, writing
 
 @contextmanager
 def turn(home: Home, job: str, partition: str, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold the partition for the block; the system lets it go with the process, however that ends.
+    """Hold the partition's lock for the block; the system frees it when the process ends, however that ends.
 
     Args:
-        home: has the locks.
+        home: Has the locks.
         job: What is run on the partition.
         partition: A domain or pair.
-        on_wait: Told who holds it, once, before waiting.
+        on_wait: Called once before waiting, with the process that holds the lock.
 
     Raises:
         StorageError: the home cannot be written.
@@ -51,9 +51,9 @@ def turn(home: Home, job: str, partition: str, on_wait: Callable[[str], None]) -
 
 @lru_cache(maxsize=1)
 def end_with_parent() -> None:
-    """Let this process end at once when the one that started it is killed: it would go on without anybody's turn.
+    """End this process at once when its parent is killed: it would go on without holding the partition's lock.
 
-    Files are replaced whole, so that it may end anywhere. In a process that nobody forked nothing happens.
+    Files are replaced whole, so it may end anywhere. In a process without a parent of ours, this does nothing.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -76,5 +76,5 @@ def _told(holder: Path) -> str:
         noted = json.loads(holder.read_text())
         return f"process {noted['pid']} (`{noted['command']}`, since {noted['since']})"
     except (OSError, ValueError, KeyError, TypeError):
-        # It has the lock, and has not yet said who it is.
+        # It has the lock, but has not written its name yet.
         return "another process"

@@ -1,4 +1,4 @@
-"""The service's pages: recommendations, health, metrics, and what they take."""
+"""The service's endpoints: recommendations, health and metrics."""
 
 import threading
 import time
@@ -22,15 +22,15 @@ from ptupcdr_dagster.service.metrics import Metrics
 
 ABOUT = """Recommendations for people who are new in a domain, from their ratings in another one.
 
-Everybody in a request is answered on their own: an unknown id gets the declared fallback, and the answer says so."""
+Each person in a request is answered separately: an unknown id gets the declared fallback, and the answer says so."""
 
 
 def make_app(pairs: Mapping[str, Deployed], most_bytes: int) -> FastAPI:
     """The application.
 
     Args:
-        pairs: What serves each pair, by key; looked after as long as the application runs.
-        most_bytes: Of a request's body.
+        pairs: What serves each pair, by key; new deployments are watched for while the application runs.
+        most_bytes: Limit of a request's body.
     """
 
     @asynccontextmanager
@@ -42,7 +42,7 @@ def make_app(pairs: Mapping[str, Deployed], most_bytes: int) -> FastAPI:
     app.swagger_ui_parameters = {"defaultModelsExpandDepth": 0, "tryItOutEnabled": True}
     app.add_middleware(BodyLimit, most=most_bytes)
     metrics = Metrics(pairs)
-    # More at a time than there are cores would only wait for each other, with all their vectors in memory.
+    # More requests at a time than cores would only wait for each other, with all their vectors in memory.
     at_once = threading.BoundedSemaphore(numba.get_num_threads())
 
     def answered(request: Request) -> Response:
@@ -57,7 +57,7 @@ def make_app(pairs: Mapping[str, Deployed], most_bytes: int) -> FastAPI:
 
     @app.post("/recommend", responses={404: {}, 413: {}, 503: {}})
     def recommend(request: Request) -> Response:
-        """Recommend to people who are known by an id, or told of by a history."""
+        """Recommend to people who are known by an id, or described by a history."""
         return answered(request)
 
     @app.get("/recommend", responses={404: {}, 503: {}})
@@ -65,12 +65,12 @@ def make_app(pairs: Mapping[str, Deployed], most_bytes: int) -> FastAPI:
         user_id: str, pair: str | None = None, k: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 10
     ) -> Response:
         """Recommend to one person who is known by an id."""
-        pair = pair and pair.replace(" ", TOGETHER)  # an address says + where it means a blank
+        pair = pair and pair.replace(" ", TOGETHER)  # in a URL, + means a blank
         return answered(Request(people=[Person(user_id=user_id)], pair=pair, k=k))
 
     @app.get("/health")
     def health() -> Health:
-        """Say what serves, and since when."""
+        """Report what serves, and since when."""
         states = {key: _health(pair) for key, pair in pairs.items()}
         return Health(status="degraded" if any(one.problem for one in states.values()) else "ok", pairs=states)
 

@@ -1,4 +1,4 @@
-"""A pair's deployed bundle in memory, read again when another one was deployed."""
+"""A pair's deployed bundle in memory, reloaded when another one is deployed."""
 
 import logging
 import os
@@ -26,9 +26,9 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
 SAMPLE = 5_000
-"""People by whom the approximate search chooses its coordinates."""
+"""The most people by whose vectors the approximate search chooses its coordinates."""
 SECONDS = 2.0
-"""Between two looks at the deployed file."""
+"""Seconds between two looks at the deployed file."""
 FILE = tuple[int, int, int]
 
 log = logging.getLogger(__name__)
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A bundle that answers.
+    """A bundle that is ready to answer.
 
     Args:
-        answers: from the bundle.
-        digest: the bundle's.
-        at: when it was read.
-        file: what was read: inode, time and size, and the state of the lists of eligible items.
+        answers: Gives recommendations from the bundle.
+        digest: The bundle's digest.
+        at: When it was read.
+        file: What was read: the file's inode, time and size, and a fingerprint of the target's item table.
     """
 
     answers: Answers
@@ -52,13 +52,13 @@ class Loaded:
 
 
 class Deployed:
-    """What serves a pair now. Reading a new bundle takes its time beside the old one, which serves until it is done.
+    """What serves a pair now. While a new bundle is being read, the old one goes on serving.
 
     Args:
-        home: has the bundle and the pair's split.
-        pair: its key.
-        kind: of search.
-        target: the pair's target domain, of whose items only eligible ones are recommended; None: all are.
+        home: Has the bundle and the pair's split.
+        pair: The pair's key.
+        kind: The kind of search.
+        target: The pair's target domain, of which only eligible items are recommended; None: all are.
 
     Raises:
         ArtifactError: nothing is deployed, or its file is damaged.
@@ -73,7 +73,7 @@ class Deployed:
         self._tried = self.now.file
 
     def look(self) -> None:
-        """Read the bundle again if its file is another one; where it cannot be read, the one before goes on serving."""
+        """Read the bundle again if its file has changed; if it cannot be read, the one before goes on serving."""
         try:
             file = self._made_from()
             if file == self._tried:
@@ -89,7 +89,7 @@ class Deployed:
             self.problem = str(error)
 
     def _load(self) -> Loaded:
-        # Taken before reading: what is deployed meanwhile is seen at the next look.
+        # Noted before reading: what is deployed meanwhile is seen at the next look.
         file = self._made_from()
         bundle = deployed_bundle(self.home, self.pair)
         items = Items() if self.target is None else read_items(self.target)
@@ -103,11 +103,11 @@ class Deployed:
         search: Search = self._graph(bundle, served) if by_graph else exact
         source, target = (bundle.titles(side) for side in SIDES)
         answers = Answers(bundle, known, source, target, search, exact)
-        answers.to([Asked("", [])], 1)  # compiled loops and layouts are there before the first request
+        answers.to([Asked("", [])], 1)  # compiles and lays out everything before the first request
         return Loaded(answers, bundle.digest, datetime.now(UTC), file)
 
     def _made_from(self) -> tuple[FILE, str]:
-        """What tells the bundle's file, and the lists of eligible items, from others."""
+        """Identifies the bundle's file and the content of the target's item table."""
         there = bundle_file(self.home, DEPLOYED, self.pair).is_file()
         items = "" if self.target is None else items_fingerprint(self.target, self.home.source_digests)
         return _file(self.home, self.pair) if there else (0, 0, 0), items
@@ -124,7 +124,7 @@ class Deployed:
 
 @contextmanager
 def watched(pairs: list[Deployed], seconds: float = SECONDS) -> Iterator[None]:
-    """While in the block, look for newly deployed bundles now and then."""
+    """During the block, look for newly deployed bundles every so many seconds."""
     stop = threading.Event()
 
     def watch() -> None:

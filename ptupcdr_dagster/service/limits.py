@@ -1,4 +1,4 @@
-"""Requests of more bytes than a limit are refused before they are in memory."""
+"""Requests with more bytes than a limit are refused before they are read into memory."""
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -6,19 +6,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Answers 413 to a request whose body is longer.
+    """Answers 413 to a request whose body is too long.
 
     Args:
-        app: What answers the others.
-        most: Bytes.
+        app: Answers all other requests.
+        most: The limit in bytes.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
-        """Stand before an application."""
+        """Wrap an application."""
         self.app, self.most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is short enough; a length that is announced counts, and what comes is counted."""
+        """Pass on what is short enough; both the announced length and the bytes that arrive are checked."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What the service takes and answers, as its OpenAPI page shows it."""
+"""Requests and answers of the service, as its OpenAPI page shows them."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ptupcdr_core.serving.answers import Asked, Status
 
 MOST_PEOPLE, MOST_ITEMS, MOST_RATINGS = 1_000, 1_000, 10_000
-"""Of a request: people, items of a list, ratings of a history."""
+"""Limits of a request: people, items in a list, ratings in a history."""
 Text = Annotated[str, Field(max_length=1_000)]
 
 
@@ -16,38 +16,38 @@ def _is_none(value: object) -> bool:
 
 
 class _Message(BaseModel):
-    # Ids that are numbers come as such; a key that nobody reads is a typing error.
+    # Ids may be sent as numbers; an unknown key is taken for a typing error and refused.
     model_config = ConfigDict(coerce_numbers_to_str=True, extra="forbid", from_attributes=True)
 
 
 class Rating(_Message):
     """One rating of a history."""
 
-    item_id: Text = Field(description="Of the source domain; unknown ones are ignored and counted.")
+    item_id: Text = Field(description="Item of the source domain; unknown ones are ignored and counted.")
     rating: float | None = Field(
         default=None,
-        description="Within the source domain's scale; left out where that has events without stars.",
+        description="Within the source domain's scale; leave it out if the domain has events without stars.",
         allow_inf_nan=False,
     )
     timestamp: Text | None = Field(
-        default=None, description="Seconds or an ISO date; without it, the order of the list counts."
+        default=None, description="As in the source (seconds), or an ISO date; left out: the list is oldest first."
     )
 
 
 class Person(_Message):
-    """Somebody to recommend to."""
+    """A person to recommend to."""
 
-    user_id: Text = Field(description="Comes back with the answer.")
+    user_id: Text = Field(description="Repeated in the answer.")
     history: list[Rating] | None = Field(
         default=None,
         max_length=MOST_RATINGS,
-        description="Their ratings in the source domain, for people who were not there when the pair was split last. "
-        "Without it, what is known by the id counts.",
+        description="Their source ratings, for people who came after the pair was split last. Without it, the ratings "
+        "known for the id are used.",
     )
-    seen: list[Text] = Field(default=[], description="Target items that are not to be recommended to them.")
+    seen: list[Text] = Field(default=[], description="Target items not to recommend to them.")
 
     def asked(self) -> Asked:
-        """As the core takes it."""
+        """The person in the core's form."""
         rated = self.history
         history = None if rated is None else [(one.item_id, one.rating, one.timestamp) for one in rated]
         return Asked(self.user_id, history, self.seen)
@@ -71,15 +71,15 @@ class Request(_Message):
         }
     )
     people: list[Person] = Field(min_length=1, max_length=MOST_PEOPLE)
-    pair: Text | None = Field(default=None, description="May be left out where a single pair is served.")
-    k: int = Field(default=10, ge=1, le=MOST_ITEMS, description="How many items for each.")
+    pair: Text | None = Field(default=None, description="May be left out if only one pair is served.")
+    k: int = Field(default=10, ge=1, le=MOST_ITEMS, description="How many items for each person.")
     eligible: list[Text] | None = Field(
-        default=None, description="The only target items that may be recommended; else all."
+        default=None, description="The only target items that may be recommended; left out: all."
     )
 
 
 class Reason(_Message):
-    """An item of the history, and how much the score would fall had it not been rated."""
+    """An item of the history, and how far the score would fall without its rating."""
 
     item_id: str
     title: str | None
@@ -92,15 +92,15 @@ class Item(_Message):
     rank: int
     item_id: str
     title: str | None
-    score: float = Field(description="Higher is better; stars only where the pair is served by predicted ratings.")
+    score: float = Field(description="Higher is better; in stars only if predicted ratings serve the pair.")
     stars: float | None = Field(
-        default=None, exclude_if=_is_none, description="The rating that is expected; absent where none is predicted."
+        default=None, exclude_if=_is_none, description="The expected rating; absent if none is predicted."
     )
     likely: float | None = Field(
         default=None,
         exclude_if=_is_none,
-        description="How probably the person likes the item, 0 to 1: rates it above the middle of the scale. Absent "
-        "where no rating is predicted.",
+        description="Probability (0 to 1) that the person likes the item, i.e. rates it above the middle of the scale. "
+        "Absent if no rating is predicted.",
     )
     reasons: list[Reason]
 
@@ -110,8 +110,8 @@ class Served(_Message):
 
     user_id: str
     status: Status = Field(
-        description="given: by the history of the request; known: by ratings known of the id; unknown: nothing is "
-        "known, so the fallback; refused: the history cannot be used, the message says why."
+        description="given: served by the request's history; known: by the ratings known for the id; unknown: by the "
+        "fallback, since nothing is known; refused: the history cannot be used, the message says why."
     )
     made_by: str | None = Field(description="bridge, common_bridge, popularity or mean.")
     message: str | None
@@ -120,7 +120,7 @@ class Served(_Message):
 
 
 class Response(_Message):
-    """An answer to each person, in their order."""
+    """One answer for each person, in the request's order."""
 
     pair: str
     bundle: str = Field(description="Digest of the bundle that answered.")
@@ -135,11 +135,11 @@ class PairHealth(_Message):
     modes: list[str]
     target_items: int
     search: str
-    problem: str | None = Field(description="Why a newer bundle could not be read, if so; the one before serves.")
+    problem: str | None = Field(description="Why a newer bundle could not be read, if so; the old one serves.")
 
 
 class Health(_Message):
-    """Whether all is well."""
+    """Whether everything is served as deployed."""
 
-    status: str = Field(description="ok, or degraded where a newer bundle could not be read.")
+    status: str = Field(description="ok, or degraded if a newer bundle could not be read.")
     pairs: dict[str, PairHealth]

@@ -1,4 +1,4 @@
-"""What the service counts, as Prometheus reads it."""
+"""The service's counters, in Prometheus form."""
 
 from collections import Counter as Counts
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._people = Counter(
             "ptupcdr_people",
-            "People answered, by what they were served by.",
+            "People answered, by status of the answer.",
             ("pair", "status"),
             registry=self.registry,
         )
@@ -55,7 +55,7 @@ class _Bundles(Collector):
         self.pairs = pairs
 
     def collect(self) -> Iterable[Metric]:
-        info = GaugeMetricFamily("ptupcdr_bundle", "What serves; always 1.", labels=("pair", "digest"))
+        info = GaugeMetricFamily("ptupcdr_bundle", "The bundle that serves; always 1.", labels=("pair", "digest"))
         loaded = GaugeMetricFamily("ptupcdr_bundle_loaded_timestamp_seconds", "When it was read.", labels=("pair",))
         reloads = CounterMetricFamily(
             "ptupcdr_bundle_reloads",

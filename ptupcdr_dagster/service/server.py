@@ -14,7 +14,7 @@ from ptupcdr_dagster.service.app import make_app
 from ptupcdr_dagster.service.deployed import Deployed
 
 KEEP_ALIVE, BACKLOG = 5, 256
-"""Seconds that an idle connection is kept; connections that may wait."""
+"""Seconds that an idle connection is kept open; how many connections may wait."""
 
 
 def run(home: Home, pairs: Sequence[str], host: str, port: int, kind: Search, most_bytes: int) -> None:

@@ -1,1 +1,1 @@
-"""MLflow: a run a stage, the registry, the served model."""
+"""MLflow: one run for each stage, the model registry, the served model."""

@@ -1,4 +1,4 @@
-"""Where the UIs are served, for links to them: as the environment says, else where ``ptupcdr up`` served them last."""
+"""Addresses of the UIs, for links: from the environment, else where ``ptupcdr up`` served them last."""
 
 import json
 import os
@@ -12,18 +12,18 @@ USUAL = {DAGSTER: "http://127.0.0.1:3000", MLFLOW: "http://127.0.0.1:5000"}
 
 
 def dagster_ui(home: Home) -> str:
-    """Of the Dagster UI."""
+    """Address of the Dagster UI."""
     return _address(home, DAGSTER)
 
 
 def mlflow_ui(home: Home) -> str:
-    """Of the MLflow UI, which a tracking server has itself."""
+    """Address of the MLflow UI; a tracking server has its own."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return without_user(uri).rstrip("/") if uri.startswith("http") else _address(home, MLFLOW)
 
 
 def note_served(home: Home, dagster: str, mlflow: str) -> None:
-    """Remember where they are served, for commands in other terminals, and for processes that this one starts."""
+    """Remember where the UIs are served, for commands in other terminals and for processes that this one starts."""
     served = {DAGSTER: dagster, MLFLOW: mlflow}
     os.environ |= served
     with replaced(home.served_at) as temporary:

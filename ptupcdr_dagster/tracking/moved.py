@@ -1,4 +1,4 @@
-"""A home that was moved or copied: MLflow keeps absolute paths, by which a copy would write into the home it is of."""
+"""A home that was moved or copied: MLflow stores absolute paths, so a copy would write into the original home."""
 
 import sqlite3
 from contextlib import closing
@@ -12,16 +12,16 @@ PLACES = (
     ("model_versions", "storage_location"),
     ("logged_models", "artifact_location"),
 )
-"""Tables and columns of MLflow's own store, which it gives no way to change; a test says when another release has moved
-them."""
+"""Tables and columns with paths in MLflow's own store, which MLflow has no way to change. A test fails when another
+release has moved them."""
 
 
 def adopt(home: Home, experiment: str) -> None:
-    """Let the home's own store name the home's own files, if it was made in another folder.
+    """Point the home's own store at the home's own files, if it was made in another folder.
 
     Args:
-        home: Whose store it is; the store's lock is held.
-        experiment: Whose place says where the store was made.
+        home: The home of the store; the caller holds the store's lock.
+        experiment: Its artifact location tells where the store was made.
     """
     database, here = home.mlflow / "mlflow.db", (home.mlflow / "artifacts").as_uri()
     if not database.is_file():

@@ -1,4 +1,4 @@
-"""The run above a pipeline's stages: what two backfills are compared by in MLflow's list."""
+"""The parent run of a pipeline's stages, by which backfills are compared in MLflow's list of runs."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,18 +7,18 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_dagster.tracking.runs import INSTEAD_OF, StageTracker
 
 KIND, MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"
-"""The tag that says which view an experiment opens in."""
+"""The tag that says in which view the MLflow UI opens an experiment, and its value."""
 NOTE = "mlflow.note.content"
 """The tag with a run's description."""
 
 
 def describe_pipeline(tracker: StageTracker, settings: Settings, note: str) -> None:
-    """Give the pipeline's run its parameters and its description, unless a stage before has.
+    """Give the pipeline's run its parameters and its description, unless an earlier stage has.
 
     Args:
-        tracker: Of a stage.
-        settings: Of the run.
-        note: What it is, as Markdown.
+        tracker: A stage's tracker.
+        settings: The run's settings.
+        note: The description, as Markdown.
     """
     from mlflow.entities import Param, RunTag
 
@@ -33,13 +33,13 @@ def describe_pipeline(tracker: StageTracker, settings: Settings, note: str) -> N
 
 
 def end_stage(tracker: StageTracker) -> None:
-    """Let the pipeline's run end when this stage does: nobody knows which is the last."""
+    """Set the end of the pipeline's run to the end of this stage, since it is not known which stage is the last."""
     now = int(time.time() * 1000)
     _above(tracker, lambda run, pipeline: run.client.set_terminated(pipeline, end_time=now))
 
 
 def log_main(tracker: StageTracker, metrics: Mapping[str, float]) -> None:
-    """Note a stage's main numbers with the pipeline too."""
+    """Log a stage's main numbers to the pipeline's run too."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -48,11 +48,11 @@ def log_main(tracker: StageTracker, metrics: Mapping[str, float]) -> None:
 
 
 def log_chosen(tracker: StageTracker, chosen: Mapping[str, float]) -> None:
-    """Note hyper-parameters that the training chose itself as what they are, not as metrics to be drawn."""
+    """Log hyper-parameters that the training chose itself as parameters, not as metrics, which would be plotted."""
     if chosen:
         tracker.log_params({f"chosen.{name}": f"{value:.6g}" for name, value in chosen.items()})
 
 
 def _above(tracker: StageTracker, action: Callable[[StageTracker, str], object]) -> None:
-    """Do something to the pipeline's run; beside a stage's that was moved away from a failed server there is none."""
+    """Do something to the pipeline's run; a stage's run that was moved from a failed server has none."""
     tracker.do(lambda run: None if INSTEAD_OF in run.tags else action(run, run.tags["mlflow.parentRunId"]))

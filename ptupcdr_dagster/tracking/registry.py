@@ -1,4 +1,4 @@
-"""MLflow's model registry: one registered model a pair, a version a bundle, aliases for those in use."""
+"""MLflow's model registry: one registered model per pair, one version per bundle, aliases for those in use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, DEPLOYED = "champion", "deployed"
-"""Aliases: the version that last passed the gate, and the one that recommends, which may be fitted again or kept."""
+"""Aliases: the version that passed the gate last, and the one that recommends (perhaps fitted again on everybody)."""
 BUNDLE = "ptupcdr.bundle"
 """The tag with the digest of a version's bundle."""
 SERVED = Path(__file__).with_name("served_model.py")
 NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "pyarrow", "duckdb", "numba", "torch", "scipy", "pydantic",
           "filelock", "psutil", "threadpoolctl")  # fmt: skip
-"""What the served model imports; ``ptupcdr_core`` itself travels with every version."""
+"""What the served model imports; ``ptupcdr_core`` itself is copied into every version."""
 
 DESCRIPTION = """Recommends target items of {pair} to people who have source items and no target item.
 
@@ -34,7 +34,7 @@ DESCRIPTION = """Recommends target items of {pair} to people who have source ite
 The gate: {reason}.
 
 Ask it with a user_id, or with a history: `{{"dataframe_records": [{{"user_id": "me", "history": \
-[{{{example}}}]}}], "params": {{"k": 10}}}}`. Each person is answered on their own: items with scores \
+[{{{example}}}]}}], "params": {{"k": 10}}}}`. Each person gets their own answer: items with scores \
 and reasons, a status, and what made the list."""
 
 
@@ -43,7 +43,7 @@ class Registry:
     """The registered model of a pair.
 
     Args:
-        client: Of the store.
+        client: MLflow's client of the store.
         home: Has the store's lock.
         pair: The pair's key.
     """
@@ -54,7 +54,7 @@ class Registry:
 
     @property
     def name(self) -> str:
-        """What the registered model is called."""
+        """The registered model's name."""
         return f"ptupcdr-{self.pair}"
 
     def version_of(self, alias: str) -> str | None:
@@ -65,13 +65,13 @@ class Registry:
         return None
 
     def register(self, bundle: Bundle, people: pa.Table, tracker: StageTracker, tags: Mapping[str, str]) -> str:
-        """The version of this bundle, registered now if it was not before.
+        """The version of this bundle, registered now unless it already was.
 
         Args:
-            bundle: What serves.
-            people: Source ratings of the people whom the version serves by their id alone.
+            bundle: The bundle to register.
+            people: Source ratings of the people whom the version can serve by their id alone.
             tracker: The MLflow run that keeps its files.
-            tags: Put on a new version.
+            tags: Tags of a new version.
         """
         digest = bundle.digest
         with store_lock(self.home):
@@ -94,13 +94,13 @@ class Registry:
         self.client.set_registered_model_alias(self.name, alias, version)
 
     def describe(self, version: str, measured: Mapping[str, float], reason: str, *, rated: bool) -> None:
-        """Write a version's description: what it is, what was measured, what the gate said, and how it is asked.
+        """Write a version's description: what it is, what was measured, what the gate said, and how to ask it.
 
         Args:
-            version: Of the model.
+            version: The model's version.
             measured: Numbers by name.
-            reason: The gate's.
-            rated: Whether histories have ratings, or events without stars.
+            reason: The gate's reason.
+            rated: Whether histories have ratings; otherwise they are events without stars.
         """
         numbers = ["| measured on held-out users | |", "| --- | --- |"]
         numbers += [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in measured.items()]
@@ -114,7 +114,7 @@ class Registry:
             self.client.set_model_version_tag(self.name, version, key, value)
 
     def _upload(self, bundle: Bundle, people: pa.Table, tracker: StageTracker, digest: str) -> str:
-        """Keep the model's files with the run; returns their place."""
+        """Store the model's files with the run; return their address."""
         from mlflow.pyfunc import save_model
 
         from ptupcdr_dagster.tracking.signature import input_example, signature

@@ -1,7 +1,7 @@
-"""MLflow: one parent run a (Dagster run, partition), one child run a stage, tagged so that each leads to the other.
+"""MLflow runs: a parent for each (Dagster run, partition), a child for each stage, tagged with their Dagster run.
 
-Only the client is used, never MLflow's fluent module state: stages of several runs can live in one process.
-Imports of mlflow take seconds, so they stand inside the functions.
+Only the client is used, never MLflow's global state: stages of several runs can live in one process. Importing mlflow
+takes seconds, so imports are inside the functions.
 """
 
 import time
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 2.0
 OWNER = "ptupcdr.process"
-"""The tag with the process that a run is written by while it is RUNNING."""
+"""The tag with the process that writes a run while it is RUNNING."""
 INSTEAD_OF = "ptupcdr.instead_of"
-"""The tag with the server's run that the server stopped taking, in its kept copy."""
+"""A kept copy's tag: the id of the run on the server, which failed while that run was being written."""
 T = TypeVar("T")
 
 
@@ -36,11 +36,11 @@ class StageTracker:
     """One stage's MLflow run, open while the stage works.
 
     Attributes:
-        home: Has the store that steps in where a server fails.
-        client: Of the store in use.
-        experiment_id: There.
-        run_id: There.
-        tags: That the run was made with.
+        home: Has the store that is used if a server fails.
+        client: MLflow's client of the store in use.
+        experiment_id: The experiment in that store.
+        run_id: The run in that store.
+        tags: Tags that the run was made with.
     """
 
     home: Home
@@ -54,11 +54,11 @@ class StageTracker:
 
     @classmethod
     def begin(cls, home: Home, tags: Callable[["MlflowClient", str], dict[str, str]]) -> "StageTracker":
-        """Make a run and write to it.
+        """Make a run, and a tracker that writes to it.
 
         Args:
-            home: Has the own store.
-            tags: Of the run, from the client and the experiment's id.
+            home: Has its own store.
+            tags: Returns the run's tags, from the client and the experiment's id.
         """
 
         def make(client: "MlflowClient", experiment_id: str) -> "StageTracker":
@@ -73,10 +73,10 @@ class StageTracker:
         return f"{mlflow_ui(self.home)}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
     def do(self, action: Callable[["StageTracker"], T]) -> T:
-        """Do something to the run. Where its server fails, everything is done again in the home's own store.
+        """Do something to the run. If its server fails, everything so far is done again in the home's own store.
 
         Args:
-            action: May be called again, when client and run are those of the other store.
+            action: May be called a second time, with client and run of the home's store.
         """
         if is_kept(self.home, self.client) or server() is None:
             return action(self)
@@ -97,7 +97,7 @@ class StageTracker:
             action(self)
 
     def on_epoch(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Note an epoch's metrics; they are written in batches, every two seconds at most."""
+        """Log an epoch's metrics; they are written in batches, at most every two seconds."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -106,7 +106,7 @@ class StageTracker:
             self.flush()
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Note a stage's final numbers."""
+        """Log a stage's final numbers."""
         self.on_epoch(0, metrics)
 
     def flush(self) -> None:
@@ -117,7 +117,7 @@ class StageTracker:
         self._flushed = time.monotonic()
 
     def log_dataset(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
-        """Name the data that the stage read: the split's vocabulary as digest, its row counts as profile."""
+        """Log the data that the stage read: its digest, and its row counts as profile."""
         import json
 
         from mlflow.entities import Dataset, DatasetInput
@@ -133,7 +133,7 @@ class StageTracker:
         self.do(lambda run: run.client.log_inputs(run.run_id, inputs))
 
     def log_child(self, name: str, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-        """Keep a finished part of the stage as a run of its own below it."""
+        """Log a finished part of the stage as a child run."""
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
@@ -156,14 +156,14 @@ class StageTracker:
         self.do(lambda run: run.client.log_batch(run.run_id, tags=entries))
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Note what the run was made with."""
+        """Log parameters of the run."""
         from mlflow.entities import Param
 
         entries = [Param(name, str(value)) for name, value in params.items()]
         self.do(lambda run: run.client.log_batch(run.run_id, params=entries))
 
     def log_files(self, files: list[Path], folder: str | None = "checkpoint") -> None:
-        """Keep a copy of files, such as checkpoints, with the run, since the next training replaces them."""
+        """Store a copy of files, such as checkpoints, with the run, since the next training replaces them."""
         for file in files:
             self.do(lambda run, file=file: run.client.log_artifact(run.run_id, str(file), folder))  # type: ignore[misc]
 
@@ -175,7 +175,7 @@ class StageTracker:
 
 @contextmanager
 def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Home) -> Iterator[StageTracker]:
-    """Open the MLflow run of one stage; it ends FINISHED, or FAILED when the block raises."""
+    """Open the MLflow run of one stage; it ends FINISHED, or FAILED if the block raises."""
     asset = context.asset_key.to_user_string()
 
     def tags(client: "MlflowClient", experiment_id: str) -> dict[str, str]:
@@ -201,14 +201,14 @@ def track_stage(context: dg.AssetExecutionContext, settings: Settings, home: Hom
 
 
 def made_run(home: Home, client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> str:
-    """A new run of this process; one that is kept for a server says so."""
+    """Make a run owned by this process; one that is kept for a server is tagged so."""
     kept = {UNSENT: "yes"} if is_kept(home, client) else {}
     owned = {OWNER: str(Owner.present())}
     return str(client.create_run(experiment_id, tags={**tags, **owned, **kept}).info.run_id)
 
 
 def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context: dg.AssetExecutionContext) -> str:
-    """The run that holds together all stages of one (Dagster run, partition)."""
+    """The parent run of all stages of one (Dagster run, partition)."""
     condition = (
         f"tags.`dagster.run_id` = '{context.run.run_id}' and tags.`dagster.partition` = '{context.partition_key}' "
         "and tags.`ptupcdr.level` = 'pipeline'"
@@ -221,7 +221,8 @@ def _parent_run(client: "MlflowClient", experiment_id: str, home: Home, context:
             "mlflow.runName": f"{context.partition_key} {context.run.run_id[:8]}"
         }
         run_id = made_run(home, client, experiment_id, tags)
-        # Nobody knows which stage is the last; a closed parent stays writable, an open one would run for ever.
+        # Closed at once: which stage is the last is not known, an open run would run for ever, and a closed one stays
+        # writable.
         client.set_terminated(run_id)
         return run_id
 

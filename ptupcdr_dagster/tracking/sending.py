@@ -1,4 +1,4 @@
-"""What was kept in the home while the MLflow server did not take it is sent to it, each run and version once."""
+"""Send what was kept in the home while the MLflow server failed, each run and model version once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KEPT_AS = "ptupcdr.kept_as"
-"""The tag of a run on the server with the run's id in the home, by which a sending that was stopped goes on."""
+"""The tag of a run on the server with its id in the home, by which an interrupted sending resumes."""
 LEVELS = ("pipeline", "search", "stage", "part")
-"""Runs are sent in this order: a run's parent before it."""
+"""Runs are sent in this order: parents first."""
 MOST = 50_000
-"""Runs that MLflow returns at once."""
+"""The most runs that MLflow returns at once."""
 BATCH = 100
-"""Entries of a kind that MLflow takes at once; of metrics a thousand."""
+"""The most tags or parameters that MLflow takes at once; of metrics it takes a thousand."""
 
 
 def send_kept(home: Home) -> int:
-    """Send what waits, and return how many runs that were; what a running stage still writes waits on.
+    """Send what is kept, and return how many runs that were; runs that are still being written stay kept.
 
     Raises:
-        TrackingError: there is no server, or it does not take something; what was not sent waits on.
+        TrackingError: there is no server, or it refuses something; what was not sent stays kept.
     """
     address = server()
     if address is None:
-        raise TrackingError("MLFLOW_TRACKING_URI names no server (http://…), so that there is nothing to send")
+        raise TrackingError("MLFLOW_TRACKING_URI names no server (http://…), so there is nowhere to send to")
     if not kept_mark(home).exists():
         return 0
     reason = unanswered(address)
     if reason is None:
-        # Whoever keeps something from now on leaves a new mark.
+        # Removed first: a process that keeps something from now on leaves a new mark.
         kept_mark(home).unlink(missing_ok=True)
         sending = _Sending(open_own(home)[0], *open_store(home))
         try:
@@ -60,22 +60,22 @@ def send_kept(home: Home) -> int:
                 if waiting:
                     kept_mark(home).touch()
                 return sent
-            reason = "it does not take what is sent"
+            reason = "it refuses what is sent"
         except failures() as error:
             reason = scrubbed(str(error).splitlines()[0], address)
         kept_mark(home).touch()
-    raise TrackingError(f"{shown(address)}: {reason}; what waits in {home.mlflow} is sent when it answers again")
+    raise TrackingError(f"{shown(address)}: {reason}; what is kept in {home.mlflow} can be sent once it answers again")
 
 
 @dataclass
 class _Sending:
-    """From the home's store to the server.
+    """Sends from the home's store to the server.
 
     Attributes:
-        ours: Of the home.
-        theirs: Of the server.
-        experiment: Its experiment.
-        ids: Of the server's runs, by those of the home's.
+        ours: Client of the home's store.
+        theirs: Client of the server.
+        experiment: The server's experiment.
+        ids: Ids of the server's runs, by ids of the home's.
     """
 
     ours: "MlflowClient"
@@ -84,7 +84,7 @@ class _Sending:
     ids: dict[str, str] = field(default_factory=dict)
 
     def all(self) -> tuple[int, int]:
-        """Send all that is finished; returns how many runs were sent, and how many are still being written."""
+        """Send all finished runs; return how many were sent, and how many are still being written."""
         own = self.ours.get_experiment_by_name("ptupcdr")
         assert own is not None
         found = self.ours.search_runs([own.experiment_id], f"tags.`{UNSENT}` = 'yes'", max_results=MOST)
@@ -133,7 +133,7 @@ class _Sending:
             self.theirs.log_artifacts(run_id, str(folder))
 
     def _known(self, run: "Run") -> str | None:
-        """The server's own run of the same, which it stopped taking, or which an earlier sending has made."""
+        """The run that the server already has of this one: begun before it failed, or made by an earlier sending."""
         tags = run.data.tags
         if INSTEAD_OF in tags:
             return tags[INSTEAD_OF]

@@ -1,7 +1,7 @@
 """The model that MLflow serves: this file is copied into every registered version, and read from there.
 
-The version brings the bundle, the code of ``ptupcdr_core`` that reads it, and the source ratings of the people who are
-cold-start, so that they can be asked for by their id.
+The version contains the bundle, the code of ``ptupcdr_core`` that reads it, and the source ratings of cold-start users,
+so that they can be asked for by id.
 """
 
 from dataclasses import asdict, replace
@@ -20,7 +20,7 @@ class ServedModel(PythonModel):
     """Recommendations and predicted ratings for people of one pair."""
 
     def load_context(self, context: Any) -> None:
-        """Read what lies beside this file."""
+        """Read the version's bundle and people."""
         from ptupcdr_core.serving.answers import Answers
         from ptupcdr_core.serving.bundle import Bundle
         from ptupcdr_core.serving.known import TabledPeople
@@ -40,20 +40,20 @@ class ServedModel(PythonModel):
 
         Args:
             context: Not used.
-            model_input: A user_id alone asks for a person who was cold-start when this version was registered. A
-                person's source ratings count instead where they are given: as rows of user_id, item_id, rating and, if
+            model_input: A user_id alone asks for a person who was cold-start when this version was registered. If a
+                person's source ratings are given, they are used instead: as rows of user_id, item_id, rating and, if
                 known, timestamp, or in one row as history, a list of such objects. seen lists target items that are not
                 to be recommended. With target_item_id, the person's rating of that target item is predicted.
             params: k, how many items are recommended; eligible, the only target items that may be, instead of those of
-                the day this version was registered. No list has more of a group than the catalog let it that day.
+                the day this version was registered. The catalog's limit on items of one group is that day's too.
 
         Returns:
-            A row a person: user_id; status, ``given`` (served by the input's ratings), ``known`` (by those of this
-            version), ``unknown`` (by what people get of whom nothing is known) or ``refused`` (the message says why);
-            made_by; message; unknown_items, how many of the history were not known; and items, each with rank, item_id,
-            title, score, reasons and, where ratings are predicted, stars (the rating that is expected) and likely (how
-            probably the person likes it). Or, with target_item_id, the input's user_id and target_item_id with status,
-            rating, and likely; they are empty for items that are not of the target domain.
+            One row per person: user_id; status, ``given`` (served by the input's ratings), ``known`` (by those of this
+            version), ``unknown`` (by the fallback, since nothing is known) or ``refused`` (the message says why);
+            made_by; message; unknown_items, how many items of the history were not known; and items, each with rank,
+            item_id, title, score, reasons and, where ratings are predicted, stars (the expected rating) and likely (the
+            probability that the person likes it). Or, with target_item_id, the input's user_id and target_item_id with
+            status, rating, and likely; the last two are empty for items that are not of the target domain.
         """
         chosen = params or {}
         asked = [self._asked(str(user), rows) for user, rows in model_input.groupby("user_id", sort=False)]
@@ -64,7 +64,7 @@ class ServedModel(PythonModel):
         return pd.DataFrame([asdict(answer) for answer in found])
 
     def _asked(self, user: str, rows: pd.DataFrame) -> Any:
-        """One person, told of by one row or by several."""
+        """One person, described by one row or by several."""
         from ptupcdr_core.serving.answers import Asked
 
         given = rows[rows["item_id"].notna()] if "item_id" in rows else rows[:0]

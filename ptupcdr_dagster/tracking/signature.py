@@ -1,4 +1,4 @@
-"""What the registered model takes and answers, as its page shows it and MLflow's server enforces it."""
+"""Input and output of the registered model, as its page shows them and MLflow's server enforces them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def signature(*, rated: bool, predicted: bool) -> "ModelSignature":
-    """The columns that go in and come out, and the parameters.
+    """The columns of input and output, and the parameters.
 
     Args:
-        rated: Whether histories have ratings, or events without stars.
+        rated: Whether histories have ratings; otherwise they are events without stars.
         predicted: Whether ratings are predicted.
     """
     from mlflow.models import ModelSignature
@@ -35,7 +35,7 @@ def signature(*, rated: bool, predicted: bool) -> "ModelSignature":
     given: dict[str, Any] = {"item_id": text, "timestamp": text}
     given |= {"rating": real} if rated else {}
     given |= {"target_item_id": text} if predicted else {}
-    # Lists that some people of a request have and others have not, MLflow would refuse for all of them.
+    # Typed as lists, MLflow would refuse a request in which only some people have them.
     given |= {"history": AnyType(), "seen": AnyType()}  # type: ignore[no-untyped-call]
     answered: dict[str, Any] = {"made_by": text, "message": text, "unknown_items": whole, "items": Array(item)}
     answered |= {"target_item_id": text, "rating": real, "likely": real} if predicted else {}
@@ -47,7 +47,7 @@ def signature(*, rated: bool, predicted: bool) -> "ModelSignature":
 
 
 def input_example(people: pa.Table) -> pd.DataFrame:
-    """A person who is known by their id, if there is one, and one who is told of by a history.
+    """A person who is known by their id, if there is one, and one who is described by a history.
 
     Args:
         people: Source ratings of the people whom the model knows.

@@ -1,7 +1,7 @@
-"""Where MLflow keeps things: a store in the home, or the user's server, in whose place the home's steps in.
+"""Where MLflow keeps things: a store in the home, or the user's server, with the home's store as its stand-in.
 
-A server that is down costs seconds, not the night: whatever was meant for it is kept in the home's own store, marked as
-unsent, and sent later (``tracking/sending.py``).
+A server that is down costs seconds, not the night: what was meant for it is kept in the home's own store, marked as
+unsent, and can be sent later (``tracking/sending.py``).
 """
 
 import logging
@@ -26,14 +26,14 @@ EXPERIMENT = "ptupcdr"
 UNSENT = "ptupcdr.unsent"
 """The tag of runs and model versions that are kept for a server."""
 ANSWER_SECONDS = 5.0
-"""So long a server may take to say that it is there."""
+"""How long a server may take to say that it is there."""
 QUICKLY = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # As MLflow has it, a server that hangs would be asked for a quarter of an hour.
+    # With MLflow's defaults, a server that hangs would be asked for a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
-"""What MLflow reads from the environment, where the user has not set it."""
+"""Variables that MLflow reads, set where the user has not set them."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -49,24 +49,24 @@ def tracking_uri(home: Home) -> str:
 
 
 def server() -> str | None:
-    """The address of the user's MLflow server; None where the store is none that is asked over a network."""
+    """The address of the user's MLflow server; None if the store is not a server."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return uri if uri.startswith(("http://", "https://")) else None
 
 
 @lru_cache(maxsize=8)
 def unanswered(address: str) -> str | None:
-    """Why a server cannot be used, found out once in a process and within seconds; None where it answers."""
+    """Why a server cannot be used, found out once per process and within seconds; None if it answers."""
     import requests
 
     try:
         with requests.get(f"{address.rstrip('/')}/health", timeout=ANSWER_SECONDS, stream=True) as answer:
-            # One that wants to know who asks, or knows no such page, is there.
+            # A server that asks for a login, or has no such page, is there.
             return f"it answers with error {answer.status_code}" if answer.status_code >= 500 else None
     except requests.Timeout:
         return f"it does not answer within {ANSWER_SECONDS:g} s"
     except requests.RequestException as error:
-        # The whole text repeats the address, with the password that may stand in it.
+        # The whole text repeats the address, which may contain a password.
         found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
         return found[1] if found else "it cannot be reached"
 
@@ -77,21 +77,21 @@ def kept_mark(home: Home) -> Path:
 
 
 def store_lock(home: Home) -> FileLock:
-    """Held while something is looked for in the store and made where it is not there yet."""
+    """Held while something is looked up in the store, and made if it is not there."""
     return FileLock(home.mlflow / "mlflow.lock")
 
 
 def open_store(home: Home) -> "tuple[MlflowClient, str]":
-    """The store in use and its experiment: the user's where it answers, else the home's own."""
+    """The store in use and its experiment: the user's if it answers, else the home's own."""
     return in_store(home, lambda client, experiment: (client, experiment))
 
 
 def in_store(home: Home, action: "Callable[[MlflowClient, str], T]") -> T:
-    """Do something in the user's store; where its server fails, in the home's own.
+    """Do something in the user's store; if its server fails, in the home's own.
 
     Args:
-        home: has the own store.
-        action: takes the client and the experiment's id; may be called a second time, with those of the other store.
+        home: Has its own store.
+        action: Takes the client and the experiment's id; may be called a second time, with those of the home's store.
     """
     address = server()
     if address is None:
@@ -112,19 +112,19 @@ def open_own(home: Home) -> "tuple[MlflowClient, str]":
 
 
 def is_kept(home: Home, client: "MlflowClient") -> bool:
-    """Whether what this client records is meant for a server, and only kept in the home."""
+    """Whether what this client records is meant for a server, and kept in the home only meanwhile."""
     return server() is not None and client.tracking_uri == own_store(home)
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises where a server does not do what it is asked: its own error, or that of the connection."""
+    """Errors that MLflow raises if a server fails: its own, or those of the connection."""
     from mlflow.exceptions import MlflowException
 
     return MlflowException, OSError
 
 
 def note_kept(home: Home, reason: str) -> None:
-    """Leave word that something is kept, and why."""
+    """Mark that something is kept, and log why."""
     home.mlflow.mkdir(parents=True, exist_ok=True)
     kept_mark(home).touch()
     told = scrubbed(reason.splitlines()[0], server() or "")
@@ -132,7 +132,7 @@ def note_kept(home: Home, reason: str) -> None:
 
 
 def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
-    """A store and its experiment, made by one process at a time: two at once break a new SQLite store for good."""
+    """Open a store and its experiment, one process at a time: two at once break a new SQLite store for good."""
     for name, value in QUICKLY.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -152,7 +152,7 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
         try:
             return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
         except MlflowException:
-            # A shared tracking server: a process of another home was faster.
+            # On a shared tracking server, a process of another home was faster.
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 raise
@@ -160,7 +160,7 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
 
 
 def _make_whole(home: Home) -> None:
-    """Make the own store aside, if it is not there: one whose making was killed could never be opened again."""
+    """Make a missing own store under another name first: one that is killed half-made can never be opened again."""
     from mlflow import MlflowClient
 
     place = home.mlflow / "mlflow.db"

@@ -1,4 +1,4 @@
-"""MLflow runs that nobody writes any more."""
+"""End MLflow runs whose process is gone."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 MOST = 50_000
-"""Runs that MLflow returns at once."""
+"""The most runs that MLflow returns at once."""
 
 
 def end_dead(home: Home, dagster_runs: set[str], why: str) -> int:
-    """Mark runs FAILED whose process is gone, or that belong to one of these Dagster runs; returns how many.
+    """Mark runs FAILED whose process is gone, or that belong to one of these Dagster runs; return how many.
 
     A server that does not answer is left for the next time.
     """

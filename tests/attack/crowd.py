@@ -1,6 +1,6 @@
 """Many backfills of one home at once, of several pairs and two seeds, while others read the views.
 
-No error of a lock, no partial read, and in the end no pair that is a mixture of seeds.
+No lock error, no partial read, and in the end no pair that mixes the two seeds.
 ``python tests/attack/crowd.py --processes 8 FOLDER``.
 """
 
@@ -54,7 +54,7 @@ def _read(home: Home, stop: threading.Event) -> "Counter[str]":
     catalog, read = Warehouse(home.warehouse).catalog, Counter[str]()
     while not stop.wait(0.5):
         if catalog.exists():
-            # A connection of its own: DuckDB would show one that is kept the file that it opened.
+            # A new connection each time: DuckDB would show an older one the file as it was opened.
             with duckdb.connect(config={"threads": 1}) as connection:
                 connection.execute(f"attach '{catalog}' as views (read_only)")
                 query = "select view_name from duckdb_views() where database_name = 'views' and not internal"

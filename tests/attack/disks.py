@@ -1,7 +1,7 @@
-"""Disks that are full at every stage, that may not be written, and that disappear in the middle.
+"""Disks that fill up at every stage, that cannot be written, and that disappear in the middle.
 
-Each time what stood before stands, the message says what is wrong, and the next run goes on. Needs the right to mount
-a file system. ``python tests/attack/disks.py --sizes 24 FOLDER``.
+Each time the old content is untouched, the message says what is wrong, and the next run goes on. Needs the right to
+mount a file system. ``python tests/attack/disks.py --sizes 24 FOLDER``.
 """
 
 import argparse
@@ -26,7 +26,7 @@ NOBODY = 65534
 
 
 def prepared(ground: Ground) -> Home:
-    """A home in which one pair was backfilled; the attacks compare theirs with it."""
+    """A home in which one pair was backfilled, for the attacks to compare with."""
     whole = ground.home("whole")
     assert backfill(whole, ground.settings(), [PAIR]).failures == []
     return whole
@@ -36,10 +36,10 @@ def attack_full(ground: Ground, whole: Home, sizes: list[int], *, seed: int = 1)
     """Run in a home on a disk that is larger each time.
 
     Args:
-        ground: has the home.
-        whole: says how large it becomes, and what stands in it then.
-        sizes: in percent of that, rising; the last one is enough.
-        seed: of what stands in it.
+        ground: Has the home.
+        whole: A finished home: how large it becomes, and what it holds then.
+        sizes: Sizes of the disk, rising, in percent of that; the last one is enough.
+        seed: The seed of the backfill.
     """
     home, expected, failed_at = ground.home("full"), held(whole), Counter[str]()
     needed = size_of(whole.root) / 100
@@ -62,7 +62,7 @@ def attack_full(ground: Ground, whole: Home, sizes: list[int], *, seed: int = 1)
 
 
 def attack_forbidden(ground: Ground, whole: Home, *, seed: int = 1) -> dict[str, object]:
-    """Homes in which nothing may be written, to nobody, or to this user: a message, and what stands stays."""
+    """Homes that nobody, or not this user, may write: a message, and the old content stays."""
     before, said = held(whole), []
     with _mounted(whole.root, "--bind", str(whole.root)):
         _mount("-o", "remount,ro,bind", str(whole.root))
@@ -91,7 +91,7 @@ def attack_vanishing(ground: Ground, whole: Home, stages: list[str]) -> dict[str
                 return None
 
             told = backfill(home, settings, [PAIR], watch)
-        assert told.failures != [], "it went through, although its home was gone"
+        assert told.failures != [], "it succeeded, although its home was gone"
         said.append(f"{stage}: {(told.failures or ['killed'])[0][:200]}")
         print(said[-1], flush=True)
         shutil.rmtree(home.root)  # what it wrote where its home had been
@@ -121,7 +121,7 @@ def _mounted(place: Path, *what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Gone already where that was the attack.
+        # It may be unmounted already, by the attack.
         subprocess.run(["umount", "--lazy", str(place)], check=False, capture_output=True)
 
 
@@ -130,8 +130,8 @@ def _mount(*arguments: str) -> None:
 
 
 def _clear(told: Told) -> str:
-    """What a failed backfill said first; all that it said was clear."""
-    assert told.failures, "it should have failed, and told of it"
+    """The first message of a failed backfill; all of them must be clear."""
+    assert told.failures, "it should have failed with a message"
     unclear = [failure for failure in told.failures if not CLEAR.search(failure) and "not run, since" not in failure]
     assert not unclear, unclear
     return told.failures[0][:200]

@@ -1,4 +1,4 @@
-"""Forgetting a person in a home with all that there is: tables, models, bundles, pages, runs of Dagster and MLflow.
+"""Forgetting people in a home with everything in it: tables, models, bundles, pages, runs of Dagster and MLflow.
 
 ``python tests/attack/forgetting.py FOLDER``.
 """
@@ -15,11 +15,11 @@ from ptupcdr_core.serving.forgetting import forget, named_in
 from ptupcdr_core.store.home import Home
 
 PEOPLE = ("user010", "user060", "user170")
-"""Of the source alone, of both, and of the target alone."""
+"""A user of the source only, one of both, and one of the target only."""
 
 
 def attack(ground: Ground, home: Home, *, seed: int = 1) -> dict[str, object]:
-    """Forget somebody of each kind, and look for them in every file; then train again without them."""
+    """Forget these users, search every file for them, then train again without them."""
     places = {path.relative_to(home.root).parts[0] for path in _naming(home)}
     assert {"warehouse", "mlflow"} <= places, places
     found = forget(home, PEOPLE)
@@ -32,7 +32,7 @@ def attack(ground: Ground, home: Home, *, seed: int = 1) -> dict[str, object]:
 
 
 def _naming(home: Home) -> Iterator[Path]:
-    """Files in whose bytes, or packed rows, one of them stands."""
+    """Files that name one of them, in their bytes or compressed rows."""
     yield from named_in(home.root, PEOPLE)
     for path in home.root.rglob("*.parquet"):
         if not {*PEOPLE}.isdisjoint(pq.read_table(path)["user_id"].to_pylist()):

@@ -1,4 +1,4 @@
-"""Where the attacks take place: a small catalog, homes, and what a home holds."""
+"""What all attacks use: a small catalog, homes, and ways to compare what homes hold."""
 
 import os
 import sys
@@ -26,11 +26,11 @@ T = TypeVar("T")
 Key = tuple[str, str, str]
 """Asset, partition and table."""
 Held = dict[Key, tuple[int, int | None]]
-"""How many rows there are, and a hash of them in any order."""
+"""The number of rows, and a hash of them that does not depend on their order."""
 NOT_COMPARED = {"benchmark": "seconds", "benchmark_lists": "seconds"}
-"""Columns of tables that change with the time."""
+"""Columns of tables that depend on the time of the run."""
 TIMED = {"provenance", "drift"}
-"""Tables of when what was made."""
+"""Tables about when things were made."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Ground:
     """A catalog of three small domains, and where homes are made.
 
     Attributes:
-        root: Of everything.
-        catalog: The file.
-        mode: What backfills make: both, or rating alone in half the time.
+        root: The folder of everything.
+        catalog: The catalog's file.
+        mode: The mode of backfills: both, or rating, which takes half the time.
     """
 
     root: Path
@@ -49,10 +49,10 @@ class Ground:
 
     @classmethod
     def prepare(cls, root: Path, pairs: list[tuple[str, str]], mode: str = "both") -> "Ground":
-        """Write the catalog, and let the server that processes are forked from load all that they need."""
+        """Write the catalog, and start the fork server, with all modules loaded."""
         catalog = small_catalog(root / "catalog", pairs)
         os.environ.update({"PTUPCDR_CATALOG": str(catalog), "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
-        # Of Dagster's own commands alone; backfills choose none.
+        # For Dagster's own commands only; backfills ignore it.
         os.environ["PTUPCDR_EXECUTOR"] = "multiprocess"
         for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
             os.environ.pop(name, None)
@@ -69,7 +69,7 @@ class Ground:
 
 
 def held(home: Home) -> Held:
-    """What the tables hold.
+    """The size and hash of every table.
 
     Raises:
         duckdb.Error: one of them cannot be read.
@@ -95,7 +95,7 @@ def contents(home: Home) -> dict[Key, list[str]]:
 
 
 def _each(home: Home, read: Callable[[duckdb.DuckDBPyConnection, str], T]) -> Iterator[tuple[Key, T]]:
-    """What is read of each table."""
+    """Apply ``read`` to each table."""
     with duckdb.connect(config={"threads": 1}) as connection:
         for file in sorted(home.warehouse.glob("*/*.duckdb")):
             connection.execute(f"attach '{file}' as file (read_only)")
@@ -130,7 +130,7 @@ def readable(home: Home) -> int:
 
 
 def left_over(home: Home) -> dict[str, int]:
-    """What should not be there after a command that went through."""
+    """Things that should not be left after a command that succeeded."""
     from ptupcdr_core.store.leftovers import leftovers
     from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.tidying import dead_runs
@@ -146,7 +146,7 @@ def left_over(home: Home) -> dict[str, int]:
 
 
 def pruned(home: Home, ground: Ground) -> float:
-    """Throw away all that is of the past, and return how many megabytes are left."""
+    """Prune everything old, and return how many megabytes are left."""
     from ptupcdr_core.catalog import load_catalog
     from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.pruning import Prune
@@ -159,7 +159,7 @@ def pruned(home: Home, ground: Ground) -> float:
 
 
 def trials(home: Home) -> dict[str, list[tuple[float | None, dict[str, Any]]]]:
-    """What was finished in each search of a home, in its order: how good it was, and what was tried."""
+    """The finished trials of each search of a home, in order: value and settings."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend

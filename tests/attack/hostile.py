@@ -1,6 +1,6 @@
 """Ids and titles that are scripts, SQL, paths and control characters, through a backfill to the pages that show them.
 
-In a real Chromium no script of theirs runs, and no page asks anything of anywhere but its own server.
+In a real Chromium, no script from an id or title runs, and no page contacts any server but its own.
 ``python tests/attack/hostile.py FOLDER``.
 """
 
@@ -40,7 +40,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def spoil(ground: Ground) -> None:
-    """Call some people and items of all domains by hostile names, and have titles and addresses for the items."""
+    """Give some people and items of all domains hostile ids, and the items hostile titles and addresses."""
     catalog = ground.catalog.read_text()
     for file in sorted(ground.catalog.parent.glob("*.csv")):
         domain = file.stem
@@ -68,7 +68,7 @@ def attack_report(home: Home) -> dict[str, object]:
 
 
 def attack_docs(home: Home) -> dict[str, object]:
-    """Open all Data Docs, of the backfill and of a table of these names that meets no expectation and so shows them."""
+    """Open all Data Docs: those of the backfill, and one of a table of hostile names that fails, and so shows them."""
     from ptupcdr_dagster.checks.data_docs import page_of
     from ptupcdr_dagster.checks.facts import Fact
     from ptupcdr_dagster.checks.validation import validate_table
@@ -104,7 +104,7 @@ def attack_servers(home: Home) -> dict[str, object]:
 
 
 def may_browse() -> bool:
-    """Whether there is a Chromium."""
+    """Whether a Chromium is installed."""
     return any(map(shutil.which, BROWSERS))
 
 
@@ -144,7 +144,7 @@ def _dismiss(dialogs: list[str], dialog: "Dialog") -> None:
 
 
 def _settled(page: "Page", says: str) -> str:
-    """What a page says, once it says nothing more for a while."""
+    """A page's text, once it has not changed for a while."""
     deadline, before = time.monotonic() + 30, ""
     while time.monotonic() < deadline:
         page.wait_for_timeout(1000)

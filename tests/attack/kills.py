@@ -1,7 +1,7 @@
 """SIGKILLs spread evenly over all stages of backfills, of Dagster's multiprocess executor, of benchmarks and searches.
 
-After each, every table is the old one or the new one and whole; in the end everything equals what an undisturbed run
-makes, and nothing of the killed ones lies about. ``python tests/attack/kills.py --kills 200 FOLDER``.
+After each kill, every table is complete, old or new; in the end everything equals what an undisturbed run makes, and
+killed runs have left no files. ``python tests/attack/kills.py --kills 200 FOLDER``.
 """
 
 import argparse
@@ -39,10 +39,10 @@ SHARES = {"backfill": 0.325, "executor": 0.18, "benchmark": 0.245, "search": 0.2
 
 
 class Attack:
-    """Two homes that are given the same work: one is left in peace, the other is killed at it again and again.
+    """Two homes with the same work: one is undisturbed, in the other the work is killed again and again.
 
-    The work comes in rounds, each with a seed of its own. In a round each stage is killed once, in their order, at a
-    moment of the time that it takes undisturbed: what was killed is begun again, and the next one is killed.
+    The work comes in rounds, each with its own seed. In a round each stage is killed once, in order, at some moment
+    within its undisturbed duration; then the work is started again, and the next stage is killed.
     """
 
     def __init__(self, ground: Ground, chance: int = 12) -> None:
@@ -54,7 +54,7 @@ class Attack:
         self.new: Held = {}
 
     def begin(self) -> None:
-        """Both homes hold what a first seed makes."""
+        """Fill both homes with the results of a first seed."""
         self._next()
         shutil.copytree(self.undisturbed.root, self.home.root)
 
@@ -82,7 +82,7 @@ class Attack:
         self._resumable(benchmark, CELLS, kills, each=1)
 
     def search(self, kills: int) -> None:
-        """Kill searches within their trials; the trials of a stopped one are those of one that was not."""
+        """Kill searches within their trials; the trials of a stopped search equal those of an undisturbed one."""
         for home in (self.undisturbed, self.home):  # the ratings are enough
             backfill(home, self.settings, [PAIR], _up_to("domain_splits"))
         self._resumable(search, TRIALS, kills, each=4)
@@ -90,7 +90,7 @@ class Attack:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What is worked at."""
+        """The settings of the present round."""
         return self.ground.settings(self.seed)
 
     def summary(self) -> dict[str, object]:
@@ -106,7 +106,7 @@ class Attack:
         }
 
     def _next(self) -> None:
-        """Let the undisturbed home have another seed, and one row more of one domain."""
+        """Backfill the undisturbed home with another seed, and one more row in one domain."""
         self.seed += 1
         with self.ground.catalog.with_name("books.csv").open("a", newline="") as file:
             file.write(f"user000,books-99,{5 + self.seed},1600000000\r\n")  # rejected, and so in a table of its own
@@ -117,7 +117,7 @@ class Attack:
         self.lasted = {asset: at - began[asset] for asset, state, at in told.steps if state == "done"}
 
     def _within(self, stage: str) -> Watch:
-        """Kill while this stage is at work, and at its end at the latest."""
+        """Kill while this stage is at work, at the latest at its end."""
 
         def watch(asset: str, state: str) -> float | None:
             if asset != stage:
@@ -130,7 +130,7 @@ class Attack:
         if not told.killed:
             print(f"it had ended before: {killed}, {told.failures}", flush=True)
             return
-        # What it has started ends with it; until then its temporary files have an owner.
+        # Its child processes end with it; until then its temporary files have an owner.
         assert not (orphans := still_at_work(told.pid)), f"still at work: {orphans}"
         self.kills[killed] += 1
         self.most_left = max(self.most_left, len(leftovers(self.home)))
@@ -147,7 +147,7 @@ class Attack:
         print(f"{self.kills.total()} kills: {dict(self.kills)}", flush=True)
 
     def _resumable(self, run: Callable[..., Told], units: int, kills: int, each: int) -> None:
-        """Kill within each unit, and after the last one, as often as is said, before another seed is begun."""
+        """Kill within each unit, and after the last one, as often as given, before the next seed."""
         places = [unit for unit in range(units + 1) for _ in range(each)]
         for round in _rounds(tuple(map(str, places)), kills):
             self.seed += 1
@@ -163,7 +163,7 @@ class Attack:
             self._finish(run(self.home, self.settings))
 
     def _after(self, units: int, most: float) -> Watch:
-        """Kill so many seconds at most after so many units were done, and before the one after the next."""
+        """Kill at most so many seconds after so many units were done, before the one after the next."""
         waiting = False
 
         def watch(name: str, state: str) -> float | None:
@@ -179,7 +179,7 @@ class Attack:
 
 
 def _rounds(places: tuple[str, ...], kills: int) -> list[tuple[str, ...]]:
-    """So many kills as rounds of the same places; one that is not whole has them evenly."""
+    """So many kills as rounds over the same places; in an incomplete round the places are spread evenly."""
     whole = [places] * (kills // len(places))
     rest = kills % len(places)
     return [*whole, tuple(places[ceil(len(places) * at / rest)] for at in range(rest))] if rest else whole
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--of", action="append", choices=list(SHARES), help="all of these unless given")
-    parser.add_argument("--chance", type=int, default=12, help="another one for other moments")
+    parser.add_argument("--chance", type=int, default=12, help="seed of the moments of the kills")
     asked = parser.parse_args()
     began = time.monotonic()
     attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"), asked.chance)

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, forked from one that has all loaded, so that they can be killed cheaply."""
+"""Commands in processes of their own, forked from one with all modules loaded, so that kills are cheap."""
 
 import multiprocessing
 import os
@@ -33,12 +33,12 @@ class Told:
     """How a process ended.
 
     Attributes:
-        failures: What its report names; None where it left no report.
-        steps: Assets, numbers of cells or trials that are done, and what happened, with the second of hearing of it.
+        failures: The failures in its report; None if it left no report.
+        steps: Its progress: assets, or numbers of cells or trials done, with the state and the second it was reported.
         ended: The second at which it ended.
-        pid: Its number, which is also that of its session.
-        used: Processor seconds and the most memory in MB, where it came to its end.
-        killed: Whether it ended by being killed.
+        pid: Its process id, which is also its session's.
+        used: Processor seconds and peak memory in MB, if it was not killed.
+        killed: Whether it was killed.
     """
 
     failures: list[str] | None
@@ -50,7 +50,7 @@ class Told:
 
     @property
     def at_work(self) -> str:
-        """What had been started last, or was being checked."""
+        """The asset that was started last, or was being checked."""
         started = (name for name, state, _ in reversed(self.steps) if state == "started")
         return next(started, "the start").removesuffix("_checks")
 
@@ -61,11 +61,11 @@ class Told:
 
 
 Watch = Callable[[str, str], float | None]
-"""Told of an asset and what happens to it; seconds after which the process is to be killed at the latest, or None."""
+"""Called with an asset and its state; returns in how many seconds at most to kill the process, or None."""
 
 
 def unwatched(_name: str, _state: str) -> None:
-    """Let it go on."""
+    """Do not kill."""
 
 
 def backfill(
@@ -76,22 +76,22 @@ def backfill(
 
 
 def benchmark(home: Home, settings: dict[str, Any], watch: Watch = unwatched) -> Told:
-    """A benchmark of six cells; how many are done is told after each, restored ones too."""
+    """A benchmark of six cells; reports how many are done after each, including restored ones."""
     return _watched(_benchmark, (home, settings), watch)
 
 
 def search(home: Home, settings: dict[str, Any], watch: Watch = unwatched) -> Told:
-    """A search of six trials; how many are done is told after each, and once for all that were there."""
+    """A search of six trials; reports how many are done after each, and once for all earlier ones."""
     return _watched(_search, (home, settings), watch)
 
 
 def materialize(home: Home, settings: dict[str, Any], asset: str, watch: Watch = unwatched) -> Told:
-    """Dagster's own command under the multiprocess executor, for an asset of the pair and all that hangs on it."""
+    """Dagster's own command under the multiprocess executor, for an asset of the pair and everything downstream."""
     return _watched(_materialize, (home, settings, asset), watch)
 
 
 def processor_seconds() -> float:
-    """What this program and all that it has started have taken so far."""
+    """Processor seconds of this program and all its children so far."""
     every = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return sum(sum(process.cpu_times()[:4]) for process in every)
 
@@ -128,7 +128,7 @@ def _watched(function: Callable[..., None], arguments: tuple[Any, ...], watch: W
 
 
 def still_at_work(session: int) -> list[str]:
-    """Processes of a killed one's session that are still at work after two minutes; one may have to load before."""
+    """Processes of a killed process's session that still work after two minutes (one may have had to load first)."""
     for _ in range(1200):
         left = [process for process in psutil.process_iter(["status", "cmdline"]) if _is_of(process, session)]
         if not left:
@@ -146,7 +146,7 @@ def _is_of(process: psutil.Process, session: int) -> bool:
 
 @contextmanager
 def _telling(home: Home, tell: Connection) -> Iterator[list[str]]:
-    """In the fork: whatever it writes goes nowhere, and its failures are told at the end."""
+    """In the fork: discard its output, and send its failures at the end."""
     os.setsid()
     os.environ["PTUPCDR_HOME"] = str(home.root)
     for descriptor in (1, 2):
@@ -155,7 +155,7 @@ def _telling(home: Home, tell: Connection) -> Iterator[list[str]]:
     try:
         yield failures
     except BaseException as error:
-        # Whatever it is, the attack is to know of it: an error of ours is a clear message, any other is a finding.
+        # The attack must see every error: one of ours is a clear message, any other is a finding.
         failures.append(f"{type(error).__name__}: {error}")
         raise
     finally:
@@ -185,7 +185,7 @@ def _benchmark(home: Home, settings: dict[str, Any], tell: Connection) -> None:
 
 
 def _run(home: Home, settings: dict[str, Any], pairs: list[str], tell: Connection, **options: Any) -> list[str]:
-    """As the command does it."""
+    """Run a backfill as the command does."""
     from ptupcdr_core.settings import Settings
     from ptupcdr_dagster.partitions import CATALOG
     from ptupcdr_dagster.running.backfill import Backfill
@@ -233,7 +233,7 @@ def _materialize(home: Home, settings: dict[str, Any], asset: str, tell: Connect
 
 
 def _hear_steps(reader: int, tell: Connection) -> None:
-    """The steps, each in a process of its own, tell of themselves in Dagster's log alone."""
+    """Report the steps, which run in processes of their own and appear only in Dagster's log."""
     with os.fdopen(reader, errors="replace") as lines:
         for line in lines:
             for event, state in (("STEP_START", "started"), ("STEP_SUCCESS", "done")):

@@ -1,4 +1,4 @@
-"""The kills, so short that they fit among the tests; ``make attack`` has all attacks at full length."""
+"""The kills, shortened to fit among the tests; ``make attack`` runs all attacks at full length."""
 
 import os
 import subprocess

@@ -84,7 +84,7 @@ def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # A profile folder of its own: nothing of the person who runs the tests is read.
+        # A profile folder of its own: nothing of the user who runs the tests is read.
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
             executable_path=chromium,
@@ -92,7 +92,7 @@ def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             args=QUIET,
             viewport={"width": 2500, "height": 2000},
         )
-        # The whole lineage fits on one screen so; what is off the screen is not drawn.
+        # Vertically the whole lineage fits on one screen; what is off the screen is not drawn.
         context.add_init_script("localStorage.setItem('asset-graph-direction', JSON.stringify('vertical'))")
         context.set_default_timeout(60_000)
         yield context.new_page()

@@ -1,9 +1,9 @@
-"""The code that a result comes from: what can be reached from the function that makes it, as far as names tell.
+"""The code that a result comes from: what the function that makes it can reach, as far as names show.
 
-From a function its names are followed to the package's definitions, and theirs in turn. Of a class, a method counts if
-its name is mentioned somewhere in what is reached. An SQL statement or another file of the package counts if its name
-stands there as text. What is reached is compared by its syntax: comments, docstrings, types of arguments, imports, and
-the module in which something stands make no difference.
+The names in a function are followed to the package's definitions, and theirs in turn. A method of a class counts if its
+name is mentioned somewhere in the code reached; an SQL statement or another file of the package, if its name occurs
+there as text. The code reached is compared by its syntax: comments, docstrings, types of arguments, imports, and the
+module in which something stands make no difference.
 
 As a script (``make same-results``) it records the digests of the code as it stands.
 """
@@ -45,21 +45,21 @@ ENTRIES = {
 """Where the code of each result begins, as ``module:name`` in the core."""
 QUIET = {"abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass", "inlined", "loop",
          "overload", "property", "runtime_checkable", "staticmethod"}  # fmt: skip
-"""Decorators by which nobody learns of what they stand on; under any other it counts as soon as its module does."""
+"""Decorators that register nothing; under any other, a definition counts as soon as its module does."""
 SAID = {"settings:Settings", "versions:RESULTS"}
-"""What stands in fingerprints by its values already."""
+"""Whose values are already part of fingerprints."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A definition, or another statement at the top of a module, and what it tells.
+    """A definition, or another top-level statement of a module, taken apart.
 
     Args:
-        text: its syntax, without methods that count by their names only.
-        names: that it reads.
-        attributes: (module or None, name) of what it takes from something.
-        texts: that stand in it.
-        methods: those that count by their names only.
+        text: Its syntax, without methods that count only if their names are mentioned.
+        names: The names that it reads.
+        attributes: (module or None, name) of the attributes that it reads.
+        texts: The string constants in it.
+        methods: Its methods that count only if their names are mentioned.
     """
 
     text: str
@@ -74,9 +74,9 @@ class Module:
     """A module, taken apart.
 
     Args:
-        definitions: its top-level statements by the names that they define.
-        imports: what its imports call things, as (module, name in it or None).
-        effects: its other statements, and what a decorator registers somewhere, by some name.
+        definitions: Its top-level statements, by the names that they define.
+        imports: What its imported names stand for, as (module, name in it or None).
+        effects: Its other statements, and definitions that a decorator registers, by some name.
     """
 
     definitions: dict[str, Statement]
@@ -86,17 +86,17 @@ class Module:
 
 @dataclass
 class Code:
-    """A package's code; it is read, never run.
+    """A package's code, which is read, never run.
 
     Args:
-        root: the package's folder.
+        root: The package's folder.
     """
 
     root: Path = Path(ptupcdr_core.__file__).parent
     _modules: dict[str, Module | None] = field(default_factory=dict)
 
     def module(self, name: str) -> Module | None:
-        """A module by its dotted name; None if it is none of the package's."""
+        """A module by its dotted name; None if it is not part of the package."""
         if name not in self._modules:
             path = self.root.parent.joinpath(*name.split("."))
             source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -145,7 +145,7 @@ class Code:
         return Statement(syntax(own), frozenset(names), frozenset(attributes), frozenset(texts), own_methods)
 
     def files(self) -> dict[str, Path]:
-        """Files of the package that are no code, by what code calls them."""
+        """Files of the package that are not Python, by the name that code uses for them."""
         kinds = (".sql", ".j2", ".csv", ".toml")
         paths = [path for path in sorted(self.root.rglob("*.*")) if path.suffix in kinds]
         return {path.stem if path.suffix == ".sql" else path.name: path for path in paths}
@@ -155,13 +155,13 @@ class Reached:
     """Everything that some entries reach.
 
     Args:
-        code: of the package.
-        entries: as ``module:name`` in it.
+        code: The package's code.
+        entries: Entry points, as ``module:name``.
     """
 
     def __init__(self, code: Code, *entries: str) -> None:
         self.parts: dict[str, str] = {}
-        """The syntax of each statement by where it stands, and the text of each file."""
+        """The syntax of each statement by its place, and the text of each file."""
         self._code, self._files = code, code.files()
         self._mentioned: set[str] = set()
         self._waiting: dict[str, list[tuple[str, str, Statement]]] = {}
@@ -172,11 +172,11 @@ class Reached:
                 raise LookupError(f"{entry} is not in {code.root}: mend ENTRIES in {__file__}")
 
     def digest(self) -> str:
-        """Of the syntax of all of it."""
+        """Digest of the syntax of everything reached."""
         return hashlib.sha256("\n".join(sorted(self.parts.values())).encode()).hexdigest()
 
     def _name(self, where: str, name: str) -> bool:
-        """Reach what a name means in a module; False if that is nothing of the package."""
+        """Reach what a name means in a module; False if that is not part of the package."""
         module = self._code.module(where)
         if module is None:
             return False
@@ -225,7 +225,7 @@ def _names_defined(statement: ast.stmt) -> Iterator[str]:
 
 
 def _tells_nothing(statement: object) -> bool:
-    """Imports, also those for types alone, and texts for people."""
+    """Imports (also those for types only), and texts for people."""
     match statement:
         case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant(value=str())):
             return True
@@ -265,13 +265,13 @@ def syntax(node: object) -> str:
 
 
 def plain_sql(text: str) -> str:
-    """A statement without comments, white space as single blanks; what stands in quotes stays as it is."""
+    """A statement without comments, and with single blanks as white space; what is in quotes stays as it is."""
     tokens = re.findall(r"'(?:[^']|'')*'|(?:--[^\n]*|/\*.*?\*/|\s)+|[^\s'/-]+|.", text, flags=re.DOTALL)
     return "".join(" " if token[0].isspace() or token[:2] in ("--", "/*") else token for token in tokens).strip()
 
 
 def current() -> dict[str, dict[str, Any]]:
-    """Version and digest of everything that is kept; methods by their modules, with one version a method."""
+    """Version and digest of every result; methods by their modules, with one version per method."""
     code = Code()
     places: dict[str, tuple[Any, list[str]]] = {name: (RESULTS[name].version, ENTRIES[name]) for name in RESULTS}
     for path in sorted((code.root / "methods").glob("*.py")):
@@ -285,7 +285,7 @@ def current() -> dict[str, dict[str, Any]]:
 
 
 def complaint(recorded: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> str:
-    """What has to be said about code that has changed; empty if all has been said."""
+    """What is left to do about code that has changed; empty if nothing is."""
     shared = [name for name in found if name in recorded]
     unsaid = [
         name
@@ -294,7 +294,7 @@ def complaint(recorded: dict[str, dict[str, Any]], found: dict[str, dict[str, An
     ]
     if unsaid:
         return (
-            f"the code of {', '.join(unsaid)} has changed. Of those that give other results now, raise the version in "
+            f"the code of {', '.join(unsaid)} has changed. If some give other results now, raise their versions in "
             "ptupcdr_core/versions.py (a method's own at its Method). Then, or if all results are the same: "
             "`make same-results`, and commit tests/core/code_digests.json"
         )
@@ -302,7 +302,7 @@ def complaint(recorded: dict[str, dict[str, Any]], found: dict[str, dict[str, An
 
 
 def main() -> None:
-    """Record the code as it stands, and print what is recorded of it."""
+    """Record the present code, and print what was recorded."""
     recorded = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
     found = current()
     for name, entry in found.items():

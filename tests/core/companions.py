@@ -1,7 +1,7 @@
-"""Two domains of sparse purchases in which this item goes with that item: a map of high rank between long-tailed items.
+"""Two domains of sparse purchases in which certain items go together: a map of high rank between long-tailed items.
 
-People buy what is popular, what is popular in their corner of the shop, and, where they buy in both domains, companions
-of what they bought in the source. A few corners make a map of low rank, which a bridge between factors can learn;
+People buy what is popular, what is popular in their corner of the shop, and, if they buy in both domains, companions of
+what they bought in the source. A few corners make a map of low rank, which a bridge between factors can learn;
 companions make one of full rank, which it cannot. Each of the three can be switched off.
 """
 
@@ -22,15 +22,15 @@ class Shop:
 
     Args:
         source_only, target_only, bridge, validation, test: people by cohort; source_only are the cold ones.
-        source_items, target_items: to buy.
-        purchases: mean of a person in a domain; at least 2.
-        companions: target items that go with a source item.
-        of_companions: share of a person's target purchases that are companions of its source purchases.
-        of_corner: share, in either domain, that come from the person's corner; the rest is popular with everybody.
-        corners: into which both domains are divided.
+        source_items, target_items: how many items there are to buy.
+        purchases: mean number of a person's purchases in a domain; at least 2.
+        companions: how many target items go with a source item.
+        of_companions: share of a person's target purchases that are companions of their source purchases.
+        of_corner: share, in either domain, that comes from the person's corner; the rest is popular with everybody.
+        corners: into how many corners both domains are divided.
         shared_corners: whether a person's corner is the same in both domains, so that a bridge can learn it.
-        of_side: share that come from the person's side of the shop, of two. People are of two kinds, told by some of
-            their source items, and the second kind's side in the target is the other one: what carries over from it
+        of_side: share that comes from the person's side of the shop, which has two. People are of two kinds, which show
+            in some of their source items; in the target the second kind is on the other side. So what carries over
             depends on the person.
         skew: exponent of the popularity's power law.
     """
@@ -60,7 +60,7 @@ FULL_SIZE = Shop(
 
 
 def purchases(shop: Shop, seed: int) -> PairData:
-    """Let people shop; everybody has at least one purchase in each of their domains, and each item once."""
+    """Let people shop; everybody buys at least one item in each of their domains, and no item twice."""
     rng = np.random.default_rng(seed)
     sizes = {
         "cold": shop.source_only,
@@ -143,7 +143,7 @@ def _domain(
 
 
 def _with_marks(rng: np.random.Generator, source: Ratings, kinds: NDArray[np.int64]) -> Ratings:
-    """The last forty items are marks: every third purchase is one of the twenty of the person's kind."""
+    """The last forty items are marks, twenty for each kind: every third purchase is one of the person's kind."""
     items, last = source.items.copy(), int(source.items.max())
     marked = np.flatnonzero(rng.random(len(items)) < 1 / 3)
     items[marked] = last - 20 * kinds[source.users[marked]] - rng.integers(20, size=len(marked))
@@ -155,7 +155,7 @@ def _with_marks(rng: np.random.Generator, source: Ratings, kinds: NDArray[np.int
 def _inspired(
     source: Ratings, goes_with: NDArray[np.int64], people: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Companions of each user's purchases: how many, where they begin, and all of them by user."""
+    """Companions of each user's purchases: how many, where each user's begin, and all of them in order of users."""
     width = goes_with.shape[1]
     counts = np.bincount(source.users, minlength=people + 1) * width
     return counts, np.cumsum(counts) - counts, goes_with[source.items].ravel()

@@ -17,14 +17,14 @@ from ptupcdr_core.store.home import Home
 
 pytest.register_assert_rewrite("engine_contract")
 
-# A busy machine is no fault of the code.
+# A slow example on a busy machine is not the code's fault.
 hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a run of all stages left its results, and what the stages told."""
+    """A run of all stages: where its results are, and the stages' reports."""
 
     home: Home
     files: Path
@@ -34,7 +34,7 @@ class Lineage:
 
 @pytest.fixture(scope="session")
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
-    """The calibrated recipe, by default; not to be written to."""
+    """A run with the calibrated recipe; tests must not write to it."""
     files = write_ratings(tmp_path_factory.mktemp("ratings"))
     home, settings = Home(tmp_path_factory.mktemp("home")), SETTINGS
     return Lineage(home, files, settings, run(home, domains(files), settings))
@@ -52,7 +52,7 @@ def published_lineage(lineage: Lineage, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Sets how many threads the loops use, at most as many as there are cores, however little they have to do."""
+    """Sets how many threads the loops use (at most as many as there are cores), even for little work."""
     monkeypatch.setattr(csr, "LEAST_WORK", 0)
     before, config = numba.get_num_threads(), cast(Any, numba.config)
     yield lambda threads: numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))

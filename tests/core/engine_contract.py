@@ -1,6 +1,6 @@
-"""What every engine has to do. Its numbers are those of the compiled loops, which other tests hold to plain ones.
+"""Tests that every engine must pass: its numbers equal those of the compiled loops, which other tests check.
 
-A test module holds an engine to it by a class of its own::
+A test module applies them to an engine by a class of its own::
 
     class TestTorch(EngineContract):
         engine = TorchEngine(torch.device("cpu"))
@@ -30,7 +30,7 @@ FORMS: list[dict[str, Any]] = [{"form": "full"}, {"form": "low_rank", "rank": 2}
 
 
 def passes(epochs: int, batch_size: int) -> Passes:
-    """The same order of the rows every time."""
+    """Passes with the same order of rows every time."""
     return Passes(epochs, batch_size, learning_rate=0.01, rng=np.random.default_rng(4))
 
 
@@ -42,7 +42,7 @@ def long_tail() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def factors(engine: Engine, ratings: Sequence[np.ndarray], ridge: Ridge) -> LeastSquares:
-    """Sixty users and forty items with ten coordinates, of which the items' are drawn."""
+    """Sixty users and forty items with ten coordinates; those of the items are drawn at random."""
     users, items, stars = ratings
     start = np.random.default_rng(1).standard_normal((41, 10), dtype=np.float32)
     start[0] = 0
@@ -52,7 +52,7 @@ def factors(engine: Engine, ratings: Sequence[np.ndarray], ridge: Ridge) -> Leas
 
 @cache
 def task() -> BridgeTask:
-    """Calibrated, so that source and target vectors have other sizes than the histories' and than each other."""
+    """A calibrated task, in which source, target and history vectors all differ in size."""
     return calibrated_task(small_pair())
 
 

@@ -1,4 +1,4 @@
-"""A web server of this machine that serves files, well or badly: what downloads are tested against."""
+"""A local web server that serves files, well or badly, to test downloads."""
 
 import base64
 import re
@@ -14,19 +14,19 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         files: content by path, without the first slash.
-        asked: the paths as they were asked for, with their query.
+        asked: the requested paths, with their queries.
         ranges: the ``Range`` of each request, None where there was none.
         users: the ``Authorization`` of each request.
         etag: sent with every file, if any.
-        sends: bytes after which the connection is cut, one entry a request; after the last, all are sent.
-        announces: more bytes than there are.
+        sends: after how many bytes the connection is cut, one entry per request; later requests get the whole file.
+        announces: announces more bytes than there are.
         pause: seconds before each byte.
         endless: goes on sending zeros after the file.
         password: ``user:password`` that must be given, if any.
         token: value that ``?token=`` must have, if any.
-        redirects: where a path is sent on to.
+        redirects: where each path is redirected to.
         kind: the ``Content-Type``.
-        status: of what is found.
+        status: the status code for files that are found.
     """
 
     daemon_threads = True
@@ -53,7 +53,7 @@ class Server(ThreadingHTTPServer):
         return f"http://{user}127.0.0.1:{self.server_address[1]}/{name}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that has had enough is no news."""
+        """Say nothing when a client hangs up."""
 
 
 class Handler(BaseHTTPRequestHandler):

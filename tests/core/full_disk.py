@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """A memory file system of that size; the test is skipped by name where nobody may mount one."""
+    """A memory file system of that size; without the right to mount one, the test is skipped and says so."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     try:
@@ -26,6 +26,6 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
 
 
 def files(folder: Path) -> list[str]:
-    """Everything but locks that lies there."""
+    """All files below a folder, except locks."""
     found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return sorted(str(path.relative_to(folder)) for path in found)

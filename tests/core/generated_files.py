@@ -21,18 +21,18 @@ from hypothesis import strategies as st
 
 NAMES = ("user_id", "item_id", "rating", "timestamp")
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "duckdb", "sqlite", "amazon-2014", "amazon-2018", "amazon-2023")
-"""All that a catalog can name but a server; of Amazon's, 2014 as JSON lines and 2018 as CSV without a header."""
+"""All formats of the catalog except databases on a server; amazon-2014 as JSON lines, 2018 as CSV without a header."""
 AMAZON_JSON = ("reviewerID", "asin", "overall", "unixReviewTime")
 AMAZON_CSV = ("user_id", "parent_asin", "rating", "timestamp")
 LOW, HIGH = 1.0, 50.0  # a wide scale, on which 4_0 would be a rating
 
-# What is written, and what it says; None where it says nothing that can be used.
+# Texts in files, and the numbers that they mean; None: not usable.
 RATINGS: dict[str, float | None] = {
     "1": 1.0, "3": 3.0, "2.5": 2.5, "+3": 3.0, " 4 ": 4.0, "5.": 5.0, "1e1": 10.0, "50": 50.0, "050": 50.0,
     "0.99": None, "51": None, "-1": None, "": None, " ": None, "five": None, "nan": None, "inf": None, "1e400": None,
     "4_0": None, "0x10": None, "4,5": None, "٤": None, "1 2": None, "4;": None, "true": None, "'4'": None,
 }  # fmt: skip
-# An empty text says that the time is unknown.
+# An empty text means that the time is unknown.
 TIMES: dict[str, float | None] = {
     "0": 0.0, "1": 1.0, "11": 11.0, "-5.5": -5.5, "1400000000": 1.4e9, "1400000000000": 1.4e12,
     "2014-05-13": 1399939200.0, "2014-05-13T16:53:20Z": 1.4e9, "2014-05-13 18:53:20+02:00": 1.4e9, "1e18": 1e18,
@@ -62,13 +62,13 @@ LAST: Row = ("the", "last", "3", "1")
 
 @dataclass(frozen=True)
 class Made:
-    """A file, and what is right to be read from it.
+    """A file, and what should be read from it.
 
     Attributes:
-        format: the catalog's word for it.
-        rows: as they were written.
+        format: its format in the catalog.
+        rows: the rows as they were written.
         content: the file's bytes, before damage.
-        packed: with what, if anything.
+        packed: how it is compressed, if at all.
     """
 
     format: str
@@ -97,13 +97,13 @@ class Made:
 
 
 def _blank(text: str) -> bool:
-    """Whether it has nothing but spaces, those that do not break a line among them."""
+    """Whether it has nothing but spaces, non-breaking ones included."""
     return all(unicodedata.category(letter) == "Zs" for letter in text)
 
 
 @st.composite
 def files(draw: st.DrawFn, formats: Sequence[str] = FORMATS) -> Made:
-    """Whole files of these formats."""
+    """Undamaged files of these formats."""
     format = draw(st.sampled_from(formats))
     rows = (*draw(_ROWS), LAST)
     stored = format in ("parquet", "duckdb", "sqlite")
@@ -131,7 +131,7 @@ def _delimited(rows: Sequence[Row], delimiter: str, ending: str) -> bytes:
 
 
 def write(made: Made, folder: Path) -> Path:
-    """Write a file, which is alone in the folder."""
+    """Write a file, the only one in the folder."""
     path = folder / f"made.{made.format}{'.csv' if made.format == 'amazon-2018' else ''}"
     path.unlink(missing_ok=True)
     if made.format == "parquet":
@@ -162,7 +162,7 @@ KINDS = ("cut", "flip", "insert", "remove", "repeat", "replace", "utf-16", "mixe
 
 @st.composite
 def damages(draw: st.DrawFn) -> tuple[str, float, float, bytes]:
-    """A way to damage a file, where in it, how much of it, and with what."""
+    """A kind of damage, its place and size in the file, and the bytes it uses."""
     kind = draw(st.sampled_from(KINDS))
     place = st.floats(0, 1, exclude_max=True)
     return kind, draw(place), draw(place), draw(st.binary(min_size=1, max_size=40))

@@ -1,11 +1,11 @@
-"""How often the right parts of lists are taken, where it is known which of them say something.
+"""How often the right parts of lists are chosen, when it is known which of them help.
 
     PYTHONPATH=tests/core python tests/core/planted_parts.py 100        (``make evidence``)
 
-People shop in two domains (``companions``). What carries over is, case by case: nothing; corners of the shop, more of
-them than the bridge has dimensions, which joint factors of more dimensions can tell (a personal bridge tells a little
-more of them than a common one, and a map knows items of one corner, so both may be taken too); companions, item to
-item; the side of the shop, which depends on the kind of person, so that a personal bridge alone can tell; or all.
+People shop in two domains (``companions``). What carries over differs by case: nothing; corners of the shop, more than
+the bridge has dimensions, which only larger joint factors capture (a personal bridge captures a little more of them
+than a common one, and an item map relates items of one corner, so both may be chosen too); companions, item to item;
+the side of the shop, which depends on the kind of person, so that only a personal bridge captures it; or all of these.
 """
 
 import sys
@@ -32,7 +32,7 @@ NOTHING = replace(
 
 @dataclass(frozen=True)
 class Case:
-    """What carries over, and the parts that must be taken; others must not, but for those that may."""
+    """What carries over, and which parts must be chosen and which may be; no others may."""
 
     shop: Shop
     right: frozenset[str]
@@ -81,14 +81,14 @@ def group_of(data: PairData) -> Group:
 
 
 def taken_parts(data: PairData) -> frozenset[str]:
-    """Train a pair's lists and say which parts they are made from beside the common bridge or popularity."""
+    """Train a pair's lists, and return the parts chosen beside the common bridge or popularity."""
     parts = train_parts([group_of(split) for split in (data, *further_splits(data, 0))])
     found = {"personal": parts.chosen["list_personal"], "joint": parts.joint, "item_map": parts.item_map}
     return frozenset(name for name, part in found.items() if part)
 
 
 def draws(case: Case, count: int) -> Iterator[frozenset[str]]:
-    """The parts that are taken in so many draws."""
+    """The parts chosen in so many draws."""
     return (taken_parts(purchases(case.shop, seed)) for seed in range(count))
 
 
@@ -97,7 +97,7 @@ def _silent(epoch: int, metrics: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Print for each case how often which parts were taken."""
+    """Print for each case how often each set of parts was chosen."""
     count = int(sys.argv[1])
     for name, case in CASES.items():
         found = Counter(draws(case, count))

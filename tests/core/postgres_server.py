@@ -1,4 +1,4 @@
-"""A PostgreSQL of this machine, made, started and stopped by the tests."""
+"""A local PostgreSQL server, made, started and stopped by the tests."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ ESCAPED = "rhubarb%20%26%20custard%2F7"
 
 
 def programs() -> Path | None:
-    """The folder of initdb and postgres, of the newest version that Debian's package has put there."""
+    """The folder with initdb and postgres of the newest version that Debian's packages have installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
@@ -27,17 +27,17 @@ class Postgres:
     """A running server.
 
     Attributes:
-        port: on 127.0.0.1.
+        port: its port on 127.0.0.1.
     """
 
     port: int
 
     def address(self, password: str = ESCAPED, user: str = "reader") -> str:
-        """As a catalog has it."""
+        """Its address, as written in a catalog."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"
 
     def execute(self, *statements: str) -> None:
-        """As the owner of everything."""
+        """Run statements as the owner of everything."""
         import adbc_driver_postgresql.dbapi as postgres
 
         with postgres.connect(self.address(user="owner"), autocommit=True) as server, server.cursor() as cursor:
@@ -47,8 +47,8 @@ class Postgres:
 
 @contextmanager
 def serving(bin_folder: Path) -> Iterator[Postgres]:
-    """A new, empty server whose users ``owner`` and ``reader`` have the password; gone when the block ends."""
-    # It refuses to run as root.
+    """A new, empty server with users ``owner`` and ``reader``, who have the password; gone when the block ends."""
+    # PostgreSQL refuses to run as root.
     user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:

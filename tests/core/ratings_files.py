@@ -1,4 +1,4 @@
-"""Small ratings files in every form, and what became of them: shared by the tests of the data plane."""
+"""Small ratings files of every format, and what was kept of them: shared by the tests of ingestion."""
 
 import json
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """All stages on a quarter of the demo's people.
 
-As a script, ``small_lineage.py HOME FILES THREADS`` runs both settings and prints the hash of every table, so that
+As a script, ``small_lineage.py HOME FILES THREADS`` runs both recipes and prints the hash of every table, so that
 processes can be compared.
 """
 
@@ -35,7 +35,7 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 PAIR = "books__movies"
 SETTINGS = Settings(embedding_size=6, mode="rating")
-"""As many coordinates as the demo's people have tastes; ranked lists have tests of their own."""
+"""As many coordinates as people of the demo have tastes; ranked lists have their own tests."""
 FIRST_LEFT_OUT = "person-00525"
 TABLES = {
     "domain_splits": ("split_users", "split_source_ratings", "split_target_ratings", "split_histories"),
@@ -49,7 +49,7 @@ TABLES = {
 
 
 def write_ratings(folder: Path) -> Path:
-    """The people's ratings in both domains, as Parquet files; ``untold`` is a person who likes nothing."""
+    """Write the people's ratings in both domains as Parquet files; ``untold`` is a person who likes nothing."""
     for name in ("books", "movies"):
         table = demo.generate(name)
         table = table.filter(pc.less(table["user_id"], FIRST_LEFT_OUT))
@@ -72,7 +72,7 @@ def domains(folder: Path) -> tuple[Domain, Domain]:
 
 
 def run(home: Home, sides: tuple[Domain, Domain], settings: Settings) -> dict[str, StageReport]:
-    """Every stage from the ratings to recommendations; their reports by asset."""
+    """Run every stage from the ratings to recommendations; returns their reports by asset."""
     warehouse = Warehouse.from_environment(home.warehouse)
     for side in sides:
         ingest_domain(side, warehouse)

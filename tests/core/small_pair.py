@@ -1,4 +1,4 @@
-"""A miniature pair, made in memory: ratings of shared people with taste and harshness planted, in every cohort."""
+"""A miniature pair, made in memory: users in every cohort, with planted tastes and harshness."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ RATINGS_A_USER = 9
 
 
 def small_pair(seed: int = 0) -> PairData:
-    """Users 1..U stand in the order of COHORT_SIZES; the first cold and the first bridge user have no history."""
+    """Users 1..U are in the order of COHORT_SIZES; the first cold and the first bridge user have no history."""
     rng = np.random.default_rng(seed)
     taste, harshness = rng.normal(0, 0.8, (USERS + 1, TASTE)), rng.normal(0, 0.5, USERS + 1)
     cohorts, first = {}, 1
@@ -87,7 +87,7 @@ def _ratings(
 def _histories(source: Ratings, untold: set[int]) -> tuple[np.ndarray, np.ndarray]:
     items, stars = np.zeros((USERS + 1, HISTORY), np.int32), np.zeros((USERS + 1, HISTORY), np.float32)
     for user in set(source.users.tolist()) - untold:
-        # Everybody else has some: who rates nothing above 3 gets the first item.
+        # Everybody else has a history: a user who rates nothing above 3 gets the first item.
         liked = source.where((source.users == user) & (source.stars > 3))
         liked = liked if len(liked) else source.where(source.users == user).where(np.arange(RATINGS_A_USER) < 1)
         count = min(len(liked), HISTORY)

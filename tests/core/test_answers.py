@@ -1,4 +1,4 @@
-"""Each person of a request is answered on their own."""
+"""Each person in a request is answered separately."""
 
 import pyarrow as pa
 import pytest

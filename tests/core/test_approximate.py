@@ -1,4 +1,4 @@
-"""The graph of items finds nearly what exact search finds, and the same every time."""
+"""The graph of items finds nearly the same items as exact search, and the same ones every time."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Checkpoints come back as they were written, and are refused when they are not what the manifest says."""
+"""Checkpoints are read as they were written, and refused when they are not what the manifest says."""
 
 import errno
 import json

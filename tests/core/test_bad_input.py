@@ -147,8 +147,8 @@ def test_places_are_right_in_a_large_file_read_by_several_threads(warehouse: War
         ),
         (b"h" * 200_000 + b"," + GOOD, r"a\.csv, line 1: no header line can be read .* Check path and format"),
         (bytes(200_000), r"a\.csv, line 1: no header line can be read"),
-        (GOOD.replace(b",", b"\t"), r'Its fields stand between tabs: set format = "tsv" in the catalog'),
-        (GOOD.replace(b",", b";"), r"Its fields seem to stand between ';'"),
+        (GOOD.replace(b",", b"\t"), r'Its fields are separated by tabs: set format = "tsv" in the catalog'),
+        (GOOD.replace(b",", b";"), r"Its fields seem to be separated by ';'"),
         (GOOD.decode().encode("utf-16"), r"It is not UTF-8: convert it, for example with iconv"),
         (GOOD + b'"u,i,5,1\nv,i,5,1\nw,i,5,1\n', r"row 6: a quote is opened and not closed"),
         (GOOD.replace(b"\n", b"\r\n", 2), r"its line ends are not all the same"),
@@ -246,7 +246,7 @@ def test_what_unpacks_to_more_than_allowed_is_stopped(
     path = pack(
         tmp_path / f"bomb.{format}", (GOOD if format == "csv" else b"") + line * (8_000_000 // len(line)), compression
     )
-    with pytest.raises(SourceError, match=r"bomb\..*: more than 4000000 bytes are packed in .*PTUPCDR_UNPACKED_LIMIT"):
+    with pytest.raises(SourceError, match=r"bomb\..*: unpacks to more than 4000000 bytes .*PTUPCDR_UNPACKED_LIMIT"):
         ingest(warehouse, path, format)
 
 
@@ -278,7 +278,7 @@ def test_parquet_that_unpacks_to_more_than_allowed_is_stopped(
     one = "select 'u' as user_id, 'i' as item_id, 5.0 as rating"
     duckdb.sql(f"copy ({one} from range({rows})) to '{path}' (compression zstd)")
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(SourceError, match=r"bomb\.parquet: more than 4000000 bytes are packed in .*UNPACKED_LIMIT"):
+    with pytest.raises(SourceError, match=r"bomb\.parquet: unpacks to more than 4000000 bytes .*UNPACKED_LIMIT"):
         ingest(warehouse, path, "parquet")
 
 

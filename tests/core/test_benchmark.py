@@ -1,4 +1,4 @@
-"""The grid, who chooses which epoch, and a benchmark that was stopped and went on."""
+"""The grid, how epochs are chosen, and a benchmark that was stopped and resumed."""
 
 import shutil
 from dataclasses import replace

@@ -213,5 +213,5 @@ def test_bridges_fitted_again_to_the_same_people_are_the_same_and_ask_no_validat
 
 
 def test_what_was_not_chosen_cannot_be_kept(task: BridgeTask) -> None:
-    with pytest.raises(ArtifactError, match=r"does not tell common_penalty, .*; materialize meta_network again"):
+    with pytest.raises(ArtifactError, match=r"does not say common_penalty, .*; materialize meta_network again"):
         refit_bridges(task, Settings(), {"emcdr_penalty": 1.0, "emcdr_epoch": 3.0}, lambda epoch, metrics: None)

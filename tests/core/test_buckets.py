@@ -1,4 +1,4 @@
-"""Objects of a bucket, read from a server of this machine that speaks as S3 does."""
+"""Objects of a bucket, read from a local server that speaks S3."""
 
 import time
 from collections.abc import Iterator

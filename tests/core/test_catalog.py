@@ -98,7 +98,7 @@ def test_catalogs_stand_side_by_side(tmp_path: Path) -> None:
         (BOOKS + "[domains.movies]\nformat = 'demo'\npath = 'x'\n" + PAIR, "domains.movies.path: not expected"),
         (BOOKS + MOVIES + PAIR.replace('"movies"', '"music"'), "pairs[0].target: expected one of the domains books"),
         (BOOKS + MOVIES + PAIR.replace('"movies"', '"books"'), "pairs[0].target: expected another domain than"),
-        (BOOKS + MOVIES + PAIR + PAIR, "pairs[1]: books__movies stands here twice"),
+        (BOOKS + MOVIES + PAIR + PAIR, "pairs[1]: books__movies is listed twice"),
         (BOOKS + MOVIES + PAIR + "weight = 1\n", "pairs[0].weight: unknown key"),
         (BOOKS + MOVIES + "[[pairs]]\nsource = 'books'\n", "pairs[0].target: Field required"),
         (BOOKS + MOVIES, "pairs: expected at least one table [[pairs]]"),

@@ -1,4 +1,4 @@
-"""Code does not change unnoticed: whoever changes what a result comes from says whether the result changes."""
+"""Code does not change unnoticed: if code behind a result changes, somebody must say whether the result does."""
 
 import cProfile
 import json

@@ -368,7 +368,7 @@ def test_a_file_that_is_no_bundle_is_refused_by_name(content: bytes | None, tmp_
     path = tmp_path / "no.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"no\.safetensors: no bundle that can be read"):
+    with pytest.raises(ArtifactError, match=r"no\.safetensors: not a readable bundle"):
         Bundle.load(path)
 
 

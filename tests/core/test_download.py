@@ -1,4 +1,4 @@
-"""Files from a server of this machine: fetched once, whole, and kept."""
+"""Files from a local server: fetched once, whole, and kept."""
 
 import hashlib
 import threading
@@ -126,7 +126,7 @@ def test_a_transfer_that_broke_off_goes_on_where_it_was(server: Server, tmp_path
 
 def test_the_next_run_goes_on_too_and_a_file_that_changed_meanwhile_comes_anew(server: Server, tmp_path: Path) -> None:
     server.files["a.csv"], server.etag, server.sends = CONTENT, '"first"', [100, 0, 0]
-    with pytest.raises(SourceError, match=r"broke off.*100 bytes are kept, run again to go on from there"):
+    with pytest.raises(SourceError, match=r"broke off.*100 bytes are kept, run again to continue from there"):
         fetch(server.address("a.csv"), tmp_path)
     server.files["a.csv"], server.etag = CONTENT.replace(b"user", b"USER"), '"second"'
     assert fetch(server.address("a.csv"), tmp_path).read_bytes() == server.files["a.csv"]
@@ -143,7 +143,7 @@ def test_a_part_that_is_longer_than_the_file_comes_anew(server: Server, tmp_path
 
 def test_one_byte_at_a_time_is_not_waited_for_without_end(server: Server, tmp_path: Path) -> None:
     server.files["a.csv"], server.etag, server.pause = CONTENT, '"first"', 0.02
-    with pytest.raises(SourceError, match=r"not whole in time.*bytes are kept.*PTUPCDR_DOWNLOAD_SECONDS \(now 0\.5\)"):
+    with pytest.raises(SourceError, match=r"not complete in time.*are kept.*PTUPCDR_DOWNLOAD_SECONDS \(now 0\.5\)"):
         fetch(server.address("a.csv"), tmp_path, Limits(seconds=0.5))
     server.pause = 0
     assert fetch(server.address("a.csv"), tmp_path).read_bytes() == CONTENT
@@ -176,7 +176,7 @@ def test_a_web_page_is_no_file(server: Server, tmp_path: Path, kind: str, conten
 @pytest.mark.parametrize("elsewhere", ["file:///etc/passwd", "ftp://127.0.0.1/a.csv", "gopher://127.0.0.1/"])
 def test_a_server_cannot_send_on_to_another_scheme(server: Server, tmp_path: Path, elsewhere: str) -> None:
     server.redirects["a.csv"] = elsewhere
-    with pytest.raises(SourceError, match=r"the server sends on from http to .* which is not followed"):
+    with pytest.raises(SourceError, match=r"the server redirects from http to .* which is not followed"):
         fetch(server.address("a.csv"), tmp_path)
     assert server.asked == ["/a.csv"]
 

@@ -1,9 +1,9 @@
-"""Every engine keeps the contract; torch, on the processor, gives whole stages the numbers of the compiled loops, and
-waits for nothing in between.
+"""Every engine passes the contract tests; torch, on the CPU, gives whole stages the numbers of the compiled loops, and
+never waits for a value in between.
 
-There need not be a GPU here; where there is one, it is held to the same. That all tensors of a step lie on one device,
-and that no step reads a number back, is tested on torch's ``meta`` device: it has no numbers, and no operation may mix
-it with the processor's.
+No GPU is needed; if there is one, it must pass the same tests. That all tensors of a step are on one device, and that
+no step reads a number back, is tested on torch's ``meta`` device, which has no numbers and whose tensors cannot be
+mixed with those of the CPU.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""The rule of evidence: by hand, and how often it errs on planted gains."""
+"""The rule of evidence: worked out by hand, and how often it errs on planted gains."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""People are folded in where training would have put them, and a rating left out is one that never was."""
+"""Folding in gives the vectors that training would have given; leaving a rating out is as if it never existed."""
 
 import numpy as np
 import pytest

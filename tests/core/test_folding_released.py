@@ -1,4 +1,4 @@
-"""On released research data, where it lies beside the checkout, people are folded in where training put them."""
+"""On released research data, if it lies beside the checkout, folding in gives the vectors of training."""
 
 from pathlib import Path
 

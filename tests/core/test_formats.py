@@ -1,4 +1,4 @@
-"""What another version stored is refused, with the file's name and what to do, or is not found and made again."""
+"""What another version stored is refused, with the file's name and a remedy, or ignored and made again."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Instances of DuckDB that are used again: the next reader finds nothing of the one before, and no old file."""
+"""Reused DuckDB instances: the next reader sees nothing of the one before, and no replaced file."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The sparse map between items: against dense solutions, by either way of solving, and what it costs."""
+"""The sparse map between items: against dense solutions, for both ways of solving, and what it costs."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Judges of what lists are made from: as many as there can be, and none judges what has seen its ratings."""
+"""Users who judge the parts of lists: as many as possible, and none whose ratings the judged part was trained on."""
 
 from dataclasses import replace
 

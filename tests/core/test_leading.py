@@ -1,4 +1,4 @@
-"""Closed forms between large embeddings: what is confined to leading directions, and what is not."""
+"""Closed-form bridges between large embeddings: what is confined to leading directions, and what is not."""
 
 from dataclasses import replace
 

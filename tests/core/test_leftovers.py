@@ -1,4 +1,4 @@
-"""Temporary files tell whose they are: those of the dead are found, those of the living are left alone."""
+"""Temporary files name their process: those of ended processes are found, those of living ones are left alone."""
 
 import os
 import subprocess

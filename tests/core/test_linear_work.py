@@ -1,7 +1,7 @@
 """Twice the data is at most little more than twice the work, counted in rows and never in seconds.
 
-DuckDB counts the rows that every operator of a query reads and hands on; a join that pairs everything with everything,
-or a window over all rows for each row, shows there at any size.
+DuckDB counts the rows that every operator of a query reads and passes on; a join of everything with everything, or a
+window over all rows for each row, shows there at any size.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Re-ranking for the long tail: by hand, and what the stored lists are with it."""
+"""Re-ranking for the long tail: worked out by hand, and its effect on stored lists."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Errors of predictions: by hand, by user and in sum; and scores in blocks."""
+"""Errors of predictions: worked out by hand, per user and in total; and scores in blocks."""
 
 from dataclasses import replace
 

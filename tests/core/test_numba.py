@@ -1,7 +1,6 @@
-"""Canaries: what numba does not promise still holds. ``kernels.vectors`` is the module that uses it, and says why.
+"""Canaries: numba behaviour that is not promised still holds. ``kernels.vectors`` uses it, and says why.
 
-Run as a program, this file writes the results of some loops; with PTUPCDR_COUNT_REFERENCES=1 as numba would compile
-them by default.
+Run as a program, this file writes the results of some loops; with PTUPCDR_COUNT_REFERENCES=1, compiled as by default.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What arithmetic does not survive: nothing that is no number is kept, and nothing that failed serves."""
+"""NaN, infinity and other numbers that break arithmetic: none is kept, and no model that broke on one serves."""
 
 import random
 from collections.abc import Iterable
@@ -112,7 +112,7 @@ def test_a_bundle_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
     file = tmp_path / "bundle.safetensors"
     bundle(2).save(file)
     before = file.read_bytes()
-    with pytest.raises(ArtifactError, match=r"the bundle .* was not kept: rating/w holds what is no finite number"):
+    with pytest.raises(ArtifactError, match=r"the bundle .* was not kept: rating/w holds NaN or an infinite number"):
         bundle(np.nan).save(file)
     assert file.read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""Distributions of ratings: planted ones are recovered, few users change little, and odd scales are no trouble."""
+"""Distributions of ratings: planted ones are recovered, few users change little, and unusual scales work."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""On the generated demo the personal bridge finds what was planted, and the difference is real."""
+"""On the generated demo, the personal bridge finds what was planted, and the gain is significant."""
 
 from dataclasses import dataclass
 

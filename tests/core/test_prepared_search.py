@@ -1,4 +1,4 @@
-"""A server's searches find what those that they are made from find."""
+"""The searches that a server prepares find the same items as the searches that they are made from."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Promotion: what is deployed is what was measured, and only what is at least as good takes another's place."""
+"""Promotion: what is deployed is what was measured, and only a model that is at least as good replaces another."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ranked lists: the measures by hand, the fits against dense solutions, and a planted taste that lists must find."""
+"""Ranked lists: measures worked out by hand, fits against dense solutions, and a planted taste that lists must find."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Released research data, dirt included, where it lies beside the checkout."""
+"""Released research data, bad rows included, if it lies beside the checkout."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is replaced is old or new and whole: on a full disk, after an error, after a power cut."""
+"""A replaced file is the complete old or the complete new one: on a full disk, after an error, after a power cut."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The report: everything is on one page, nothing comes from elsewhere, and no id can do anything but be read."""
+"""The report: everything is on one page, nothing is loaded from elsewhere, and ids are shown as plain text only."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Passwords and tokens of addresses work, and stand nowhere afterwards."""
+"""Passwords and tokens in addresses work, and are stored nowhere."""
 
 import logging
 from pathlib import Path

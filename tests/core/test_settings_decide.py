@@ -1,6 +1,6 @@
-"""A setting says once, at its field, what it decides; whoever depends on that takes it from there.
+"""A setting declares once, at its field, what it decides; all code that depends on that takes it from there.
 
-Each test makes up a setting that decides one part and nothing else, and looks who heeds it.
+Each test makes up a setting that decides only one part, and checks which results depend on it.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Several source domains of one pair: one source with the items of all, each with factors of its own."""
+"""Several source domains of one pair: they are one source with the items of all, each with factors of its own."""
 
 import html
 import os

@@ -1,4 +1,4 @@
-"""Item mean + source offset with estimated dampings: by hand, without leakage, and on planted selection."""
+"""Item mean + source offset with estimated dampings: worked out by hand, without leakage, on planted selection."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The stages of a small pair: whom they serve, what they leave, and that a seed fixes all of it."""
+"""The stages of a small pair: whom they serve, what they store, and that a seed fixes all of it."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the documentation says of a table is said of each of its columns, and of no other."""
+"""The documentation of a table describes each of its columns, and no others."""
 
 import tomllib
 from pathlib import Path

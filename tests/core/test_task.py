@@ -1,4 +1,4 @@
-"""Bridge training is laid out as the settings say, and each row's item is what it would be without that row."""
+"""Bridge training data follow the settings, and each row's item vector is fitted without that row's rating."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Pieces that are worked on beside whoever uses them."""
+"""Pieces of work in several threads: their order, how many at once, and what fails."""
 
 import itertools
 

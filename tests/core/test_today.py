@@ -1,4 +1,4 @@
-"""A night: lists from what is deployed for whoever is cold-start today."""
+"""Nightly scoring: lists from the deployed model for all users who are cold-start today."""
 
 import shutil
 from collections.abc import Callable

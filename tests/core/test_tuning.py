@@ -1,4 +1,4 @@
-"""The search for settings: validation users alone judge, its result is no worse than its start, a stop is no loss."""
+"""The search for settings: only validation users judge, its result is no worse than its start, a stop loses nothing."""
 
 import os
 from collections.abc import Callable

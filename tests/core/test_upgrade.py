@@ -1,6 +1,6 @@
-"""A home that an earlier release has written: everything in it is read as it was, or refused by name with a remedy.
+"""A home written by an earlier release: everything in it is read as it was, or refused by name with a remedy.
 
-``homes/`` has one a release, without what a catalog or a machine has added: one pair of small domains, mode rating.
+``homes/`` has one for each release, without machine-specific files: one pair of small domains, mode rating.
 """
 
 import tarfile

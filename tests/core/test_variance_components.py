@@ -1,4 +1,4 @@
-"""Variances within and between groups, on planted data and at the edges, and the effects made with them."""
+"""Variances within and between groups, on planted data and in extreme cases, and the effects estimated with them."""
 
 import numpy as np
 import pytest

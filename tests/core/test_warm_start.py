@@ -1,4 +1,4 @@
-"""Warm start: the halves of a user's ratings, the tuning on them, and what the planted structure makes of it."""
+"""Warm start: the halves of a user's ratings, the tuning on them, and its gain where structure is planted."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Small catalogs with taste planted in them, made in a second and trained in a few."""
+"""Small catalogs with planted tastes, made in a second and trained in a few."""
 
 import csv
 import random

@@ -1,6 +1,6 @@
-"""A small catalog for all tests of the orchestration, whatever the environment names.
+"""A small catalog for all tests of the orchestration, whatever catalog the environment names.
 
-Partitions are read from the catalog when the definitions are imported, so that happens here, once.
+Partitions are read from the catalog when the definitions are imported, so that is done here, once.
 """
 
 import os
@@ -47,9 +47,9 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's own store as it is when made, once for all workers: its hundred tables take seconds.
+    """A new, empty MLflow store, made once for all workers, since its hundred tables take seconds.
 
-    To be copied to where a new one would be made and nobody looks at the making.
+    Copied by tests that need a store and do not test how it is made.
     """
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -63,7 +63,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the person who runs the tests is read or written."""
+    """Nothing of the user who runs the tests is read or written."""
     ours = ("PTUPCDR_EXECUTOR", "PTUPCDR_DEVICE", "PTUPCDR_THREADS", "PTUPCDR_MEMORY_LIMIT")
     for name in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", *ours):
         monkeypatch.delenv(name, raising=False)
@@ -72,13 +72,13 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tamper(file: Path, statements: str) -> None:
-    """Break a table behind everybody's back."""
+    """Change a stored table directly, without any record of it."""
     with duckdb.connect(str(file)) as connection:
         connection.execute(statements)
 
 
 def copied(store: Path, home: Home) -> Home:
-    """The home, with a copy of a store of MLflow."""
+    """The home, with a copy of an MLflow store."""
     home.mlflow.mkdir(parents=True)
     shutil.copyfile(store, home.mlflow / store.name)
     return home

@@ -1,8 +1,8 @@
-"""The program with its libraries loaded once: forks for each call, since loading takes longer than most commands.
+"""The program with its libraries loaded once: it forks for each call, since loading takes longer than most commands.
 
-The package of the orchestration depends on a catalog: each fork loads it again in its own environment. Reads lines of
-JSON on standard input: ``{"arguments", "environment", "streams", "terminal"}`` starts a call whose standard streams
-are these three files and answers its process id; ``{"poll": id}`` answers its exit code, or null while it runs.
+The orchestration package depends on a catalog, so each fork loads that in its own environment. Reads lines of JSON from
+standard input: ``{"arguments", "environment", "streams", "terminal"}`` starts a call whose standard streams are these
+three files, and answers with its process id; ``{"poll": id}`` answers with its exit code, or null while it runs.
 """
 
 import gc
@@ -29,7 +29,7 @@ FLAGS = (os.O_RDONLY, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_APPEND)
 
 
 def core_modules() -> list[str]:
-    """All modules of the core: none asks for a catalog or a home when it is imported."""
+    """All modules of the core, none of which needs a catalog or a home when it is imported."""
     return [module.name for module in pkgutil.walk_packages(ptupcdr_core.__path__, "ptupcdr_core.")]
 
 
@@ -38,16 +38,16 @@ def load() -> None:
     for name in (*LIBRARIES, *core_modules()):
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "ptupcdr_dagster"]:
-        del sys.modules[name]  # what it imports stays
+        del sys.modules[name]  # what it has imported stays loaded
     loop: Any = numba.njit(lambda: None)
-    loop()  # loads what every loop asks for when it is first called
+    loop()  # loads what numba loads at the first call of any loop
     packages: Any = requirements_utils._init_modules_to_packages_map
-    packages()  # kept by MLflow, which else reads all of site-packages
+    packages()  # MLflow caches this; otherwise it reads all of site-packages
     gc.freeze()  # what is loaded stays shared with the forks
 
 
 def run(arguments: list[str], environment: dict[str, str], streams: list[str], terminal: bool) -> None:
-    """In a fork: be the program."""
+    """In a fork: run the program."""
     os.setsid()  # the first terminal that is opened then becomes its own
     for descriptor, (path, flags) in enumerate(zip(streams, FLAGS, strict=True)):
         opened = os.open(path, os.O_RDWR if terminal else flags)
@@ -64,12 +64,12 @@ def run(arguments: list[str], environment: dict[str, str], streams: list[str], t
         main()
     except SystemExit as end:
         sys.stdout.flush()
-        # Taking down all that is loaded takes seconds, and is looked at in a process of its own.
+        # Unloading everything takes seconds; a test with a process of its own covers that.
         os._exit(int(end.code or 0))
 
 
 def answer(asked: dict[str, Any]) -> int | None:
-    """The id of a new process, or how one ended; in a fork it does not return."""
+    """The id of a new process, or a process's exit code; does not return in a fork."""
     if "poll" in asked:
         ended, status = os.waitpid(asked["poll"], os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if ended else None

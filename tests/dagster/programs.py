@@ -1,4 +1,4 @@
-"""The program as people call it: a process of its own for each call, with its output and its exit code."""
+"""The program as users call it: one process per call, with its output and its exit code."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class LoadedProgram:
         self._turn = threading.Lock()
 
     def ask(self, **asked: object) -> int | None:
-        """One question, one answer."""
+        """Send one request and return its answer."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         with self._turn:
@@ -46,7 +46,7 @@ loaded_program = cache(LoadedProgram)
 
 
 class Call:
-    """A call of the program that runs or has ended."""
+    """A call of the program, running or ended."""
 
     def __init__(
         self, arguments: list[str], environment: dict[str, str], streams: list[str], *, terminal: bool = False
@@ -60,13 +60,13 @@ class Call:
     returncode: int | None
 
     def poll(self) -> int | None:
-        """How it ended, or None while it runs."""
+        """Its exit code, or None while it runs."""
         if self.returncode is None:
             self.returncode = self._server.ask(poll=self.pid)
         return self.returncode
 
     def wait(self) -> int:
-        """Its exit code, when it has ended."""
+        """Wait for its end, and return its exit code."""
         deadline = time.monotonic() + PATIENCE
         while (code := self.poll()) is None:
             assert time.monotonic() < deadline, f"it still runs after {PATIENCE:.0f} s"
@@ -74,7 +74,7 @@ class Call:
         return code
 
     def communicate(self) -> tuple[str, str]:
-        """What it said on standard output and standard error, when it has ended."""
+        """Wait for its end, and return what it printed on standard output and standard error."""
         self.wait()
         output, errors = (Path(stream).read_text() for stream in self._streams[1:])
         return output, errors
@@ -88,26 +88,26 @@ class Project:
     home: Home
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Of a call: several of these processes share two cores."""
+        """The environment of a call, with few threads, since several of these processes share two cores."""
         ours = {"PTUPCDR_CATALOG": str(self.catalog), "PTUPCDR_HOME": str(self.home.root), "PYTHONPATH": _python_path()}
         ours |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **more}
         return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | ours
 
     def start(self, *arguments: str, **more: str) -> Call:
-        """A call in a fork of what is loaded."""
+        """Start a call in a fork of the loaded program."""
         files = [tempfile.mkstemp(prefix="told-", dir=self.catalog.parent) for _ in range(2)]
         for descriptor, _ in files:
             os.close(descriptor)
         return Call(list(arguments), self.environment(**more), [os.devnull, *(path for _, path in files)])
 
     def start_alone(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
-        """A call from the very start of the interpreter."""
+        """Start a call in a new interpreter."""
         pipe = subprocess.PIPE
         command = [sys.executable, "-m", "ptupcdr_dagster", *arguments]
         return subprocess.Popen(command, env=self.environment(**more), stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """A call to its end."""
+        """Run a call to its end."""
         call = self.start(*arguments, **more)
         output, errors = call.communicate()
         return subprocess.CompletedProcess(["ptupcdr", *arguments], call.wait(), output, errors)

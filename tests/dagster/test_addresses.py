@@ -1,4 +1,4 @@
-"""Links point to where the UIs are, also from a command in another terminal."""
+"""Links point to where the UIs are served, also from a command in another terminal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The benchmark as an asset and as a command: its options, its tables, its records, and going on after a kill."""
+"""The benchmark as an asset and as a command: its options, its tables, its records, and resuming after a kill."""
 
 import io
 import json

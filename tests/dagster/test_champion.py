@@ -1,4 +1,4 @@
-"""The gate: what is registered, what is put in use, and that the registered model serves on its own."""
+"""The gate: what is registered, what goes into use, and that the registered model serves by itself."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Checks of drift warn with their numbers, and the bounds that they hold to are a file that people edit."""
+"""Checks of drift warn with their numbers, and their bounds come from a file that people can edit."""
 
 from pathlib import Path
 

@@ -124,7 +124,7 @@ def test_recommend_serves_people_who_were_not_in_training(
     rows = json.loads(done.stdout)
     assert [(row["user_id"], row["rank"]) for row in rows] == [("ann", 1), ("ann", 2), ("bob", 1), ("bob", 2)]
     assert [row["made_by"] for row in rows] == ["bridge", "bridge", "mean", "mean"]
-    assert "4 rated items of 2 people; 2 unknown in books, ignored; 1 of the people without a known item" in done.stderr
+    assert "4 rated items of 2 people; 2 unknown in books, ignored; 1 of the people have no known item" in done.stderr
     table = project.run("recommend", "books__movies", "--history", str(history), "-k", "1")
     assert table.stdout.count("movies-") == 2
 

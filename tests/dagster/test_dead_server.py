@@ -74,7 +74,7 @@ def test_a_dead_server_costs_seconds_and_a_message(
     stages = [run for run in kept if run.data.tags["ptupcdr.level"] == "stage"]
     assert {run.data.tags["dagster.partition"] for run in stages} == {"books", "movies"}
     assert all(run.data.metrics["kept"] > 0 and run.info.status == "FINISHED" for run in stages)
-    with pytest.raises(TrackingError, match=rf"127.*: {told}; what waits in .*mlflow is sent when it answers again"):
+    with pytest.raises(TrackingError, match=rf"127.*: {told}; what is kept in .*mlflow can be sent once it answers"):
         send_kept(home)
     assert kept_mark(home).exists()
 
@@ -135,7 +135,7 @@ def test_what_a_server_stops_taking_is_sent_when_it_is_back(
     assert "stopped answering" in seen.getvalue()
     assert tracker.client.tracking_uri != address
     unanswered.cache_clear()
-    with pytest.raises(TrackingError, match="what waits"):
+    with pytest.raises(TrackingError, match="what is kept"):
         send_kept(home)
     os.killpg(process.pid, signal.SIGCONT)
     unanswered.cache_clear()

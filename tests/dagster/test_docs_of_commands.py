@@ -1,7 +1,7 @@
-"""The commands in the documents are commands of today, and the page of options is made from the options themselves.
+"""The commands in the documents exist, and the page of options is made from the options themselves.
 
 As a script it writes that page: ``python tests/dagster/test_docs_of_commands.py``. Every console block says why it is
-not run as it stands (those of the tutorial are, by test_site.py); its commands of ours are read here option by option.
+not run as it stands (test_site.py runs those of the tutorial); here the options of its ``ptupcdr`` commands are parsed.
 """
 
 import re

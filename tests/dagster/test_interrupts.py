@@ -1,4 +1,4 @@
-"""An interrupt that reaches the program where Python ignores what is raised is not lost."""
+"""An interrupt is not lost even where Python ignores exceptions."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the UI shows of a stage, for values that JSON and pictures find hard."""
+"""What the UI shows of a stage, for values that are difficult in JSON and in pictures."""
 
 import base64
 import json

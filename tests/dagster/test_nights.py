@@ -1,4 +1,4 @@
-"""What happens by itself: its switches, and how a failure is told."""
+"""What runs by itself: its switches, and how a failure is reported."""
 
 import http.server
 import json
@@ -72,7 +72,7 @@ def test_a_tick_of_a_schedule_asks_for_one_run_a_partition(name: str, home: Home
         ('score = "at three"', {}, r"nights.score: expected the five fields of cron, .*, got 'at three'"),
         ('score = "99 3 * * *"', {}, r"nights.score: expected the five fields of cron, .*, got '99 3 \* \* \*'"),
         ('timezone = "Mars"', {}, r"nights.timezone: expected the name of a time zone, .*, got 'Mars'"),
-        ('owners = ["bob"]', {}, r"nights.owners: expected addresses of e-mail, or team:name, got \['bob'\]"),
+        ('owners = ["bob"]', {}, r"nights.owners: expected e-mail addresses, or team:name, got \['bob'\]"),
         ('tags = { product = "a b" }', {}, r"nights.tags: expected names and values of letters, .*'a b'"),
         ('automation = "all"', {}, r"nights.automation: .*'score' or 'train', got 'all'"),
         ("", {"PTUPCDR_NIGHTS_RETRIES": "many"}, r"PTUPCDR_NIGHTS_RETRIES: .* integer, .*got 'many'"),

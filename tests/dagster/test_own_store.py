@@ -1,4 +1,4 @@
-"""The home's own MLflow store is there as a whole or not at all."""
+"""The home's own MLflow store is complete or not there at all."""
 
 import sqlite3
 import subprocess

@@ -1,7 +1,7 @@
-"""Canaries: what is used of dagster and Great Expectations that they do not promise to keep does what it did.
+"""Canaries: the private interfaces of dagster and Great Expectations that are used here still do what they did.
 
-A failure here means that a new release has changed it. What is used, and why, stands in the one module that the failing
-test names: mend it there, or go back to the release that pyproject.toml names.
+A failure means that a new release has changed one. The module that the failing test names says what is used and why:
+mend it there, or go back to the release that pyproject.toml names.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""An asset depends on what it reads: it needs nothing that does not stand upstream of it, and every asset it names."""
+"""An asset depends on exactly what it reads: it needs nothing but what is upstream of it, and each of its inputs."""
 
 import shutil
 from collections.abc import Iterator

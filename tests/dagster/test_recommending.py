@@ -1,4 +1,4 @@
-"""What is printed of recommendations: titles where there are any, and no word of stars where nobody gives them."""
+"""Printed recommendations: titles if there are any, and no columns about stars if there are none."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Secrets of an address stand in nothing that a run or a command leaves or says."""
+"""Secrets in an address appear in nothing that a run or a command stores or prints."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Partitions run at once in processes of their own: what they make, and what becomes of those that end badly."""
+"""Partitions run at once, each in its own process: what they make, and what happens when one dies."""
 
 import multiprocessing
 import os

@@ -1,7 +1,7 @@
-"""Every command in a real terminal, 80 and 160 columns wide: what a person sees there, and what the log keeps.
+"""Every command in a real terminal, 80 and 160 columns wide: what a user sees there, and what the log keeps.
 
-Most commands run in forks of a server that has all loaded, as the pairs of a backfill do, since loading takes longer
-than the commands.
+Most commands run in forks of a server with all modules loaded, as the pairs of a backfill do, since loading takes
+longer than the commands.
 """
 
 import fcntl

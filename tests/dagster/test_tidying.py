@@ -1,4 +1,4 @@
-"""What a killed run leaves is put in order by the next command, and what is old is thrown away when asked for."""
+"""What a killed run leaves is tidied up by the next command, and what is old is thrown away by `ptupcdr prune`."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""`ptupcdr tune` as a program: a line a trial, runs in MLflow, a file that a backfill takes, and going on."""
+"""`ptupcdr tune` as a program: one line per trial, runs in MLflow, a file that a backfill takes, and resuming."""
 
 import json
 import subprocess

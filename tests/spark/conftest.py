@@ -1,4 +1,4 @@
-"""A Spark session of two threads for all tests here; without pyspark or Java they are skipped and say so."""
+"""A Spark session with two threads for all tests here; without pyspark or Java they are skipped and say so."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ spark.driver.host 127.0.0.1
 
 @pytest.fixture(scope="session")
 def spark_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What a program needs to use Spark here, which this process has too."""
+    """Environment variables that a program needs to use Spark here; set in this process too."""
     if "spark" not in added_engines():
         pytest.skip("this project was installed before it had the engine: install it again")
     if find_spec("pyspark") is None:

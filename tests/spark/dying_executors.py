@@ -2,7 +2,7 @@
 
     python dying_executors.py HOME BOOKS MOVIES
 
-What is killed is the program that one task runs in, from within the task, once a stage; the tasks then run elsewhere.
+Once in each stage, a task kills the process that it runs in; its executor's tasks then run elsewhere.
 """
 
 import json
@@ -42,10 +42,10 @@ Lister = Callable[[pa.Table, pa.Table], pa.Table]
 
 @dataclass(frozen=True)
 class KillOnce:
-    """Passes rows on; the first of its tasks to have some kills its executor.
+    """Passes rows on; the first task that has some kills its executor.
 
     Args:
-        mark: the file that says that it was done.
+        mark: a file that marks that this was done.
     """
 
     mark: Path
@@ -57,7 +57,7 @@ class KillOnce:
             yield batch
 
     def once(self) -> None:
-        """Kill the executor of this task, unless it was done."""
+        """Kill the executor of this task, unless that was done."""
         if not self.mark.exists():
             self.mark.touch()
             executor = next(parent for parent in psutil.Process().parents() if parent.name() == "java")
@@ -66,7 +66,7 @@ class KillOnce:
 
 
 def deadly(make: Callable[..., DataFrame], mark: Path) -> Callable[..., DataFrame]:
-    """What makes rows, with a task that kills its executor."""
+    """A function that makes rows, with a task that kills its executor."""
 
     def made(*arguments: object) -> DataFrame:
         rows = make(*arguments)
@@ -76,7 +76,7 @@ def deadly(make: Callable[..., DataFrame], mark: Path) -> Callable[..., DataFram
 
 
 def deadly_blocks(make: Callable[..., Make], mark: Path) -> Callable[..., Make]:
-    """What makes a block's numbers, with a task that kills its executor before it has."""
+    """A function that makes a block's numbers, with a task that kills its executor first."""
 
     def made(*arguments: object) -> Make:
         block, kill = make(*arguments), KillOnce(mark)
@@ -91,7 +91,7 @@ def deadly_blocks(make: Callable[..., Make], mark: Path) -> Callable[..., Make]:
 
 
 def deadly_lists(make: Callable[..., Lister], mark: Path) -> Callable[..., Lister]:
-    """The same of what makes a block of people's lists."""
+    """The same for a function that makes the lists of a block of people."""
 
     def made(*arguments: Any) -> Lister:
         block, kill = make(*arguments), KillOnce(mark)
@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def deployed(home: Home, pair: str) -> None:
-    """What stands between base models and lists, on this machine; it is deployed whatever the gate would say."""
+    """Make what comes between base models and lists on this machine, and deploy it without the gate."""
     train_bridges(home, pair, SETTINGS, lambda epoch, metrics: None)
     Bundle.load(bundle_file(home, CANDIDATE, pair)).save(bundle_file(home, DEPLOYED, pair))
 

@@ -1,4 +1,4 @@
-"""What a partition holds."""
+"""The content of a partition's tables."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Tables = dict[str, tuple[list[Any], list[Any]]]
 
 
 def tables(warehouse: Warehouse, asset: str, partition: str) -> Tables:
-    """Columns with their types, and rows in their order, of all tables and views but the table of its origin."""
+    """Columns with their types, and rows in order, of all tables and views except ``provenance``."""
     with warehouse.read(asset, partition) as connection:
         names = connection.execute(
             "select distinct table_name from duckdb_columns() where database_name = current_database() "

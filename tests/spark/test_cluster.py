@@ -1,4 +1,4 @@
-"""A real local cluster of two executors, of which one is killed in the middle: the same tables all the same."""
+"""A real local cluster of two executors, one of which is killed in the middle: the tables come out the same."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the catalog says of engines, and what is told where one cannot be had."""
+"""Engines in the catalog, and the error when one is not available."""
 
 import os
 import subprocess

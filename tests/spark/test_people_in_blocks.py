@@ -1,4 +1,4 @@
-"""People served in blocks on Spark: the embeddings and lists that one machine makes."""
+"""People served in blocks on Spark: the same embeddings and lists as on one machine."""
 
 import shutil
 from pathlib import Path

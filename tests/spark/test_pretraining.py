@@ -1,4 +1,4 @@
-"""Least squares in blocks on Spark: the base models that one machine trains, and what a stopped training leaves."""
+"""Least squares in blocks on Spark: the same base models as on one machine, and what a stopped training leaves."""
 
 import shutil
 from collections.abc import Iterator

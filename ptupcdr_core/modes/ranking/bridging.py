@@ -5,11 +5,11 @@ EMCDR's is mapping-oriented, Σ |u^s W - u^t|². The others are task-oriented, a
 
     Σ_u w_u [ Σ_{j taken by u} (1 - û · v_j)² + α Σ_{all j} (û · v_j)² ] + λ |W|²,   w_u ∝ 1 / √(items taken by u),
 
-which looks at target items alone and not at the target *user* factors, poor for whoever took little. It is quadratic
+which reads only target items, not the target *user* factors, which are poor for users who took little. It is quadratic
 in W, and conjugate gradients find its minimum without ever forming the (X·Y)² matrix. The personal bridge is the common
-one plus a matrix that is linear in the user's mean history vector and reads the leading directions of the source
-vectors, fitted to what the common one leaves, and written into the paper's meta network (as ``training.closed_form``
-does for ratings).
+one plus a matrix that is linear in the user's mean history vector and acts on the leading directions of the source
+vectors. It is fitted to the residual of the common one, and written into the paper's meta network (as
+``training.closed_form`` does for ratings).
 
 Shapes: R bridge users, N pairs of bridge user and item, X by Y the bridge, K gate features.
 """
@@ -40,22 +40,24 @@ Key = TypeVar("Key", float, tuple[float, float], tuple[int, float])
 AnyBridge = TypeVar("AnyBridge", CommonBridge, PersonalBridge)
 
 FREE = 1e-3
-"""A penalty that is next to none."""
+"""A negligible penalty."""
 COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, FREE))
-"""λ of all entries but the constant's, and the constant's, in units of α · R · the mean square of a factor. Bridges
-between many users are best with little of it on everything; those between few, with much of it on all but the constant,
-which leaves everybody the average list. Picked on validation users of three pairs at β 0.2, 0.5 and 0.8."""
+"""λ of all entries but the constant's, and the constant's, in units of α · R · the mean square of a factor. With many
+bridge users, a low penalty on everything is best; with few, a high one on all but the constant, which gives everybody
+the average list. Picked on validation users of three pairs at β 0.2, 0.5 and 0.8."""
 PERSONAL_PENALTIES = (10.0, 30.0)
+"""λ of the personal bridge that are tried, in the same unit."""
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
-"""Of EMCDR, in units of the mean diagonal entry."""
+"""EMCDR's λ, in units of the mean diagonal entry of its Gram matrix."""
 ALIKE = 1e-6
-"""Mean square of users' coordinates, 1 as they are laid out, below which everybody stands at the same place: where all
-took everything, the mapping is the mean user and nothing else."""
+"""Mean square of users' coordinates, usually 1, below which all users count as equal: where all took everything, the
+mapping gives the mean user alone."""
 GATES = (4, 8)
+"""Numbers of gate features that are tried."""
 COORDINATES = 16
-"""Of the source vectors, the directions in which bridge users differ most, that a personal bridge may turn."""
+"""How many leading directions of the bridge users' source vectors a personal bridge acts on."""
 EVIDENCE = "ndcg_at_50"
-"""What shows whether a personal bridge is worth its place: fifty items say more of a user than ten do."""
+"""The measure that decides whether a personal bridge is used: fifty items say more about a user than ten do."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ class RankingTask(SourceSide):
 
     Args:
         target: item factors (T+1, Y), without offsets.
-        target_user_vectors: (U+1, Y) float32, what EMCDR's mapping wants.
+        target_user_vectors: (U+1, Y) float32, what EMCDR's mapping is fitted to.
         taken: pairs of bridge user and target item, ordered by user.
-        validation: those of the validation users.
+        validation: the same pairs of the validation users.
     """
 
     target: TargetItems
@@ -76,7 +78,7 @@ class RankingTask(SourceSide):
 
     @classmethod
     def of(cls, data: PairData, space: RankingSpace, target: ImplicitFactors) -> Self:
-        """Lay out a pair's data between its two sides."""
+        """Collect a pair's data and the vectors of its two sides."""
         return cls(
             source_vectors=space.source_vectors(data.source),
             history_vectors=space.history_vectors,
@@ -96,14 +98,19 @@ def ranked_items(target: ImplicitFactors) -> TargetItems:
 
 @dataclass(frozen=True)
 class RankingBridges:
-    """The bridges of one pair for ranking, and how they were chosen."""
+    """The bridges of one pair for ranking, and how they were chosen.
+
+    Args:
+        emcdr: EMCDR's mapping.
+        personal: the personal bridge, which contains the common one.
+        mean: (1, Y) float32, the mean bridge user's embedding, for people of whom nothing is known.
+        chosen: penalties, gates, certainty and strength: all that ``refit_ranking_bridges`` has to know.
+    """
 
     emcdr: CommonBridge
     personal: PersonalBridge
     mean: Floats
-    """(1, Y) float32, the mean bridge user's embedding: what people get of whom nothing is known."""
     chosen: dict[str, float]
-    """How: penalties, gates, certainty, strength. All that ``refit_ranking_bridges`` has to know."""
 
     @property
     def common(self) -> CommonBridge:
@@ -163,7 +170,7 @@ def refit_ranking_bridges(
 
 
 def without_personal(task: RankingTask, bridges: RankingBridges, *, hidden_size: int, seed: int) -> RankingBridges:
-    """The same bridges, the personal one correcting nothing; as ``refit_ranking_bridges`` then makes them.
+    """The same bridges without a personal correction; ``refit_ranking_bridges`` then makes none either.
 
     Args:
         task: the frozen vectors.
@@ -214,7 +221,7 @@ class _Fits:
         return CommonBridge(_mapping(self.task, self._users, penalty))
 
     def common(self, penalties: tuple[float, float]) -> CommonBridge:
-        """By the penalties of all entries but the constant's, and of the constant's; it is the last coordinate."""
+        """Fit with the penalties of all entries but the constant's, and of the constant's, the last coordinate."""
         of_others, of_constant = penalties
         ridge = np.full((self._vectors.shape[1], 1), of_others, np.float32)
         ridge[-1] = of_constant
@@ -222,7 +229,7 @@ class _Fits:
         return CommonBridge(self._loss.fit(self._vectors, nothing, ridge))
 
     def personal(self, common: CommonBridge, gates: int, penalty: float) -> PersonalBridge:
-        """By the number of gate features, one of ``gate_counts``, and the penalty."""
+        """Fit with a number of gate features, one of ``gate_counts``, and a penalty."""
         gate, z = self._gate
         features = (z[:, :gates, None] * (self._vectors @ self._leading)[:, None, :]).reshape(len(z), -1)
         matrices = self._loss.fit(features, self._vectors @ common.matrix, penalty)
@@ -273,8 +280,8 @@ class _Fits:
 
 
 def _leading(vectors: Floats) -> Floats:
-    """(X, C+1) float32: takes vectors (R, X), whose last coordinate is the constant, to where they lie on the C
-    directions in which they differ most, and to the constant."""
+    """(X, C+1) float32: maps vectors (R, X), whose last coordinate is the constant 1, to their coordinates in the C
+    directions in which they differ most, and the constant."""
     varying = vectors[:, :-1].astype(np.float64)
     mean = varying.mean(0)
     varying -= mean
@@ -302,7 +309,8 @@ def _rankings(task: RankingTask, candidates: Mapping[Key, AnyBridge]) -> dict[Ke
 
 
 def _mapping(task: RankingTask, users: Index, penalty: float) -> Floats:
-    """(X, Y) EMCDR's ridge regression from source factors to target factors; of the other coordinates it reads 1."""
+    """(X, Y) EMCDR's ridge regression from source factors to target factors; of the other coordinates it reads only the
+    constant."""
     read = [*range(task.history_vectors.shape[1]), task.source_vectors.shape[1] - 1]
     source = task.source_vectors[np.ix_(users, read)].astype(np.float64)
     gram = source.T @ source

@@ -23,7 +23,7 @@ BRIDGES, PARTS = model_folders.FOLDERS["ranking"]["meta_network"]
 def save_side(
     home: Home, side: Side, data: PairData, factors: ImplicitFactors, settings: Settings, fingerprint: str
 ) -> list[Path]:
-    """Write one side's factors; the source's with the space that users are laid out in."""
+    """Write one side's factors; the source's with the space of its users' coordinates."""
     tensors = factors.tensors()
     if side == "source":
         tensors = RankingSpace.of(factors, data.source, data.blocks_of("source")).checkpoint()
@@ -38,14 +38,14 @@ def save_side_tensors(
     settings: Settings,
     fingerprint: str,
 ) -> list[Path]:
-    """The same of the tensors, by whomever they were made."""
+    """The same for tensors, whatever made them."""
     return checkpoints.save(home, FOLDERS[side], outline, dict(tensors), settings, fingerprint)
 
 
 def save_bridges(
     home: Home, data: PairData, bridges: RankingBridges, between: Sequence[str], settings: Settings, fingerprint: str
 ) -> list[Path]:
-    """Write the bridges, and the checksums of the factors that they stand between."""
+    """Write the bridges, and the checksums of the factors that they join."""
     entries = {"chosen": bridges.chosen, "between": [*between]}
     return checkpoints.save(home, BRIDGES, data, bridges.tensors(), settings, fingerprint, **entries)
 
@@ -99,7 +99,7 @@ def load_ranking_bridges(
     Args:
         home: has them.
         outline: of the split.
-        between: the checksums of the factors that they are to be used with; None: of those that stand.
+        between: the checksums of the factors that they are to be used with; None: of the present ones.
 
     Raises:
         ArtifactError: there are none, or they belong to another split or to other factors.
@@ -110,7 +110,7 @@ def load_ranking_bridges(
 
 
 def load_ranking_task(home: Home, data: PairData) -> RankingTask:
-    """Lay out bridge training from the pair's split and its two sides.
+    """Collect what bridges are trained on from the pair's split and its two sides.
 
     Raises:
         ArtifactError: as for ``load_sides``.

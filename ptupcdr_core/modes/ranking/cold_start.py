@@ -1,4 +1,4 @@
-"""The cold-start evaluation of ranked lists: every method on the same test users, in sum and by user."""
+"""The cold-start evaluation of ranked lists: every method on the same test users, in total and by user."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from ptupcdr_core.modes.ranking.parts import Parts
 from ptupcdr_core.settings import Settings
 
 RANKING_COLUMNS = (*MEASURES, "ndcg_at_10_low", "ndcg_at_10_high", *BEYOND)
-"""Measures of a method's lists in the evaluation's table; empty for the errors of predicted ratings."""
+"""Measures of a method's lists in the evaluation's table; null in the rows of predicted ratings."""
 
 
 def evaluate_rankings(
@@ -42,7 +42,7 @@ def evaluate_rankings(
         bridges: trained between them.
         parts: what lists are made from beside the personal bridge: ``ptupcdr`` is all of it together.
         joint: the baseline ``joint_als``.
-        settings: stand beside each row.
+        settings: written into each row.
         ids: (U+1,) user ids by index.
 
     Returns:

@@ -1,11 +1,11 @@
 """One implicit factorization of both domains: users × (source items, target items), cold users solved from the source.
 
-What many try first. Beside a bridge it knows more of items that few bridge users took, for it learns from everybody.
-A cold user's embedding is solved from its source items alone, and without counting target items as not taken: nobody
-knows yet whether they are.
+A common first attempt. Compared with a bridge, it knows more of items that few bridge users took: it learns from
+everybody. A cold user's embedding is solved from its source items alone; target items do not count as not taken, since
+that is not known yet.
 
 The factors are kept in coordinates in which that solution has no constant part: with A = α Σ_source q qᵀ + λ I = L Lᵀ
-and z = L⁻¹ q, it is (I + Σ_taken z zᵀ)⁻¹ Σ_taken z, and products are what they were.
+and z = L⁻¹ q, it is (I + Σ_taken z zᵀ)⁻¹ Σ_taken z, and products of factors stay the same.
 
 Shapes: R users, N ratings, M ratings that are left out, S source items, T target items, D embedding size.
 Source: Hu, Koren and Volinsky (ICDM 2008), in the form of Rendle et al. (RecSys 2022).
@@ -28,20 +28,21 @@ from ptupcdr_core.training.als import als, fold_in
 from ptupcdr_core.training.folding import Places, solve_without
 
 GRID = ((0.1, 5.0), (0.03, 5.0), (0.3, 5.0), (0.1, 1.0), (0.1, 20.0))
-"""Pairs of α and λ that are tried, those of each domain's own factors first."""
+"""Pairs of α and λ that are tried; the first is that of each domain's own factors."""
 SMALL = 64
-"""Dimensions in which they are tried."""
+"""Embedding size in these trials."""
 GRID_EVENTS = 200_000
 """Events on which they are tried, at most."""
 GRID_ITERATIONS = 4
 """Iterations of such a trial: enough to tell the pairs apart, for a fraction of the whole cost."""
 ITERATIONS = 8
 SIZES = ((500_000, (SMALL, 256)), (np.inf, (128,)))
-"""D by the number of events, tried whole: more is better on pairs with few of them, and costs too much with many."""
+"""By the greatest number of events, sizes D that are tried on all of them: more is better with few events, and costs
+too much with many."""
 MOST_EVENTS = 1_000_000
-"""Of people of one domain alone, every n-th is left out until there are about so many events."""
+"""Of people of one domain alone, only every n-th is kept, so that about so many events remain."""
 CHOOSING_USERS = 300
-"""Validation users that are ranked for it, at most."""
+"""At most so many validation users are ranked to choose."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class JointChoice:
     size: int
 
     def told(self) -> dict[str, float]:
-        """Its numbers by name, as checkpoints and metrics have them."""
+        """Its numbers by name, for checkpoints and metrics."""
         return {f"joint_{name}": float(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -135,7 +136,7 @@ def train_joint(
         choice: α, λ and D.
         seed: fixes the initial item vectors.
         iterations: each solves all users, then all items.
-        most_events: of people of one domain alone, every n-th is left out until there are about so many events.
+        most_events: of people of one domain alone, only every n-th is kept, so that about so many events remain.
     """
     events = _thinned(data, most_events)
     sources, targets = data.source_item_count, data.target_item_count
@@ -163,7 +164,7 @@ def train_joint(
 
 
 def _thinned(data: PairData, most_events: int) -> Ratings:
-    """The events of both domains, target items counted on after the source's."""
+    """The events of both domains, fewer of one domain's people; target items are numbered after the source's."""
     users = np.concatenate([data.source.users, data.target_train.users])
     items = np.concatenate([data.source.items, data.target_train.items + np.int32(data.source_item_count)])
     shared = np.zeros(data.user_count + 1, bool)

@@ -1,8 +1,9 @@
-"""Who judges what lists are made from: validation users, and where these are few, groups of bridge users too.
+"""Who decides which parts lists are made from: validation users, and where these are few, groups of bridge users too.
 
 Each group is judged by models that were made without its target ratings, so that it is as cold as the validation users
-are. What serves is what was made without the validation users alone. A part of lists whose gain is 1.2 standard errors
-for 170 validation users shows 2.9 for 1,000 judges: without further groups, parts that help go unused on small pairs.
+are. The models that serve are those made without the validation users only. A part of lists whose gain is 1.2 standard
+errors for 170 validation users shows 2.9 for 1,000 judges: without further groups, parts that help go unused on small
+pairs.
 
 Shapes: V judges of all groups, T target items.
 """
@@ -24,19 +25,19 @@ from ptupcdr_core.modes.ranking.joint import JointFactors
 from ptupcdr_core.training.evidence import Losses
 
 EVIDENCE = ("ndcg_at_10", "ndcg_at_50")
-"""What shows, in the mean of both, whether a part is worth its place: ten items are what people look at, and fifty say
-more of a person. By fifty alone, a map beside which popularity still had some weight was two standard errors below the
-map alone by ten (generated purchases)."""
+"""A part is used if the mean of both shows that it helps: people look at ten items, and fifty say more about a person.
+Chosen by fifty alone, a map with some popularity beside it was two standard errors worse by ten than the map alone
+(generated purchases)."""
 WANTED = 1_000
-"""Judges: groups are added until there are as many."""
+"""Number of judges that is wanted; groups are added to reach it."""
 GROUPS = 3
-"""At most, beside the validation users; each costs a training of all parts."""
+"""Most groups beside the validation users; each costs a training of all parts."""
 SHARE = 5
-"""A group is at most this part of the bridge users, so that what is judged is nearly what serves."""
+"""A group is at most one in so many bridge users, so that what is judged is nearly what serves."""
 LEAST = 20
-"""Users of a group: fewer say too little for what it costs."""
+"""Fewest users of a group: fewer say too little for what it costs."""
 SCORES = 1 << 25
-"""Scores of a part held at a time: where there are many target items, every n-th validation user decides."""
+"""Scores of a part held at a time: where there are many target items, only every n-th user judges."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,23 @@ class Group:
 
     @cached_property
     def users(self) -> Index:
-        """All of them, or as many, evenly chosen, as very many items leave room for."""
+        """The group's users; only some, evenly chosen, where very many items leave no room for all."""
         users = np.unique(self.data.target_validation.users)
         most = _room(self.data)
         return users if len(users) <= most else users[np.linspace(0, len(users) - 1, most).astype(int)]
 
     @property
     def relevant(self) -> Ratings:
-        """What they took."""
+        """The target items that they took."""
         return self.data.target_validation.of_users(self.users, self.data.user_count)
 
 
 def further_splits(data: PairData, seed: int) -> Iterator[PairData]:
-    """The pair once for each further group: its users held out in the place of the validation users, who leave it.
+    """The split once for each further group, which is held out in place of the validation users; these leave it.
 
     Args:
         data: the pair's split.
-        seed: deals the bridge users.
+        seed: draws the groups.
     """
     bridge, wanted = data.cohorts["bridge"], min(WANTED, _room(data)) - len(np.unique(data.target_validation.users))
     size = min(len(bridge) // SHARE, max(0, -(-wanted // GROUPS)))
@@ -88,10 +89,10 @@ class Panel:
     """The judges of all groups.
 
     Args:
-        groups: the validation users' first, by models that serve.
+        groups: the validation users' first, with the models that serve.
         users: (V,) ascending.
         order: (V,) their places among the groups' users, one group after the other.
-        relevant: what they took.
+        relevant: the target items that they took.
     """
 
     groups: Sequence[Group]
@@ -101,7 +102,7 @@ class Panel:
 
     @classmethod
     def of(cls, groups: Sequence[Group]) -> Self:
-        """Call the judges together."""
+        """Join the judges of all groups."""
         users = np.concatenate([group.users for group in groups])
         order = np.argsort(users)
         parts = [group.relevant for group in groups]

@@ -135,7 +135,7 @@ def _judged(
     choice: JointChoice,
     settings: Settings,
 ) -> Group:
-    """What was chosen for a pair, made once more without a further group's target ratings."""
+    """A further group, with models trained without its target ratings by what was chosen for the pair."""
     target = train_side(data, "target", settings, lambda *_: None, choose_engine())
     task = RankingTask.of(data, sides.source, target)
     own = refit_ranking_bridges(task, bridges.chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)

@@ -1,13 +1,13 @@
-"""What ranked lists are made from: the bridge, and beside it whatever else validation users show to be worth its place.
+"""What ranked lists are made from: the bridge, and whatever else validation users show to help.
 
     score = b û·v  +  π popularity  +  γ p·q  +  δ Σ B[source item]
 
-The bridge's û·v and popularity, one of which every list begins with; γ times joint factors of both domains
-(``ranking.joint``); δ times a sparse map from source to target items (``training.item_map``). Weights are tried in
-units in which each part's scores are spread equally over the items. A part is used only if the one rule of evidence
-(``training.evidence``) says so; the weight that a user is judged by was chosen by other users, so that trying several
-is no evidence by itself. A bridge that shrank to nothing is no part of it, and a personal one has to be better than the
-common one beside all other parts too.
+Every list begins with the bridge's û·v or with popularity, whichever is better alone. The other one, joint factors of
+both domains (``ranking.joint``) and a sparse map B from source to target items (``training.item_map``) may be added.
+Weights are tried in units in which each part's scores are spread equally over the items. A part is used only if the one
+rule of evidence (``training.evidence``) says so; the weight that a user is judged by was chosen by other users, so that
+trying several weights does not look like evidence. A bridge that shrank to nothing is left out. A personal bridge has
+to be better than the common one even with all other parts.
 
 Shapes: V validation users, R users, N ratings, T target items, Y coordinates of the bridge, D of the joint factors.
 """
@@ -37,15 +37,16 @@ WEIGHTS = {
     "joint": (0.25, 0.5, 1.0, 2.0),
     "item_map": (0.25, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0),
 }
-"""In units of equal spread; the last of the map leaves little but the map."""
+"""Weights that are tried, in units of equal spread; the map's last one leaves little but the map."""
 KINDS = (RowKind(30.0), RowKind(300.0), RowKind(1000.0), RowKind(10.0, 0.25), RowKind(100.0, 0.5))
-"""Of the map: rows as they are, for people who took little, and of length one, for people who took much."""
+"""Kinds of the map that are tried: rows as they are, for people who took little, or scaled to length one, for people
+who took much."""
 SHRUNK = 1 / 20
 """A bridge whose users' vectors are shorter than this share of the target's own has learned nothing."""
 KIND_SCORES = 1 << 23
-"""Scores that kinds of maps are told apart by."""
+"""At most so many scores are computed to choose the map's kind."""
 WORK = 20_000_000_000
-"""Source items times what bridge users took in the source: where there is more, every n-th bridge user fits the map."""
+"""Bound of source items times bridge users' source events; beyond it, the map is fitted to every n-th bridge user."""
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ class Parts:
     Args:
         bridge: b; 0 where popularity serves better.
         popularity: (T+1,) float32, π times how many took each item.
-        joint: its target side times γ; None where it has not earned its place.
-        item_map: times δ; None where it has not earned its place.
-        chosen: the weights and what they were chosen by: all that ``refit_parts`` has to know.
+        joint: joint factors, the target side times γ; None where they are not used.
+        item_map: the map times δ; None where it is not used.
+        chosen: the weights and how they were chosen: all that ``refit_parts`` has to know.
     """
 
     bridge: float
@@ -86,14 +87,14 @@ class Parts:
         return replace(self, chosen=self.chosen | further)
 
     def target(self, bridge_items: TargetItems) -> TargetItems:
-        """The items' side of all that is a product of vectors: (T+1, Y+D), and popularity for offset."""
+        """The target items: vectors (T+1, Y+D) of all parts that are products, and popularity as offset."""
         vectors = np.float32(self.bridge) * bridge_items.vectors
         if self.joint is not None:
             vectors = np.hstack([vectors, self.joint.target])
         return TargetItems(vectors, bridge_items.offset + self.popularity)
 
     def vectors(self, embeddings: Floats, ratings: Ratings) -> Floats:
-        """(R, Y+D) the users' side of it.
+        """(R, Y+D) the users' vectors to multiply with those of ``target``.
 
         Args:
             embeddings: (R, Y) from the bridge, of users 1..R.
@@ -108,8 +109,8 @@ class Parts:
 
         Args:
             ratings: source ratings of users, ordered by user.
-            people: (M,) whose rating each place is.
-            places: (M,) among the ratings, those of a user together.
+            people: (M,) the user of each place.
+            places: (M,) places of ratings, those of a user together.
         """
         if self.joint is None:
             return np.zeros((len(places), 0), np.float32)
@@ -117,7 +118,7 @@ class Parts:
         return self.joint.fold_in(ratings, count)[people] - self.joint.leave_out(ratings, count, places)
 
     def among(self, kept: NDArray[np.bool_]) -> Self:
-        """The same where there are no other target items than those marked (T+1,), the padding among them."""
+        """The same, restricted to the marked (T+1,) target items; the padding has to be marked."""
         joint = None if self.joint is None else JointFactors(self.joint.source, self.joint.target[kept])
         item_map = None if self.item_map is None else self.item_map.among(kept)
         return replace(self, popularity=self.popularity[kept], joint=joint, item_map=item_map)
@@ -145,12 +146,14 @@ class Offer:
 
 
 def train_parts(groups: Sequence[Group]) -> Parts:
-    """Choose by those who judge what the lists of a pair are made from.
+    """Choose what a pair's lists are made from, by the judges of all groups.
 
     Args:
-        groups: the pair itself, whose bridge, joint factors and item map are those that serve; then further groups.
-            Where the bridge is personal, that has to prove itself beside all other parts too: it is not to be used
-            where ``chosen["list_personal"]`` is 0. Test ratings are not read.
+        groups: first the pair's own, whose bridge, joint factors and item map serve; then further ones. Test ratings
+            are not read.
+
+    Returns:
+        The parts. A personal bridge may be used only if ``chosen["list_personal"]`` is 1.
     """
     panel = Panel.of(groups)
     data = groups[0].data
@@ -208,7 +211,7 @@ class _Maps:
         return cls(everybody, everybody[bridge], target[bridge], everybody[judges])
 
     def scores(self, kind: RowKind, some: NDArray[np.int64]) -> Floats:
-        """(R, T+1) of some judges by the whole map, which nobody needs for it."""
+        """(R, T+1) scores of some judges by the full map, without computing the map itself."""
         weights = kind.weights(self.everybody)
         ridge = RowRidge(kind.fitted_rows(self.source, weights), kind.penalty)
         return ridge.scores((self.people[some] @ sp.diags(weights)).tocsr().astype(np.float32), self.target)
@@ -219,7 +222,7 @@ class _Maps:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was taken: (V, T+1) the sum's scores, the choices by name, and the map if it is among them."""
+    """What was chosen: (V, T+1) the scores of the sum, the choices by name, and the map if it is used."""
 
     scores: Floats
     chosen: dict[str, float]
@@ -235,14 +238,14 @@ class _Trial:
     maps: Sequence[_Maps]
 
     def beside(self, base: Floats, others: Mapping[str, Floats]) -> _Found:
-        """Take what proves itself beside the base (V, T+1): of the others, the joint factors and the best map."""
+        """Add to the base (V, T+1) what proves to help: of the others, the joint factors and the best map."""
         kind = self._best_kind(base)
         mapped = self.panel.stack(maps.scores(kind, np.arange(maps.people.shape[0])) for maps in self.maps)
         scores = {**others, "joint": self.joint, "item_map": mapped}
         offers = {name: _offers(base, own, name) for name, own in scores.items()}
         found, certainties = forward(self.panel.losses, base, offers)
         item_map = None
-        if "item_map" in found:  # what serves is the sparse map, so that has to prove itself
+        if "item_map" in found:  # the sparse map is what serves, so it is judged itself
             fitted = [maps.sparse(kind) for maps in self.maps]
             item_map = fitted[0]
             kept = (own.scores(maps.people).toarray() for own, maps in zip(fitted, self.maps, strict=True))
@@ -259,7 +262,7 @@ class _Trial:
         return _Found(total, chosen, item_map)
 
     def _best_kind(self, base: Floats) -> RowKind:
-        """The kind of map that helps most, as some of the first group have it."""
+        """The kind of map that helps most, by some users of the first group."""
         places = self.panel.of_first(KIND_SCORES // base.shape[1])
         rows = self.panel.rows(places)
         own = base[rows]
@@ -283,12 +286,12 @@ def _joint_scores(group: Group) -> Floats:
 
 
 def _bridged(panel: Panel) -> dict[str, Floats]:
-    """(V, T+1) scores of the common bridge, and of the personal one if it is; none of one that shrank to nothing."""
+    """(V, T+1) scores of the common bridge, and of the personal one if there is one; empty if it shrank to nothing."""
     served = panel.groups[0]
     common = replace(served.bridge, strength=0.0).embed(served.task, served.users)
     if _shrunk(common, served.task.target_user_vectors):
         log.warning(
-            "%s: the ranking bridge shrank everybody to next to nothing, so lists do without it", served.data.pair
+            "%s: the ranking bridge shrank everybody to nearly nothing, so lists are made without it", served.data.pair
         )
         return {}
 
@@ -305,7 +308,7 @@ def _bridged(panel: Panel) -> dict[str, Floats]:
 
 
 def _shrunk(bridged: Floats, own: Floats) -> bool:
-    """Whether bridged vectors (V, Y) are next to nothing beside the target's own (U+1, Y); no own ones say nothing."""
+    """Whether bridged vectors (V, Y) are negligible beside the target's own (U+1, Y); False if these are all zero."""
     lengths, usual = np.linalg.norm(bridged, axis=1), np.linalg.norm(own, axis=1)
     return bool(np.median(lengths) < SHRUNK * np.median(usual[usual > 0])) if usual.any() else False
 
@@ -313,15 +316,15 @@ def _shrunk(bridged: Floats, own: Floats) -> bool:
 def forward(
     losses: Callable[[Floats], Losses], base: Floats, offers: Mapping[str, Sequence[Offer]]
 ) -> tuple[dict[str, Offer], dict[str, float]]:
-    """Add the part that helps most, and so on, as long as one proves itself beside those that are there already.
+    """Add parts one by one, the most certain first, as long as one proves to help beside those already added.
 
     Args:
         losses: (V,) each validation user's loss of lists by scores (V, T+1).
         base: scores without any part.
-        offers: by part.
+        offers: weights to try, by part.
 
     Returns:
-        The taken offers by part; and each part's certainty, in standard errors, when last looked at.
+        The chosen offers by part; and each part's certainty, in standard errors, when last judged.
     """
     found: dict[str, Offer] = {}
     certainties: dict[str, float] = {}
@@ -340,14 +343,14 @@ def forward(
 def _judged(
     losses: Callable[[Floats], Losses], scores: Floats, without: Losses, offers: Sequence[Offer]
 ) -> tuple[Offer, Losses, Evidence]:
-    """The offer that is best for all, the losses with it, and what users say who did not choose it."""
+    """The best offer over all users, the losses with it, and its evidence from users who did not choose it."""
     lost = np.stack([losses(scores + np.float32(offer.weight) * offer.scores) for offer in offers])
     best, judged = judged_by_others(lost)
     return offers[best], lost[best], earns_its_place(without, judged)
 
 
 def _offers(base: Floats, scores: Floats, name: str) -> list[Offer]:
-    """A part with each of its weights; of weight 0, where its scores do not differ."""
+    """A part with each of its weights; with weight 0, where its scores do not differ."""
     weights, spread = WEIGHTS[name], _spread(scores)
     unit = _spread(base) / spread if spread > 0 else 0.0
     return [Offer(weight * unit, scores) for weight in weights]
@@ -358,7 +361,7 @@ def _spread(scores: Floats) -> float:
 
 
 def popularity(data: PairData) -> Floats:
-    """(T+1,) float32: by how many each target item was taken."""
+    """(T+1,) float32: how many users took each target item."""
     return np.bincount(data.target_train.items, minlength=data.target_item_count + 1).astype(np.float32)
 
 

@@ -1,10 +1,11 @@
-"""Where source users stand for ranking: their factors, how much they rated, and when they were active.
+"""Source users' coordinates for ranking: their factors, how much they rated, and when they were active.
 
-What people take depends on what is about when they are: an item that nobody knows yet, or any more, is taken by nobody.
-So the shares of a user's source ratings that fall into each of the source domain's periods are coordinates too.
+What people take depends on which items are known while they are active. So the shares of a user's source ratings that
+fall into each of the source domain's periods are coordinates too.
 
-Of several source domains the factors stand beside each other (``training.beside``); where a user has nothing in one of
-them, its coordinates are at their mean, for nothing is known there, and not at what a user without taste would have.
+The factors of several source domains are joined side by side (``training.beside``). Where a user has no rating in one
+of them, its coordinates are at their mean, since nothing is known; factors of zero would say that the user has no
+taste.
 
 Shapes: R users, N ratings, M ratings that are left out, S source items, D factors of a user (of B source domains all of
 them), T periods, X = D + T + 2.
@@ -27,7 +28,7 @@ from ptupcdr_core.training.folding import Places, solve_without, without_users
 from ptupcdr_core.training.implicit import REGULARIZATION, UNOBSERVED_WEIGHT, ImplicitFactors
 
 PERIODS = 12
-"""At most; they hold about as many source ratings each."""
+"""Most periods; each holds about as many source ratings."""
 QUANTILES = np.arange(1, PERIODS) / PERIODS
 PERIOD_SCALE = 4.0
 """Makes a period's coordinate about as large as a factor's, which has unit size: most users have few periods."""
@@ -37,14 +38,14 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RankingSpace:
-    """The source side of ranking, as training laid it out; people who come later are laid out in the same way.
+    """The source side of ranking as training defined it, for its users and for people who come later.
 
     Args:
         factors: of the source domain.
         period_ends: (T-1,) float64, where a period ends and the next begins, in the source's unit of time; T = 0 where
             the source has no times.
-        centers: (X,) float32 what is subtracted from each coordinate, and
-        scales: (X,) float32 what it is then multiplied by; the last coordinate is the constant 1.
+        centers: (X,) float32, subtracted from each coordinate.
+        scales: (X,) float32, multiplies it then; the last coordinate is the constant 1.
         blocks: the items of B source domains.
     """
 
@@ -80,7 +81,7 @@ class RankingSpace:
         return plain.scaled(factors, centers, squares, float(spread[size]))
 
     def scaled(self, factors: ImplicitFactors, centers: Doubles, squares: Doubles, deviation: float) -> "RankingSpace":
-        """The same space by what is known of its users' coordinates.
+        """The same space, centered and scaled by statistics of its users' coordinates.
 
         Args:
             factors: of the source domain.
@@ -96,7 +97,7 @@ class RankingSpace:
         return replace(self, factors=factors, centers=centers.astype(np.float32), scales=scales.astype(np.float32))
 
     def tensors(self) -> dict[str, Floats]:
-        """All that folding in needs, by name; no user's vector is among it."""
+        """All that folding in needs, by name; without users' vectors."""
         return without_users(self.checkpoint())
 
     def checkpoint(self) -> dict[str, Floats]:
@@ -206,6 +207,6 @@ def period_ends(times: Floats | None) -> Floats:
 
 
 def period_ends_of(quantiles: Floats, first: np.floating, last: np.floating) -> Floats:
-    """The same of the times' ``QUANTILES`` and the first and last of them."""
+    """The same from the times' ``QUANTILES``, and the first and last time."""
     ends = np.unique(quantiles)
     return np.asarray(ends[ends < last] if first < last else ends[:0], np.float32)

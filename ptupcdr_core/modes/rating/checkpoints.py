@@ -22,7 +22,7 @@ FOLDERS: dict[Side, str] = {side: model_folders.FOLDERS["rating"][f"{side}_model
 (BRIDGES,) = model_folders.FOLDERS["rating"]["meta_network"]
 CALIBRATION = "stars."
 SHARED = ("recipe", "base_model", "embedding_size")
-"""Settings that both sides must share, for a bridge can only join vectors of one kind and size."""
+"""Settings that both sides must share, since a bridge can only join vectors of one kind and size."""
 
 
 def save_side(
@@ -49,7 +49,7 @@ def save_bridges(
     curves: Curves,
 ) -> list[Path]:
     """Write the bridges, how the personal one's predictions are calibrated, and the checksums of the base models that
-    they stand between."""
+    they join."""
     entries = {"chosen": bridges.chosen, "between": [*between], "curves": curves.by_epoch()}
     stars = {f"{CALIBRATION}{name}": tensor for name, tensor in calibration.tensors().items()}
     return checkpoints.save(home, BRIDGES, data, bridges.tensors() | stars, settings, fingerprint, **entries)
@@ -59,7 +59,7 @@ def load_sides(home: Home, outline: PairData | Outline) -> Sides[Model, Model]:
     """Read the two base models of a split.
 
     Raises:
-        ArtifactError: one of them is missing, belongs to another split, or was trained in another way than the other.
+        ArtifactError: one of them is missing, belongs to another split, or they were trained in different ways.
     """
     source, target = (checkpoints.load(home, FOLDERS[side], outline) for side in SIDES)
     if _way(source) != _way(target):
@@ -76,7 +76,7 @@ def load_bridges(home: Home, outline: PairData | Outline, between: Sequence[str]
     Args:
         home: has them.
         outline: of the split.
-        between: the checksums of the base models that they are to be used with; None: of those that stand.
+        between: the checksums of the base models that they are to be used with; None: of the present ones.
 
     Raises:
         ArtifactError: there are none, or they belong to another split or to other base models.
@@ -94,7 +94,7 @@ def load_calibration(home: Home, outline: PairData | Outline, between: Sequence[
 
 
 def load_bridge_task(home: Home, data: PairData) -> BridgeTask:
-    """Lay out bridge training from the pair's split and its two base models.
+    """Collect what bridges are trained on from the pair's split and its two base models.
 
     Raises:
         ArtifactError: as for ``load_sides``.
@@ -104,7 +104,7 @@ def load_bridge_task(home: Home, data: PairData) -> BridgeTask:
 
 
 def load_task_and_bridges(home: Home, data: PairData) -> tuple[BridgeTask, Bridges]:
-    """Read what bridges were trained on and the bridges, which belong together whatever else is written meanwhile.
+    """Read bridges and what they were trained on; both belong together, whatever is written meanwhile.
 
     Raises:
         ArtifactError: as for ``load_sides`` and ``load_bridges``.

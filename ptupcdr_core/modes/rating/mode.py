@@ -106,7 +106,7 @@ class Rating:
         return load_bridge_task(home, data).target_user_vectors
 
     def evaluate(self, home: Home, data: PairData, settings: Settings, ids: NDArray[np.object_]) -> Evaluation:
-        """MAE and RMSE of every method and baseline, by user, and for whom and on what."""
+        """MAE and RMSE of every method and baseline, in total, by user, and by slices of users and items."""
         task, bridges = load_task_and_bridges(home, data)
         tgt = FittedMethod("tgt", task.target, lambda users: task.target_user_vectors[users])
         methods = [*simple_baselines(data), tgt, *bridges.methods(task)]
@@ -136,7 +136,7 @@ class Rating:
 
 
 def source_space(source: Model) -> SourceSpace:
-    """The space of a trained source model, of either recipe."""
+    """The space of a trained source model, a calibrated one or one of the reference's recipes."""
     if isinstance(source, CalibratedModel):
         return CalibratedSpace(source, SourceCoordinates.of(source))
     assert isinstance(source, BaseModel)
@@ -157,13 +157,13 @@ def _part(data: PairData, source: Model, target: Model, bridges: Bridges, calibr
 
 
 def _known(home: Home, data: PairData, source: Model) -> KnownUsers:
-    """The cold-start users of a source model in which nobody can be folded in just as training would have it."""
+    """The cold-start users' trained vectors of a source model for which folding in gives other ones."""
     ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
     return KnownUsers(pa.array(ids[users], pa.string()), source.source_vectors()[users])
 
 
 def _validation_errors(data: PairData, methods: list[FittedMethod], settings: Settings) -> pd.DataFrame:
-    """The methods' own predictions for the validation users, by whom they are calibrated only later."""
+    """Errors of the methods' predictions, not yet calibrated, for the validation users."""
     validation, scale = data.target_validation, data.scale if settings.clipped else None
     errors = {method.name: rating_errors(method.score(validation), validation, scale) for method in methods}
     rows = [(name, len(e.users), len(validation), e.mae, e.rmse) for name, e in errors.items()]

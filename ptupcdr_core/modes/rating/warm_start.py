@@ -4,11 +4,11 @@ Methods, all with the item side trained without any rating of a held-out user:
 
 ``item_mean``: the damped mean of the item, whatever is known of the user.
 ``source_offset``: item mean plus the user's offset, a mean of the source offset, carried over, and the residuals of the
-known ratings; the source offset counts as so many ratings as validation users are best served with.
+known ratings; the source offset counts as the number of ratings that is best for validation users.
 ``tgt``: the target model trained with the known ratings. Calibrated, the user is folded in with the model's own damping
-and penalty; else the user's row takes a gradient step a known rating and epoch from where the model started it.
+and penalty; else the user's vector takes one gradient step per known rating and epoch, from the model's initial value.
 ``random``: fine-tuned from a random initial value, drawn as the recipe draws a model's vectors.
-``emcdr``, ``common_bridge``, ``ptupcdr``: fine-tuned from where that bridge puts the user.
+``emcdr``, ``common_bridge``, ``ptupcdr``: fine-tuned from the embedding that this bridge gives.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,15 +36,15 @@ from ptupcdr_core.training.fine_tuning import RidgeTuning, StepTuning, Tuning, c
 from ptupcdr_core.training.task import BridgeTask, Model, bridge_task
 
 OFFSET_DAMPINGS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-"""How many ratings the source offset may count as."""
+"""Numbers of ratings that the source offset may count as."""
 
 
 @dataclass(frozen=True)
 class WarmMethod:
-    """A method that predicts second halves from what is known of first ones.
+    """A method that predicts the second half of a user's ratings from known ones of the first half.
 
     Args:
-        name: as it stands in the tables.
+        name: the method's name in tables.
         score: (N,) predicted stars of a split's second halves, not yet clipped to the scale.
     """
 
@@ -65,10 +65,10 @@ def warm_methods(
     Args:
         data: the pair's split.
         task: has the target's item side.
-        bridges: the ways to start that are bridges.
+        bridges: the bridges to start from.
         model: the target model.
-        validation: who choose how far each start is left.
-        settings: decide how is tuned.
+        validation: the validation users, on whom each tuning is chosen.
+        settings: of the run; they decide which tunings are tried.
     """
     item_mean, source_offset = (method for method in simple_baselines(data) if method.name != "global_mean")
     offsets: list[Tuning] = [RidgeTuning(damping, np.ones(1, np.float32)) for damping in OFFSET_DAMPINGS]
@@ -85,7 +85,7 @@ def warm_methods(
 def tuned_method(
     start: FittedMethod, candidates: Sequence[Tuning], validation: WarmSplit, data: PairData
 ) -> WarmMethod:
-    """A way to start, followed by the tuning that validation users are best served with."""
+    """A start, followed by the tuning that is best for the validation users."""
     chosen = choose_tuning(candidates, start.embed(validation.users), start.items, validation, data.scale)
 
     def score(split: WarmSplit, amount: Known) -> Floats:
@@ -97,7 +97,7 @@ def tuned_method(
 
 
 def stored_method(name: str, items: TargetItems, embeddings: Mapping[Known, Floats]) -> WarmMethod:
-    """The method of embeddings (R, Y) that were made before, by number of known ratings."""
+    """The method of stored embeddings (R, Y), by number of known ratings."""
     return WarmMethod(name, lambda split, amount: _second(items, embeddings[amount], split))
 
 
@@ -150,7 +150,7 @@ def evaluate_warm(
         data: the pair's split.
         methods: all tuned on validation users.
         test: the test users.
-        settings: stand beside each row.
+        settings: written into each row.
         ids: (U+1,) user ids by index.
 
     Returns:
@@ -184,7 +184,7 @@ class FineTuning:
     def fine_tune(
         self, home: Home, data: PairData, settings: Settings, validation: WarmSplit, test: WarmSplit, bridged: Floats
     ) -> FineTuned:
-        """Tune the test users' embeddings, as far as validation users are best served with."""
+        """Tune the test users' embeddings, with the tuning that is best for validation users."""
         task, bridges = load_task_and_bridges(home, data)
         start = bridges.personal.embed(task, validation.users)
         chosen = choose_tuning(tunings(task, settings), start, task.target, validation, data.scale)

@@ -1,7 +1,7 @@
--- Violations that can stand in any table. $columns and $table are filled in where a fact is written.
+-- Violations that are possible in any table. $columns and $table are filled in where a fact is defined.
 
 -- name: unique
--- The library's own expectations of this count in a window over all rows, twice: that takes three times as long.
+-- Great Expectations' own counts in a window over all rows, twice, which takes three times as long.
 select $columns, count(*) as times
 from {batch}
 group by all

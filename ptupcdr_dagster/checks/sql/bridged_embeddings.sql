@@ -1,14 +1,14 @@
--- Violations of the facts about bridged_embeddings. domain_splits is the pair's split; $modes are those of the run.
+-- Violations of the facts about bridged_embeddings. domain_splits is the pair's split; $modes are the run's modes.
 
 -- name: one_row_per_cold_user_and_mode
--- Nobody is missing, and in no mode.
+-- Users who are missing in some mode.
 select cold.user_id, cold.cohort, modes.mode
 from domain_splits.split_users as cold
 cross join (select mode from bridged_embeddings union select unnest($modes)) as modes(mode)
 anti join bridged_embeddings using (user_id, cohort, mode)
 where cold.cohort in ('cold', 'test');
 
--- Nobody else is there.
+-- Users who should not be there.
 select user_id, cohort
 from bridged_embeddings
 anti join (from domain_splits.split_users where cohort in ('cold', 'test')) as cold using (user_id, cohort);

@@ -1,4 +1,4 @@
--- Violations of the facts about deployed_model; $modes are those of the run.
+-- Violations of the facts about deployed_model; $modes are the run's modes.
 
 -- name: every_mode_is_served_or_said_why
 select mode from (select unnest($modes) as mode) as wanted anti join deployed_model using (mode);

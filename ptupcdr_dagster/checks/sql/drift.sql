@@ -1,5 +1,5 @@
--- What is beyond its bound ($count, $stars, $unknown, $scores, $overlap of bounds.toml) on the last night of the table
--- drift, and not by chance. Whoever looks at the failed check sees the numbers.
+-- Measures of the last night in the table drift that are beyond their bounds ($count, $stars, $unknown, $scores and
+-- $overlap of bounds.toml), and not by chance. The failed check shows the numbers.
 
 -- name: counts_are_near_those_of_the_training
 select measure, before, tonight, round(drift, 3) as change

@@ -1,7 +1,7 @@
 -- Violations of the facts about fine_tuned_embeddings. domain_splits is the pair's split.
 
 -- name: one_row_per_test_user_and_known_ratings
--- Somebody is missing, or there who should not be, or was tuned on another number of ratings.
+-- Users who are missing, who should not be there, or who were tuned on a wrong number of ratings.
 with rated as (
     select user_id, count(*) as ratings
     from domain_splits.split_target_ratings

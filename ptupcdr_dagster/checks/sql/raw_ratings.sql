@@ -1,4 +1,4 @@
--- Violations of the facts about raw_ratings, one domain's cleaned ratings; $kept counts the rows that stand in it.
+-- Violations of the facts about raw_ratings, one domain's cleaned ratings; $kept counts the source rows kept in it.
 
 -- name: ratings_are_complete
 select * from raw_ratings where trim(user_id) = '' or trim(item_id) = '';

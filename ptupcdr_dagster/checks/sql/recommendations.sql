@@ -1,6 +1,6 @@
--- Violations of the facts about recommendations. $source_given and $target_given have user and item of what was rated in
--- the source and in the target; $deployed says whether anything is deployed, $refitted whether it was fitted again on
--- everybody. Users whose place on [0, 1), which is that of split.sql under $seed, is below $beta were held out from its
+-- Violations of the facts about recommendations. $source_given and $target_given have user and item of today's ratings
+-- in the source and in the target; $deployed says whether anything is deployed, $refitted whether it was fitted again
+-- on everybody. Users whose place on [0, 1), computed from $seed as in split.sql, is below $beta were held out from its
 -- training.
 
 -- name: every_cold_user_has_recommendations
@@ -16,7 +16,7 @@ full join (select distinct user_id, cohort as listed_as from recommendations) as
 where cohort is distinct from listed_as
     and (listed_as is not null or $deployed)
     and not coalesce(
-        -- Who has rated every item that may be recommended has none left.
+        -- A user who has rated every item that may be recommended has none left.
         listed_as is null and cohort = 'test' and user_id in (
             select user_id
             from $target_given as given
