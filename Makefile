@@ -7,7 +7,7 @@
 # make pictures     screenshots of every page, by a Chromium, in data/pictures; after make demo
 # make docs         the documentation site in data/site
 # make attack   the attacks of docs/resilience.md, at full length: generated input, 200 kills, 50 backfills (hours)
-# make spark   the extra for Apache Spark and its tests, some minutes; they need a Java runtime
+# make spark   the extra for Apache Spark, its tests, and a whole backfill compared with DuckDB's; needs a Java runtime
 # make fortnight    fifteen nights in a few minutes, every switch of [nights] on: what ran, was refused, was served
 # make tutorial   the commands of docs/tutorial.md on all of its data; make test has every tenth person of it
 # make evidence   how often the right parts of lists are chosen, in planted data: a hundred draws of each case
@@ -102,6 +102,7 @@ attack-tests: $(INSTALLED)
 spark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	$(BIN)/python -m pytest tests/spark
+	$(BIN)/python perf/past_one_machine.py --block 8192
 
 fortnight: $(INSTALLED)
 	$(BIN)/python perf/fortnight.py

@@ -187,7 +187,7 @@ def _watch(process: "subprocess.Popen[bytes]", watched: Watched) -> None:
             watched.samples.append((time.time(), own.memory_info().rss, total))
         except psutil.NoSuchProcess:  # it has just ended
             pass
-        time.sleep(0.2)
+        time.sleep(0.5)
     for who, seconds in seen.values():
         watched.processor[who] = watched.processor.get(who, 0.0) + seconds
 

@@ -10,7 +10,7 @@ their table, embeddings by 1e-6, lists by ties, and measures of quality by 1e-3,
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 SAME = ("raw_ratings", "domain_splits")
 MODEL, EMBEDDING, SCORE, MEASURE = 2e-6, 1e-6, 1e-5, 1e-3
+SAMPLED, SAMPLE = "training_loss", 1e-2
+"""What is measured on a sample of the ratings, which is another one where they are in blocks."""
 TIMES = ("night",)
 """Columns that say when something was made."""
 Line = tuple[str, str, bool]
@@ -58,13 +60,21 @@ def compared(one: Home, other: Home) -> Iterator[Line]:
 def tables(one: Home, other: Home) -> Iterator[Line]:
     """All tables and views of the two warehouses."""
     first, second = Warehouse(one.warehouse), Warehouse(other.warehouse)
-    for file in sorted(first.root.glob("*/*.duckdb")):
-        asset, partition = file.parent.name, file.stem
+    for place in (yield from _in_both(first.root, second.root, "*/*.duckdb")):
+        asset, partition = place.parent.name, place.stem
         left, right = (_tables(warehouse, asset, partition) for warehouse in (first, second))
         if asset in SAME and [*left] != [*right]:
             yield f"{asset} {partition}", f"tables {[*left]} and {[*right]}", False
         for name in left:
             yield (f"{asset} {partition} {name}", *_rows(name, left[name], right[name], exact=asset in SAME))
+
+
+def _in_both(one: Path, other: Path, pattern: str) -> Generator[Line, None, list[Path]]:
+    """Files that both have; a line for each that one has alone."""
+    found = [{file.relative_to(root) for file in root.glob(pattern)} for root in (one, other)]
+    for place in sorted(found[0] ^ found[1]):
+        yield str(place), f"only in {one if place in found[0] else other}", False
+    return sorted(found[0] & found[1])
 
 
 def _tables(warehouse: Warehouse, asset: str, partition: str) -> dict[str, pa.Table]:
@@ -128,9 +138,10 @@ def _swapped(one: pa.Table, other: pa.Table) -> tuple[str, bool]:
 
 def models(one: Home, other: Home) -> Iterator[Line]:
     """Checkpoints and bundles: how far the tensors are apart, relative to the largest number of theirs."""
-    for file in sorted([*one.models.rglob("*.safetensors"), *(one.root / "bundles").rglob("*.safetensors")]):
-        place = file.relative_to(one.root)
-        first, second = load_file(file), load_file(other.root / place)
+    places = yield from _in_both(one.root, other.root, "models/*/*.safetensors")
+    places += yield from _in_both(one.root, other.root, "bundles/*/*.safetensors")
+    for place in places:
+        first, second = load_file(one.root / place), load_file(other.root / place)
         apart = {
             name: largest(*(found[name].astype(np.float64) for found in (first, second)))
             / max(1e-30, float(np.abs(first[name].astype(np.float64)).max(initial=0)))
@@ -189,7 +200,8 @@ def records(one: Home, other: Home) -> Iterator[Line]:
         worst = max(apart, key=lambda key: apart[key], default="none")
         differ = sorted(key for key in params | others if params.get(key) != others.get(key))
         said = f"{len(metrics)} measures by at most {apart.get(worst, 0):.1e} ({worst}), {len(params)} parameters"
-        yield f"MLflow {name}", f"{said}{f', other: {differ}' if differ else ''}", apart.get(worst, 0) <= MEASURE
+        well = not differ and all(size <= (SAMPLE if SAMPLED in key else MEASURE) for key, size in apart.items())
+        yield f"MLflow {name}", f"{said}{f', other: {differ}' if differ else ''}", well
 
 
 def _records(home: Home) -> dict[str, tuple[dict[str, str], dict[str, float]]]:

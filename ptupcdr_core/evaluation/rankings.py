@@ -19,8 +19,10 @@ from ptupcdr_core.kernels.target_items import TargetItems
 LENGTH = 50
 """Items of a list that are measured."""
 TOP = 10
+"""First places that people look at."""
 MEASURES = ("ndcg_at_10", "ndcg_at_50", "hit_rate_at_10", "recall_at_10", "recall_at_50", "mrr")
 Z95 = 1.96
+"""Standard errors on either side of a 95 % interval of a normal variable."""
 
 Doubles = NDArray[np.float64]
 

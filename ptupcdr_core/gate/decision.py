@@ -38,7 +38,9 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 ASSET = "champion"
 CONFIDENCE = 0.95
+"""Of the intervals; a model is significantly worse if p is below 1 - CONFIDENCE."""
 LEAST_USERS = 30
+"""Users on whom a champion is compared at least: fewer say little."""
 ROUNDING = 1e-6
 """In stars, or in NDCG: a smaller difference is rounding of float32."""
 

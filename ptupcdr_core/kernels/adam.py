@@ -10,11 +10,11 @@ from ptupcdr_core.kernels.vectors import FAST, LINE, Constant, inlined, load, lo
 
 Integers = NDArray[np.int32]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's usual ones, and torch's defaults
 MIDDLE = 5  # about half of the moves of skipped steps are made after so many: the ε of that step is used for all
 FORGOTTEN = 700  # β1ᵏ < 1e-32: nothing is left of m in float32, and denormal numbers would be slow
 MF, GMF, DNN = 0, 1, 2
-LAST_STEP, SLOT = -2, -1
+LAST_STEP, SLOT = -2, -1  # columns of a table's marks
 AHEAD = 32  # ratings: time enough for memory to answer, few enough that their rows stay in the first-level cache
 
 

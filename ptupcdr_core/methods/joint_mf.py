@@ -25,7 +25,9 @@ from ptupcdr_core.training.source_offset import SourceOffset, fit_source_offset
 from ptupcdr_core.training.variance_components import fit_effects
 
 PENALTIES = (4.0, 10.0, 25.0)
+"""Ridge penalties of the factors that are tried."""
 STRENGTHS = (0.0, 0.5, 1.0)
+"""Weights of the factors that are tried; 0: none."""
 ITERATIONS = 10
 
 

@@ -25,6 +25,7 @@ from ptupcdr_core.training.epochs import Epoch
 from ptupcdr_core.training.gradient import module_epochs
 
 ALIGNMENT = 2.0
+"""λ, as in DiffCDR's comparison."""
 TINY = 1e-12
 """Added under the root of a squared distance, whose slope at zero would be infinite."""
 

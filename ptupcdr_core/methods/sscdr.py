@@ -33,6 +33,7 @@ from ptupcdr_core.training.gradient import module_epochs
 
 WEIGHT = 1.0
 MARGIN = 1.0
+"""λ and m, as in DiffCDR's comparison."""
 
 
 def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:

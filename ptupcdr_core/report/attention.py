@@ -9,6 +9,7 @@ from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.report.facts import Facts
 
 PEOPLE = 4
+"""Test users shown; half as many where attention is uniform."""
 ITEMS = 8
 """Shown of a history, the most attended ones."""
 UNIFORM = 0.05

@@ -20,6 +20,7 @@ FONT: Any = {"font.size": 11, "axes.titlesize": 11, "font.family": "DejaVu Sans"
 OFF_SCALE = 2.0
 """An error above this many times the lowest is off the scale: it would flatten the differences between the others."""
 LOG_TICKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100)
+"""Ticks of a logarithmic scale; those within its range are drawn."""
 LOGARITHMIC = "The scale is logarithmic where errors lie far apart: equal steps up are equal ratios."
 
 

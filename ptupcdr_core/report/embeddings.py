@@ -17,9 +17,11 @@ from ptupcdr_core.training.validation import Bridge
 MOST_USERS = 200
 """Three points each: t-SNE lays out 600 in about a second, and more are hard to tell apart."""
 FEWEST_USERS = 5
+"""With fewer test users there is no picture."""
 FEWEST_RATINGS = 5
 """With fewer, a person's own target embedding says little."""
 PRIOR_RATINGS = 5.0
+"""Average ratings that pull an own embedding towards the mean target user."""
 SEED = 0
 
 Doubles = NDArray[np.float64]

@@ -16,7 +16,9 @@ from ptupcdr_core.report.drawing import Picture, figure, finish
 from ptupcdr_core.report.style import style
 
 LEVEL = 0.05
+"""Significance level of the critical difference."""
 FEWEST_METHODS, FEWEST_CELLS = 3, 3
+"""With fewer there is no picture."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ptupcdr_core.sql import statement
 from ptupcdr_core.store.warehouse import Warehouse
 
 BINS = 10
+"""Bins of a distribution, as is usual for the population stability index."""
 Scales = dict[str, list[float] | None]
 """Lowest and highest rating by side; None where there are no stars."""
 

@@ -17,6 +17,7 @@ from ptupcdr_core.serving.data_summary import BINS
 from ptupcdr_core.serving.today import Today
 
 LEAST = 1e-4
+"""Least share of a bin: with an empty one the index would be infinite."""
 RARE = 0.01
 """Probability with which chance alone exceeds the value given as ``chance``."""
 COUNT, STARS, UNKNOWN, SCORES, OVERLAP = "count", "stars", "unknown", "scores", "overlap"

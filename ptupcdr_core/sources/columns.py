@@ -7,6 +7,7 @@ from ptupcdr_core.errors import SourceError
 from ptupcdr_core.sources.layout import Layout
 
 MOST, LONGEST = 20, 60
+"""Names in a message, and letters of each, at most."""
 
 
 def wanted(layout: Layout, names: Sequence[str], path: Path | str) -> list[str | None]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
 
 BATCH = 100_000
+"""Rows read at a time."""
 # One snapshot, and times as texts that do not depend on the server's time zone.
 _SESSION = (
     "set transaction isolation level repeatable read read only",

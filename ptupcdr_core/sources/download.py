@@ -16,6 +16,7 @@ from ptupcdr_core.store.replacing import replaced, writing
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
+"""Between the attempts at a download."""
 
 
 def is_address(path: str) -> bool:

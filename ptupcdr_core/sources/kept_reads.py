@@ -18,6 +18,7 @@ from ptupcdr_core.store.replacing import replaced
 from ptupcdr_core.versions import RESULTS
 
 BATCH = 100_000
+"""Rows written or read at a time."""
 
 
 def kept_read(folder: Path, domain: Domain, file: Path) -> Path:

@@ -19,10 +19,12 @@ from ptupcdr_core.store.replacing import writing
 
 CHUNK = 1 << 20
 CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
+"""Longest wait for a connection, and for the next bytes."""
 _WEB_PAGE = (b"<!doctype html", b"<html")
 # Its debug lines would hold the query of every address, and secrets with it.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 _WAIT = {408, 425, 429, 500, 502, 503, 504}
+"""Answers after which trying again may help."""
 
 
 class BrokeOffError(Exception):

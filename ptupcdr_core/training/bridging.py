@@ -29,6 +29,7 @@ TUNING_RATE = 3e-4
 """Adam's step size from the calibrated start, which is near an optimum; larger ones left it on every pair tried."""
 TUNING_BATCH = 512
 TUNING_PATIENCE = 3
+"""Epochs without a better one after which training stops."""
 CHOSEN = (
     "emcdr_penalty",
     "common_penalty",

@@ -37,6 +37,7 @@ an entry of the bridge within about ± 1 / √penalty."""
 EFFECTS_PENALTIES = (10.0, 100.0, 1_000.0, 10_000.0)
 """Penalties of the effects: there are some twenty effects, and thousands of rows."""
 PERSONAL_PENALTIES = tuple(10 ** (k / 2) for k in range(7, 12))
+"""The same for the personal bridge, 3,000 to 300,000."""
 MAPPING_PENALTIES = tuple(10 ** (k / 2) for k in range(9))
 """EMCDR's, 1 to 10⁴: a row is a whole user here, and there are fewer users than ratings."""
 GATES = (1, 2, 3, 4)

@@ -14,6 +14,7 @@ FACTOR_SCALES = (1.0, 0.1, 0.001)
 few, factors are mostly noise, and one penalty for all entries would suppress the others too."""
 
 NEGLIGIBLE = 0.001
+"""How large entries that should not count may be."""
 AS_SUCH = 5
 """How many of an item's coordinates the prior multiplies by a constant: a constant, bias, and three about its
 raters."""

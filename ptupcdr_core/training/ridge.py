@@ -19,6 +19,7 @@ from ptupcdr_core.models.bridge_rows import BridgeRows
 Doubles = NDArray[np.float64]
 
 FOLDS = 5
+"""Of the users, for cross-validation."""
 MOST_USERS = 50_000
 """A closed form of some thousand unknowns needs no more users than this; only gradient steps use further ones."""
 BLOCK = 512

@@ -46,12 +46,14 @@ COMMON_PENALTIES = ((1.0, 1.0), (3.0, 3.0), (10.0, 10.0), (10.0, FREE), (30.0, F
 bridge users, a low penalty on everything is best; with few, a high one on all but the constant, which gives everybody
 the average list. Picked on validation users of three pairs at β 0.2, 0.5 and 0.8."""
 PERSONAL_PENALTIES = (10.0, 30.0)
+"""λ of the personal bridge that are tried, in the same unit."""
 MAPPING_PENALTIES = (0.01, 0.1, 1.0)
 """EMCDR's λ, in units of the mean diagonal entry of its Gram matrix."""
 ALIKE = 1e-6
 """Mean square of users' coordinates, usually 1, below which all users count as equal: where all took everything, the
 mapping gives the mean user alone."""
 GATES = (4, 8)
+"""Numbers of gate features that are tried."""
 COORDINATES = 16
 """How many leading directions of the bridge users' source vectors a personal bridge acts on."""
 EVIDENCE = "ndcg_at_50"
