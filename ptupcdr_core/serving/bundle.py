@@ -166,19 +166,18 @@ class Bundle:
             pa.concat_tables(rows),
         )
 
-    def rate(self, ratings: pa.Table, couples: pa.Table, *, mode: Mode = "rating") -> NDArray[np.float32]:
-        """(N,) float32 scores, as people see them, of N couples of a person and a target item.
+    def rate(self, ratings: pa.Table, couples: pa.Table) -> NDArray[np.float32]:
+        """(N,) float32 predicted ratings of N couples of a person and a target item.
 
         Args:
             ratings: the people's source ratings, as for ``recommend``.
             couples: N rows with user_id and item_id; NaN is returned for a target item that the bundle does not know.
-            mode: which models.
 
         Raises:
             SourceError: a column is missing, or a value is not what it should be.
-            SettingsError: the bundle has no such mode.
+            SettingsError: the bundle has no mode ``rating``.
         """
-        served = self.mode(mode)[1]
+        served = self.mode("rating")[1]
         users = couples["user_id"].cast(pa.string()).combine_chunks()
         new = newcomers(ratings, served.source_ids, served.reading, users=users.to_pylist())
         embeddings, _ = served.part.embed(new.people)

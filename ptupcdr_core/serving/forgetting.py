@@ -145,7 +145,7 @@ def _from_file(path: Path, ids: Sequence[str]) -> int:
             return _from_parquet(path, ids)
         case ".safetensors":
             return _from_bundle(path, ids)
-        case ".html" if _named(path.read_text(encoding="utf-8"), ids):
+        case ".html" if _named(path.read_text(encoding="utf-8", errors="replace"), ids):  # it may be anybody's
             path.unlink()
             return 1
         case ".json" if path.name.endswith("input_example.json"):

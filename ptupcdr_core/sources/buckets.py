@@ -182,6 +182,5 @@ def _as_expression(pattern: str) -> str:
     parts = re.split(r"(\*\*/|\*|\[[^]]+\])", pattern)
     known = {"**/": "(?:.*/)?", "*": "[^/]*"}
     return "".join(
-        known.get(part) or (f"[{part[1:-1].replace('!', '^', 1)}]" if part[:1] == "[" else re.escape(part))
-        for part in parts
+        known.get(part) or (re.sub(r"^\[!", "[^", part) if part[:1] == "[" else re.escape(part)) for part in parts
     )

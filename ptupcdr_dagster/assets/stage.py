@@ -238,7 +238,7 @@ def stage_asset(
     partitions: dg.PartitionsDefinition = PAIRS,
     scored: bool = False,
 ) -> Callable[[Callable[[Stage], Materialized]], dg.AssetsDefinition]:
-    """An asset from the function that makes one partition of it in an open stage; name and description are its own.
+    """Turn a function that makes one partition in an open stage into an asset with its name and docstring.
 
     It depends on what it reads. What reads a model also reads what that was trained on, but declares the model alone: a
     checkpoint is refused beside another split, or other models, than those that it was trained on.

@@ -73,7 +73,7 @@ def _facts(own: Mapping[str, tuple[Expectation, ...]]) -> tuple[Fact, ...]:
         ),
         Fact(
             "one_rating_per_user_and_item",
-            "Each user and item have one row: of repeated ratings only the latest is kept, repeated events are merged.",
+            "A user and an item have only one row: of repeated ratings the latest is kept, repeated events are merged.",
             (unique("user_id", "item_id"),),
         ),
         Fact(

@@ -53,7 +53,7 @@ FACTS = facts_about(
     ),
     Fact(
         "times_are_of_one_unit",
-        "The times of one domain are less than a hundred times those of the other; more hints at milliseconds beside "
+        "Timestamps of the two domains differ by less than a factor of 100; a larger one suggests milliseconds beside "
         "seconds. Write both in one unit: histories and warm-start splits are ordered by time.",
         warning=True,
     ),

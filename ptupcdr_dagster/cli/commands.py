@@ -95,7 +95,10 @@ def score(
 def benchmark(
     settings: Settings,
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help=f"{PAIR_HELP} All when none.")] = None,
-    betas: Annotated[list[str], typer.Option(help=f"Fractions of overlap held out. {SEVERAL}")] = ["0.2", "0.5", "0.8"],  # noqa: B006
+    betas: Annotated[
+        list[str],
+        typer.Option(help=f"Fractions of overlapping users held out. {SEVERAL}"),
+    ] = ["0.2", "0.5", "0.8"],  # noqa: B006
     seeds: Annotated[list[str], typer.Option(help=SEVERAL)] = ["900", "1000", "10", "2020", "500"],  # noqa: B006
     base_models: Annotated[list[str], typer.Option(help=f"mf, gmf, dnn. {SEVERAL}")] = ["mf", "gmf", "dnn"],  # noqa: B006
     methods: Annotated[list[str], typer.Option(help=f"Names of methods, or all. {SEVERAL}")] = ["all"],  # noqa: B006

@@ -1,5 +1,6 @@
 """Objects of a bucket, read from a local server that speaks S3."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,17 @@ def test_an_address_that_cannot_be_used_is_named_without_its_secret(store: Store
     with pytest.raises(FetchError, match=message) as caught:
         ingest_domain(wrong, warehouse)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        ("part-*.csv", "part-1.csv", "part-1/a.csv"),
+        ("**/part-[!a]*.csv", "day/part-b1.csv", "day/part-a1.csv"),
+        ("part-[a!].csv", "part-!.csv", "part-b.csv"),
+    ],
+)
+def test_patterns_mean_what_they_mean_for_files(pattern: str, matching: str, other: str) -> None:
+    expression = buckets._as_expression(pattern)
+    assert re.fullmatch(expression, matching)
+    assert not re.fullmatch(expression, other)

@@ -134,6 +134,7 @@ def test_no_file_of_the_home_knows_who_is_forgotten(tmp_path: Path) -> None:
     pack(home.downloads / "others.csv", b"user_id,item_id\nsomebody,1\n")
     home.reports.mkdir()
     (home.reports / "books__movies.html").write_text(f"<h3>{PERSON}</h3>")
+    (home.reports / "somebody_elses.html").write_bytes("<h3>Grüße</h3>".encode("latin-1"))
     before = {path.relative_to(home.root).parts[0] for path in named_in(home.root, [PERSON])}
     assert before >= {"warehouse", "benchmark", "mlflow", "reports"}
 

@@ -1,6 +1,7 @@
 """A home written by an earlier release: everything in it is read as it was, or refused by name with a remedy.
 
-``homes/`` has one for each release, without machine-specific files: one pair of small domains, mode rating.
+``homes/`` has one for each release, and the first one that had bundles, without machine-specific files: one pair of
+small domains, mode rating. ``prepared`` of tests/attack/disks.py makes such a home.
 """
 
 import tarfile
