@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from ptupcdr_core.data.pair_data import Ratings
-from ptupcdr_core.training.als import als
+from ptupcdr_core.kernels.least_squares import Ridge
+from ptupcdr_core.training.als import Entries, Plan, als
 from ptupcdr_core.training.calibrated import damped_means
 from ptupcdr_core.training.calibrated_model import REGULARIZATION
 
@@ -60,19 +61,9 @@ def _ours(ratings: Ratings, users: int, items: int, size: int) -> tuple[Cost, Sc
         item_bias = damped_means(ratings.items, ratings.stars - mean, items)
         beyond = ratings.stars - mean - item_bias[ratings.items]
         user_bias = damped_means(ratings.users, beyond, users)
-        p, q = als(
-            ratings.users,
-            ratings.items,
-            beyond - user_bias[ratings.users],
-            users,
-            items,
-            size=size,
-            user_regularization=REGULARIZATION,
-            item_regularization=REGULARIZATION,
-            iterations=ITERATIONS,
-            seed=0,
-            weighted=False,
-        )
+        entries = Entries(ratings.users, ratings.items, beyond - user_bias[ratings.users], users, items)
+        ridge = Ridge(REGULARIZATION, weighted=False)
+        p, q = als(entries, Plan(size, ridge, ridge, ITERATIONS, seed=0))
     biases = mean + item_bias[ratings.items] + user_bias[ratings.users]
     return cost, biases + np.einsum("nd,nd->n", p[ratings.users], q[ratings.items])
 

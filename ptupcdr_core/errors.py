@@ -59,3 +59,8 @@ class EvaluationError(PtupcdrError):
 
 class UnknownUserError(PtupcdrError):
     """Recommendations were asked for a user who is not a cold-start user of the pair."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its type if it has no text."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,5 +1,6 @@
 """Sensors and schedules that start runs, and one that reports failures; each is off unless [nights] switches it on."""
 
+import logging
 import os
 import subprocess
 from collections.abc import Iterator
@@ -31,12 +32,16 @@ def _schedule(on: object) -> dg.DefaultScheduleStatus:
     return dg.DefaultScheduleStatus.RUNNING if on else dg.DefaultScheduleStatus.STOPPED
 
 
-def changed_domains(home: Home) -> Iterator[tuple[str, str]]:
-    """Domains whose source differs from what was ingested, each with its fingerprint now; without files: left out."""
+def changed_domains(home: Home, log: logging.Logger) -> Iterator[tuple[str, str]]:
+    """Domains whose source differs from what was ingested, each with its fingerprint now.
+
+    The log says which sources cannot be read, as when there is no file yet, or a server refuses: they are left out.
+    """
     for domain in CATALOG.domains:
         try:
             now = fingerprint(raw_ratings, home, domain.name, Settings(), {})
-        except PtupcdrError:
+        except PtupcdrError as error:
+            log.warning("%s is left as it stands: %s", domain.name, error)
             continue
         if (stored_provenance(home, RAW, domain.name) or {}).get(FINGERPRINT) != now:
             yield domain.name, now
@@ -50,11 +55,11 @@ def changed_domains(home: Home) -> Iterator[tuple[str, str]]:
 )
 def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run for each changed domain; the same content is requested once, so that a broken file fails only once."""
-    found = list(changed_domains(Home.from_environment()))
+    found = list(changed_domains(Home.from_environment(), context.log))
     for domain, now in found:
         yield dg.RunRequest(run_key=f"{domain} {now}", partition_key=domain)
     if not found:
-        yield dg.SkipReason("no source has changed")
+        yield dg.SkipReason("no source that can be read has changed")
 
 
 @dg.schedule(
@@ -68,7 +73,7 @@ def nightly_ingest(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     """One run for each changed domain."""
     return [
         dg.RunRequest(_at(domain, context), partition_key=domain)
-        for domain, _ in changed_domains(Home.from_environment())
+        for domain, _ in changed_domains(Home.from_environment(), context.log)
     ]
 
 

@@ -9,7 +9,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from ptupcdr_core.errors import EngineError
+from ptupcdr_core.errors import EngineError, first_line
 
 VARIABLE = "PTUPCDR_SPARK"
 EXAMPLES = "spark://HOST:7077, yarn, k8s://https://HOST, local[4] or local-cluster[2,1,2048]"
@@ -31,7 +31,7 @@ def open_session(environment: Mapping[str, str] | None = None) -> SparkSession:
         session = SparkSession.builder.master(master).appName("ptupcdr").getOrCreate()
     except (PySparkException, Py4JError) as error:
         raise EngineError(
-            f"{VARIABLE}={master}: no Spark session ({str(error).splitlines()[0]}); what Spark printed says more. "
+            f"{VARIABLE}={master}: no Spark session ({first_line(error)}); what Spark printed says more. "
             f"Expected the address of a cluster that runs: {EXAMPLES}"
         ) from error
     session.sparkContext.setLogLevel("ERROR")

@@ -13,13 +13,14 @@ import numpy as np
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.methods.experiment import Experiment
 from ptupcdr_core.methods.method import Method, Needs
 from ptupcdr_core.models.fitted_method import FittedMethod
 from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.settings import Recipe
-from ptupcdr_core.training.als import als, fold_in
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in
 from ptupcdr_core.training.epochs import BestEpoch, Epoch
 from ptupcdr_core.training.source_offset import SourceOffset, fit_source_offset
 from ptupcdr_core.training.variance_components import fit_effects
@@ -49,19 +50,15 @@ def joint_factors(data: PairData, size: int, penalty: float, seed: int) -> tuple
     source, train, first = data.source, data.target_train, data.source_item_count
     beyond_source = _beyond_effects(source, data.user_count, first)
     beyond_target = _beyond_effects(train, data.user_count, data.target_item_count)
-    _, items = als(
+    both = Entries(
         np.concatenate([source.users, train.users]),
         np.concatenate([source.items, train.items + np.int32(first)]),
         np.concatenate([beyond_source, beyond_target]),
         data.user_count,
         first + data.target_item_count,
-        size=size,
-        user_regularization=penalty,
-        item_regularization=penalty,
-        iterations=ITERATIONS,
-        seed=seed,
-        weighted=False,
     )
+    ridge = Ridge(penalty, weighted=False)
+    _, items = als(both, Plan(size, ridge, ridge, ITERATIONS, seed))
     rows = compress(source.users, source.items, beyond_source, data.user_count)
     users = fold_in(rows, items[: first + 1].copy(), regularization=penalty, weighted=False)
     target = items[first:].copy()

@@ -16,7 +16,7 @@ from typing import Any
 
 from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.errors import FetchError, SourceError
+from ptupcdr_core.errors import FetchError, SourceError, first_line
 from ptupcdr_core.sources.limits import DOWNLOAD, Limits
 from ptupcdr_core.store.replacing import replaced
 
@@ -140,7 +140,7 @@ def _opened(domain: Domain) -> Iterator[Bucket]:
         yield Bucket(system, name, pattern)
     except (OSError, ValueError) as error:
         # Raised without its causes: their texts hold the address.
-        reason = scrubbed(str(error).splitlines()[0], with_secrets)
+        reason = scrubbed(first_line(error), with_secrets)
         raise FetchError(
             f"domain {domain.name}: {shown(address)} cannot be read: {reason}; check the bucket, its region or "
             "endpoint_override, and that whoever asks may list and read it (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ptupcdr_core.addresses import filled, scrubbed
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.errors import SourceError
+from ptupcdr_core.errors import SourceError, first_line
 from ptupcdr_core.sources.columns import wanted
 from ptupcdr_core.sources.layout import Layout
 from ptupcdr_core.sql import identifier
@@ -134,6 +134,6 @@ def _postgres(domain: Domain) -> "Iterator[Cursor]":
     except postgres.Error as error:
         # Raised without its causes: they may hold the address.
         raise SourceError(
-            f"{place(domain)} cannot be read: {scrubbed(str(error).splitlines()[0], address)}; check path and table of "
+            f"{place(domain)} cannot be read: {scrubbed(first_line(error), address)}; check path and table of "
             f"domains.{domain.name} in the catalog, and that the server lets this user read the table"
         ) from None

@@ -11,7 +11,7 @@ from typing import TypeVar
 import duckdb
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.errors import SourceError
+from ptupcdr_core.errors import SourceError, first_line
 from ptupcdr_core.sources.databases import place, stage_postgres, stage_sqlite
 from ptupcdr_core.sources.kept_reads import forget_others, keep, kept_read, restage
 from ptupcdr_core.sources.layout import Layout, layout_of
@@ -177,4 +177,4 @@ def _reason(error: duckdb.Error) -> str:
     # The CSV reader's message for a file that ends some lines with \n and others with \r\n.
     if "state machine reached an invalid state" in str(error):
         return "its line ends are not all the same; make them so, for example with dos2unix"
-    return str(error).splitlines()[0]
+    return first_line(error)

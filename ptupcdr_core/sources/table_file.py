@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from ptupcdr_core.errors import SourceError
+from ptupcdr_core.errors import SourceError, first_line
 from ptupcdr_core.sources.verify import count_parquet, physical
 from ptupcdr_core.sql import file_literal
 from ptupcdr_core.store.instances import instance
@@ -47,7 +47,7 @@ def read_table(path: Path, names: Sequence[str], kind: str | None = None) -> pa.
         try:
             table: pa.Table = connection.sql(f"select * from {scan}").to_arrow_table()  # nosec B608 # quoted
         except duckdb.Error as error:
-            raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+            raise SourceError(f"{path} cannot be read: {first_line(error)}") from error
     if kind == "jsonl":
         table = table.select([name for name in table.column_names if table[name].null_count < len(table)])
     return table

@@ -4,6 +4,7 @@ Shapes: N ratings, D embedding size, U users, I items, R rows of either side. Ro
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,68 +24,79 @@ from ptupcdr_core.kernels.whitened import solve_side
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
 
-def als(
-    users: Integers,
-    items: Integers,
-    residuals: Floats,
-    user_count: int,
-    item_count: int,
-    *,
-    size: int,
-    user_regularization: float,
-    item_regularization: float,
-    iterations: int,
-    seed: int,
-    weighted: bool = True,
-    unobserved_weight: float = 0.0,
-    users_last: bool = False,
-    on_iteration: Callable[[int, Floats, Floats], None] | None = None,
-    engine: Engine = COMPILED,
-) -> tuple[Floats, Floats]:
-    """Factorize residuals: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
-
-    With α > 0 and ones for residuals this is implicit feedback (Hu et al. 2008, in the form of Rendle et al. 2022):
-    every pair of a user and an item counts a little as "not taken". It costs one D×D matrix an iteration.
+class Entries(NamedTuple):
+    """The known entries of the matrix that is factorized.
 
     Args:
         users: (N,) int32 in 1..U.
         items: (N,) int32 in 1..I.
-        residuals: (N,) float32, ratings minus the baseline that the factors are to improve on.
+        values: (N,) float32: ratings minus the baseline that the factors are to improve on, or ones.
         user_count: U.
         item_count: I.
+    """
+
+    users: Integers
+    items: Integers
+    values: Floats
+    user_count: int
+    item_count: int
+
+
+class Plan(NamedTuple):
+    """How it is factorized.
+
+    Args:
         size: D.
-        user_regularization: λ of users, > 0.
-        item_regularization: λ of items, > 0.
+        users: penalty of the users' vectors.
+        items: penalty of the items' vectors; both count unobserved pairs alike.
         iterations: each solves all users, then all items.
         seed: fixes the initial item vectors, N(0, 0.1²).
-        on_iteration: called after every iteration with its number, from 1, and the vectors.
-        weighted: λ_u is λ times the number of the user's ratings (ALS-WR, Zhou et al. 2008), and so for items;
-            else λ itself.
-        unobserved_weight: α ≥ 0.
         users_last: solve all users once more at the end, for the final items: then ``fold_in`` gives them exactly.
+    """
+
+    size: int
+    users: Ridge
+    items: Ridge
+    iterations: int
+    seed: int
+    users_last: bool = False
+
+
+def als(
+    entries: Entries,
+    plan: Plan,
+    *,
+    on_iteration: Callable[[int, Floats, Floats], None] | None = None,
+    engine: Engine = COMPILED,
+) -> tuple[Floats, Floats]:
+    """Factorize a matrix: minimize Σ (r - p·q)² + α Σ_all (p·q)² + Σ_u λ_u |p_u|² + Σ_j λ_j |q_j|².
+
+    With α > 0 and ones for values this is implicit feedback (Hu et al. 2008, in the form of Rendle et al. 2022):
+    every pair of a user and an item counts a little as "not taken". It costs one D×D matrix an iteration.
+
+    Args:
+        entries: what is known.
+        plan: size, penalties, iterations.
+        on_iteration: called after every iteration with its number, from 1, and the vectors.
         engine: solves.
 
     Returns:
-        User vectors (U+1, D) and item vectors (I+1, D), float32; rows without ratings are zero. The same numbers
+        User vectors (U+1, D) and item vectors (I+1, D), float32; rows without entries are zero. The same numbers
         for any number of threads.
 
     Raises:
         ValueError: when a user or item is outside 1..U or 1..I.
     """
-    [initial] = initial_vectors(item_count + 1, size, seed, block=item_count + 1)
-    factors = engine.least_squares(
-        compress(users, items, residuals, user_count),
-        compress(items, users, residuals, item_count),
-        initial,
-        Ridge(user_regularization, weighted, unobserved_weight),
-        Ridge(item_regularization, weighted, unobserved_weight),
-    )
-    for iteration in range(1, iterations + 1):
+    users, items, values, user_count, item_count = entries
+    [initial] = initial_vectors(item_count + 1, plan.size, plan.seed, block=item_count + 1)
+    by_user, by_item = compress(users, items, values, user_count), compress(items, users, values, item_count)
+    factors = engine.least_squares(by_user, by_item, initial, plan.users, plan.items)
+    for iteration in range(1, plan.iterations + 1):
         factors.solve_users()
         factors.solve_items()
         if on_iteration:
             on_iteration(iteration, *factors.vectors())
-    if users_last:
+    if plan.users_last:
         factors.solve_users()
     user_vectors, item_vectors = factors.vectors()
     return user_vectors.copy(), item_vectors.copy()

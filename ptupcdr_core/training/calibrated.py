@@ -18,6 +18,8 @@ from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.engines.base import Engine
 from ptupcdr_core.engines.compiled import COMPILED
+from ptupcdr_core.kernels.least_squares import Ridge
+from ptupcdr_core.training.als import Entries, Plan
 from ptupcdr_core.training.beside import als_beside
 from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, centered_logs
 from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
@@ -93,17 +95,11 @@ def fit_calibrated(
         predicted = np.einsum("nd,nd->n", users[ratings.users[sample]], items[ratings.items[sample]])
         on_epoch(iteration, {"training_loss": float(np.square(residuals[sample] - predicted).mean())})
 
+    ridge = Ridge(REGULARIZATION, weighted=False)
     users, items = als_beside(
-        ratings.users,
-        ratings.items,
-        residuals,
-        user_count,
+        Entries(ratings.users, ratings.items, residuals, user_count, item_count),
         blocks or Blocks((item_count,)),
-        size=size,
-        regularization=REGULARIZATION,
-        iterations=ITERATIONS,
-        seed=seed,
-        users_last=users_last,
+        Plan(size, ridge, ridge, ITERATIONS, seed, users_last),
         on_iteration=report,
         engine=engine,
     )

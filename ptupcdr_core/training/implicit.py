@@ -16,7 +16,9 @@ from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
 from ptupcdr_core.engines.base import Engine
 from ptupcdr_core.engines.compiled import COMPILED
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.settings import Settings
+from ptupcdr_core.training.als import Entries, Plan
 from ptupcdr_core.training.beside import als_beside
 from ptupcdr_core.training.epochs import OnEpoch
 
@@ -103,18 +105,11 @@ def train_factors(
     def tell(iteration: int, p: Floats, q: Floats) -> None:
         on_epoch(iteration, {"ranking_fit": float(np.einsum("nd,nd->n", p[users], q[items]).mean(dtype=np.float64))})
 
+    ridge = Ridge(REGULARIZATION, weighted=False, unobserved_weight=UNOBSERVED_WEIGHT)
     user_embedding, item_embedding = als_beside(
-        ratings.users,
-        ratings.items,
-        np.ones(len(ratings), np.float32),
-        user_count,
+        Entries(ratings.users, ratings.items, np.ones(len(ratings), np.float32), user_count, item_count),
         blocks or Blocks((item_count,)),
-        size=size,
-        regularization=REGULARIZATION,
-        iterations=ITERATIONS,
-        seed=seed,
-        unobserved_weight=UNOBSERVED_WEIGHT,
-        users_last=users_last,
+        Plan(size, ridge, ridge, ITERATIONS, seed, users_last),
         on_iteration=tell,
         engine=engine,
     )

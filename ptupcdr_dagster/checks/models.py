@@ -48,25 +48,20 @@ def read_checkpoint(home: Home, asset: str, pair: str) -> Checkpoint:
 def summarize(tensors: "dict[str, NDArray[Any]]") -> "pd.DataFrame":
     """One row for each tensor: its entries, how many are not finite, and the spread of its rows.
 
-    Spread is the largest standard deviation of a column over the rows, row 0 (padding) left out; only embeddings and
-    an active network have one.
+    Spread is the largest standard deviation of a column over the rows, row 0 (padding) left out; only embeddings have
+    one.
     """
     import pandas as pd
 
-    # A personal part that did not help validation users has strength 0, and its network may be constant.
-    has_network = bool(tensors.get("personal.strength", [0])[0] > 0)
-    return pd.DataFrame([_summary(name, tensor, has_network) for name, tensor in sorted(tensors.items())])
+    return pd.DataFrame([_summary(name, tensor) for name, tensor in sorted(tensors.items())])
 
 
-def _summary(
-    name: str, tensor: "NDArray[np.floating[Any]]", has_network: bool
-) -> "dict[str, str | float | int | None]":
+def _summary(name: str, tensor: "NDArray[np.floating[Any]]") -> "dict[str, str | float | int | None]":
     import numpy as np
 
     finite = np.isfinite(tensor)
-    learned_by_row = name.endswith("_embedding") or (has_network and name.startswith("network.") and tensor.ndim == 2)
     spread = None
-    if learned_by_row and len(tensor) > 2:
+    if name.endswith("_embedding") and len(tensor) > 2:
         spread = float(np.where(finite, tensor, 0)[1:].std(axis=0).max())
     return {"tensor": name, "entries": int(tensor.size), "not_finite": int((~finite).sum()), "spread": spread}
 

@@ -154,11 +154,14 @@ def _past(home: Home) -> Iterator[Finding]:
 
     left = leftovers(home)
     dead = 0
-    if (home.dagster / "dagster.yaml").exists():
-        with open_instance(home) as instance:
-            dead = len(dead_runs(instance))
-            found = [f"{count} {what} ({size / 1e6:.1f} MB)" for what, count, size in held(home, instance) if count]
-        yield Finding("past", f"{', '.join(found)}: `ptupcdr prune` throws away what is old")
+    if Path(os.environ.get("DAGSTER_HOME") or home.dagster, "dagster.yaml").exists():
+        try:
+            with open_instance(home) as instance:
+                dead = len(dead_runs(instance))
+                found = [f"{count} {what} ({size / 1e6:.1f} MB)" for what, count, size in held(home, instance) if count]
+            yield Finding("past", f"{', '.join(found)}: `ptupcdr prune` throws away what is old")
+        except PtupcdrError as error:
+            yield Finding("past", str(error), ok=False)
     if left or dead:
         size = sum(map(size_of, left)) / 1e6
         yield Finding(

@@ -36,5 +36,6 @@ def adopt(home: Home, experiment: str) -> None:
             return
         for table, column in PLACES:
             if table in known:
-                moved = f"update {table} set {column} = ? || substr({column}, ?) where {column} = ? or {column} like ?"  # nosec B608 # ours
-                connection.execute(moved, [here, len(found[0]) + 1, found[0], f"{found[0]}/%"])
+                inside = f"{column} = ? or instr({column}, ?) = 1"
+                moved = f"update {table} set {column} = ? || substr({column}, ?) where {inside}"  # nosec B608 # ours
+                connection.execute(moved, [here, len(found[0]) + 1, found[0], f"{found[0]}/"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 
+from ptupcdr_core.errors import first_line
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.owner import Owner
@@ -89,7 +90,7 @@ class StageTracker:
         return made
 
     def _move_home(self, error: Exception) -> None:
-        note_kept(self.home, str(error))
+        note_kept(self.home, first_line(error))
         self.tags = {**self.tags, INSTEAD_OF: self.run_id}
         self.client, self.experiment_id = open_own(self.home)
         self.run_id = made_run(self.home, self.client, self.experiment_id, self.tags)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ptupcdr_core.addresses import scrubbed, shown
-from ptupcdr_core.errors import TrackingError
+from ptupcdr_core.errors import TrackingError, first_line
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.tracking.registry import BUNDLE
 from ptupcdr_dagster.tracking.runs import INSTEAD_OF
 from ptupcdr_dagster.tracking.stores import (
+    EXPERIMENT,
     UNSENT,
     failures,
     kept_mark,
@@ -62,7 +63,7 @@ def send_kept(home: Home) -> int:
                 return sent
             reason = "it refuses what is sent"
         except failures() as error:
-            reason = scrubbed(str(error).splitlines()[0], address)
+            reason = scrubbed(first_line(error), address)
         kept_mark(home).touch()
     raise TrackingError(f"{shown(address)}: {reason}; what is kept in {home.mlflow} can be sent once it answers again")
 
@@ -85,7 +86,7 @@ class _Sending:
 
     def all(self) -> tuple[int, int]:
         """Send all finished runs; return how many were sent, and how many are still being written."""
-        own = self.ours.get_experiment_by_name("ptupcdr")
+        own = self.ours.get_experiment_by_name(EXPERIMENT)
         assert own is not None
         found = self.ours.search_runs([own.experiment_id], f"tags.`{UNSENT}` = 'yes'", max_results=MOST)
         runs = [run for run in found if run.info.status != "RUNNING"]

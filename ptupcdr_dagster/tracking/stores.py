@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from ptupcdr_core.addresses import scrubbed
+from ptupcdr_core.errors import first_line
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced, writing
 from ptupcdr_dagster.tracking.moved import adopt
@@ -101,7 +102,7 @@ def in_store(home: Home, action: "Callable[[MlflowClient, str], T]") -> T:
         try:
             return action(*_opened(home, address))
         except failures() as error:
-            reason = str(error)
+            reason = first_line(error)
     note_kept(home, reason)
     return action(*open_own(home))
 
@@ -127,7 +128,7 @@ def note_kept(home: Home, reason: str) -> None:
     """Mark that something is kept, and log why."""
     home.mlflow.mkdir(parents=True, exist_ok=True)
     kept_mark(home).touch()
-    told = scrubbed(reason.splitlines()[0], server() or "")
+    told = scrubbed(reason, server() or "")
     log.warning("the MLflow server fails (%s): metrics are kept in %s", told, home.mlflow)
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ptupcdr_core.kernels.csr import compress
-from ptupcdr_core.kernels.least_squares import GATHERED
-from ptupcdr_core.training.als import als, fold_in, initial_vectors, leave_one_out_item_vectors
+from ptupcdr_core.kernels.least_squares import GATHERED, Ridge
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in, initial_vectors, leave_one_out_item_vectors
 
 USERS, ITEMS, RATINGS = 23, 17, 150
 
@@ -53,10 +53,8 @@ def test_compress_refuses_rows_out_of_range(row):
 @pytest.mark.parametrize("size", [1, 8, 10, 33])
 def test_als_equals_plain_least_squares(ratings, size, weighted):
     users, items, residuals = ratings
-    found = als(
-        *ratings, USERS, ITEMS, size=size, user_regularization=0.1, item_regularization=0.2, iterations=3, seed=4,
-        weighted=weighted,
-    )  # fmt: skip
+    plan = Plan(size, Ridge(0.1, weighted), Ridge(0.2, weighted), iterations=3, seed=4)
+    found = als(Entries(*ratings, USERS, ITEMS), plan)
     Q = 0.1 * np.random.default_rng(4).standard_normal((ITEMS + 1, size), dtype=np.float32)
     for _ in range(3):
         P = ridge_rows(users, items, residuals, Q, USERS, 0.1, weighted)
@@ -73,8 +71,8 @@ def test_als_finds_a_planted_rank_and_fold_in_agrees_with_it():
     P, Q = rng.standard_normal((60, 2)), rng.standard_normal((40, 2))
     users, items = (index.ravel().astype(np.int32) + 1 for index in np.indices((60, 40)))
     residuals = (P @ Q.T).ravel().astype(np.float32)
-    arguments = {"size": 2, "user_regularization": 1e-4, "item_regularization": 1e-4, "iterations": 10, "seed": 0}
-    user_vectors, item_vectors = als(users, items, residuals, 60, 40, **arguments)
+    plan = Plan(2, Ridge(1e-4), Ridge(1e-4), iterations=10, seed=0)
+    user_vectors, item_vectors = als(Entries(users, items, residuals, 60, 40), plan)
     np.testing.assert_allclose((user_vectors @ item_vectors.T)[1:, 1:], P @ Q.T, atol=0.01)
     folded = fold_in(compress(users, items, residuals, 60), item_vectors, regularization=1e-4)
     np.testing.assert_allclose(folded @ item_vectors.T, user_vectors @ item_vectors.T, atol=0.01)
@@ -120,11 +118,11 @@ def test_indices_outside_the_tables_are_refused(ratings):
 
 
 def test_same_numbers_for_any_number_of_threads(ratings, use_threads):
-    arguments = {"size": 10, "user_regularization": 0.1, "item_regularization": 0.1, "iterations": 2, "seed": 0}
+    plan = Plan(10, Ridge(0.1), Ridge(0.1), iterations=2, seed=0)
     results = []
     for threads in (1, 2):
         use_threads(threads)
-        results.append(als(*ratings, USERS, ITEMS, **arguments))
+        results.append(als(Entries(*ratings, USERS, ITEMS), plan))
     for P, Q in results[1:]:
         np.testing.assert_array_equal(P, results[0][0])
         np.testing.assert_array_equal(Q, results[0][1])

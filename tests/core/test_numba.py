@@ -44,13 +44,13 @@ def results() -> dict[str, np.ndarray]:
     """Of a counting sort, least squares and an exact search."""
     from ptupcdr_core.kernels.csr import compress
     from ptupcdr_core.kernels.exact_search import highest
-    from ptupcdr_core.training.als import als
+    from ptupcdr_core.kernels.least_squares import Ridge
+    from ptupcdr_core.training.als import Entries, Plan, als
 
     rng = np.random.default_rng(0)
     users, items = (rng.integers(1, 41, 500).astype(np.int32) for _ in range(2))
     stars = rng.standard_normal(500, dtype=np.float32)
-    penalties = {"user_regularization": 1.0, "item_regularization": 1.0}
-    p, q = als(users, items, stars, 40, 40, size=10, iterations=2, seed=0, **penalties)
+    p, q = als(Entries(users, items, stars, 40, 40), Plan(10, Ridge(1.0), Ridge(1.0), iterations=2, seed=0))
     found = highest(p, q, stars[: len(q)], 5)
     return {**compress(users, items, stars, 40)._asdict(), "p": p, "q": q, "items": found.items, "scores": found.scores}
 

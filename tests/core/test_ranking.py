@@ -19,6 +19,7 @@ from ptupcdr_core.experiments.readout import read_evaluation
 from ptupcdr_core.gate.decision import held_out_ratings
 from ptupcdr_core.gate.judged import Judged
 from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.modes.ranking.bridging import (
     RankingBridges,
@@ -34,7 +35,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.als import als, fold_in
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in
 from ptupcdr_core.training.implicit import train_factors
 from ptupcdr_core.training.taken_loss import TakenLoss
 
@@ -116,9 +117,9 @@ def test_the_loss_of_implicit_factors_falls_with_every_iteration() -> None:
         taken = np.square(1 - scores[ratings.users, ratings.items]).sum()
         losses.append(taken + 0.1 * np.square(scores).sum() + 2 * (np.square(p).sum() + np.square(q).sum()))
 
-    ones = np.ones(len(ratings), np.float32)
-    options = {"size": 4, "user_regularization": 2, "item_regularization": 2, "iterations": 6, "seed": 0}
-    als(ratings.users, ratings.items, ones, 40, 25, weighted=False, unobserved_weight=0.1, on_iteration=loss, **options)
+    entries = Entries(ratings.users, ratings.items, np.ones(len(ratings), np.float32), 40, 25)
+    ridge = Ridge(2, weighted=False, unobserved_weight=0.1)
+    als(entries, Plan(4, ridge, ridge, iterations=6, seed=0), on_iteration=loss)
     assert (np.diff(losses) <= 1e-4).all()
 
 

@@ -27,6 +27,7 @@ from ptupcdr_core.experiments.readout import read_benchmark
 from ptupcdr_core.experiments.sources import beside_single_sources, compared
 from ptupcdr_core.gate.decision import judge, keep_verdict
 from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.modes.ranking.checkpoints import load_sides
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.report.page import make_report
@@ -43,7 +44,7 @@ from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.stages.recommendations import recommend_cold_users
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
-from ptupcdr_core.training.als import fold_in
+from ptupcdr_core.training.als import Entries, Plan, fold_in
 from ptupcdr_core.training.beside import als_beside
 from ptupcdr_core.training.implicit import train_factors
 
@@ -186,10 +187,11 @@ def test_factors_beside_each_other_are_those_of_each_domain() -> None:
     alone = users > 25
     users, items = users[~alone | (items > 10)], items[~alone | (items > 10)]
     values = rng.normal(size=len(users)).astype(np.float32)
+    ridge = Ridge(2.0, weighted=False)
+    plan = Plan(4, ridge, ridge, iterations=3, seed=0, users_last=True)
     made = als_beside(
-        users, items, values, 30, blocks, size=4, regularization=2.0, iterations=3, seed=0, users_last=True,
-        on_iteration=lambda iteration, p, q: None, engine=COMPILED,
-    )  # fmt: skip
+        Entries(users, items, values, 30, 25), blocks, plan, on_iteration=lambda iteration, p, q: None, engine=COMPILED
+    )
     second = items > 10
     vectors = np.concatenate([np.zeros((1, 4), np.float32), made[1][11:, 4:]])
     own = fold_in(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ptupcdr_core.kernels.csr import compress
-from ptupcdr_core.training.als import als, fold_in
+from ptupcdr_core.kernels.least_squares import Ridge
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in
 
 ROWS = 60
 
@@ -36,9 +37,7 @@ def test_factors_are_the_same_for_any_number_of_threads(use_threads: Callable[[i
 
     def factors(threads: int) -> np.ndarray:
         use_threads(threads)
-        return als(
-            users, items, np.ones(900, np.float32), 70, 40, size=20, user_regularization=2, item_regularization=2,
-            iterations=3, seed=0, weighted=False, unobserved_weight=0.1,
-        )[0]  # fmt: skip
+        ridge, entries = Ridge(2, False, 0.1), Entries(users, items, np.ones(900, np.float32), 70, 40)
+        return als(entries, Plan(20, ridge, ridge, iterations=3, seed=0))[0]
 
     np.testing.assert_array_equal(factors(1), factors(2))

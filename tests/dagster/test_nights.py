@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import logging
 import threading
 import traceback
 from collections.abc import Iterator
@@ -95,6 +96,20 @@ def test_the_sensor_asks_once_for_each_content(home: Home) -> None:
     first = asked()
     assert set(first) == {"books", "movies", "music"}
     assert asked() == first
+
+
+def test_a_source_that_cannot_be_read_is_named(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(asset: object, home: Home, domain: str, *rest: object) -> str:
+        if domain == "music":
+            raise FetchError("music.csv: the server answers 403 Forbidden")
+        return "changed"
+
+    monkeypatch.setattr(automation, "fingerprint", refused)
+    found = dict(automation.changed_domains(home, logging.getLogger("nights")))
+    assert found == {"books": "changed", "movies": "changed"}
+    assert "music is left as it stands: music.csv: the server answers 403 Forbidden" in caplog.text
 
 
 @pytest.mark.parametrize(

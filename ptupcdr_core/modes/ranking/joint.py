@@ -22,9 +22,10 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.evaluation.rankings import rank_by_vectors
 from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
-from ptupcdr_core.training.als import als, fold_in
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in
 from ptupcdr_core.training.folding import Places, solve_without
 
 GRID = ((0.1, 5.0), (0.03, 5.0), (0.3, 5.0), (0.1, 1.0), (0.1, 20.0))
@@ -140,20 +141,9 @@ def train_joint(
     """
     events = _thinned(data, most_events)
     sources, targets = data.source_item_count, data.target_item_count
-    _, items = als(
-        events.users,
-        events.items,
-        np.ones(len(events), np.float32),
-        data.user_count,
-        sources + targets,
-        size=choice.size,
-        user_regularization=choice.regularization,
-        item_regularization=choice.regularization,
-        iterations=iterations,
-        seed=seed,
-        weighted=False,
-        unobserved_weight=choice.unobserved_weight,
-    )
+    ones, ridge = np.ones(len(events), np.float32), Ridge(choice.regularization, False, choice.unobserved_weight)
+    entries = Entries(events.users, events.items, ones, data.user_count, sources + targets)
+    _, items = als(entries, Plan(choice.size, ridge, ridge, iterations, seed))
     source, target = items[: sources + 1], np.concatenate([items[:1], items[sources + 1 :]])
     with one_thread():
         wide = source.astype(np.float64)
