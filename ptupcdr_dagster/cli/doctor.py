@@ -180,20 +180,23 @@ def _mlflow(home: Home) -> Finding:
     reason = unanswered(uri) if server() else None
     if reason is not None:
         return Finding("mlflow store", f"{shown(uri)}: {reason}; a backfill keeps its metrics in the home", ok=False)
-    return _reached(uri)
+    return _reached(home, uri)
 
 
-def _reached(uri: str) -> Finding:
+def _reached(home: Home, uri: str) -> Finding:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError
 
-    from ptupcdr_dagster.tracking.stores import EXPERIMENT, QUICKLY
+    from ptupcdr_dagster.tracking.stores import EXPERIMENT, QUICKLY, store_fails
 
     for name, value in QUICKLY.items():
         os.environ.setdefault(name, value)
 
     try:
         experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+    except DatabaseError as error:
+        return Finding("mlflow store", str(store_fails(error.orig, home.mlflow)), ok=False)
     except MlflowException as error:
         return Finding("mlflow store", f"{shown(uri)}: {scrubbed(error.message, uri)}", ok=False)
     return Finding("mlflow store", f"{shown(uri)}{'' if experiment else ' (no run yet)'}")

@@ -16,7 +16,7 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from ptupcdr_core.catalog import Catalog, Pair
 from ptupcdr_core.settings import Mode, Settings
@@ -28,9 +28,10 @@ from ptupcdr_dagster.cli.progress import WorkBar, expected_seconds, open_progres
 from ptupcdr_dagster.cli.tracking import server_looked_after
 from ptupcdr_dagster.jobs import BENCHMARK_PAIR, SCORE_PAIR
 from ptupcdr_dagster.running.backfill import Backfill
-from ptupcdr_dagster.running.instance import open_instance, store_fails
+from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.running.partition import INTERRUPTED, WAITING, Finding, Report
 from ptupcdr_dagster.running.tidying import Tidied, tidy
+from ptupcdr_dagster.tracking.stores import store_fails
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,8 +191,8 @@ def _opened(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
             if tidied != Tidied():
                 say(console, f"After processes that were killed: {tidied}")
             yield instance
-        except OperationalError as error:
-            raise store_fails(error) from error
+        except DatabaseError as error:
+            raise store_fails(error.orig) from error
 
 
 def log_file(home: Home, name: str) -> Path:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
-from ptupcdr_core.errors import StorageError
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced, writing
 from ptupcdr_dagster.running.private import open_storages
+from ptupcdr_dagster.tracking.stores import store_fails
 
 LOCATION = "ptupcdr"
 
@@ -53,7 +53,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     One process at a time: two that find no SQLite store would both create its tables, and one of them would fail.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store cannot be written, or is damaged.
     """
     home.claim()
     folder = dagster_home(home)
@@ -62,17 +62,8 @@ def open_instance(home: Home) -> dg.DagsterInstance:
             instance = dg.DagsterInstance.get()
             open_storages(instance)
             return instance
-    except OperationalError as error:
-        raise store_fails(error) from error
-
-
-def store_fails(error: OperationalError | str) -> StorageError:
-    """The error to show when Dagster's or MLflow's store of runs cannot be used, from the cause or its text."""
-    said = error if isinstance(error, str) else error.orig
-    return StorageError(
-        f"a store of runs cannot be used ({said}): free some space, or make it writable, and run again; "
-        "what stood there before is untouched"
-    )
+    except DatabaseError as error:
+        raise store_fails(error.orig, folder) from error
 
 
 def write_workspace(home: Home) -> Path:

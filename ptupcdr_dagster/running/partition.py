@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ptupcdr_core import errors as core_errors
 from ptupcdr_core.settings import Settings
@@ -15,11 +15,11 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.owner import Owner
 from ptupcdr_dagster.assets.stage import KEPT, UNLESS_UNCHANGED
 from ptupcdr_dagster.definitions import defs
-from ptupcdr_dagster.running.instance import store_fails
 from ptupcdr_dagster.running.planning import look_at, undecided, wanted
 from ptupcdr_dagster.running.private import SerializableErrorInfo, listen
 from ptupcdr_dagster.running.tidying import OWNER
 from ptupcdr_dagster.running.turns import turn
+from ptupcdr_dagster.tracking.stores import store_fails
 
 INTERRUPTED = "interrupted; what is finished stays, and the next call goes on from there"
 Listener = Callable[[str, str, str], None]
@@ -178,6 +178,6 @@ def _reason(error: SerializableErrorInfo | None) -> str:
     while error.cause is not None and error.cls_name not in OURS:
         error = error.cause
     kind, _, message = error.message.strip().partition(": ")
-    if error.cls_name == OperationalError.__name__:
+    if error.cls_name in (OperationalError.__name__, DatabaseError.__name__):
         return str(store_fails(message))
     return f"{kind.rsplit('.', 1)[-1]}: {message}" if message else error.message.strip()

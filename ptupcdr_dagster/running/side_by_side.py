@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.running.executors import PRELOADED
-from ptupcdr_dagster.running.instance import open_instance, store_fails
+from ptupcdr_dagster.running.instance import open_instance
 from ptupcdr_dagster.running.interrupts import send_lost_interrupts_again
 from ptupcdr_dagster.running.partition import INTERRUPTED, Finding, Listener, Report, Work, run_partition
 from ptupcdr_dagster.running.turns import end_with_parent
+from ptupcdr_dagster.tracking.stores import store_fails
 
 
 def run_side_by_side(
@@ -86,7 +87,8 @@ def _run(home: Home, work: Work, threads: int, environment: dict[str, str], conn
     import numba
     import torch
 
-    os.environ.update(environment)  # the fork server still has the environment of its own start
+    os.environ.clear()  # the fork server still has the environment of its own start
+    os.environ.update(environment)
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     torch.set_num_threads(threads)
     os.environ.setdefault("PTUPCDR_THREADS", str(threads))
@@ -95,8 +97,8 @@ def _run(home: Home, work: Work, threads: int, environment: dict[str, str], conn
     try:
         with open_instance(home) as instance:
             connection.send(run_partition(work, instance, home, lambda *news: connection.send(news)))
-    except (PtupcdrError, OperationalError) as error:
-        told = store_fails(error) if isinstance(error, OperationalError) else error
+    except (PtupcdrError, DatabaseError) as error:
+        told = store_fails(error.orig) if isinstance(error, DatabaseError) else error
         connection.send(Report(failures=[Finding(work.partition, "run", str(told))]))
     except KeyboardInterrupt:
         connection.send(Report(failures=[Finding(work.partition, "run", INTERRUPTED)]))

@@ -91,7 +91,7 @@ def _some_are_tracked(home: Home) -> bool:
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute("select 1 from runs where status = 'RUNNING' limit 1").fetchone() is not None
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError:
         return False  # whatever uses the store next reports what is wrong with it
 
 

@@ -7,6 +7,7 @@ unsent, and can be sent later (``tracking/sending.py``).
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from ptupcdr_core.addresses import scrubbed
-from ptupcdr_core.errors import first_line
+from ptupcdr_core.errors import StorageError, first_line
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.replacing import replaced, writing
 from ptupcdr_dagster.tracking.moved import adopt
@@ -124,6 +125,20 @@ def failures() -> tuple[type[Exception], ...]:
     return MlflowException, OSError
 
 
+def store_fails(cause: BaseException | str | None, place: Path | None = None) -> StorageError:
+    """The error to show when Dagster's or MLflow's store of runs cannot be used.
+
+    Args:
+        cause: Why, or its text.
+        place: The store's folder, where that is known.
+    """
+    where = f" in {place}" if place else ""
+    return StorageError(
+        f"a store of runs{where} cannot be used ({cause}): free some space, make it writable, "
+        "or move it away if it is damaged, and run again; what stood there before is untouched"
+    )
+
+
 def note_kept(home: Home, reason: str) -> None:
     """Mark that something is kept, and log why."""
     home.mlflow.mkdir(parents=True, exist_ok=True)
@@ -143,8 +158,11 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
         home.mlflow.mkdir(parents=True, exist_ok=True)
     with store_lock(home):
         if uri == own_store(home):
-            _make_whole(home)
-            adopt(home, EXPERIMENT)
+            try:
+                _make_whole(home)
+                adopt(home, EXPERIMENT)
+            except sqlite3.DatabaseError as error:
+                raise store_fails(error, home.mlflow) from error
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:

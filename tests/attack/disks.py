@@ -21,7 +21,7 @@ from processes import PAIR, Told, backfill
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import size_of
 
-CLEAR = re.compile(r"no space left|cannot be written|a store of runs cannot be used|cannot be opened")
+CLEAR = re.compile(r"no space left|cannot be written|a store of runs .*cannot be used|cannot be opened")
 NOBODY = 65534
 
 

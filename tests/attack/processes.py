@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from ptupcdr_core.store.home import Home
 
@@ -189,8 +189,9 @@ def _run(home: Home, settings: dict[str, Any], pairs: list[str], tell: Connectio
     from ptupcdr_core.settings import Settings
     from ptupcdr_dagster.partitions import CATALOG
     from ptupcdr_dagster.running.backfill import Backfill
-    from ptupcdr_dagster.running.instance import open_instance, store_fails
+    from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.tidying import tidy
+    from ptupcdr_dagster.tracking.stores import store_fails
 
     chosen = [CATALOG.pair(key) for key in pairs]
     with open_instance(home) as instance:
@@ -199,8 +200,8 @@ def _run(home: Home, settings: dict[str, Any], pairs: list[str], tell: Connectio
         try:
             tidy(home, instance)
             *_, (_, report) = made.run(chosen, made.plan(chosen))
-        except OperationalError as error:
-            raise store_fails(error) from error
+        except DatabaseError as error:
+            raise store_fails(error.orig) from error
     return [f"{finding.asset}: {finding.message}" for finding in report.failures]
 
 

@@ -42,8 +42,8 @@ def test_a_failure_is_told_in_our_own_words_where_there_are_any() -> None:
     assert told == {
         "explained": "SourceError: books.csv: make its line ends the same",
         "unexplained": "ValueError: invalid state",
-        "on_a_full_disk": "a store of runs cannot be used (database or disk is full): free some space, or make it "
-        "writable, and run again; what stood there before is untouched",
+        "on_a_full_disk": "a store of runs cannot be used (database or disk is full): free some space, make it "
+        "writable, or move it away if it is damaged, and run again; what stood there before is untouched",
     }
 
 

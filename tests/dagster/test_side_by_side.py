@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import dagster as dg
@@ -31,6 +32,14 @@ from ptupcdr_dagster.running.side_by_side import run_side_by_side
 from ptupcdr_dagster.running.turns import end_with_parent
 
 DOMAINS = [Work(INGEST_DOMAIN, domain, SETTINGS, run_config(SETTINGS)) for domain in ("books", "movies")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked_in_another_environment() -> None:
+    """The fork server, unless it runs already, is started with a variable that is gone when it is used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", os.devnull)
+        forkserver.ensure_running()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from typer.testing import CliRunner
 
 from ptupcdr_core.catalog import Catalog, Domain
+from ptupcdr_core.errors import StorageError
 from ptupcdr_core.experiments.studies import prune_studies
 from ptupcdr_core.sources.download import local_copy, part_of
 from ptupcdr_core.store.home import Home
@@ -55,6 +56,22 @@ def ingest(home: Home, *, killed: bool = False) -> Report:
 
     [(_, report)] = run_side_by_side(home, [BOOKS], 1, hear)
     return report
+
+
+def test_a_damaged_store_is_named_with_the_remedy(home: Home) -> None:
+    """That of MLflow, then that of Dagster: by doctor, beside all else that it finds, and by whoever opens them."""
+    with open_instance(home):
+        (home.mlflow / "mlflow.db").parent.mkdir(parents=True)
+    for database, opened in (
+        (home.mlflow / "mlflow.db", lambda: open_own(home)),
+        (home.dagster / "schedules" / "schedules.db", lambda: open_instance(home)),
+    ):
+        database.write_text("no database")
+        told = f"{database.relative_to(home.root).parts[0]} cannot be used (file is not a database)"
+        wrong = {finding.what: finding.found for finding in examine() if not finding.ok}
+        assert told in wrong["past"] or told in wrong["mlflow store"]
+        with pytest.raises(StorageError, match="move it away if it is damaged"):
+            opened()
 
 
 def test_after_a_kill_and_after_a_month(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
