@@ -6,6 +6,7 @@ The model of a row of user u is g_u W y, with a user's features g_u and one matr
 only Σ y yᵀ, Σ y t and Σ t² of each user, so their cost grows with users, not with rows times features.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.models.bridge_rows import BridgeRows
 
+log = logging.getLogger(__name__)
 Doubles = NDArray[np.float64]
 
 FOLDS = 5
 """Of the users, for cross-validation."""
+SEED = 0
+"""Of the users who are drawn; the same ones whatever the training's seed."""
 MOST_USERS = 50_000
 """A closed form of some thousand unknowns needs no more users than this; only gradient steps use further ones."""
 BLOCK = 512
@@ -93,10 +97,19 @@ class RidgeFit:
 
 
 def user_moments(rows: BridgeRows) -> UserMoments:
-    """Sum the rows (ordered by user) of each of the first ``MOST_USERS`` users."""
+    """Sum the rows (ordered by user) of each user, or of ``MOST_USERS`` drawn at random if there are more.
+
+    Not of the first ones: users are ordered by their ids, which may say when they came, or from where.
+    """
     users, starts = np.unique(rows.users, return_index=True)
+    if len(users) > MOST_USERS:
+        log.info("the closed-form bridge reads %d of %d bridge users, drawn at random", MOST_USERS, len(users))
+        drawn = np.zeros(int(users[-1]) + 1, bool)
+        drawn[np.random.default_rng(SEED).permutation(users)[:MOST_USERS]] = True
+        kept = drawn[rows.users]
+        rows = BridgeRows(rows.users[kept], rows.vectors, rows.pick[kept], rows.wanted[kept])
+        users, starts = np.unique(rows.users, return_index=True)
     ends = np.append(starts[1:], len(rows.users))
-    users, starts, ends = users[:MOST_USERS], starts[:MOST_USERS], ends[:MOST_USERS]
     size = rows.vectors.shape[1]
     second, first = np.empty((len(users), size, size), np.float32), np.empty((len(users), size), np.float32)
     squares = np.empty(len(users))

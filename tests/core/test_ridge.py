@@ -82,14 +82,19 @@ def test_moments_beyond_a_prediction_are_those_of_what_it_leaves(rows: BridgeRow
     assert beyond.count == again.count
 
 
-def test_only_the_first_users_are_summed_when_there_are_too_many(
-    rows: BridgeRows, monkeypatch: pytest.MonkeyPatch
+def test_users_are_drawn_when_there_are_too_many(
+    rows: BridgeRows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     everybody = user_moments(rows)
     monkeypatch.setattr(ridge, "MOST_USERS", 7)
-    some = user_moments(rows)
-    assert some.users.tolist() == everybody.users[:7].tolist()
-    np.testing.assert_array_equal(some.second, everybody.second[:7])
+    with caplog.at_level("INFO"):
+        some = user_moments(rows)
+    assert f"reads 7 of {len(everybody.users)} bridge users, drawn at random" in caplog.text
+    places = np.searchsorted(everybody.users, some.users)
+    assert len(places) == 7
+    assert (places > 7).any(), "not the first ones, whose ids may have something in common"
+    np.testing.assert_array_equal(some.second, everybody.second[places])
+    np.testing.assert_array_equal(some.users, user_moments(rows).users, "the same ones every time")
     assert some.count == np.isin(rows.users, some.users).sum() < everybody.count
 
 
