@@ -18,6 +18,7 @@ import pytest
 from ptupcdr_core.catalog import Columns, Domain, Pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.kernels import whitened as kernel
+from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse
@@ -125,6 +126,6 @@ def test_an_iteration_of_least_squares_reads_each_rating_twice(ratings: int, mon
     rng = np.random.default_rng(0)
     users, items = (rng.integers(1, 51, ratings).astype(np.int32) for _ in range(2))
     stars = np.ones(ratings, np.float32)
-    options = {"user_regularization": 1.0, "item_regularization": 1.0, "iterations": 3, "seed": 0}
-    least_squares.als(users, items, stars, 50, 50, size=4, **options)
+    plan = least_squares.Plan(4, Ridge(1.0), Ridge(1.0), iterations=3, seed=0)
+    least_squares.als(least_squares.Entries(users, items, stars, 50, 50), plan)
     assert sum(read) == 3 * 2 * ratings
