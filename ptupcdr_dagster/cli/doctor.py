@@ -147,14 +147,14 @@ def _damaged(home: Home, catalog: Catalog) -> Iterator[tuple[str, str]]:
 def _past(home: Home) -> Iterator[Finding]:
     """What is kept of past runs, and what killed processes have left."""
     from ptupcdr_core.store.leftovers import leftovers, size_of
-    from ptupcdr_dagster.running.instance import open_instance
+    from ptupcdr_dagster.running.instance import instance_folder, open_instance
     from ptupcdr_dagster.running.pruning import held
     from ptupcdr_dagster.running.tidying import dead_runs
     from ptupcdr_dagster.tracking.stores import kept_mark
 
     left = leftovers(home)
     dead = 0
-    if Path(os.environ.get("DAGSTER_HOME") or home.dagster, "dagster.yaml").exists():
+    if (instance_folder(home) / "dagster.yaml").exists():
         try:
             with open_instance(home) as instance:
                 dead = len(dead_runs(instance))

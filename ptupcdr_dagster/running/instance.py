@@ -30,12 +30,17 @@ python_logs:
 """
 
 
+def instance_folder(home: Home) -> Path:
+    """Where the instance is kept: DAGSTER_HOME, else the home's own folder."""
+    return Path(os.environ.get("DAGSTER_HOME") or home.dagster).expanduser().absolute()
+
+
 def dagster_home(home: Home) -> Path:
-    """DAGSTER_HOME, else the home's own folder; created, and exported so that everything started from here uses it.
+    """The instance's folder; created, and exported so that everything started from here uses it.
 
     Without the variable, Dagster itself keeps nothing.
     """
-    folder = Path(os.environ.get("DAGSTER_HOME") or home.dagster).expanduser().absolute()
+    folder = instance_folder(home)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "dagster.yaml"

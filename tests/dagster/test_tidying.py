@@ -58,6 +58,16 @@ def ingest(home: Home, *, killed: bool = False) -> Report:
     return report
 
 
+def test_doctor_looks_at_the_instance_that_the_environment_names(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "elsewhere"))
+    assert "past" not in {finding.what for finding in examine()}, "nothing was made yet"
+    with open_instance(home) as instance:
+        instance.create_run_for_job(_nothing)
+    assert {finding.what: finding.found for finding in examine()}["past"].startswith("1 Dagster runs ")
+
+
 def test_a_damaged_store_is_named_with_the_remedy(home: Home) -> None:
     """That of MLflow, then that of Dagster: by doctor, beside all else that it finds, and by whoever opens them."""
     with open_instance(home):
