@@ -127,7 +127,7 @@ def _site(folder: Path) -> dict[str, tuple[str, str]]:
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
     return {
         "docs": ((built / "index.html").as_uri(), "ptupcdr"),
-        "docs-tutorial": ((built / "tutorial" / "index.html").as_uri(), "Tutorial"),
+        "docs-tutorial": ((built / "tutorial.html").as_uri(), "Tutorial"),
     }
 
 
