@@ -38,9 +38,7 @@ class Checkpoint:
         return str(self.manifest["sha256"])
 
 
-def save(
-    folder: Path, name: str, tensors: Mapping[str, Tensor], *, split: str, manifest: dict[str, Any]
-) -> list[Path]:
+def save(folder: Path, name: str, tensors: Mapping[str, Tensor], *, split: str, manifest: dict[str, Any]) -> list[Path]:
     """Write a checkpoint and return its files: the manifest and the weights.
 
     Args:

@@ -28,7 +28,11 @@ class Table:
 
     shape: tuple[int, ...]
     pieces: Callable[[], Iterator[tuple[int, NDArray[Any]]]]
-    dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return np.dtype(np.float32)
 
 
 Tensor = NDArray[Any] | Table

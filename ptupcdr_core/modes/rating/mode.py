@@ -1,8 +1,9 @@
 """Predicted ratings as a mode."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,7 @@ class Rating:
     name: Mode = "rating"
     needs_stars = True
     columns = ("mae", "rmse", "mae_of_mean", "log_loss")
+    source_settings = ("seed", "embedding_size")
     warm_start = FineTuning()
     criterion = Criterion(
         what="predicted ratings",
@@ -74,12 +76,19 @@ class Rating:
     )
 
     def train_side(
-        self, home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
+        self,
+        home: Home,
+        data: PairData,
+        side: Side,
+        settings: Settings,
+        on_epoch: OnEpoch,
+        fingerprint: str,
+        entries: Mapping[str, Any] | None = None,
     ) -> list[Path]:
         """Train one side's base model."""
         curves = Curves(on_epoch)
         model = train_side(data, side, settings, curves, choose_engine())
-        return save_side(home, side, data, model, settings, fingerprint, curves)
+        return save_side(home, side, data, model.tensors(), settings, fingerprint, curves, entries or {})
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Train the personal bridge and the common ones beside it."""
