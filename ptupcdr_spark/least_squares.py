@@ -1,8 +1,8 @@
 """Alternating least squares in blocks: the core's compiled half step, a block of rows a task.
 
 Every iteration is written to disk, so that it is not computed again after a restart. The numbers are those of
-``training.als``, except for the order of float64 sums in the Gram matrix, and for the rounding of matrix products, which
-may depend on the number of rows.
+``training.als``, except for the order of float64 sums in the Gram matrix, and the rounding of matrix products,
+which may depend on the number of rows.
 
 Shapes: D embedding size.
 """

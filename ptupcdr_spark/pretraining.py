@@ -199,7 +199,7 @@ class _Training:
 
     @cached_property
     def _folder(self) -> Path:
-        """The folder of this training alone; what other settings, or another split, have left of the side is removed."""
+        """The folder of this training; those of the same side with other settings or another split are removed."""
         result = RESULTS[f"{self.side}_model"]
         made_of = [self.outline.split, result.version, BLOCK, BLOCKS, result.relevant(self.settings)]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()

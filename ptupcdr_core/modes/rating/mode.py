@@ -44,6 +44,7 @@ from ptupcdr_core.training.calibrated_model import CalibratedModel, SourceCoordi
 from ptupcdr_core.training.epochs import Curves, OnEpoch
 from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
 from ptupcdr_core.training.pretraining import train_side
+from ptupcdr_core.training.ridge import users_read
 from ptupcdr_core.training.task import Model, bridge_task
 
 
@@ -101,7 +102,9 @@ class Rating:
         errors = _validation_errors(data, [*methods.values()], settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
         part = _part(data, sides.source, sides.target, bridges, calibration)
-        if not isinstance(sides.source, CalibratedModel):
+        if isinstance(sides.source, CalibratedModel):
+            metrics["closed_form_users"] = float(users_read(task.rows))
+        else:
             part = replace(part, known=_known(home, data, sides.source))
         return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors}, set(bridges.chosen))
 
