@@ -134,7 +134,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 $(SPARK): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,spark]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	touch $@
 
 clean:
