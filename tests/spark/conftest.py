@@ -13,13 +13,17 @@ from ptupcdr_core.errors import EngineError
 from ptupcdr_core.extensions import added_engines
 from ptupcdr_spark.engine import SPARK
 
-# What these short tests would spend on a better compiler and a parallel garbage collector is a third of their time.
+# Of what short tests cost, a better compiler and a parallel garbage collector would be a third. Nobody who is late on a
+# busy machine is given up: a worker, an executor, Python that fetches rows.
 DEFAULTS = """
 spark.sql.shuffle.partitions 3
 spark.ui.enabled false
 spark.driver.memory 1g
 spark.driver.host 127.0.0.1
 spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.network.timeout 600s
+spark.worker.timeout 600
+spark.python.authenticate.socketTimeout 600s
 spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 """
 
