@@ -33,6 +33,7 @@ from ptupcdr_dagster.running.partition import Report
 from ptupcdr_dagster.running.planning import lineage
 
 PAIR_ASSETS = lineage(BRIDGE_PAIR)
+REFIT = SETTINGS.model_copy(update={"refit": True})
 STAGES = [("raw_ratings", "books"), ("raw_ratings", "movies"), *((asset, PAIR) for asset in PAIR_ASSETS)]
 
 
@@ -98,6 +99,22 @@ def mine(original: Made, home: Home, tmp_path: Path) -> Iterator[Made]:
     shutil.copytree(original.instance.root_directory, tmp_path / "dagster")
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         yield Made(home, instance, original.report, original.heard)
+
+
+@pytest.fixture(scope="module")
+def refitted(original: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """A copy in which the deployed model was fitted again on everybody."""
+    root = tmp_path_factory.mktemp("refitted")
+    home = Home(shutil.copytree(original.home.root, root / "home"))
+    shutil.copytree(original.instance.root_directory, root / "dagster")
+    with dg.DagsterInstance.local_temp(str(root / "dagster")) as instance:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PTUPCDR_HOME", str(home.root))
+            patch.setenv("PTUPCDR_CATALOG", str(CATALOG_PATH))
+            for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
+                patch.delenv(name, raising=False)
+            report = run(instance, home, REFIT)
+        yield Made(home, instance, report, [])
 
 
 def test_everything_of_the_pair_is_made_and_nothing_else(made: Made) -> None:
@@ -414,7 +431,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     def fail(*arguments: object, **options: object) -> None:
         raise PtupcdrError("the disk is full: make room")
 
-    settings = SETTINGS.model_copy(update={"beta": 0.3})
+    settings = SETTINGS.model_copy(update={"beta": 0.3, "mode": "rating"})
     with monkeypatch.context() as patch:
         patch.setattr("ptupcdr_core.stages.embeddings.bridge_cold_users", fail)
         report = mine.run(settings)
@@ -458,22 +475,27 @@ def test_a_night_makes_lists_for_whoever_came_and_trains_nothing(mine: Made) -> 
     assert Path(str(noted["duckdb_file"].value)).is_file()
 
 
-def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(mine: Made) -> None:
-    settings = SETTINGS.model_copy(update={"refit": True})
-    report = mine.run(settings)
-    assert report.failures == []
-    assert report.made == {PAIR: ["deployed_model", "recommendations", "pair_report"]}
-    assert mine.plan(settings) == {}
-    metadata = mine.materialization("deployed_model", PAIR).metadata
-    before = mine.materialization("target_model", PAIR).metadata["ratings"].value
+def test_a_refit_makes_what_is_deployed_and_nothing_that_is_measured(
+    refitted: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PTUPCDR_HOME", str(refitted.home.root))
+    assert refitted.report.failures == []
+    assert refitted.report.made == {PAIR: ["deployed_model", "recommendations", "pair_report"]}
+    assert refitted.plan(REFIT) == {}
+    metadata = refitted.materialization("deployed_model", PAIR).metadata
+    before = refitted.materialization("target_model", PAIR).metadata["ratings"].value
     assert metadata["target_ratings_rating"].value > before
-    assert Path(metadata["checkpoint"].value) == bundle_file(mine.home, DEPLOYED, PAIR)
-    bundle_file(mine.home, DEPLOYED, PAIR).unlink()
-    assert mine.plan(settings) == {PAIR: ["deployed_model"]}
+    bundle = bundle_file(refitted.home, DEPLOYED, PAIR)
+    assert Path(metadata["checkpoint"].value) == bundle
+    away = shutil.move(bundle, tmp_path / bundle.name)
+    assert refitted.plan(REFIT) == {PAIR: ["deployed_model"]}
+    shutil.move(away, bundle)
 
 
-def test_the_command_line_recommends_from_the_refitted_models(mine: Made, tmp_path: Path) -> None:
-    with Warehouse(mine.home.warehouse).read("bridged_embeddings", PAIR) as connection:
+def test_the_command_line_recommends_from_the_refitted_models(
+    made: Made, refitted: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Warehouse(made.home.warehouse).read("bridged_embeddings", PAIR) as connection:
         [(user,)] = connection.execute("select min(user_id) from bridged_embeddings where cohort = 'test'").fetchall()
     history = tmp_path / "new.csv"
     history.write_text("user_id,item_id,rating\nnew,books-00,5\nnew,books-03,1\n")
@@ -483,11 +505,11 @@ def test_the_command_line_recommends_from_the_refitted_models(mine: Made, tmp_pa
         return [json.loads(CliRunner().invoke(app, command).stdout) for command in asked]
 
     before = answers()
-    assert mine.run(SETTINGS.model_copy(update={"refit": True})).failures == []
+    monkeypatch.setenv("PTUPCDR_HOME", str(refitted.home.root))
     after = answers()
     for evaluated, refitted in zip(before, after, strict=True):
         assert [row["score"] for row in evaluated] != [row["score"] for row in refitted]
-    with Warehouse(mine.home.warehouse).read("recommendations", PAIR) as connection:
+    with Warehouse(refitted.home.warehouse).read("recommendations", PAIR) as connection:
         stored = connection.execute(
             "select item_id, score from recommendations where user_id = ? order by rank", [user]
         ).fetchall()
