@@ -330,7 +330,7 @@ def test_of_a_changed_file_exactly_what_hangs_on_it_is_run_by_itself(up: Up, pro
 
 
 def newcomers(project: Project) -> list[str]:
-    """Four who rated no music at first, as far as they have lists."""
+    """Who has lists of the four people who had rated no music at first."""
     with Warehouse(project.home.warehouse).read("recommendations", "movies__music") as connection:
         query = "select distinct user_id from recommendations where cohort = 'cold' and "
         query += "user_id between 'user056' and 'user059' order by user_id"
