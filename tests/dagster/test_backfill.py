@@ -431,7 +431,7 @@ def test_a_failed_stage_is_reported_and_the_next_backfill_goes_on_there(
     def fail(*arguments: object, **options: object) -> None:
         raise PtupcdrError("the disk is full: make room")
 
-    settings = SETTINGS.model_copy(update={"beta": 0.3, "mode": "rating"})
+    settings = SETTINGS.model_copy(update={"beta": 0.3})
     with monkeypatch.context() as patch:
         patch.setattr("ptupcdr_core.stages.embeddings.bridge_cold_users", fail)
         report = mine.run(settings)
@@ -507,8 +507,8 @@ def test_the_command_line_recommends_from_the_refitted_models(
     before = answers()
     monkeypatch.setenv("PTUPCDR_HOME", str(refitted.home.root))
     after = answers()
-    for evaluated, refitted in zip(before, after, strict=True):
-        assert [row["score"] for row in evaluated] != [row["score"] for row in refitted]
+    for first, second in zip(before, after, strict=True):
+        assert [row["score"] for row in first] != [row["score"] for row in second]
     with Warehouse(refitted.home.warehouse).read("recommendations", PAIR) as connection:
         stored = connection.execute(
             "select item_id, score from recommendations where user_id = ? order by rank", [user]
