@@ -1,6 +1,7 @@
 """The stage of the bridges of a pair."""
 
 from ptupcdr_core.data.pair_data import load_pair
+from ptupcdr_core.kernels.memory import give_back
 from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.serving.candidate import trained_bundle
@@ -28,6 +29,7 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
         report.chosen.update(trained.chosen)
         report.files.extend(trained.files)
         report.tables.update(trained.shown)
+        give_back()
     drop_others(home, "meta_network", pair, list(parts))
     bundle = bundle_file(home, CANDIDATE, pair)
     trained_bundle(home, data, parts, settings, fingerprint).save(bundle)

@@ -84,7 +84,10 @@ class Stage:
             function: Takes home, partition, settings, fingerprint and the arguments.
             arguments: What only this stage takes, such as ``on_epoch=stage.tracker.on_epoch``.
         """
+        from ptupcdr_core.kernels.memory import give_back
+
         made = function(self.home, self.partition, settings=self.settings, fingerprint=self.fingerprint, **arguments)
+        give_back()  # the next stage's arrays seldom fit into what this one's have left
         return self.report(made)
 
     def report(self, report: "StageReport") -> Materialized:

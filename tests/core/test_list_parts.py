@@ -15,8 +15,8 @@ from ptupcdr_core.kernels.exact_search import top_items
 from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.ranking.bridging import RankingTask, ranked_items, train_ranking_bridges
 from ptupcdr_core.modes.ranking.joint import JointChoice, choose_joint, train_joint
-from ptupcdr_core.modes.ranking.judges import Group
-from ptupcdr_core.modes.ranking.parts import Offer, Parts, forward, popularity, refit_parts, train_parts
+from ptupcdr_core.modes.ranking.judges import Group, Offer, added_up
+from ptupcdr_core.modes.ranking.parts import Parts, forward, popularity, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.serving.lists import Search, best_lists
 from ptupcdr_core.training.evidence import Losses
@@ -168,12 +168,13 @@ def test_parts_that_say_something_are_taken_and_others_are_not(informed: tuple[s
         truth = common + sum(parts[name] for name in informed)
         best = np.argsort(-truth, axis=1)[:, :5]
 
-        def losses(scores: np.ndarray, best: np.ndarray = best) -> Losses:
+        def losses(scores: np.ndarray, added: Offer | None, best: np.ndarray = best) -> Losses:
+            scores = added_up(scores, added, slice(None))
             ranks = (scores[:, None, :] > np.take_along_axis(scores, best, axis=1)[:, :, None]).sum(2)
             return np.asarray(1 - (1 / np.log2(ranks + 2)).mean(1))
 
         offers = {name: [Offer(weight, own.astype(np.float32)) for weight in (0.5, 1.0)] for name, own in parts.items()}
-        found, _ = forward(losses, common.astype(np.float32), offers)
+        found, _, _ = forward(losses, common.astype(np.float32), offers)
         right += set(found) == set(informed)
     assert right >= 19
 

@@ -142,8 +142,13 @@ def train_joint(
     events = _thinned(data, most_events)
     sources, targets = data.source_item_count, data.target_item_count
     ones, ridge = np.ones(len(events), np.float32), Ridge(choice.regularization, False, choice.unobserved_weight)
-    entries = Entries(events.users, events.items, ones, data.user_count, sources + targets)
-    _, items = als(entries, Plan(choice.size, ridge, ridge, iterations, seed))
+    # Only of those who are there: where events are left out, most people and many items have none.
+    people, users = np.unique(events.users, return_inverse=True)
+    present, places = np.unique(events.items, return_inverse=True)
+    own = (places + 1).astype(np.int32)
+    entries = Entries((users + 1).astype(np.int32), own, ones, len(people), len(present))
+    items = np.zeros((sources + targets + 1, choice.size), np.float32)
+    items[present] = als(entries, Plan(choice.size, ridge, ridge, iterations, seed))[1][1:]
     source, target = items[: sources + 1], np.concatenate([items[:1], items[sources + 1 :]])
     with one_thread():
         wide = source.astype(np.float64)

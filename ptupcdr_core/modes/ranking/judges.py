@@ -36,6 +36,8 @@ SHARE = 5
 """A group is at most one in so many bridge users, so that what is judged is nearly what serves."""
 LEAST = 20
 """Fewest users of a group: fewer say too little for what it costs."""
+BLOCK = 32
+"""Judges whose sums of scores are held at a time."""
 SCORES = 1 << 25
 """Scores of a part held at a time: where there are many target items, only every n-th user judges."""
 
@@ -85,6 +87,19 @@ def further_splits(data: PairData, seed: int) -> Iterator[PairData]:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A part with a weight, on trial.
+
+    Args:
+        weight: what its scores are multiplied by.
+        scores: (V, T+1) float32.
+    """
+
+    weight: float
+    scores: Floats
+
+
+@dataclass(frozen=True)
 class Panel:
     """The judges of all groups.
 
@@ -110,8 +125,9 @@ class Panel:
         return cls(groups, users[order], order, Ratings(*columns))
 
     def stack(self, scores: Iterable[Floats]) -> Floats:
-        """(V, T+1) scores of all judges, from those of each group; new."""
-        return np.concatenate(list(scores))[self.order]
+        """(V, T+1) scores of all judges, from those of each group."""
+        first, *others = scores
+        return np.concatenate([first, *others])[self.order] if others else first  # a group's users are ascending
 
     def of_first(self, most: int) -> NDArray[np.int64]:
         """At most so many of the first group's users, evenly chosen, by their place in it."""
@@ -122,14 +138,26 @@ class Panel:
         """The rows among all judges of users of the first group."""
         return np.argsort(self.order)[places]
 
-    def losses(self, scores: Floats, rows: NDArray[np.int64] | None = None) -> Losses:
-        """(V,) loss of lists by these scores (V, T+1), or of some of the rows (ascending)."""
+    def losses(self, scores: Floats, added: Offer | None = None, rows: NDArray[np.int64] | None = None) -> Losses:
+        """(V,) loss of lists by scores, or of some of the judges.
+
+        Args:
+            scores: (V, T+1).
+            added: what is added to them.
+            rows: the places of some judges, ascending; then scores, and what is added, are theirs alone.
+        """
         users, relevant = self.users, self.relevant
         if rows is not None:
             users = self.users[rows]
             relevant = relevant.where(np.isin(relevant.users, users))
-        values = measure(best_of_rows(iter([scores.copy()])), users, relevant).values
+        blocks = (added_up(scores, added, slice(at, at + BLOCK)) for at in range(0, len(scores), BLOCK))
+        values = measure(best_of_rows(blocks), users, relevant).values
         return np.asarray(1 - np.mean([values[name] for name in EVIDENCE], axis=0))
+
+
+def added_up(scores: Floats, added: Offer | None, rows: slice) -> Floats:
+    """Some rows of scores and of what is added to them; new."""
+    return scores[rows].copy() if added is None else scores[rows] + np.float32(added.weight) * added.scores[rows]
 
 
 def _room(data: PairData) -> int:

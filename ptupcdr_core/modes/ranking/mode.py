@@ -9,6 +9,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Side
 from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.significance import pair_lists
+from ptupcdr_core.kernels.memory import give_back
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.base import Evaluation, Trained
 from ptupcdr_core.modes.checkpoints import Sides
@@ -80,6 +81,7 @@ class Ranking:
         groups += (
             _judged(further, sides, bridges, choice, settings) for further in further_splits(data, settings.seed)
         )
+        give_back()  # choosing the parts takes more memory than anything else
         parts = train_parts(groups).with_choices(choice.told())
         if bridges.personal.strength and not parts.chosen["list_personal"]:
             bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)

@@ -27,7 +27,7 @@ from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, train_joint
-from ptupcdr_core.modes.ranking.judges import Group, Panel
+from ptupcdr_core.modes.ranking.judges import Group, Offer, Panel, added_up
 from ptupcdr_core.training.evidence import Evidence, Losses, earns_its_place, judged_by_others
 from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
@@ -132,19 +132,6 @@ class Parts:
         return lambda places: item_map.scores(rows[places])
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A part with a weight, on trial.
-
-    Args:
-        weight: what its scores are multiplied by.
-        scores: (V, T+1) float32, or (1, T+1) where they are the same for all.
-    """
-
-    weight: float
-    scores: Floats
-
-
 def train_parts(groups: Sequence[Group]) -> Parts:
     """Choose what a pair's lists are made from, by the judges of all groups.
 
@@ -168,7 +155,7 @@ def train_parts(groups: Sequence[Group]) -> Parts:
         chosen = {"list_personal": 0.0}
         if personal is not None:
             corrected = trial.beside(personal, {"popularity": begins["popularity"]})
-            if earns_its_place(panel.losses(found.scores), panel.losses(corrected.scores)).earned:
+            if earns_its_place(found.losses, corrected.losses).earned:
                 found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
         if first == "popularity" and "bridge" in begins:
             log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
@@ -222,9 +209,9 @@ class _Maps:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was chosen: (V, T+1) the scores of the sum, the choices by name, and the map if it is used."""
+    """What was chosen: (V,) the judges' losses by the sum, the choices by name, and the map if it is used."""
 
-    scores: Floats
+    losses: Losses
     chosen: dict[str, float]
     item_map: ItemMap | None
 
@@ -243,23 +230,20 @@ class _Trial:
         mapped = self.panel.stack(maps.scores(kind, np.arange(maps.people.shape[0])) for maps in self.maps)
         scores = {**others, "joint": self.joint, "item_map": mapped}
         offers = {name: _offers(base, own, name) for name, own in scores.items()}
-        found, certainties = forward(self.panel.losses, base, offers)
+        found, certainties, lost = forward(self.panel.losses, base, offers)
         item_map = None
         if "item_map" in found:  # the sparse map is what serves, so it is judged itself
             fitted = [maps.sparse(kind) for maps in self.maps]
             item_map = fitted[0]
             kept = (own.scores(maps.people).toarray() for own, maps in zip(fitted, self.maps, strict=True))
             offers["item_map"] = _offers(base, self.panel.stack(kept), "item_map")
-            found, certainties = forward(self.panel.losses, base, offers)
+            found, certainties, lost = forward(self.panel.losses, base, offers)
         chosen = {f"list_{name}_certainty": certainties[name] for name in offers}
         chosen |= {f"list_{name}_weight": found[name].weight if name in found else 0.0 for name in offers}
         chosen |= {"list_judges": float(len(base)), "list_item_map_penalty": kind.penalty}
         if kind.exponent is not None:
             chosen["list_item_map_exponent"] = kind.exponent
-        total = base.copy()
-        for offer in found.values():
-            total += np.float32(offer.weight) * offer.scores
-        return _Found(total, chosen, item_map)
+        return _Found(lost, chosen, item_map)
 
     def _best_kind(self, base: Floats) -> RowKind:
         """The kind of map that helps most, by some users of the first group."""
@@ -269,14 +253,14 @@ class _Trial:
 
         def lost(kind: RowKind) -> float:
             offers = _offers(own, self.maps[0].scores(kind, places), "item_map")
-            sums = (own + np.float32(offer.weight) * offer.scores for offer in offers)
-            return min(float(self.panel.losses(scores, rows).mean()) for scores in sums)
+            return min(float(self.panel.losses(own, offer, rows).mean()) for offer in offers)
 
         return min(KINDS, key=lost)
 
 
 def _popular(group: Group) -> Floats:
-    return np.repeat(popularity(group.data)[None], len(group.users), 0)
+    own = popularity(group.data)
+    return np.broadcast_to(own, (len(group.users), len(own)))
 
 
 def _joint_scores(group: Group) -> Floats:
@@ -314,21 +298,22 @@ def _shrunk(bridged: Floats, own: Floats) -> bool:
 
 
 def forward(
-    losses: Callable[[Floats], Losses], base: Floats, offers: Mapping[str, Sequence[Offer]]
-) -> tuple[dict[str, Offer], dict[str, float]]:
+    losses: Callable[[Floats, Offer | None], Losses], base: Floats, offers: Mapping[str, Sequence[Offer]]
+) -> tuple[dict[str, Offer], dict[str, float], Losses]:
     """Add parts one by one, the most certain first, as long as one proves to help beside those already added.
 
     Args:
-        losses: (V,) each validation user's loss of lists by scores (V, T+1).
+        losses: (V,) each judge's loss of lists by scores (V, T+1) and what is added to them.
         base: scores without any part.
         offers: weights to try, by part.
 
     Returns:
-        The chosen offers by part; and each part's certainty, in standard errors, when last judged.
+        The chosen offers by part; each part's certainty, in standard errors, when last judged; and the losses of lists
+        by the sum.
     """
     found: dict[str, Offer] = {}
     certainties: dict[str, float] = {}
-    scores, without = base, losses(base)
+    scores, without = base, losses(base, None)
     while rest := [name for name in offers if name not in found]:
         tried = {name: _judged(losses, scores, without, offers[name]) for name in rest}
         certainties |= {name: evidence.certainty for name, (_, _, evidence) in tried.items()}
@@ -336,15 +321,16 @@ def forward(
         offer, lost, evidence = tried[name]
         if not evidence.earned:
             break
-        found[name], scores, without = offer, scores + np.float32(offer.weight) * offer.scores, lost
-    return found, certainties
+        found[name], without = offer, lost
+        scores = added_up(scores, offer, slice(None))
+    return found, certainties, without
 
 
 def _judged(
-    losses: Callable[[Floats], Losses], scores: Floats, without: Losses, offers: Sequence[Offer]
+    losses: Callable[[Floats, Offer | None], Losses], scores: Floats, without: Losses, offers: Sequence[Offer]
 ) -> tuple[Offer, Losses, Evidence]:
     """The best offer over all users, the losses with it, and its evidence from users who did not choose it."""
-    lost = np.stack([losses(scores + np.float32(offer.weight) * offer.scores) for offer in offers])
+    lost = np.stack([losses(scores, offer) for offer in offers])
     best, judged = judged_by_others(lost)
     return offers[best], lost[best], earns_its_place(without, judged)
 
