@@ -1,8 +1,9 @@
 """A small real cluster for all tests here, of two processes; without pyspark or Java they are skipped and say so."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +27,9 @@ spark.worker.timeout 600
 spark.python.authenticate.socketTimeout 600s
 spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 """
+
+FEW = 40
+"""Rows, at most, that a query brings to the driver: some for each file, or for each block, of which tests have few."""
 
 
 @pytest.fixture(scope="package")
@@ -58,3 +62,29 @@ def spark(spark_environment: dict[str, str]) -> Iterator[None]:
         if program.name() == "java":
             program.terminate()
             program.wait(60)
+
+
+@pytest.fixture(autouse=True)
+def nothing_that_grows_with_ratings_or_people_comes_to_the_driver(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test here may bring more than ``FEW`` rows at once from Spark to this process."""
+    if "spark" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("spark")
+    from pyspark.sql.classic.dataframe import DataFrame
+
+    def counted(method: Callable[[DataFrame], Any]) -> Callable[[DataFrame], Any]:
+        def called(frame: DataFrame) -> Any:
+            found = method(frame)
+            assert len(found) <= FEW, (
+                f"{method.__name__} has brought {len(found)} rows of {frame.columns} to the driver"
+            )
+            return found
+
+        return called
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("collect", "toArrow", "toPandas"):
+            patch.setattr(DataFrame, name, counted(getattr(DataFrame, name)))
+        patch.delattr(DataFrame, "toLocalIterator")
+        yield
