@@ -17,6 +17,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})  # read
 import numba
 import psutil
 import pytest
+import torch
 
 FOLDERS = {name: place for place, name in enumerate(("attack", "spark", "browser", "dagster", "core"))}
 MEMORY = Path("/dev/shm")
@@ -30,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Done before the first temporary folder is made; workers and programs inherit it.
     """
     numba.set_num_threads(1)
+    torch.set_num_threads(1)  # numba has just set OpenMP, which torch uses, to as many threads as there are cores
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM:

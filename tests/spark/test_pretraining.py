@@ -61,10 +61,11 @@ def silent(epoch: int, metrics: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_models_of_both_modes_are_those_of_one_machine(split: Home, side: str, tmp_path: Path) -> None:
-    home = Home(shutil.copytree(split.root, tmp_path / "home"))
     reports, found = [], []
     for engine in (Embedded(), SPARK):
+        home = Home(shutil.copytree(split.root, tmp_path / type(engine).__name__))
         reports.append(engine.pretrain(home, PAIR, side, SETTINGS, silent))
+        assert not reports[-1].notes, "each has trained"
         found.append({file.parent.name: load_file(file) for file in reports[-1].files if file.suffix == ".safetensors"})
     expected, made = found
     assert made.keys() == expected.keys()
@@ -75,6 +76,17 @@ def test_models_of_both_modes_are_those_of_one_machine(split: Home, side: str, t
             np.testing.assert_allclose(made[model][name], tensor, rtol=0, atol=TOLERANCE * scale, err_msg=name)
     assert reports[1].metrics == pytest.approx(reports[0].metrics, rel=1e-6)
     assert not any((home.least_squares / PAIR).iterdir()), "nothing is left of what is done"
+
+
+def test_a_source_that_was_trained_once_is_not_trained_again_on_either_engine(split: Home, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(split.root, tmp_path / "home"))
+    trained = Embedded().pretrain(home, PAIR, "source", SETTINGS, silent)
+    before = {file.name: file.read_bytes() for file in trained.files if file.suffix == ".safetensors"}
+    with mock.patch.object(Steps, "step", side_effect=AssertionError("it trains")):
+        taken = SPARK.pretrain(home, PAIR, "source", SETTINGS, silent)
+    assert taken.notes == {"rating_trained_for": PAIR, "ranking_trained_for": PAIR}
+    assert (taken.metrics, taken.curves) == (trained.metrics, trained.curves)
+    assert before == {file.name: file.read_bytes() for file in taken.files if file.suffix == ".safetensors"}
 
 
 def test_a_training_that_was_stopped_goes_on_after_what_was_written(split: Home, tmp_path: Path) -> None:
