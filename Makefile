@@ -34,14 +34,14 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick spark stores lint types style load pictures docs attack fortnight tutorial same-results evidence \
+.PHONY: demo test quick spark stores lint loops types style load pictures docs attack fortnight tutorial same-results evidence \
 	cells install clean $(addprefix attack-,files kills disks crowd years hostile forgetting tests)
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
 test: $(INSTALLED) $(if $(JAVA),$(SPARK))
-	$(MAKE) --jobs 2 lint
+	$(MAKE) --jobs 2 lint loops
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
@@ -65,6 +65,10 @@ style: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster ptupcdr_spark
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+# Beside the type checks, since pytest's workers begin together and would each compile most loops for themselves.
+loops: $(INSTALLED)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python tests/core/compile_loops.py
 
 pictures: $(INSTALLED)
 	$(BIN)/python docs/take_pictures.py data/pictures
