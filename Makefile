@@ -8,6 +8,7 @@
 # make docs         the documentation site in data/site
 # make attack   the attacks of docs/resilience.md, at full length: generated input, 200 kills, 50 backfills (hours)
 # make spark   the extra for Apache Spark, its tests, and a whole backfill compared with DuckDB's; needs a Java runtime
+# make stores   runs and models in a real PostgreSQL, their files in an object store; needs Debian's postgresql
 # make fortnight    fifteen nights in a few minutes, every switch of [nights] on: what ran, was refused, was served
 # make tutorial   the commands of docs/tutorial.md on all of its data; make test has every tenth person of it
 # make evidence   how often the right parts of lists are chosen, in planted data: a hundred draws of each case
@@ -17,6 +18,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# make test runs a Spark cluster of two processes where there is a Java runtime; its 490 MB are for nobody else.
+SPARK := $(VENV)/.spark
+JAVA := $(shell java -version > /dev/null 2>&1 && echo yes)
 # Two more than the two cores that are expected: many tests wait for disks and servers.
 WORKERS ?= 4
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
@@ -30,14 +34,14 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 	linear_work meta metrics ordinal parity replacing settings_decide significance source_offset task threads top_items \
 	variance_components whitened
 
-.PHONY: demo test quick spark lint types style load pictures docs attack fortnight tutorial same-results evidence \
+.PHONY: demo test quick spark stores lint loops types style load pictures docs attack fortnight tutorial same-results evidence \
 	cells install clean $(addprefix attack-,files kills disks crowd years hostile forgetting tests)
 
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
-test: $(INSTALLED)
-	$(MAKE) --jobs 2 lint
+test: $(INSTALLED) $(if $(JAVA),$(SPARK))
+	$(MAKE) --jobs 2 lint loops
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
@@ -61,6 +65,10 @@ style: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml ptupcdr_core ptupcdr_dagster ptupcdr_spark
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+# Beside the type checks, since pytest's workers begin together and would each compile most loops for themselves.
+loops: $(INSTALLED)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python tests/core/compile_loops.py
 
 pictures: $(INSTALLED)
 	$(BIN)/python docs/take_pictures.py data/pictures
@@ -99,10 +107,13 @@ attack-forgetting: $(INSTALLED)
 attack-tests: $(INSTALLED)
 	$(BIN)/python -m pytest $(ATTACKING:%=tests/%.py)
 
-spark: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
-	$(BIN)/python -m pytest tests/spark
+spark: $(SPARK)
+	PTUPCDR_ATTACK_EXECUTORS=yes $(BIN)/python -m pytest tests/spark
 	$(BIN)/python perf/past_one_machine.py --block 8192
+
+stores: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[postgres]'
+	$(BIN)/python -m pytest tests/dagster/test_shared_stores.py
 
 fortnight: $(INSTALLED)
 	$(BIN)/python perf/fortnight.py
@@ -124,6 +135,10 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(SPARK): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	touch $@
 
 clean:

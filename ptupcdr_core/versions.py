@@ -42,7 +42,7 @@ RESULTS = {
     "warm_start_evaluation": Result(3),
     "champion": Result(7),
     "deployed_model": Result(8, (*EVALUATED, "deployment")),
-    "recommendations": Result(13, ("recommendations",)),
+    "recommendations": Result(14, ("recommendations",)),
     "pair_report": Result(11),
     "benchmark": Result(5, ("split", "rating", "ranking"), gridded=True),
     "benchmark_cell": Result(4, ("split", "rating")),

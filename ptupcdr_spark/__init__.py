@@ -1,1 +1,1 @@
-"""Tables, base models, embeddings and lists past one machine: the core's, made by Apache Spark."""
+"""The core's tables, base models, embeddings and lists, made by Apache Spark for data past one machine."""

@@ -1,8 +1,8 @@
-"""Ratings in blocks of consecutive rows, and what each row makes of the numbers of the columns that it has.
+"""Ratings in blocks of consecutive rows (users or items), and new numbers for each row from those of its columns.
 
 A half step of least squares has this shape, and so has every mean over a user's or an item's ratings. Each block of one
-side gets from each of the other side the numbers that it needs, once each, and a compiled or vectorized function makes
-the new ones of its rows. Ratings keep the order that they have on one machine, so that sums do.
+side receives from every block of the other side the numbers that it needs, each only once, and a compiled or vectorized
+function computes the new numbers of its rows. Ratings keep the order that they have on one machine, so sums do, too.
 
 Shapes: n rows of a block, m ratings of it, c columns that it needs, w numbers of each.
 """
@@ -22,7 +22,7 @@ from ptupcdr_core.kernels.csr import Csr
 from ptupcdr_spark.steps import STATE, Cut, Doubles, Numbers, State, state_row
 
 LAID = "block int, offsets binary, columns binary, values binary, source int, needed binary"
-"""Rows of two kinds: a block's ratings (source is null), and which rows of another side's block it needs."""
+"""Rows of two kinds: a block's ratings (source is null), and which rows of a block of the other side it needs."""
 SENT = "block int, source int, numbers binary"
 _LAID = pa.schema([("block", pa.int32()), ("offsets", pa.binary()), ("columns", pa.binary()), ("values", pa.binary()),
                    ("source", pa.int32()), ("needed", pa.binary())])  # fmt: skip
@@ -31,19 +31,20 @@ _OWN = -1
 _NOTHING = pa.schema([("block", pa.int32()), ("numbers", pa.binary()), ("told", pa.binary())]).empty_table()
 
 Read = Callable[[bytes], Floats]
-"""(n, w) float32, the numbers that others get, of what a block's row of ``STATE`` holds."""
+"""From a block's numbers, as ``STATE`` holds them, to (n, w) float32: what is sent to the other side."""
 Make = Callable[[Csr, Floats, bytes], tuple[Numbers, Doubles]]
-"""A block's new numbers, and what is told of them, of its ratings (whose columns count the needed ones), of those
-columns' numbers (c, w), and of its own as ``STATE`` holds them, if they were asked for."""
+"""From a block's ratings, whose columns are counted among those that it needs, the numbers (c, w) of these columns, and
+the block's own numbers as ``STATE`` holds them (empty if they were not asked for), to its new numbers and what is told:
+float64 that are summed over all blocks."""
 
 
 class Sent(NamedTuple):
-    """What one side has for the other.
+    """What one side sends to the other.
 
     Args:
         state: its numbers.
-        read: what is sent of them.
-        width: w, how many of a row.
+        read: gives what is sent of them.
+        width: w, numbers of each row.
     """
 
     state: State
@@ -55,11 +56,11 @@ def lay_out(ratings: DataFrame, this: str, other: str, rows: Cut, columns: Cut) 
     """One side's ratings in blocks (``LAID``).
 
     Args:
-        ratings: with a value in each row.
-        this: the column of the side's indices, and
-        other: of the other side's.
-        rows: how this side is cut, and
-        columns: the other one.
+        ratings: with a column ``value``.
+        this: the column with the side's own indices.
+        other: the column with the other side's.
+        rows: how this side is cut into blocks.
+        columns: how the other side is.
     """
 
     def block(key: tuple[pa.Scalar, ...], own: pa.Table) -> pa.Table:
@@ -87,10 +88,10 @@ class Side:
     """One side's ratings, ready for steps.
 
     Args:
-        ratings: a row a block: block, offsets, columns, values.
+        ratings: one row for each block: block, offsets, columns, values.
         links: source, block, needed.
-        cut: of the side.
-        blocks: of the other side.
+        cut: how the side is cut into blocks.
+        blocks: how many blocks the other side has.
     """
 
     ratings: DataFrame
@@ -100,7 +101,7 @@ class Side:
 
     @classmethod
     def of(cls, laid: DataFrame, rows: Cut, columns: Cut) -> "Side":
-        """Read what ``lay_out`` made, and keep it where it is used in every step."""
+        """Read what ``lay_out`` made, and keep it on the executors, since every step reads it."""
         ratings = laid.where("source is null").select("block", "offsets", "columns", "values")
         links = laid.where("source is not null").select("source", "block", "needed")
         return cls(
@@ -111,13 +112,13 @@ class Side:
         )
 
     def valued(self, state: State) -> "Side":
-        """The same where a rating's value is what a step has made of it."""
+        """The same ratings, their values replaced by the numbers that a step has made of them."""
         values = state.frame.select("block", F.col("numbers").alias("values"))
         ratings = self.ratings.drop("values").join(values, "block").select("block", "offsets", "columns", "values")
         return Side(ratings.repartition(self.cut.blocks, "block").persist(), self.links, self.cut, self.blocks)
 
     def free(self, *, links: bool) -> None:
-        """Let go of the ratings that are kept, and of the links, which sides made by ``valued`` share."""
+        """Release the ratings that are kept, and the links too if asked: a side made by ``valued`` shares them."""
         self.ratings.unpersist()
         if links:
             self.links.unpersist()
@@ -126,9 +127,9 @@ class Side:
         """New numbers of all rows (``STATE``).
 
         Args:
-            make: makes a block's.
-            other: what the other side sends; None: nothing, and the columns' numbers are zeros.
-            own: what the side had before, if ``make`` reads it.
+            make: computes a block's.
+            other: what the other side sends; None: nothing, then the columns' numbers are zeros.
+            own: the side's numbers so far, if ``make`` reads them.
         """
         width = 1 if other is None else other.width
 
@@ -177,5 +178,5 @@ def _sending(read: Read, width: int) -> Callable[[pa.Table, pa.Table], pa.Table]
 
 
 def _writable(row: pa.Table, name: str, kind: Any) -> NDArray[Any]:
-    """A copy: what may not be written to is another type to compiled code, and is compiled for it anew."""
+    """A copy: to compiled code a read-only array is another type, for which it would be compiled once more."""
     return np.frombuffer(row[name][0].as_py(), kind).copy()

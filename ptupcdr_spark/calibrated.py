@@ -1,5 +1,5 @@
-"""The calibrated base model past one machine: see ``training.calibrated.fit_calibrated``, whose numbers these are but
-for the order of float64 sums over blocks.
+"""The calibrated base model past one machine: see ``training.calibrated.fit_calibrated``. The numbers are the same,
+except for the order of float64 sums over blocks.
 
 Shapes: U users, I items, D embedding size, m ratings of a block.
 """
@@ -10,8 +10,8 @@ import numpy as np
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.csr import Csr
+from ptupcdr_core.store.tensors import Tensor
 from ptupcdr_core.training.calibrated import LOSS_SAMPLE, MOST_DAMPING
-from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.variance_components import PASSES
 from ptupcdr_spark.blocks import Make
@@ -20,12 +20,12 @@ from ptupcdr_spark.least_squares import LeastSquares, Sides, vectors_of
 from ptupcdr_spark.steps import Doubles, Steps
 
 
-def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: OnEpoch) -> CalibratedModel:
-    """Fit mean, biases and factors to one domain's stars.
+def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: OnEpoch) -> dict[str, Tensor]:
+    """Fit mean, biases and factors to one domain's stars; returns what ``CalibratedModel.tensors`` does.
 
     Args:
-        steps: writes what it comes to.
-        sides: the ratings, at least one; their values the stars.
+        steps: keeps intermediate results.
+        sides: the ratings, at least one; their values are the stars.
         model: of the factors.
         on_epoch: told the mean squared training error after every iteration, on a sample of each block's ratings.
     """
@@ -55,28 +55,28 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
         *(biases, effects.plain_items.shrunk(), rater_spread, rater_counts, item_spread),
         *(offsets, user_spread, rated_counts),
     )
-    return CalibratedModel(
-        mean=np.asarray(np.float32(mean)),
-        item_bias=effects.items.state.table(items, biases),
-        item_mean=effects.plain_items.state.table(items, effects.plain_items.shrunk()),
-        rater_spread=of_items.state.table(items, rater_spread),
-        rater_counts=of_items.state.table(items, rater_counts),
-        item_spread=of_items.state.table(items, item_spread),
-        user_offset=effects.users.state.table(users, offsets),
-        user_spread=of_users.state.table(users, user_spread),
-        rated_counts=of_users.state.table(users, rated_counts),
-        user_embedding=p.table(users, vectors_of(model.size), model.size),
-        item_embedding=q.table(items, vectors_of(model.size), model.size),
-        user_counts=effects.users.state.table(users, counts(1)),
-        item_counts=effects.items.state.table(items, counts(1)),
-        mean_deviation=np.asarray(deviation),
-        dampings=np.minimum([one.damping for one in dampings], MOST_DAMPING).astype(np.float32),
-    )
+    return {
+        "mean": np.asarray(np.float32(mean)),
+        "item_bias": effects.items.state.table(items, biases),
+        "item_mean": effects.plain_items.state.table(items, effects.plain_items.shrunk()),
+        "rater_spread": of_items.state.table(items, rater_spread),
+        "rater_counts": of_items.state.table(items, rater_counts),
+        "item_spread": of_items.state.table(items, item_spread),
+        "user_offset": effects.users.state.table(users, offsets),
+        "user_spread": of_users.state.table(users, user_spread),
+        "rated_counts": of_users.state.table(users, rated_counts),
+        "user_embedding": p.table(users, vectors_of(model.size), model.size),
+        "item_embedding": q.table(items, vectors_of(model.size), model.size),
+        "user_counts": effects.users.state.table(users, counts(1)),
+        "item_counts": effects.items.state.table(items, counts(1)),
+        "mean_deviation": np.asarray(deviation),
+        "dampings": np.minimum([one.damping for one in dampings], MOST_DAMPING).astype(np.float32),
+    }
 
 
 @dataclass(frozen=True)
 class _Effects:
-    """See ``training.variance_components.fit_effects``: of all rounds, and the items' of the first one."""
+    """See ``training.variance_components.fit_effects``: effects after all rounds, and the items' after the first."""
 
     items: Means
     users: Means
@@ -97,7 +97,7 @@ class _Effects:
 
 
 def _residuals(steps: Steps, sides: Sides, effects: _Effects, mean: float) -> tuple[Sides, np.float32]:
-    """What mean and effects leave of the stars, in place of them, and the mean of its absolute values."""
+    """The ratings with residuals (stars less mean and effects) as their values, and the mean absolute residual."""
     items, users = effects.items, effects.users
     biases, offsets = items.shrunk(), users.shrunk()
     of_users = steps.step(

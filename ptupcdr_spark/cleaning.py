@@ -24,7 +24,7 @@ PLACE = ("file_index", "nth")
 def ingest_domain(spark: SparkSession, domain: Domain, warehouse: Warehouse, fingerprint: str = "") -> IngestReport:
     """Read, clean and store one domain's ratings or events; see ``ptupcdr_core.sources.ingest.ingest_domain``.
 
-    Every file is read by one task, so that many files are read at once, and one large one is not.
+    Each file is read by one task, so many files are read in parallel, but a single large one is not.
 
     Raises:
         SourceError: the files cannot be read as the catalog describes them, or nothing is left. The old tables stay.
@@ -93,7 +93,7 @@ def _shown(rejected: DataFrame, names: DataFrame, domain: Domain) -> DataFrame:
 
 
 def _count(store: ParquetStore, rows: DataFrame, superseded: DataFrame, names: pa.Table, domain: Domain) -> None:
-    """Make ``ingest_counts``, a row a file; what was read is what the tasks say, not what has come of it."""
+    """Make ``ingest_counts``, one row for each file; rows read are as the reading tasks counted them."""
     good = (F.col("nth").isNotNull() & F.col("reason").isNull()).cast("bigint")
     counts = rows.groupBy("file_index").agg(
         F.max("rows_read").alias("rows_read"),
@@ -115,7 +115,7 @@ def _count(store: ParquetStore, rows: DataFrame, superseded: DataFrame, names: p
 
 
 def _count_people(store: ParquetStore, good: DataFrame, domain: Domain) -> None:
-    """Make ``ingest_people``: users by what the table of people says of their ids; without a table, no rows."""
+    """Make ``ingest_people``: users by what the table of people says of their ids; without that table, no rows."""
     people = People.read(domain)
     listed = people is not None and len(people.person_of(domain.name)) > 0
     counted = good.groupBy(F.coalesce("is_person", F.lit("not_listed")).alias("is_person"))

@@ -17,9 +17,9 @@ from ptupcdr_spark.blocks import Make, Sent, Side
 from ptupcdr_spark.steps import Doubles, State, Steps
 
 Values = Callable[[Csr, Floats, bytes], NDArray[Any]]
-"""(m, k) of which means are wanted: of a block's ratings, of the other side's numbers, of the own ones."""
+"""(m, k) numbers whose means are wanted, from a block's ratings, the other side's numbers, and the block's own."""
 _TOLD = 5
-"""Numbers told of each value, after two that are told of the ratings."""
+"""Numbers told of each value, after two told of the ratings themselves."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Spark as an engine of the catalog (``engine = "spark"``); what needs pyspark is imported when it is asked for."""
+"""Spark as an engine of the catalog (``engine = "spark"``); modules that need pyspark are imported at first use."""
 
 import os
 import shutil

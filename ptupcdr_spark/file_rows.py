@@ -1,4 +1,4 @@
-"""The rows of a domain's files, read and judged by the core's own statements: a task a file.
+"""The rows of a domain's files, read and judged by the core's own statements, one task for each file.
 
 So every format, and every odd number and broken line in it, is read as DuckDB reads it on one machine. Only what
 crosses files, such as which of two ratings is the later one, is Spark's.
@@ -53,7 +53,8 @@ class FileRows:
     def __call__(self, tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """From rows of a file's index and path to the rows of ``FIELDS``.
 
-        A file that cannot be used is a row with the error, since Spark would try it again, and hide what to do.
+        A file that cannot be used becomes a row with the error: if the task failed, Spark would repeat it, and bury the
+        message that says what to do.
         """
         for batch in tasks:
             for task in batch.to_pylist():
@@ -79,7 +80,7 @@ class FileRows:
 
 
 def file_rows(spark: SparkSession, domain: Domain, files: Sequence[Path | None], warehouse: Warehouse) -> DataFrame:
-    """All rows of a domain's files (``FIELDS``), read when they are asked for.
+    """All rows of a domain's files (``FIELDS``), read when Spark computes them.
 
     Args:
         spark: reads.

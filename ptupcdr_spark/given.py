@@ -1,4 +1,4 @@
-"""The raw ratings of a pair's side, whichever engine has made them."""
+"""Tables that Spark reads, whichever engine has made them: raw ratings, and others of a partition."""
 
 import re
 from functools import reduce
@@ -20,7 +20,7 @@ def given(store: ParquetStore, warehouse: Warehouse, domain: str) -> DataFrame:
     """The ratings of a domain, or of several that are one together: see ``ptupcdr_core.data.splits.give``.
 
     Args:
-        store: keeps for Spark what is no Parquet yet.
+        store: keeps copies for Spark of tables that are not Parquet yet.
         warehouse: has the ratings.
         domain: its name, or names joined by ``+``.
     """
@@ -57,7 +57,7 @@ def table_given(
         asset: the asset's name.
         partition: a domain's name or a pair's key.
         table: its name.
-        scratch: a folder for the rows of one that is no Parquet yet; they are read until the end.
+        scratch: a folder for a copy of a table that is not Parquet yet; it has to stay until the rows were read.
     """
     with warehouse.read(asset, partition) as connection:
         files = _FILES.search(view_bodies(connection).get(table, ""))

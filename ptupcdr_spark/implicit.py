@@ -1,10 +1,10 @@
-"""Factors of who took what past one machine, and the space that they make: see ``training.implicit`` and
-``modes.ranking.space``, whose numbers these are but for the order of float64 sums over blocks.
+"""Factors of who took what past one machine, and the space that they span: see ``training.implicit`` and
+``modes.ranking.space``. The numbers are the same, except for the order of float64 sums over blocks.
 
-Shapes: n users of a block, m ratings of it, X coordinates of a user.
+Shapes: n users of a block, m ratings of it, D factors, X coordinates of a user.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -15,6 +15,7 @@ from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.csr import Csr
 from ptupcdr_core.modes.ranking.space import QUANTILES, RankingSpace, period_ends_of
+from ptupcdr_core.store.tensors import Tensor
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.implicit import LOSS_SAMPLE, ImplicitFactors
 from ptupcdr_spark.blocks import Make, Side
@@ -24,11 +25,10 @@ from ptupcdr_spark.numbered import numbered
 from ptupcdr_spark.steps import Doubles, State, Steps
 
 
-@dataclass(frozen=True)
-class Taken:
-    """Factors of one domain, and the users' as they were written."""
+class Taken(NamedTuple):
+    """Factors of one domain as ``ImplicitFactors.tensors`` gives them, and the users' as they were written."""
 
-    factors: ImplicitFactors
+    tensors: dict[str, Tensor]
     users: State
 
 
@@ -36,7 +36,7 @@ def factorize_taken(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: O
     """Factorize who took what; the ratings' values are not read.
 
     Args:
-        steps: writes what it comes to.
+        steps: keeps intermediate results.
         sides: the ratings.
         model: of the factors.
         on_epoch: told after every iteration the mean of p · q over a sample of each block's ratings.
@@ -51,29 +51,32 @@ def factorize_taken(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: O
         lambda number, product, _: on_epoch(number, {"ranking_fit": product}),
     )
     read = vectors_of(model.size)
-    factors = ImplicitFactors(
-        p.table(users, read, model.size), q.table(items, read, model.size), taken.state.table(items, counts(1))
-    )
-    return Taken(factors, p)
+    tensors: dict[str, Tensor] = {
+        "user_embedding": p.table(users, read, model.size),
+        "item_embedding": q.table(items, read, model.size),
+        "item_counts": taken.state.table(items, counts(1)),
+    }
+    return Taken(tensors, p)
 
 
-def source_space(steps: Steps, by_user: Side, taken: Taken, ratings: DataFrame) -> RankingSpace:
-    """The source's factors with the space that users are laid out in.
+def source_space(steps: Steps, by_user: Side, users: State, size: int, ratings: DataFrame) -> dict[str, Tensor]:
+    """How the source's users are laid out: what ``RankingSpace.checkpoint`` has beside the factors.
 
     Args:
-        steps: writes what it comes to.
-        by_user: the ratings, their values the times.
-        taken: its factors.
+        steps: keeps intermediate results.
+        by_user: the ratings; their values are the times.
+        users: their factors.
+        size: D.
         ratings: the same, with the times in the column ``value``.
     """
-    factors = taken.factors
-    size, blocks = factors.item_embedding.shape[1], Blocks((len(factors.item_embedding) - 1,))
-    nothing = ImplicitFactors(factors.user_embedding[:1], factors.item_embedding[:1], factors.item_counts[:1])
-    plain = RankingSpace(nothing, period_ends(ratings), np.zeros(1, np.float32), np.ones(1, np.float32), blocks)
-    laid = steps.step("ranking-space", lambda: by_user.step(_coordinates(plain, size), own=taken.users))
+    none = np.zeros((1, size), np.float32)
+    nothing = ImplicitFactors(none, none, np.zeros(1, np.float32))
+    plain = RankingSpace(nothing, period_ends(ratings), np.zeros(1, np.float32), np.ones(1, np.float32), Blocks((0,)))
+    laid = steps.step("ranking-space", lambda: by_user.step(_coordinates(plain, size), own=users))
     means, squares = laid.told[1:].reshape(2, -1) / laid.told[0]
     deviation = float(np.sqrt(np.maximum(squares[size] - means[size] ** 2, 0)))
-    return plain.scaled(factors, means, np.full(size, squares[:size].mean()), deviation)
+    space = plain.scaled(nothing, means, np.full(size, squares[:size].mean()), deviation)
+    return {name: tensor for name, tensor in space.checkpoint().items() if name not in nothing.tensors()}
 
 
 def period_ends(ratings: DataFrame) -> Floats:
@@ -93,7 +96,7 @@ def period_ends(ratings: DataFrame) -> Floats:
 
 
 def _coordinates(plain: RankingSpace, size: int) -> Make:
-    """Nothing of the rows; the number of users with ratings, and the sums of their coordinates and their squares."""
+    """No numbers of the rows; only how many users have ratings, and sums of their coordinates and of the squares."""
 
     def make(rows: Csr, _: Floats, own: bytes) -> tuple[Floats, Doubles]:
         amounts = np.diff(rows.offsets)

@@ -1,7 +1,8 @@
 """Alternating least squares in blocks: the core's compiled half step, a block of rows a task.
 
-Every iteration is written, so that one that was is not computed again. The numbers are those of ``training.als`` but
-for the order of float64 sums in the Gram matrix, and for what a matrix product of fewer rows rounds otherwise.
+Every iteration is written to disk, so that it is not computed again after a restart. The numbers are those of
+``training.als``, except for the order of float64 sums in the Gram matrix, and the rounding of matrix products,
+which may depend on the number of rows.
 
 Shapes: D embedding size.
 """
@@ -23,7 +24,7 @@ from ptupcdr_spark.blocks import Make, Sent, Side
 from ptupcdr_spark.steps import Cut, Doubles, State, Steps, state_row
 
 OnIteration = Callable[[int, float, float], None]
-"""Told the number of an iteration, and the means of p · q and of (r - p · q)² over a sample of the ratings."""
+"""Called with the number of an iteration, and the means of p · q and of (r - p · q)² over a sample of the ratings."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ class LeastSquares:
         """The users' and the items' vectors, float32.
 
         Args:
-            steps: writes them.
+            steps: keeps them.
             name: of the calculation.
-            sides: the ratings, their values the residuals.
-            sampled: one of so many ratings is in the sample.
+            sides: the ratings; their values are the residuals.
+            sampled: every how many-th rating is in the sample.
             on_iteration: see ``OnIteration``.
         """
         items = steps.start(f"{name}-items-00", lambda: self._initial(sides.items.cut))
@@ -94,7 +95,7 @@ class LeastSquares:
         return users, items
 
     def _initial(self, cut: Cut) -> Iterator[pa.Table]:
-        """Drawn by this program, a block at a time, in the order in which one machine draws them."""
+        """Drawn in the driver, a block at a time, in the same order as on one machine."""
         drawn = initial_vectors(cut.count + 1, self.size, self.seed, block=cut.rows)
         return (state_row(block, vectors, self._told(vectors)) for block, vectors in enumerate(drawn))
 

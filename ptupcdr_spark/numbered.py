@@ -1,4 +1,4 @@
-"""Numbers that count on over all rows, without a window in which all rows would be one task's."""
+"""Consecutive numbers over all rows, without a window that would put all rows into one task."""
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Window
@@ -14,11 +14,11 @@ def ordered(rows: DataFrame, *order: str) -> DataFrame:
 
 
 def numbered(rows: DataFrame, *order: str, name: str, first: int) -> DataFrame:
-    """The rows in an order in which no two are equal, and their numbers in a column of bigint.
+    """The rows in order, with their numbers in a new column of bigint.
 
     Args:
-        rows: to number; what is computed before them is kept on the executors' disks.
-        order: columns to sort by.
+        rows: to number; they are kept on the executors' disks, sorted, so that they are computed once.
+        order: columns to sort by; no two rows may be equal in all of them.
         name: of the new column.
         first: number of the first row.
     """

@@ -1,7 +1,7 @@
 """A partition's tables as Parquet files that Spark writes, and its DuckDB file with views of them.
 
 ``<asset>/<partition>/<version>/<table>/*.parquet`` is written first; the DuckDB file is renamed into place last, so
-that readers see the old version or the new one. What was begun and not ended is removed.
+that readers see the old version or the new one. A version that was not completed is removed.
 """
 
 import shutil
@@ -43,7 +43,7 @@ class ParquetStore:
         Args:
             name: of the table.
             rows: to write.
-            types: DuckDB's, by column, that Parquet as Spark writes it has not.
+            types: DuckDB's types of columns for which Parquet, as Spark writes it, has none.
         """
         written = self._written(rows, self.folder / name)
         files = literal(f"{self.folder / name}/*.parquet")
@@ -54,7 +54,7 @@ class ParquetStore:
         return written
 
     def scratch(self, name: str, rows: DataFrame) -> DataFrame:
-        """Write rows that are needed until the end only: nothing before them has to be computed again."""
+        """Write rows that are needed only while this version is made, so that they are computed once."""
         return self._written(rows, self.folder / SCRATCH / name)
 
     def _written(self, rows: DataFrame, place: Path) -> DataFrame:

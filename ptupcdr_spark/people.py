@@ -1,4 +1,4 @@
-"""People served past one machine, a block of them a task: bridged by a bundle, and their lists with reasons.
+"""People served past one machine, a block of them in each task: bridged by a bundle, and given lists with reasons.
 
 Shapes: R people.
 """
@@ -35,9 +35,9 @@ from ptupcdr_spark.numbered import ordered
 from ptupcdr_spark.parquet_store import ParquetStore, parquet_store
 
 USERS = 1 << 16
-"""People of the split that a task bridges."""
+"""Users of the split that one task bridges."""
 RATINGS = 1 << 20
-"""Source ratings, about, of the people whose lists a task makes."""
+"""About how many source ratings the people have whose lists one task makes."""
 BRIDGED = "pair string, user_id string, cohort string, mode string, embedding array<float>, made_by string, place int"
 LISTED = (
     "pair string, user_id string, cohort string, mode string, rank int, item_id string, score float, made_by string, "
@@ -54,8 +54,8 @@ _LISTED = pa.schema([
 def bridge_cold_users(
     spark: SparkSession, home: Home, pair: str, settings: Settings, fingerprint: str = ""
 ) -> StageReport:
-    """See ``ptupcdr_core.stages.embeddings``; here people are folded into the bundle that was just trained, which gives
-    them the vectors that they have in it but for rounding.
+    """See ``ptupcdr_core.stages.embeddings``. Here people are folded into the bundle that was just trained, which gives
+    them the vectors that training gave them, except for rounding.
 
     Raises:
         ArtifactError: there is no such bundle.
@@ -122,7 +122,7 @@ def _bridging(
 
 
 def _told(connection: duckdb.DuckDBPyConnection, asset: str, modes: list[str]) -> StageReport:
-    """What the stage tells of its table."""
+    """The stage's report on its table."""
     norms: dict[str, float] = dict(
         connection.execute(
             "select mode, avg(sqrt(list_dot_product(embedding::float[], embedding::float[]))) "  # nosec B608 # ours
@@ -183,7 +183,7 @@ class BlockToday(Today):
 
 
 def _listing(lists: Lists, today: Today, schema: pa.Schema) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    """From a block's rows of both domains to its people's lists, and one row more with what is told of them."""
+    """From a block's rows of both domains to its people's lists, and one further row with counts."""
     limit = today.warehouse.memory_limit
 
     def make(source: pa.Table, target: pa.Table) -> pa.Table:

@@ -6,9 +6,10 @@ Shapes: N ratings, U users, I items.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,6 +20,7 @@ from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.ranking import checkpoints as ranking
 from ptupcdr_core.modes.rating import checkpoints as rating
 from ptupcdr_core.modes.registry import modes_of
+from ptupcdr_core.modes.shared_source import SharedSource
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.stages.pretraining import pretrain as pretrain_here
 from ptupcdr_core.stages.report import StageReport
@@ -36,9 +38,10 @@ from ptupcdr_spark.least_squares import LeastSquares, Sides
 from ptupcdr_spark.steps import Cut, Steps
 
 BLOCK = 1 << 20
-"""Ratings of a block, about: it is one task's, with the vectors that it needs."""
+"""About how many ratings a block has: one task holds it, and the vectors that it needs."""
 BLOCKS = 2_048
-"""At most, since each sends to each. Both depend on the ratings alone: so do the last bits of the results."""
+"""Blocks, at most, since each sends to every other. How ratings are cut depends on their number alone, not on the
+cluster, and so do the last bits of the results."""
 
 
 def pretrain(
@@ -46,7 +49,7 @@ def pretrain(
 ) -> StageReport:
     """Train one side's base model in blocks and save its checkpoint, in every mode of the settings.
 
-    Of several source domains that are one it is trained on this machine, by ``ptupcdr_core.stages.pretraining``.
+    Several source domains that act as one are trained on this machine, by ``ptupcdr_core.stages.pretraining``.
 
     Raises:
         SettingsError: the recipe is not ``calibrated``; or as there.
@@ -60,14 +63,19 @@ def pretrain(
     outline, sizes = _Sizes.read(Warehouse.from_environment(home.warehouse), pair, side)
     if sizes.domains > 1:
         return pretrain_here(home, pair, side, settings, on_epoch, fingerprint)
-    training = _Training(spark, home, outline, side, settings, fingerprint, sizes, Curves(on_epoch))
-    modes = [mode.name for mode in modes_of(settings, outline)]
-    files = training.files(modes)
-    drop_others(home, f"{side}_model", pair, modes)
-    curves = training.curves
-    return StageReport(
-        {"ratings": float(sizes.ratings), "items": float(sizes.items), **curves.last()}, curves.values, files
-    )
+    training = _Training(spark, home, outline, side, settings, fingerprint, sizes)
+    curves, modes, notes = Curves(on_epoch), modes_of(settings, outline), dict[str, str]()
+    files: list[Path] = []
+    for mode in modes:
+        train = partial(training.saved, mode.name, curves)
+        if side == "source":
+            files += SharedSource(home, outline, mode, settings, fingerprint).made(train, curves, notes)
+        else:
+            files += train({})
+    training.end()
+    drop_others(home, f"{side}_model", pair, [mode.name for mode in modes])
+    counts = {"ratings": float(sizes.ratings), "items": float(sizes.items)}
+    return StageReport(counts | curves.last(), curves.values, files, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -111,28 +119,21 @@ class _Training:
     settings: Settings
     fingerprint: str
     sizes: _Sizes
-    curves: Curves
 
-    def files(self, modes: list[Mode]) -> list[Path]:
-        """Train and save each mode's."""
-        folder = self._folder()
-        ratings = self._ratings(folder)
-        steps, (users, items) = Steps(self.spark, folder), self.sizes.cuts
-        sides = Sides(
-            self._laid(folder / "by-user", ratings, ("user_index", "item_index"), users, items),
-            self._laid(folder / "by-item", ratings, ("item_index", "user_index"), items, users),
-        )
-        train: dict[Mode, Callable[[Steps, Sides, DataFrame], list[Path]]] = {
-            "rating": self._rating,
-            "ranking": self._ranking,
-        }
-        files = [file for mode in modes for file in train[mode](steps, sides, ratings)]
-        sides.free(links=True)
-        shutil.rmtree(folder)
-        return files
+    def saved(self, mode: Mode, on_epoch: OnEpoch, entries: dict[str, Any]) -> list[Path]:
+        """Train a mode's and save it, with further entries of its manifest."""
+        curves = Curves(on_epoch)
+        saved = {"rating": self._rating, "ranking": self._ranking}[mode]
+        return saved(curves, entries)
 
-    def _rating(self, steps: Steps, sides: Sides, _: DataFrame) -> list[Path]:
-        settings, curves = self.settings, Curves(self.curves)
+    def end(self) -> None:
+        """Let go of the ratings, and remove what was written on the way."""
+        if "_sides" in self.__dict__:
+            self._sides.free(links=True)
+        shutil.rmtree(self._folder)
+
+    def _rating(self, curves: Curves, entries: dict[str, Any]) -> list[Path]:
+        settings = self.settings
         factors = LeastSquares(
             size=settings.embedding_size,
             regularization=calibrated_model.REGULARIZATION,
@@ -141,10 +142,12 @@ class _Training:
             unobserved_weight=0.0,
             users_last=self.side == "source",
         )
-        model = fit_calibrated(steps, sides, factors, curves)
-        return rating.save_side(self.home, self.side, self.outline, model, settings, self.fingerprint, curves)
+        tensors = fit_calibrated(self._steps, self._sides, factors, curves)
+        return rating.save_side(
+            self.home, self.side, self.outline, tensors, settings, self.fingerprint, curves, entries
+        )
 
-    def _ranking(self, steps: Steps, sides: Sides, ratings: DataFrame) -> list[Path]:
+    def _ranking(self, curves: Curves, entries: dict[str, Any]) -> list[Path]:
         settings = self.settings
         factors = LeastSquares(
             size=settings.ranking_size,
@@ -155,31 +158,48 @@ class _Training:
             users_last=self.side == "source",
             ones=True,
         )
-        taken = factorize_taken(steps, sides, factors, self.curves)
-        tensors = taken.factors.tensors()
+        taken = factorize_taken(self._steps, self._sides, factors, curves)
+        tensors = taken.tensors
         if self.side == "source":
-            timed = ratings.withColumn("value", F.col("timestamp").cast("float"))
+            timed = self._ratings.withColumn("value", F.col("timestamp").cast("float"))
             users, items = self.sizes.cuts
-            by_user = self._laid(steps.folder / "by-user-timed", timed, ("user_index", "item_index"), users, items)
-            tensors = source_space(steps, by_user, taken, timed).checkpoint()
+            by_user = self._laid("by-user-timed", timed, ("user_index", "item_index"), users, items)
+            tensors |= source_space(self._steps, by_user, taken.users, factors.size, timed)
             by_user.free(links=True)
-        return ranking.save_side_tensors(self.home, self.side, self.outline, tensors, settings, self.fingerprint)
+        return ranking.save_side_tensors(
+            self.home, self.side, self.outline, tensors, settings, self.fingerprint, curves, entries
+        )
 
-    def _ratings(self, folder: Path) -> DataFrame:
+    @property
+    def _steps(self) -> Steps:
+        return Steps(self.spark, self._folder)
+
+    @cached_property
+    def _sides(self) -> Sides:
+        users, items = self.sizes.cuts
+        return Sides(
+            self._laid("by-user", self._ratings, ("user_index", "item_index"), users, items),
+            self._laid("by-item", self._ratings, ("item_index", "user_index"), items, users),
+        )
+
+    @cached_property
+    def _ratings(self) -> DataFrame:
         warehouse = Warehouse.from_environment(self.home.warehouse)
         rows = table_given(
-            self.spark, warehouse, SPLIT, self.outline.pair, f"split_{self.side}_ratings", folder / "lent"
+            self.spark, warehouse, SPLIT, self.outline.pair, f"split_{self.side}_ratings", self._folder / "lent"
         )
         value = F.coalesce(F.col("rating").cast("float"), F.lit(float("nan"))).alias("value")
         return rows.where(TRAINED_ON[self.side]).select("user_index", "item_index", value, "timestamp")
 
-    def _laid(self, place: Path, ratings: DataFrame, by: tuple[str, str], rows: Cut, columns: Cut) -> Ratings:
+    def _laid(self, name: str, ratings: DataFrame, by: tuple[str, str], rows: Cut, columns: Cut) -> Ratings:
+        place = self._folder / name
         if not (place / "_SUCCESS").is_file():
             lay_out(ratings, *by, rows, columns).write.mode("overwrite").parquet(str(place))
         return Ratings.of(self.spark.read.parquet(str(place)), rows, columns)
 
+    @cached_property
     def _folder(self) -> Path:
-        """Of this training alone: what other settings, or another split, have left of the side is removed."""
+        """The folder of this training; those of the same side with other settings or another split are removed."""
         result = RESULTS[f"{self.side}_model"]
         made_of = [self.outline.split, result.version, BLOCK, BLOCKS, result.relevant(self.settings)]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The Spark session that ``PTUPCDR_SPARK`` names; all else that Spark can be told stands in spark-defaults.conf."""
+"""The Spark session at the address in ``PTUPCDR_SPARK``; everything else is set in Spark's spark-defaults.conf."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def open_session(environment: Mapping[str, str] | None = None) -> SparkSession:
     master = variables.get(VARIABLE, "").strip() or "local[*]"
     # Tables go to functions as Arrow here, never as frames.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-    # Executors that were told nothing else run the Python that this is: its packages have to be there.
+    # Unless told otherwise, executors run the Python at the path of this one; its packages have to be there.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         session = SparkSession.builder.master(master).appName("ptupcdr").getOrCreate()

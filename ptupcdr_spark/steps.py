@@ -1,4 +1,4 @@
-"""Steps of a long calculation, each written once: who begins again goes on after the last that was written."""
+"""Steps of a long calculation, each written once: a calculation that was stopped goes on after the last of them."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
 from ptupcdr_core.store.replacing import replaced
+from ptupcdr_core.store.tensors import Table
 
 STATE = "block int, numbers binary, told binary"
-"""A row a block: the numbers of its rows, and some float64 whose sums over all blocks the program wants."""
+"""One row for each block: the numbers of its rows, and what it tells, float64 that are summed over all blocks."""
 _SCHEMA = pa.schema([("block", pa.int32()), ("numbers", pa.binary()), ("told", pa.binary())])
 Numbers = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -51,12 +52,12 @@ def state_row(block: int, numbers: Numbers, told: Doubles) -> pa.Table:
 
 @dataclass(frozen=True)
 class State:
-    """What one step has left.
+    """The result of one step.
 
     Args:
         spark: reads it.
         place: of its Parquet files.
-        told: (K,) the sums of what the blocks told.
+        told: (K,) float64, the sums of what the blocks told.
     """
 
     spark: SparkSession
@@ -68,21 +69,21 @@ class State:
         """Columns of ``STATE``."""
         return self.spark.read.schema(STATE).parquet(str(self.place))
 
-    def table(self, cut: Cut, read: Callable[[bytes], Numbers], *width: int) -> Numbers:
-        """(R+1, ...) float32 of all rows, zeros in blocks without ratings; the one thing here as long as its rows.
+    def table(self, cut: Cut, read: Callable[[bytes], Numbers], *width: int) -> Table:
+        """(R+1, ...) float32 of all rows, zeros in blocks without ratings, read a block at a time.
 
         Args:
             cut: how the rows are cut.
             read: gives a block's numbers, (n, ...).
             width: of a row; none: one number each.
         """
-        table = np.zeros((cut.count + 1, *width), np.float32)
-        for file in self.place.glob("*.parquet"):
-            for batch in pq.ParquetFile(file).iter_batches(1, columns=["block", "numbers"]):
-                first = batch["block"][0].as_py() * cut.rows
-                numbers = read(batch["numbers"][0].as_py())
-                table[first : first + len(numbers)] = numbers
-        return table
+
+        def pieces() -> Iterator[tuple[int, Numbers]]:
+            for file in self.place.glob("*.parquet"):
+                for batch in pq.ParquetFile(file).iter_batches(1, columns=["block", "numbers"]):
+                    yield batch["block"][0].as_py() * cut.rows, read(batch["numbers"][0].as_py())
+
+        return Table((cut.count + 1, *width), pieces)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Steps:
     """Steps in a folder that all executors see.
 
     Args:
-        spark: makes them.
+        spark: computes them.
         folder: of this calculation alone.
     """
 
@@ -98,11 +99,11 @@ class Steps:
     folder: Path
 
     def step(self, name: str, make: Callable[[], DataFrame]) -> State:
-        """What a step has left: made by Spark, unless it was written before."""
+        """The result of a step that Spark computes, unless it was written before."""
         return self._once(name, lambda place: make().write.mode("overwrite").parquet(str(place)))
 
     def start(self, name: str, rows: Callable[[], Iterator[pa.Table]]) -> State:
-        """The same of a step that this program makes: a row of ``STATE`` a block."""
+        """The same for a step that the driver computes: one row of ``STATE`` for each block."""
 
         def write(place: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ class Steps:
         return self._once(name, write)
 
     def drop(self, state: State) -> None:
-        """Remove what no later step reads. That it was made stays known, and it is not made again."""
+        """Remove a result that no later step reads. It stays marked as made, and is not made again."""
         shutil.rmtree(state.place, ignore_errors=True)
 
     def _once(self, name: str, write: Callable[[Path], None]) -> State:
@@ -124,7 +125,7 @@ class Steps:
         return State(self.spark, place, np.load(mark))
 
     def _sums(self, place: Path) -> Doubles:
-        """In the order of the blocks, so that the last bits are the same whichever task wrote which."""
+        """Summed in the order of the blocks, so that the last bits do not depend on which task wrote which block."""
         told: dict[int, Doubles] = {}
         for file in place.glob("*.parquet"):
             found = pq.read_table(file, columns=["block", "told"])

@@ -15,7 +15,7 @@ class Vocabulary(NamedTuple):
     """Numbered ids.
 
     Args:
-        ids: a row an id.
+        ids: one row for each id.
         number: the column of its number, from 1.
         id: the column of its text.
     """
@@ -28,7 +28,7 @@ class Vocabulary(NamedTuple):
 def digest(vocabularies: Mapping[str, Vocabulary]) -> str:
     """SHA-256 of vocabularies by their kinds, as ``ptupcdr_core/sql/split.sql`` has it.
 
-    Here arrive as many texts as there are blocks: one for 65,536 ids.
+    What is collected is one digest for every 65,536 ids.
     """
     blocks = [
         (kind, block, digest)

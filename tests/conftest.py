@@ -10,12 +10,14 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})  # read when the libraries are loaded
 
 import numba
 import psutil
 import pytest
+import torch
 
 FOLDERS = {name: place for place, name in enumerate(("attack", "spark", "browser", "dagster", "core"))}
 MEMORY = Path("/dev/shm")
@@ -29,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Done before the first temporary folder is made; workers and programs inherit it.
     """
     numba.set_num_threads(1)
+    torch.set_num_threads(1)  # numba has just set OpenMP, which torch uses, to as many threads as there are cores
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM:
@@ -43,3 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, FOLDERS[item.path.relative_to(here).parts[0]]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the folder ``spark`` to one worker, as if it were one file: its tests share a cluster."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/spark" if file.startswith("tests/spark/") else file
+
+    return Scheduling(config, log) if config.option.dist == "loadfile" else None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -124,13 +124,24 @@ class Mode(Protocol):
         """What it measures: columns of ``cold_start_evaluation``, empty in the rows of other modes."""
 
     @property
+    def source_settings(self) -> tuple[str, ...]:
+        """The settings that decide a source model of the recipe ``calibrated``."""
+
+    @property
     def warm_start(self) -> WarmStart | None:
         """How it uses first target ratings; None where it does not."""
 
     def train_side(
-        self, home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
+        self,
+        home: Home,
+        data: PairData,
+        side: Side,
+        settings: Settings,
+        on_epoch: OnEpoch,
+        fingerprint: str,
+        entries: Mapping[str, Any] | None = None,
     ) -> list[Path]:
-        """Train one side's base model; returns its checkpoint's files."""
+        """Train one side's base model; returns its checkpoint's files, whose manifest has these further entries."""
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Train the bridges between the two base models and save them."""

@@ -4,7 +4,7 @@ Both are recorded as they were read before the training, not as they are when it
 its models meanwhile, the checkpoints are refused, instead of making a mixture that looks whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,6 +15,7 @@ from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.model_folders import FOLDERS
+from ptupcdr_core.store.tensors import Tensor
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def save(
     home: Home,
     folder: str,
     data: PairData | Outline,
-    tensors: artifacts.Tensors,
+    tensors: Mapping[str, Tensor],
     settings: Settings,
     fingerprint: str,
     **entries: object,

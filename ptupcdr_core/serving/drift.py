@@ -106,14 +106,15 @@ class Scores:
     people: int
 
     @classmethod
-    def of(cls, bundle: str, scores: ArrayLike, edges: Sequence[float] | None = None) -> "Scores":
-        """Count (N,) scores in the bins between ``edges``; None: in equally filled bins of their own."""
-        found = np.asarray(scores, float)
-        if edges is None:
-            edges = np.quantile(found, np.arange(1, BINS) / BINS).tolist() if len(found) else [0.0] * (BINS - 1)
-        counted = np.bincount(np.searchsorted(edges, found, side="right"), minlength=BINS)
-        mean = float(found.mean()) if len(found) else 0.0
-        return cls(bundle, [*edges], (counted / max(1, len(found))).tolist(), mean, len(found))
+    def of(cls, bundle: str, blocks: Iterable[ArrayLike], edges: Sequence[float]) -> "Scores":
+        """Count scores, which come in blocks (n,), in the bins between ``edges``."""
+        counted, total = np.zeros(BINS, np.int64), 0.0
+        for block in blocks:
+            found = np.asarray(block, float)
+            counted += np.bincount(np.searchsorted(edges, found, side="right"), minlength=BINS)
+            total += float(found.sum())
+        people = int(counted.sum())
+        return cls(bundle, [*edges], (counted / max(1, people)).tolist(), total / max(1, people), people)
 
     def beside(self, tonight: "Scores") -> Measure:
         """Compare with tonight's scores, which were counted in the same bins."""

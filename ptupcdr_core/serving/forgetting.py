@@ -64,10 +64,20 @@ def forget(home: Home, ids: Sequence[str]) -> dict[str, int]:
             path.unlink()  # so is a download: the next ingest fetches it again, and keeps none that names them
             found[str(path.relative_to(home.root))] += 1
     for folder in (home.bundles, home.benchmark, home.reports, home.data_docs, home.mlflow):
-        for path in sorted(folder.rglob("*")):
-            amount = _from_file(path, ids) if path.is_file() else 0
-            found[str(path.relative_to(home.root))] += amount
+        found.update({str(path.relative_to(home.root)): amount for path, amount in forget_in(folder, ids)})
     return {place: amount for place, amount in found.items() if amount}
+
+
+def forget_in(folder: Path, ids: Sequence[str]) -> Iterator[tuple[Path, int]]:
+    """Remove people from the files below a folder; yield those that named them, a page after it was removed.
+
+    Args:
+        folder: with files that this project has written.
+        ids: (N,) all ids of these people.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and (amount := _from_file(path, ids)):
+            yield path, amount
 
 
 def named_in(root: Path, ids: Sequence[str]) -> Iterator[Path]:

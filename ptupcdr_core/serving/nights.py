@@ -8,17 +8,22 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ptupcdr_core.errors import WarehouseError
 from ptupcdr_core.serving.bundle import Bundle
+from ptupcdr_core.serving.data_summary import BINS
 from ptupcdr_core.serving.drift import Measure, Scores, data_drift, list_overlap
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.sql import statement
 from ptupcdr_core.store.warehouse import Warehouse, attach
 
 ASSET, TABLE = "recommendations", "drift"
+AT_ONCE = 1 << 16
+"""Scores in memory at a time."""
+_BEST = "from recommendations where rank = 1"
 KEPT = 100
 """Number of latest nights that are kept."""
 
@@ -78,14 +83,40 @@ def nights(warehouse: Warehouse, pair: str) -> pd.DataFrame:
 
 
 def _scores(connection: duckdb.DuckDBPyConnection, digest: str, *, known: bool) -> Measure:
-    scores = connection.execute("select score from recommendations where rank = 1").fetchnumpy()["score"]
     query = "select bundle, edges, shares, mean, people from last_night.first_night where bundle = ?"
     kept = connection.execute(query, [digest]).fetchall() if known else []
-    first = Scores(*kept[0]) if kept else Scores.of(digest, scores)
+    edges = kept[0][1] if kept else equally_filled(connection)
+    blocks = (batch["score"] for batch in connection.sql(f"select score {_BEST}").to_arrow_reader(AT_ONCE))  # nosec B608 # ours
+    tonight = Scores.of(digest, blocks, edges)
+    first = Scores(*kept[0]) if kept else tonight
     connection.register("kept", pa.Table.from_pylist([vars(first)]))
     connection.execute("insert into first_night by name from kept")
     connection.unregister("kept")
-    return first.beside(Scores.of(digest, scores, first.edges))
+    return first.beside(tonight)
+
+
+def equally_filled(connection: duckdb.DuckDBPyConnection) -> list[float]:
+    """(9,) edges between ten equally filled bins of the best scores, as ``np.quantile`` gives them; zeros without any.
+
+    The scores are sorted where they are, since there may be very many.
+
+    Args:
+        connection: has the table ``recommendations``.
+    """
+    [(people,)] = connection.execute(f"select count(*) {_BEST}").fetchall()  # nosec B608 # ours
+    at = np.arange(1, BINS) / BINS * max(people - 1, 0)
+    below = np.floor(at).astype(int)
+    placed = f"select score::double as score, row_number() over (order by score) - 1 as place {_BEST}"
+    wanted = [*{*below.tolist(), *(below + 1).tolist()}]
+    found: dict[int, float] = dict(
+        connection.execute(
+            f"select place, score from ({placed}) where place in (select unnest(?))",  # nosec B608 # ours
+            [wanted],
+        ).fetchall()
+    )
+    last = found.get(people - 1, 0.0)
+    ends = ([found.get(place, last), found.get(place + 1, last)] for place in below.tolist())
+    return [float(np.quantile(pair, part)) for pair, part in zip(ends, at - below, strict=True)]
 
 
 @contextmanager

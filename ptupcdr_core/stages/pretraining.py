@@ -1,9 +1,13 @@
 """The stages of a pair's two base models."""
 
+from functools import partial
+from pathlib import Path
+
 from ptupcdr_core.data.pair_data import Side, load_pair
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
+from ptupcdr_core.modes.shared_source import SharedSource
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
@@ -14,7 +18,8 @@ from ptupcdr_core.training.epochs import Curves, OnEpoch
 def pretrain(
     home: Home, pair: str, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str = ""
 ) -> StageReport:
-    """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``).
+    """Train one side's base model and save its checkpoint (asset ``source_model`` or ``target_model``); a source model
+    that was trained for another pair before is taken (see ``modes.shared_source``).
 
     Raises:
         SettingsError: the recipe is ``published_test_best``: what serves users may not be chosen on test users. Or the
@@ -28,9 +33,16 @@ def pretrain(
         )
     data = load_pair(Warehouse.from_environment(home.warehouse), pair)
     curves, modes = Curves(on_epoch), modes_of(settings, data)
-    files = [file for mode in modes for file in mode.train_side(home, data, side, settings, curves, fingerprint)]
+    files: list[Path] = []
+    notes: dict[str, str] = {}
+    for mode in modes:
+        train = partial(mode.train_side, home, data, side, settings, curves, fingerprint)
+        if side == "source" and settings.recipe == "calibrated":
+            files += SharedSource(home, data, mode, settings, fingerprint).made(train, curves, notes)
+        else:
+            files += train()
     drop_others(home, f"{side}_model", pair, [mode.name for mode in modes])
     ratings, items = data.trained_on(side)
     scale = data.source_scale if side == "source" else data.target_scale
     sizes = {"ratings" if scale else "events": float(len(ratings)), "items": float(items)}
-    return StageReport(sizes | curves.last(), curves.values, files)
+    return StageReport(sizes | curves.last(), curves.values, files, notes=notes)

@@ -16,6 +16,7 @@ class StageReport:
         files: the checkpoint's files.
         tables: small tables to show.
         chosen: names of the metrics that are settings chosen by the training itself.
+        notes: short texts by name.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -23,3 +24,4 @@ class StageReport:
     files: list[Path] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     chosen: set[str] = field(default_factory=set)
+    notes: dict[str, str] = field(default_factory=dict)

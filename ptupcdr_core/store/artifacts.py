@@ -6,18 +6,21 @@ manifest is replaced last and atomically, so a reader sees the old checkpoint or
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as decode
-from safetensors.numpy import save as encode
 
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.store import formats
-from ptupcdr_core.store.replacing import replaced
+from ptupcdr_core.store.replacing import replaced, unfinished
+from ptupcdr_core.store.tensors import Tensor, TensorFile, write
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -35,13 +38,13 @@ class Checkpoint:
         return str(self.manifest["sha256"])
 
 
-def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dict[str, Any]) -> list[Path]:
+def save(folder: Path, name: str, tensors: Mapping[str, Tensor], *, split: str, manifest: dict[str, Any]) -> list[Path]:
     """Write a checkpoint and return its files: the manifest and the weights.
 
     Args:
         folder: where it goes; made if absent.
         name: base name of the files, such as the pair's key.
-        tensors: the weights.
+        tensors: the weights; tables are written piece by piece.
         split: identifies the split that they were trained on.
         manifest: further JSON values to keep, such as the settings.
 
@@ -49,14 +52,16 @@ def save(folder: Path, name: str, tensors: Tensors, *, split: str, manifest: dic
         ArtifactError: a number of the tensors is NaN or infinite; the old one stays.
         StorageError: it cannot be written; the old one stays.
     """
-    require_finite(tensors, f"{folder.name} of {name}")
-    # Not ascontiguousarray, which would make a scalar one-dimensional.
-    payload = encode({key: np.asarray(value, order="C") for key, value in tensors.items()})
-    digest = hashlib.sha256(payload).hexdigest()
-    weights = folder / f"{name}-{digest[:12]}.safetensors"
-    _replace(weights, payload)
+    with unfinished(folder / f"{name}.safetensors") as written:
+        write(written, tensors, lambda key, piece: require_finite({key: piece}, f"{folder.name} of {name}"))
+        with written.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        weights = folder / f"{name}-{digest[:12]}.safetensors"
+        with replaced(weights) as temporary:
+            os.replace(written, temporary)
     entries = {**manifest, "format": formats.CHECKPOINT, "split": split, "weights": weights.name, "sha256": digest}
-    _replace(folder / f"{name}.json", json.dumps(entries, indent=2, sort_keys=True).encode())
+    with replaced(folder / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(entries, indent=2, sort_keys=True))
     for stale in folder.glob(f"{name}-????????????.safetensors"):
         if stale != weights:
             stale.unlink(missing_ok=True)
@@ -90,7 +95,7 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
         ArtifactError: there is none, it is not a JSON object, or of another format.
     """
     path = folder / f"{name}.json"
-    again = f"materialize {folder.name} for {name} again"
+    again = _again(folder, name)
     try:
         entries = json.loads(path.read_text())
     except FileNotFoundError:
@@ -111,10 +116,12 @@ def load(folder: Path, name: str, *, split: str) -> Checkpoint:
         ArtifactError: it is missing, damaged, or belongs to another split.
     """
     entries = read_manifest(folder, name)
-    remedy = f"materialize {folder.name} for {name} again"
     if entries.get("split") != split:
-        raise ArtifactError(f"{folder / name}.json: trained on another split than the present one; {remedy}")
-    return Checkpoint(tensors=decode(_weights(folder, entries, remedy)), manifest=entries)
+        raise ArtifactError(
+            f"{folder / name}.json: trained on another split than the present one; {_again(folder, name)}"
+        )
+    with _whole(folder, name, entries) as file:
+        return Checkpoint(tensors=decode(file.read()), manifest=entries)
 
 
 def read_whole(folder: Path, name: str) -> None:
@@ -123,22 +130,38 @@ def read_whole(folder: Path, name: str) -> None:
     Raises:
         ArtifactError: it is missing or damaged.
     """
-    _weights(folder, read_manifest(folder, name), f"materialize {folder.name} for {name} again")
+    with opened(folder, name):
+        pass
 
 
-def _weights(folder: Path, entries: dict[str, Any], remedy: str) -> bytes:
-    path = folder / str(entries.get("weights"))
+@contextmanager
+def opened(folder: Path, name: str) -> Iterator[tuple[TensorFile, dict[str, Any]]]:
+    """A checkpoint's weights, to read some of their rows, and its manifest; a new one may take its place meanwhile.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    entries = read_manifest(folder, name)
+    with _whole(folder, name, entries) as file:
+        yield TensorFile.of(file), entries
+
+
+@contextmanager
+def _whole(folder: Path, name: str, entries: dict[str, Any]) -> Iterator[BinaryIO]:
+    """The open file of weights, which are those that the manifest names."""
+    path, remedy = folder / str(entries.get("weights")), _again(folder, name)
     try:
-        payload = path.read_bytes()
+        file = path.open("rb")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: the weights are missing; {remedy}") from None
     except OSError as error:
         raise ArtifactError(f"{path}: the weights cannot be read ({error.strerror}); {remedy}") from error
-    if hashlib.sha256(payload).hexdigest() != entries.get("sha256"):
-        raise ArtifactError(f"{path}: the weights are damaged (checksum differs from the manifest's); {remedy}")
-    return payload
+    with file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entries.get("sha256"):
+            raise ArtifactError(f"{path}: the weights are damaged (checksum differs from the manifest's); {remedy}")
+        file.seek(0)
+        yield file
 
 
-def _replace(path: Path, payload: bytes) -> None:
-    with replaced(path) as temporary:
-        temporary.write_bytes(payload)
+def _again(folder: Path, name: str) -> str:
+    return f"materialize {folder.name} for {name} again"

@@ -30,21 +30,31 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be written; whatever else the block raises passes unchanged.
     """
+    with unfinished(path) as temporary:
+        yield temporary
+        with writing(path):
+            synced(temporary)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, for what is to be there; it is removed at the end.
+
+    Raises:
+        StorageError: it cannot be written; whatever else the block raises passes unchanged.
+    """
     # The name matches no reader's or other writer's pattern, and tells the owner if this process is killed.
     temporary = path.with_name(f".{Owner.present()}-{uuid.uuid4().hex[:16]}.tmp")
     with writing(path):
         _make_folder(path.parent)
     try:
-        try:
-            yield temporary
-        except OSError as error:
-            if _concerns(error, temporary):
-                raise unwritable(path, error) from error
-            raise
-        with writing(path):
-            synced(temporary)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
+        yield temporary
+    except OSError as error:
+        if _concerns(error, temporary):
+            raise unwritable(path, error) from error
+        raise
     finally:
         # A database keeps its log beside itself, under its name with an ending.
         for left in path.parent.glob(f"{temporary.name}*"):

@@ -99,7 +99,8 @@ class RidgeFit:
 def user_moments(rows: BridgeRows) -> UserMoments:
     """Sum the rows (ordered by user) of each user, or of ``MOST_USERS`` drawn at random if there are more.
 
-    Not of the first ones: users are ordered by their ids, which may say when they came, or from where.
+    Not of the first ones: users are ordered by their ids, which may say when they came, or from where. The same users
+    are drawn every time, and on every engine.
     """
     users, starts = np.unique(rows.users, return_index=True)
     if len(users) > MOST_USERS:
@@ -121,6 +122,11 @@ def user_moments(rows: BridgeRows) -> UserMoments:
         first[block] = np.add.reduceat(y * t[:, None], starts[block] - low)
         squares[block] = np.add.reduceat(t.astype(np.float64) ** 2, starts[block] - low)
     return UserMoments(users.astype(np.int32), second, first, squares, int(ends[-1]))
+
+
+def users_read(rows: BridgeRows) -> int:
+    """Of how many users ``user_moments`` sums the rows."""
+    return min(len(np.unique(rows.users)), MOST_USERS)
 
 
 def fit_ridge(

@@ -91,13 +91,15 @@ class Stage:
         return self.report(made)
 
     def report(self, report: "StageReport") -> Materialized:
-        """Record a stage's report in MLflow and show it: numbers, curves, checkpoints and small tables."""
+        """Record a stage's report in MLflow and show it: numbers, curves, checkpoints, notes and small tables."""
         self.log_split()
         self.tracker.log_metrics({name: value for name, value in report.metrics.items() if name not in report.chosen})
         log_chosen(self.tracker, {name: report.metrics[name] for name in sorted(report.chosen)})
         self.tracker.log_files(report.files)
+        if report.notes:
+            self.tracker.tag(report.notes)
         # The page lists entries in this order. Tables come first: single numbers, each plotted, fill a screen.
-        metadata: dict[str, Any] = {name: frame_table(frame) for name, frame in report.tables.items()}
+        metadata: dict[str, Any] = {name: frame_table(frame) for name, frame in report.tables.items()} | report.notes
         if report.curves:
             metadata["learning_curves"] = learning_curves(report.curves)
         metadata |= {name: number(value) for name, value in report.metrics.items()}

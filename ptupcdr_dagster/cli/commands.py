@@ -254,11 +254,12 @@ def forget(
         from ptupcdr_core.serving.forgetting import forget as forget_people
         from ptupcdr_core.serving.forgetting import named_in
         from ptupcdr_core.sources.people import People
+        from ptupcdr_dagster.tracking.forgetting import forget_elsewhere
 
         home = Home.from_environment()
         tables = [people for domain in catalog.domains if (people := People.read(domain))][:1]
         ids = sorted({id for user in users for id in [user, *(id for table in tables for id in table.all_ids(user))]})
-        found = forget_people(home, ids)
+        found = forget_people(home, ids) | forget_elsewhere(home, ids)
         print(f"{len(ids)} id{'s' * (len(ids) > 1)} of {len(users)} people; dropped at every later ingest")
         for place, amount in found.items():
             print(f"{amount:>8}  {place}")

@@ -18,7 +18,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.running.instance import write_workspace
 from ptupcdr_dagster.tracking.addresses import mlflow_ui, note_served
-from ptupcdr_dagster.tracking.stores import open_store, tracking_uri
+from ptupcdr_dagster.tracking.stores import artifact_root, open_store, tracking_uri
 
 GRACE_SECONDS = 20.0
 
@@ -63,11 +63,12 @@ def _dagster_command(home: Home, host: str, port: int) -> list[str]:
 
 
 def _mlflow_command(home: Home, host: str, port: int) -> list[str]:
+    store = tracking_uri(home)
     return [
         _program("mlflow"),
         "server",
-        f"--backend-store-uri={tracking_uri(home)}",
-        f"--default-artifact-root={(home.mlflow / 'artifacts').as_uri()}",
+        f"--backend-store-uri={store}",
+        f"--default-artifact-root={artifact_root(home, store)}",
         f"--host={host}",
         f"--port={port}",
         "--workers=1",

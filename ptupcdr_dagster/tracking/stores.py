@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -54,6 +55,23 @@ def server() -> str | None:
     """The address of the user's MLflow server; None if the store is not a server."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return uri if uri.startswith(("http://", "https://")) else None
+
+
+def artifact_root(home: Home, uri: str) -> str | None:
+    """Where the files of runs are kept; None where a server decides.
+
+    Of a database, MLflow's own default is a folder below the one that a program happens to be started in.
+
+    Args:
+        home: Keeps them if nothing else is said; always those of its own store.
+        uri: The store's address.
+    """
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
+    if urlsplit(uri).scheme.split("+")[0] not in DATABASE_ENGINES:
+        return None
+    named = "" if uri == own_store(home) else os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT", "")
+    return named or (home.mlflow / "artifacts").as_uri()
 
 
 @lru_cache(maxsize=8)
@@ -167,9 +185,8 @@ def _opened(home: Home, uri: str) -> "tuple[MlflowClient, str]":
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:
             return client, str(experiment.experiment_id)
-        artifacts = (home.mlflow / "artifacts").as_uri() if uri == own_store(home) else None
         try:
-            return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+            return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifact_root(home, uri)))
         except MlflowException:
             # On a shared tracking server, a process of another home was faster.
             experiment = client.get_experiment_by_name(EXPERIMENT)

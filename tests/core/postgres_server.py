@@ -32,9 +32,9 @@ class Postgres:
 
     port: int
 
-    def address(self, password: str = ESCAPED, user: str = "reader") -> str:
+    def address(self, password: str = ESCAPED, user: str = "reader", database: str = "postgres") -> str:
         """Its address, as written in a catalog."""
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, *statements: str) -> None:
         """Run statements as the owner of everything."""

@@ -1,3 +1,5 @@
+"""Alternating least squares equal plain least squares, for rows of any length and any number of threads."""
+
 import numpy as np
 import pytest
 

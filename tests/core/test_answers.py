@@ -82,7 +82,7 @@ def test_people_in_a_table_are_those_of_the_split(lineage: Lineage, answers: Ans
     assert not len(table.seen([person]))
 
 
-def test_who_was_fitted_again_with_their_ratings_is_not_recommended_them(lineage: Lineage) -> None:
+def test_after_a_refit_people_are_not_recommended_what_they_have_rated(lineage: Lineage) -> None:
     query = "select user_id, item_id from split_target_ratings join split_users using (user_index) join "
     query += "split_target_items using (item_index) where cohort = 'test' order by all limit 1"
     [(user, item)] = read(lineage.home, "domain_splits", query)

@@ -19,7 +19,7 @@ E, K = 8, 10
 
 
 def generated(items: int, users: int, seed: int = 0) -> tuple[TargetItems, np.ndarray]:
-    """As calibrated models leave them: large offsets, lengths over orders, and users with a share in common."""
+    """Vectors as calibrated models make them: large offsets, various lengths, and a part that all users share."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(items + 1, E)) * np.exp(0.5 * rng.normal(size=(items + 1, 1)))
     offset = 3.7 + 0.4 * rng.normal(size=items + 1)
@@ -75,7 +75,7 @@ def test_one_user_alone_and_nobody() -> None:
     assert list(approximate_top_items(target, users[:0], K)) == []
 
 
-def test_a_number_that_is_none_is_refused() -> None:
+def test_vectors_with_nan_are_refused() -> None:
     target, users = generated(50, 2)
     with pytest.raises(ValueError, match="finite"):
         list(approximate_top_items(target, users * np.nan, K))

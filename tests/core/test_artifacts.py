@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save as encode
 
 from ptupcdr_core.errors import ArtifactError, StorageError
 from ptupcdr_core.store import artifacts
+from ptupcdr_core.store.tensors import Table
 
 TENSORS = {
     "table": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -107,3 +109,36 @@ def test_when_writing_fails_midway_the_old_checkpoint_stands(
     assert not list(tmp_path.glob(".*")), "no half-written file is left"
     _, weights = save(tmp_path)
     assert list(tmp_path.glob("*.safetensors")) == [weights], "the next one clears what the failed one left"
+
+
+def test_a_file_is_the_one_that_the_formats_library_writes_whatever_pieces_it_was_written_in(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole: artifacts.Tensors = {
+        "ü table": rng.normal(size=(70_001, 3)).astype(np.float32),
+        "zeros": np.zeros((5, 2), np.float32),
+        "b": np.arange(7, dtype=np.int32),
+        "a": np.arange(3, dtype=np.float64),
+        "flags": np.array([True, False]),
+        "bytes": np.arange(5, dtype=np.uint8),
+        **TENSORS,
+    }
+    table = whole["ü table"]
+    pieces = [(40_000, table[40_000:]), (0, table[:10]), (10, table[10:40_000])]
+    tables = {"ü table": Table(table.shape, lambda: iter(pieces)), "zeros": Table((5, 2), lambda: iter(()))}
+    _, weights = artifacts.save(tmp_path, "a__b", whole | tables, split="v", manifest={})
+    expected = encode({name: np.asarray(tensor, order="C") for name, tensor in whole.items()})
+    assert weights.read_bytes() == expected
+    with artifacts.opened(tmp_path, "a__b") as (file, _):
+        np.testing.assert_array_equal(file.rows("ü table", 39_990, 40_010), table[39_990:40_010])
+        again = {name: file.tensor(name) for name in whole}
+        _, copied = artifacts.save(tmp_path, "a__c", again, split="v", manifest={})
+    assert copied.read_bytes() == expected
+
+
+def test_a_piece_that_is_no_number_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    save(tmp_path)
+    bad = Table((4, 1), lambda: iter([(0, np.ones((2, 1))), (2, np.full((2, 1), np.nan))]))
+    with pytest.raises(ArtifactError, match=r"was not kept: table holds NaN"):
+        save(tmp_path, TENSORS | {"table": bad})
+    assert load(tmp_path).tensors["mean"] == 3.5
+    assert not list(tmp_path.glob(".*"))

@@ -95,7 +95,7 @@ def test_the_grid_leaves_out_what_makes_no_sense():
     }  # fmt: skip
     assert all(len({(cell.settings.seed, cell.settings.base_model) for cell in unit.cells}) == 1 for unit in units)
     with pytest.raises(SettingsError, match="nothing to run"):
-        units_of(Grid(methods=("lacdr",), recipes=("calibrated",)), SETTINGS)  # though lists there would be
+        units_of(Grid(methods=("lacdr",), recipes=("calibrated",)), SETTINGS)  # though there would be lists
 
 
 def test_calibrated_goes_with_mf_only():
@@ -231,11 +231,11 @@ def test_lists_have_tables_of_their_own(domains, tmp_path):
     assert all(one.restored for one in again)
     with duckdb.connect(Warehouse(home.warehouse).file("benchmark", PAIR.key)) as connection:
         connection.execute("drop table benchmark_lists")
-    assert summarize_lists(home, PAIR.key).empty, "as a benchmark of the time before has none"
+    assert summarize_lists(home, PAIR.key).empty, "a benchmark of an earlier version has none"
 
 
 def test_where_everybody_took_everything_all_lists_are_alike(tmp_path):
-    """And perfect: nobody differs from anybody, so there is nothing to map but the mean user."""
+    """They are perfect, too: nobody differs from anybody, so there is nothing to map but the mean user."""
     rows = [(f"user {user}", f"item {item}", 3 + (user + item) % 3, 0) for user in range(60) for item in range(4)]
     sides = [domain(pack(tmp_path / f"{name}.csv", as_delimited(rows)), name=name) for name in ("books", "movies")]
     home = Home(tmp_path / "home")
@@ -269,7 +269,7 @@ def test_a_cell_depends_on_what_it_is_made_from(domains, tmp_path):
     older = Warehouse(shutil.copytree(warehouse.root, tmp_path / "older"))
     with duckdb.connect(str(older.file("raw_ratings", "books"))) as connection:
         connection.execute("alter table raw_ratings drop column place")
-    assert ratings_fingerprint(older, books, movies) == known, "as a version before that column has it"
+    assert ratings_fingerprint(older, books, movies) == known, "as versions before that column stored it"
 
 
 @pytest.mark.parametrize("widened", [0, 1])

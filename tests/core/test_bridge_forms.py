@@ -91,7 +91,7 @@ def matrix_of(form: str, size: int = 6) -> Floats:
 def test_every_form_learns_a_planted_map_of_its_form(form: dict[str, Any]) -> None:
     task = planted(matrix_of(form["form"]))
     unexplained, _ = train(task, MetaNetwork(6, 32, **form).start(1), epochs=25)
-    assert unexplained < 0.25, "a rating of new users is told to within a quarter of its spread"
+    assert unexplained < 0.25, "a new user's rating is predicted to within a quarter of its spread"
 
 
 @pytest.mark.parametrize("form", FORMS[1:], ids=NAMES[1:])
@@ -106,7 +106,7 @@ def test_a_large_bridge_of_low_rank_trains() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_rated_attention_learns_to_listen_to_what_was_liked_best() -> None:
+def test_rated_attention_learns_to_weigh_what_was_liked_best() -> None:
     task = planted(matrix_of("diagonal"), loud=3.0)
     left = {}
     for kind in ("items", "rated"):

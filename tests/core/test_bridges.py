@@ -61,7 +61,7 @@ def test_a_personal_bridge_is_the_common_matrix_and_a_share_of_the_users_own(
         np.testing.assert_allclose(embeddings[row], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_users_without_a_history_go_over_the_fallback_and_it_is_named(
+def test_users_without_a_history_get_the_fallback_bridge_which_is_named(
     task: BridgeTask, personal: PersonalBridge
 ) -> None:
     untold = np.setdiff1d(EVERYBODY, told(task)).astype(np.int32)
@@ -125,7 +125,7 @@ def planted_in_histories(task: BridgeTask) -> BridgeTask:
 def test_the_start_written_into_the_network_is_the_ridge_it_was_fitted_as(
     task: BridgeTask, hidden_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network says u Σ_k z_k W_k, with z the mean history along its strongest directions, of unit variance."""
+    """The network computes u Σ_k z_k W_k, with z the mean history along its strongest directions, of unit variance."""
     monkeypatch.setattr(closed_form, "PERSONAL_PENALTIES", (100.0,))  # the usual ones are for thousands of rows
     planted = planted_in_histories(task)
     moments = user_moments(planted.rows)
@@ -171,7 +171,7 @@ def test_the_common_bridge_gets_no_worse_than_its_prior_on_its_own_rows(task: Br
     assert error(common.matrix) < error(task.prior) < error(np.zeros_like(task.prior))
 
 
-def test_where_people_and_items_as_such_say_all_there_is_the_effects_find_it(task: BridgeTask) -> None:
+def test_the_effects_find_what_depends_on_people_and_items_alone(task: BridgeTask) -> None:
     """Planted: how well known an item is counts, and more for who rates widely; nothing else does."""
     size = task.history_vectors.shape[1]
     planted = np.zeros_like(task.prior)

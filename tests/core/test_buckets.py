@@ -61,7 +61,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "home" / "warehouse", threads=2)
 
 
-def test_an_object_is_read_and_its_secret_stands_nowhere(store: Store, warehouse: Warehouse, tmp_path: Path) -> None:
+def test_an_object_is_read_and_its_secret_is_stored_nowhere(store: Store, warehouse: Warehouse, tmp_path: Path) -> None:
     store.put("a/it's.csv", ROWS)
     ingest_domain(store.domain("a/it's.csv"), warehouse)
     assert kept(warehouse) == ROWS

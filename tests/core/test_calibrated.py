@@ -44,7 +44,7 @@ def test_a_kind_user_has_a_positive_offset_beyond_the_items() -> None:
     model = fit(ratings((1, 1, 5), (1, 2, 5), (2, 1, 3), (2, 2, 3)), 2, 2)
     np.testing.assert_allclose(model.item_bias, 0, atol=1e-7)
     np.testing.assert_allclose(model.user_offset, [0, 1, -1], rtol=1e-6)
-    assert model.offset_damping < 1e-5, "nothing but the users tells their ratings apart"
+    assert model.offset_damping < 1e-5, "their ratings differ by user alone"
 
 
 def test_unknown_users_and_items_and_padding_are_zero() -> None:
@@ -56,7 +56,7 @@ def test_unknown_users_and_items_and_padding_are_zero() -> None:
 
 
 def test_the_factors_find_a_planted_taste() -> None:
-    """Half of the people love what the other half hates: invisible to mean and biases, one factor says it all."""
+    """Half of the people love what the other half hates: mean and biases cannot show it, one factor can."""
     rows = [(u, i, 5.0 if (u + i) % 2 else 1.0) for u in range(1, 21) for i in range(1, 21)]
     of = ratings(*rows)
     model = fit(of, 20, 20, size=1)
@@ -65,7 +65,7 @@ def test_the_factors_find_a_planted_taste() -> None:
     assert np.abs(model.residuals(of) - explained).max() < 0.5
 
 
-def test_every_iteration_is_told_and_the_loss_falls() -> None:
+def test_every_iteration_is_reported_and_the_loss_falls() -> None:
     told: dict[int, float] = {}
     data = small_pair()
     fit_calibrated(
@@ -99,7 +99,7 @@ def test_nothing_is_carried_over_from_people_without_an_offset() -> None:
     assert carry_over(ratings((1, 1, 5)), np.zeros(2, np.float32), np.float32(3), np.zeros(2, np.float32)) == 0
 
 
-def test_what_is_said_of_raters_and_of_rated_items_is_a_damped_mean_over_ratings() -> None:
+def test_coordinates_about_raters_and_rated_items_are_damped_means_over_ratings() -> None:
     data = small_pair()
     train, (_, model) = data.target_train, calibrated_models(data)
     of_raters, of_rated = (np.log1p(n[rows].astype(float)) for n, rows in (
@@ -116,7 +116,7 @@ def test_what_is_said_of_raters_and_of_rated_items_is_a_damped_mean_over_ratings
         np.testing.assert_allclose(getattr(model, name)[place], wanted, atol=1e-5, err_msg=name)
 
 
-def test_effects_are_the_damped_means_of_what_the_model_tells_of_its_ratings() -> None:
+def test_effects_are_the_damped_means_of_the_values_that_the_model_gives_its_ratings() -> None:
     data = small_pair()
     train, (_, model) = data.target_train, calibrated_models(data)
     names = ("item_bias", "item_mean", "rater_spread", "rater_counts", "item_spread")

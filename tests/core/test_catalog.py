@@ -1,3 +1,5 @@
+"""A catalog says what there is; what is wrong in it is named, all of it, with its key and what was expected."""
+
 from pathlib import Path
 
 import pytest

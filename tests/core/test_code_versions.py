@@ -117,7 +117,7 @@ def test_what_can_make_a_difference_is_noticed(tmp_path: Path, changed: dict[str
     assert digest(tmp_path, **changed) != digest(tmp_path)
 
 
-def test_an_entry_that_is_gone_is_told() -> None:
+def test_an_entry_that_is_gone_is_reported() -> None:
     with pytest.raises(LookupError, match=r"stages\.bridges:train_tunnels is not in .* mend ENTRIES"):
         Reached(Code(), "stages.bridges:train_tunnels")
 
@@ -169,7 +169,7 @@ def run_functions(make: Callable[[], object]) -> set[str]:
 
 @pytest.mark.slow
 def test_what_a_stage_runs_is_what_was_reached(tmp_path: Path) -> None:
-    """Names tell of all that runs: nothing is called that a change would not be noticed of."""
+    """Following names finds all that runs: no function is called whose change would go unnoticed."""
     settings = SETTINGS.model_copy(update={"mode": "both", "ranking_size": 8, "epochs": 2})
     home, sides = Home(tmp_path / "home"), domains(write_ratings(tmp_path))
     warehouse, quiet = Warehouse(home.warehouse), lambda epoch, metrics: None
@@ -198,6 +198,6 @@ def test_what_a_stage_runs_is_what_was_reached(tmp_path: Path) -> None:
 
 
 def is_special(place: str, reached: Collection[str]) -> bool:
-    """Special methods, and functions without a name, stand in the text of their class."""
+    """Special methods, and functions without a name, are part of their class's text."""
     owner, _, method = place.rpartition(".")
     return owner in reached and method.startswith(("__", "<"))

@@ -58,7 +58,7 @@ def test_a_table_of_postgresql_is_read_and_its_rows_are_accounted_for(server: Po
     assert sorted(reason for reason, _ in rejected(warehouse)) == ["empty_user_id", "rating_off_scale", "superseded"]
 
 
-def test_the_password_stands_nowhere(
+def test_the_password_is_stored_nowhere(
     server: Postgres,
     warehouse: Warehouse,
     tmp_path: Path,
@@ -100,7 +100,7 @@ def test_a_table_is_stale_when_a_row_of_it_has_changed(server: Postgres, warehou
     server.execute("update shop.few set rating = 2 where user_id = 'bob'")
     changed = source_fingerprint(few)
     server.execute("update shop.few set rating = 3.5 where user_id = 'bob'")
-    assert changed != first == source_fingerprint(few), "the order of the rows is another now, and says nothing"
+    assert changed != first == source_fingerprint(few), "the rows are in another order now, which does not count"
     server.execute("drop table shop.few")
 
 
@@ -136,7 +136,7 @@ def test_a_table_of_sqlite_is_read_and_its_rows_are_accounted_for(warehouse: War
         ("the stars", b"x" * 5000, "file is not a database; check path and table"),
     ],
 )
-def test_what_is_no_table_of_sqlite_is_named(
+def test_what_is_not_a_table_of_sqlite_is_named(
     warehouse: Warehouse, tmp_path: Path, table: str, content: bytes | None, message: str
 ) -> None:
     path = as_sqlite(tmp_path / "shop.sqlite", ROWS)
@@ -146,7 +146,7 @@ def test_what_is_no_table_of_sqlite_is_named(
         ingest_domain(domain(path, "sqlite", table=table), warehouse)
 
 
-def test_a_damaged_name_of_a_column_of_sqlite_is_told(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_damaged_column_name_of_sqlite_is_reported(warehouse: Warehouse, tmp_path: Path) -> None:
     path = as_sqlite(tmp_path / "shop.sqlite", ROWS)
     path.write_bytes(path.read_bytes().replace(b"rating real", b"r\x80ting real"))
     with pytest.raises(SourceError, match="can't decode byte 0x80"):

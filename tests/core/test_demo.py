@@ -89,7 +89,7 @@ def test_harshness_carries_over(books: pa.Table, movies: pa.Table) -> None:
 
 
 def test_a_cluster_shows_in_what_its_people_rate(books: pa.Table) -> None:
-    """Half of the people tell for every item which cluster meets it most; that tells the other half's clusters."""
+    """Half of the people show which cluster rates an item most; from that the other half's clusters are guessed."""
     frame = books.to_pandas()
     cluster = demo.clusters()
     frame["cluster"] = frame["user_id"].map(cluster)

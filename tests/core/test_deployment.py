@@ -205,7 +205,7 @@ def test_the_next_training_leaves_what_is_deployed_as_it_is(refitted: Refitted, 
 
 
 def spoiled(bundle: Bundle, factor: float, *modes: Mode) -> Bundle:
-    """Another training, as it were: bridges times factor, which say less of a user, or the opposite."""
+    """In place of another training: bridges times a factor, which say less about a user, or the opposite."""
     served = {}
     for mode, own in bundle.modes.items():
         personal = own.part.personal
@@ -278,7 +278,9 @@ def test_a_kill_between_a_champion_and_its_tables_loses_no_comparison(
     keep(home)
     assert told(home) == told(undisturbed)
     assert "as good as champion" in str(told(home)[1])
-    assert judge(home, PAIR, "of others").decision == judge(home, PAIR).decision, "of something else nothing is decided"
+    assert judge(home, PAIR, "of others").decision == judge(home, PAIR).decision, (
+        "a verdict of another training says nothing here"
+    )
     spoiled(good, -1.0).save(bundle_file(home, CANDIDATE, PAIR))
     assert not judge(home, PAIR, "of these").decision.promoted, "nor of another bundle"
 

@@ -45,9 +45,7 @@ def test_a_file_is_fetched_once_and_kept_in_the_home(server: Server, warehouse: 
     assert copy.read_bytes() == server.files["a.csv"]
 
 
-def test_no_copy_is_kept_in_which_somebody_stands_who_is_forgotten(
-    server: Server, warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_no_copy_is_kept_that_names_a_forgotten_person(server: Server, warehouse: Warehouse, tmp_path: Path) -> None:
     server.files["a.csv"] = as_delimited(ROWS)
     ingest(warehouse, server.address("a.csv"))
     assert forget(Home(tmp_path / "home"), ["ann"])
@@ -86,7 +84,7 @@ def test_a_checksum_in_the_address_must_fit(server: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", ""])
-def test_what_the_server_has_not_is_named(server: Server, warehouse: Warehouse, name: str) -> None:
+def test_what_the_server_does_not_have_is_named(server: Server, warehouse: Warehouse, name: str) -> None:
     with pytest.raises(SourceError, match="cannot be fetched"):
         ingest(warehouse, server.address(name))
 
@@ -124,7 +122,9 @@ def test_a_transfer_that_broke_off_goes_on_where_it_was(server: Server, tmp_path
     assert not list(tmp_path.glob(".*.part*"))
 
 
-def test_the_next_run_goes_on_too_and_a_file_that_changed_meanwhile_comes_anew(server: Server, tmp_path: Path) -> None:
+def test_the_next_run_goes_on_too_and_a_file_that_changed_meanwhile_is_fetched_anew(
+    server: Server, tmp_path: Path
+) -> None:
     server.files["a.csv"], server.etag, server.sends = CONTENT, '"first"', [100, 0, 0]
     with pytest.raises(SourceError, match=r"broke off.*100 bytes are kept, run again to continue from there"):
         fetch(server.address("a.csv"), tmp_path)
@@ -133,7 +133,7 @@ def test_the_next_run_goes_on_too_and_a_file_that_changed_meanwhile_comes_anew(s
     assert server.ranges[-1] == "bytes=100-", "asked to go on, and refused by the changed mark"
 
 
-def test_a_part_that_is_longer_than_the_file_comes_anew(server: Server, tmp_path: Path) -> None:
+def test_a_part_that_is_longer_than_the_file_is_fetched_anew(server: Server, tmp_path: Path) -> None:
     server.files["a.csv"], server.etag, server.sends = CONTENT, '"first"', [100, 0, 0]
     with pytest.raises(SourceError, match="broke off"):
         fetch(server.address("a.csv"), tmp_path)
@@ -203,7 +203,7 @@ def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) ->
         ({"PTUPCDR_UNPACKED_LIMIT": "0"}, "PTUPCDR_UNPACKED_LIMIT=0: expected a size such as 500MB"),
     ],
 )
-def test_limits_that_are_none_are_refused(given: dict[str, str], message: str) -> None:
+def test_invalid_limits_are_refused(given: dict[str, str], message: str) -> None:
     with pytest.raises(SourceError, match=message):
         Limits.from_environment(given)
 

@@ -118,6 +118,7 @@ def test_whole_stages(recipe, engine, request, tmp_path, monkeypatch):
             name: len(curve) for name, curve in compiled.curves.items()
         }
     assert "validation_rmse_ptupcdr" in reports["meta_network"].metrics
+    assert ("closed_form_users" in reports["meta_network"].metrics) == (recipe == "calibrated")
 
 
 @on_devices

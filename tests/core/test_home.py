@@ -1,3 +1,5 @@
+"""Where generated state and the catalog lie, and how the environment changes that."""
+
 import os
 import shutil
 import subprocess

@@ -87,7 +87,7 @@ def test_what_is_passed_over_is_not_among_the_best(spread: float, count: int) ->
     assert all(len(set(row)) == len(row) for row in items)
 
 
-def test_a_number_that_is_none_is_refused() -> None:
+def test_vectors_with_nan_are_refused() -> None:
     target = TargetItems(np.ones((4, E), np.float32), np.zeros(4, np.float32))
     with pytest.raises(ValueError, match="finite"):
         list(top_items(target, np.full((1, E), np.nan, np.float32), 2))

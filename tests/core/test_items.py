@@ -140,8 +140,8 @@ def test_of_a_hundred_thousand_items_the_few_eligible_ones_make_full_and_exact_l
 
 
 @pytest.mark.parametrize("search", ["exact", "approximate"])
-def test_lists_have_no_more_of_a_group_than_the_catalog_lets(lineage: Lineage, home: Home, search: str) -> None:
-    """Exactly: what is beyond makes way for the next, and items of no group are not counted."""
+def test_lists_have_no_more_of_a_group_than_the_catalog_allows(lineage: Lineage, home: Home, search: str) -> None:
+    """Exactly: surplus items make way for the next ones, and items without a group are not counted."""
     ids, k = target_item_ids(Warehouse(home.warehouse), PAIR)[1:], 6
     groups = {item: f"brand {n % 3}" for n, item in enumerate(ids) if n % 7}
     known = Items(groups=groups, most_of_group=1)

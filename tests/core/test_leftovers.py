@@ -73,4 +73,4 @@ def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
     assert Owner(present.pid, present.started - 1000, present.host).gone, "the number was given to a later process"
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         assert os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT) is not None
-        assert Owner(child.pid, int(time.time()), present.host).gone, "it has ended, and nobody has asked how"
+        assert Owner(child.pid, int(time.time()), present.host).gone, "it has ended, but nobody has waited for it"

@@ -43,7 +43,7 @@ def test_the_methods_of_the_paper_are_there():
     assert {method.name for method in methods_of("calibrated")} >= {"tgt", "emcdr", "common_bridge", "ptupcdr"}
     for recipe in ("published", "calibrated"):
         names = [method.name for method in methods_of(recipe)]
-        assert len(names) == len(set(names)), "one fit a name and recipe"
+        assert len(names) == len(set(names)), "one fit for each name and recipe"
     assert all(a.needs <= b.needs for a, b in pairwise(all_methods()))
 
 

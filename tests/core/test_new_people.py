@@ -139,7 +139,7 @@ def test_without_a_known_rating_the_average_target_user_answers_and_says_so(eith
     assert answer.recommendations["reasons"].to_pylist() == [[]] * (2 * K)
 
 
-def test_who_likes_nothing_goes_over_the_common_bridge(lineage: Lineage, table: pa.Table) -> None:
+def test_people_who_like_nothing_get_the_common_bridge(lineage: Lineage, table: pa.Table) -> None:
     answer = recommend_new(lineage.home, PAIR, of(table, "untold"), K)
     assert answer.made_by.tolist() == ["common_bridge"]
     assert set(answer.recommendations["cohort"].to_pylist()) == {"new"}

@@ -78,7 +78,7 @@ def test_a_training_that_diverges_stops_and_says_what_to_change(tmp_path: Path, 
     assert not serves(home)
 
 
-def test_a_checkpoint_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
+def test_a_checkpoint_with_nan_or_infinity_is_not_kept(tmp_path: Path) -> None:
     for bad in (np.nan, np.inf):
         with pytest.raises(ArtifactError, match=r"source_model of a__b was not kept: w holds .* choose a smaller"):
             artifacts.save(tmp_path / "source_model", "a__b", {"w": np.array([1, bad])}, split="", manifest={})
@@ -86,8 +86,8 @@ def test_a_checkpoint_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_table_that_holds_no_number_is_not_kept(tmp_path: Path, bad: float) -> None:
-    """Neither of a frame, where NaN is null too, nor of Arrow, nor in a list; the old table stands."""
+def test_a_table_with_nan_or_infinity_is_not_kept(tmp_path: Path, bad: float) -> None:
+    """Neither from a data frame, where NaN is null too, nor from Arrow, nor inside a list; the old table stays."""
     warehouse = Warehouse(tmp_path, threads=1)
     write_tables(warehouse, "results", PAIR, {"results": pd.DataFrame({"x": [1.0]})}, SMALL, "first")
     lists = pa.table({"x": pa.array([[1.0, bad]])})
@@ -104,7 +104,7 @@ def test_a_measure_may_be_absent_where_that_is_said(tmp_path: Path) -> None:
         assert connection.execute("select x from results").fetchall() == [(1.0,), (None,)]
 
 
-def test_a_bundle_that_holds_no_number_is_not_kept(tmp_path: Path) -> None:
+def test_a_bundle_with_nan_or_infinity_is_not_kept(tmp_path: Path) -> None:
     def bundle(number: float) -> Bundle:
         mode = SimpleNamespace(head=dict, tensors=lambda: {"w": np.array([1, number], np.float32)})
         return Bundle(PAIR, {"rating": cast(BundledMode, mode)})

@@ -87,7 +87,7 @@ def test_the_page_needs_nothing_but_itself(report: PairReport) -> None:
     assert not {tag for tag, _ in parsed.tags} & {"script", "link", "iframe", "object", "base"}
     addresses = [a[name] or "" for _, a in parsed.tags for name in ("src", "href", "srcset", "action") if name in a]
     elsewhere = [address for address in addresses if not address.startswith(("data:image/png;base64,", "#"))]
-    assert elsewhere == ["../data_docs/index.html"], "a link to read on, which nothing is fetched by"
+    assert elsewhere == ["../data_docs/index.html"], "a link for readers, by which nothing is fetched"
     assert not re.search(r"url\(|@import", report.path.read_text())
 
 
@@ -100,7 +100,7 @@ def test_it_says_when_which_model_and_which_data(report: PairReport, lineage: Li
     assert re.search(rf"embedding_size\s*{lineage.settings.embedding_size}\D", text)
 
 
-def test_people_stand_there_with_history_list_and_reasons(report: PairReport, lineage: Lineage) -> None:
+def test_people_are_shown_with_history_list_and_reasons(report: PairReport, lineage: Lineage) -> None:
     shown = examples(lineage.home, PAIR)
     assert len(shown) == PEOPLE
     text = " ".join(Page(report.path.read_text()).text.split())
@@ -135,7 +135,7 @@ def test_what_is_missing_says_how_to_get_it(report: PairReport) -> None:
     assert f"ptupcdr benchmark {PAIR}" in text
 
 
-def test_a_hostile_id_is_only_read(lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hostile_id_is_shown_as_text(lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def hostile(warehouse: Warehouse, pair: str) -> np.ndarray:
         return np.full(100_000, HOSTILE, dtype=object)
 

@@ -7,7 +7,15 @@ import pytest
 
 from ptupcdr_core.models.bridge_rows import BridgeRows
 from ptupcdr_core.training import ridge
-from ptupcdr_core.training.ridge import FOLDS, RidgeChoice, RidgeFit, fit_regression, fit_ridge, user_moments
+from ptupcdr_core.training.ridge import (
+    FOLDS,
+    RidgeChoice,
+    RidgeFit,
+    fit_regression,
+    fit_ridge,
+    user_moments,
+    users_read,
+)
 
 USERS, G, Y, SEED = 23, 3, 2, 5
 PENALTIES = (0.1, 3.0, 100.0)
@@ -91,7 +99,7 @@ def test_users_are_drawn_when_there_are_too_many(
         some = user_moments(rows)
     assert f"reads 7 of {len(everybody.users)} bridge users, drawn at random" in caplog.text
     places = np.searchsorted(everybody.users, some.users)
-    assert len(places) == 7
+    assert len(places) == 7 == users_read(rows)
     assert (places > 7).any(), "not the first ones, whose ids may have something in common"
     np.testing.assert_array_equal(some.second, everybody.second[places])
     np.testing.assert_array_equal(some.users, user_moments(rows).users, "the same ones every time")

@@ -77,7 +77,7 @@ def test_a_password_is_not_sent_on_to_another_server(server: Server, warehouse: 
 
 
 @pytest.mark.parametrize("what", ["refused", "missing", "no server", "a web page", "breaks off", "not expected"])
-def test_no_message_tells_them(
+def test_no_message_contains_them(
     server: Server, warehouse: Warehouse, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ptupcdr_core.sources.download.PAUSE_SECONDS", 0.01)

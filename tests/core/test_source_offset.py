@@ -32,7 +32,7 @@ def test_it_is_least_squares_on_rows_whose_items_do_not_know_them() -> None:
 
 
 def of_one_rater_an_item(seed: int) -> PairData:
-    """Target items with one rater each, whose rating is noise: whoever lets them remember it, believes in it."""
+    """Target items with one rater each, whose rating is noise: a model that sees a row's own rating trusts it."""
     data, rng = small_pair(seed), np.random.default_rng(seed)
     users = np.repeat(data.cohorts["bridge"], 2)
     items = np.arange(1, len(users) + 1, dtype=np.int32)
@@ -56,7 +56,7 @@ def test_without_bridge_users_it_is_the_item_mean() -> None:
 
 
 def test_plain_item_means_serve_where_people_choose_by_how_they_rate() -> None:
-    """Fans give 5 and rate the first items, critics give 1 and the last; who comes next to an item is the like of them.
+    """Fans give 5 and rate the first items, critics give 1 and the last; and so do those who rate them next.
     The source offset does not tell them apart, so the item has to."""
     data, rng = small_pair(), np.random.default_rng(3)
     users = np.sort(np.concatenate([data.cohorts["bridge"]] * 6))

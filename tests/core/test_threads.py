@@ -37,7 +37,7 @@ def test_a_failing_piece_is_told_at_its_place():
         next(results)
 
 
-def test_every_piece_has_one_thread_and_the_caller_gets_his_back():
+def test_every_piece_has_one_thread_and_the_callers_number_is_restored():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

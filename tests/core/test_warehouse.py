@@ -1,3 +1,5 @@
+"""Tables are replaced whole, and readers, writers and other processes do not disturb each other."""
+
 import json
 import subprocess
 import sys
@@ -90,7 +92,7 @@ def test_a_reader_cannot_write(warehouse: Warehouse) -> None:
         connection.execute("delete from numbers")
 
 
-def test_views_show_all_partitions_and_a_person_who_holds_them_open_stands_in_nobodys_way(warehouse: Warehouse) -> None:
+def test_views_show_all_partitions_and_whoever_holds_them_open_blocks_nobody(warehouse: Warehouse) -> None:
     put(warehouse, "a__b", 1)
     with duckdb.connect(str(warehouse.catalog)) as person:
         assert person.execute("from numbers").fetchall() == [("a__b", 1)]
@@ -114,7 +116,7 @@ def test_embeddings_of_different_sizes_stand_in_one_view(warehouse: Warehouse) -
     assert look(warehouse, similar) == [(1,), (1,)]
 
 
-def test_views_bear_columns_that_came_later_and_names_with_quotes(warehouse: Warehouse) -> None:
+def test_views_cope_with_later_columns_and_names_with_quotes(warehouse: Warehouse) -> None:
     put(warehouse, "a__b", 1)
     with warehouse.write("numbers", "b__a") as connection:
         connection.execute('create table numbers as select \'b__a\' as pair, 2 as value, \'x\' as "new ""one"""')
@@ -149,7 +151,7 @@ def test_limits_come_from_the_environment_and_reach_duckdb(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("threads", ["0", "many", "-1", "1.5"])
-def test_a_limit_that_is_none_is_refused(tmp_path: Path, threads: str) -> None:
+def test_an_invalid_limit_is_refused(tmp_path: Path, threads: str) -> None:
     with pytest.raises(WarehouseError, match="PTUPCDR_THREADS"):
         Warehouse.from_environment(tmp_path, {"PTUPCDR_THREADS": threads})
 

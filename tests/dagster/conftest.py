@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "core"))  # the servers of its tests
 
 from catalogs import small_catalog
 

@@ -66,7 +66,7 @@ class Gate:
         return check
 
     def spoil(self, factor: float, *modes: Mode) -> None:
-        """Another training, as it were: a bridge times factor says less of a user, or the opposite."""
+        """In place of another training: a bridge times a factor, which says less about a user, or the opposite."""
         path = bundle_file(self.home, CANDIDATE, PAIR)
         bundle, served = Bundle.load(path), {}
         for mode, own in bundle.modes.items():
@@ -83,7 +83,7 @@ class Gate:
         Bundle(PAIR, served).save(path)
 
     def foresee(self) -> None:
-        """Another training with good lists: item vectors that score what test users took near 1 and all else near 0."""
+        """In place of a training with good lists: what test users took scores about 1, all else about 0."""
         path = bundle_file(self.home, CANDIDATE, PAIR)
         bundle = Bundle.load(path)
         own = bundle.modes["ranking"]

@@ -211,13 +211,13 @@ def test_dagster_asset_materialize_in_several_processes(
         assert newest.status == dg.DagsterRunStatus.SUCCESS
 
 
-def test_three_pairs_at_once_in_three_processes(tmp_path: Path) -> None:
-    """On a home that does not exist yet: even the stores of Dagster and MLflow are first made by all of them.
+def test_two_pairs_of_one_source_at_once_in_two_processes(tmp_path: Path) -> None:
+    """On a home that does not exist yet: even the stores of Dagster and MLflow are first made by both of them.
 
     Of ratings alone, since lists stand in the same tables.
     """
     project = Project(small_catalog(tmp_path / "catalog"), Home(tmp_path / "home"))
-    keys = [f"{source}__{target}" for source, target in PAIRS]
+    keys = [f"{source}__{target}" for source, target in PAIRS if source == "books"]
     processes = [project.start("backfill", key, *QUICK, "--mode", "rating") for key in keys]
     for process in processes:
         output, errors = process.communicate()
@@ -232,7 +232,7 @@ def test_three_pairs_at_once_in_three_processes(tmp_path: Path) -> None:
             assert [pair for (pair,) in found] == sorted(keys)
     with project.instance() as instance:
         pairs = [run for run in instance.get_runs() if run.job_name == BRIDGE_PAIR]
-        assert len(pairs) == 3
+        assert len(pairs) == len(keys) == 2
         assert all(run.status == dg.DagsterRunStatus.SUCCESS for run in pairs)
 
 
@@ -330,7 +330,7 @@ def test_of_a_changed_file_exactly_what_hangs_on_it_is_run_by_itself(up: Up, pro
 
 
 def newcomers(project: Project) -> list[str]:
-    """Four who rated no music at first, as far as they have lists."""
+    """Who has lists of the four people who had rated no music at first."""
     with Warehouse(project.home.warehouse).read("recommendations", "movies__music") as connection:
         query = "select distinct user_id from recommendations where cohort = 'cold' and "
         query += "user_id between 'user056' and 'user059' order by user_id"

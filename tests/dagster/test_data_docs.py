@@ -60,7 +60,7 @@ def hostile(home: Home, tmp_path: Path) -> Path:
     return page_of(home, "rows", "books")
 
 
-def test_a_hostile_id_is_only_read(hostile: Path) -> None:
+def test_a_hostile_id_is_shown_as_text(hostile: Path) -> None:
     text = hostile.read_text()
     assert "&lt;script&gt;" in text
     assert "<script" not in text

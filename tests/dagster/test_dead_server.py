@@ -5,15 +5,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import PAIR, SETTINGS
+from mlflow_server import serving
 from rich.console import Console
 
 from ptupcdr_core.errors import TrackingError
@@ -82,26 +80,8 @@ def test_a_dead_server_costs_seconds_and_a_message(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """A real MLflow server on this machine."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = port_of(free)
-    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-    command.append(f"--backend-store-uri=sqlite:///{tmp_path}/server.db")
-    command.append(f"--artifacts-destination={tmp_path}/artifacts")
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=2).close()
-            break
-        except OSError:
-            time.sleep(0.2)
-    try:
-        yield address, process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with serving(tmp_path, f"sqlite:///{tmp_path}/server.db", f"{tmp_path}/artifacts") as running:
+        yield running
 
 
 @pytest.mark.slow

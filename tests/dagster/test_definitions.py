@@ -54,7 +54,7 @@ def test_every_asset_says_what_it_is_and_has_a_code_version() -> None:
 
 
 def test_the_readme_draws_the_lineage() -> None:
-    """It leaves out an arrow to what is reached by others too."""
+    """It leaves out arrows to what other arrows reach, too."""
     chart = (ROOT / "README.md").read_text().partition("```mermaid\n")[2].partition("```")[0]
     chains = [re.sub(r"\[.*?\]", "", line).split(" --> ") for line in chart.splitlines()[1:]]
     drawn = {(a.strip(), b.strip()) for chain in chains for a, b in pairwise(chain)}

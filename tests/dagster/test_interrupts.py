@@ -44,5 +44,5 @@ def test_an_interrupt_inside_of_a_callback_comes_again():
     assert (done.stdout.split(), done.stderr) == (["lost", "heard"], "")
 
 
-def test_what_else_goes_wrong_in_a_finalizer_is_told_as_ever():
+def test_other_errors_in_a_finalizer_are_reported_as_usual():
     assert "ValueError: in a finalizer" in run(OTHER).stderr

@@ -44,7 +44,7 @@ def test_curves_of_one_quantity_share_a_panel() -> None:
 
 
 @pytest.mark.parametrize(("rows", "shown"), [("('ann', null)", ["user_id"]), ("('ann', 3)", ["user_id", "stars"])])
-def test_columns_in_which_nothing_stands_are_not_shown(tmp_path: Path, rows: str, shown: list[str]) -> None:
+def test_empty_columns_are_not_shown(tmp_path: Path, rows: str, shown: list[str]) -> None:
     home = Home(tmp_path)
 
     with Warehouse(home.warehouse).write("kept", "books") as connection:

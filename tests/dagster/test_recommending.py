@@ -13,7 +13,7 @@ def shown(stars: float | None, **known: Items) -> pd.DataFrame:
     return Shown(known.get("source", Items()), known.get("target", Items()), frozenset()).as_known(row)
 
 
-def test_where_nobody_gives_stars_nobody_is_told_any() -> None:
+def test_without_stars_none_are_printed() -> None:
     assert {"stars", "likely"} & {*shown(None), *for_people(shown(None))} == set()
     [told] = for_people(shown(4.26)).to_dict("records")
     assert (told["stars"], told["likely"]) == ("4.3", "80%")

@@ -81,7 +81,7 @@ def test_everybody_is_answered(client: TestClient) -> None:
     assert alone == everything
 
 
-def test_of_a_pair_that_predicts_no_ratings_no_stars_are_told(home: Home, catalog_path: Path) -> None:
+def test_a_pair_that_predicts_no_ratings_shows_no_stars(home: Home, catalog_path: Path) -> None:
     lists = Deployed(deployed_pair(home, catalog_path, SETTINGS.model_copy(update={"mode": "ranking"})), PAIR)
     with TestClient(app.make_app({PAIR: lists}, LIMIT)) as opened:
         [person] = opened.get("/recommend", params={"user_id": "user000", "k": 2}).json()["people"]

@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # a process that is started here looks for this folder's conftest too
 
-from conftest import CATALOG_PATH, PAIR, SETTINGS
+from conftest import CATALOG_PATH, PAIR, SETTINGS, copied
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -43,12 +43,12 @@ def forked_in_another_environment() -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("PTUPCDR_HOME", str(tmp_path))
     monkeypatch.setenv("PTUPCDR_CATALOG", str(CATALOG_PATH))
     for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
-    yield Home(tmp_path)
+    yield copied(empty_store, Home(tmp_path))
     os.environ.pop("DAGSTER_HOME", None)
 
 

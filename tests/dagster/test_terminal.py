@@ -63,16 +63,16 @@ class Seen:
 
     @property
     def lines(self) -> list[str]:
-        """What stood on a line at some time."""
+        """Every text that a line has shown."""
         return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", self.text)) if line.strip()]
 
     @property
     def said(self) -> list[str]:
-        """Without the bar, which is wiped away in the end."""
+        """The lines without the progress bar, which is wiped away in the end."""
         return [line for line in self.lines if "━" not in line]
 
     def check(self, code: int = 0) -> "Seen":
-        """Nothing that is not meant for the user, nothing too wide, no number cut in two."""
+        """Find nothing that is not meant for the user, nothing too wide, and no number cut in two."""
         shown = "\n".join(self.lines)
         assert self.code == code, shown
         for noise in (
@@ -104,13 +104,13 @@ class Terminal:
     width: int
 
     def run(self, *arguments: str) -> Seen:
-        """A command to its end, in a fork of what is loaded."""
+        """Run a command to its end, in a fork of the loaded program."""
         with self._open() as (ours, theirs):
             call = Call(list(arguments), self.project.environment(), [theirs] * 3, terminal=True)
             return Seen(*_watch(ours, lambda told: call.poll()), self.width)
 
     def run_alone(self, *arguments: str, interrupt: Callable[[int, str], bool] = lambda pid, told: False) -> Seen:
-        """A process from its very start; Ctrl-C, once, when ``interrupt`` says so of its id and what it has told."""
+        """Run a command in a new process; press Ctrl-C once ``interrupt`` says so of its id and output."""
         with self._open() as (ours, theirs), open(theirs, "r+b", buffering=0) as device:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ptupcdr_dagster", *arguments],

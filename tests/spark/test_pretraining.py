@@ -16,11 +16,12 @@ from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.stages.row_engine import Embedded
+from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training import calibrated, implicit
 
-pytest.importorskip("pyspark", reason="pyspark is not installed: make spark installs it and runs these tests")
+pytest.importorskip("pyspark", reason="pyspark is not installed: make test does so where it finds Java")
 
 from ptupcdr_spark import pretraining
 from ptupcdr_spark.blocks import Side
@@ -61,12 +62,16 @@ def silent(epoch: int, metrics: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_models_of_both_modes_are_those_of_one_machine(split: Home, side: str, tmp_path: Path) -> None:
-    home = Home(shutil.copytree(split.root, tmp_path / "home"))
     reports, found = [], []
     for engine in (Embedded(), SPARK):
-        reports.append(engine.pretrain(home, PAIR, side, SETTINGS, silent))
+        home = Home(shutil.copytree(split.root, tmp_path / type(engine).__name__))
+        with mock.patch.object(artifacts, "require_finite", wraps=artifacts.require_finite) as written:
+            reports.append(engine.pretrain(home, PAIR, side, SETTINGS, silent))
+        assert not reports[-1].notes, "each has trained"
         found.append({file.parent.name: load_file(file) for file in reports[-1].files if file.suffix == ".safetensors"})
     expected, made = found
+    pieces = [len(piece) for call in written.call_args_list for piece in call.args[0].values() if piece.ndim]
+    assert max(pieces) <= len(expected[f"{side}_model"]["user_counts"]) / 2 + 1, "written a block at a time"
     assert made.keys() == expected.keys()
     for model, tensors in expected.items():
         assert made[model].keys() == tensors.keys()
@@ -75,6 +80,17 @@ def test_models_of_both_modes_are_those_of_one_machine(split: Home, side: str, t
             np.testing.assert_allclose(made[model][name], tensor, rtol=0, atol=TOLERANCE * scale, err_msg=name)
     assert reports[1].metrics == pytest.approx(reports[0].metrics, rel=1e-6)
     assert not any((home.least_squares / PAIR).iterdir()), "nothing is left of what is done"
+
+
+def test_a_source_that_was_trained_once_is_not_trained_again_on_either_engine(split: Home, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(split.root, tmp_path / "home"))
+    trained = Embedded().pretrain(home, PAIR, "source", SETTINGS, silent)
+    before = {file.name: file.read_bytes() for file in trained.files if file.suffix == ".safetensors"}
+    with mock.patch.object(Steps, "step", side_effect=AssertionError("it trains")):
+        taken = SPARK.pretrain(home, PAIR, "source", SETTINGS, silent)
+    assert taken.notes == {"rating_trained_for": PAIR, "ranking_trained_for": PAIR}
+    assert (taken.metrics, taken.curves) == (trained.metrics, trained.curves)
+    assert before == {file.name: file.read_bytes() for file in taken.files if file.suffix == ".safetensors"}
 
 
 def test_a_training_that_was_stopped_goes_on_after_what_was_written(split: Home, tmp_path: Path) -> None:

@@ -43,19 +43,21 @@ def assert_same_rows(root: Path, domain: Domain) -> IngestReport:
 def test_of_generated_files_every_row_is_kept_or_rejected_as_by_duckdb(
     format: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    root, written = tmp_path_factory.mktemp(format), []
+
     @settings(max_examples=2, deadline=None, derandomize=True)  # the first one is simple
     @given(drawn=st.lists(files([format]), min_size=16, max_size=16))
-    def of_files(drawn: list) -> None:
-        root = tmp_path_factory.mktemp(format)
-        for place, made in enumerate(drawn):
-            folder = root / "files" / f"{place:02}"
+    def write_them(drawn: list) -> None:
+        for made in drawn:
+            folder = root / "files" / f"{len(written):02}"
             folder.mkdir(parents=True)
             write(made, folder)
-        domain = Domain(name="books", format=format, path=str(root / "files"), columns=WITH_TIME, scale=(LOW, HIGH))
-        report = assert_same_rows(root, domain)
-        assert report.rows_read == sum(len(made.rows) for made in drawn)
+            written.append(made)
 
-    of_files()
+    write_them()
+    domain = Domain(name="books", format=format, path=str(root / "files"), columns=WITH_TIME, scale=(LOW, HIGH))
+    report = assert_same_rows(root, domain)
+    assert report.rows_read == sum(len(made.rows) for made in written)
 
 
 def many_rows(folder: Path, *, rows: int, parts: int, items: int = 300, prefix: str = "i", seed: int = 1) -> Path:

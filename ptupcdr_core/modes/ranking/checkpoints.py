@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import SIDES, Outline, PairData, Side
 from ptupcdr_core.modes import checkpoints
 from ptupcdr_core.modes.checkpoints import Sides, load_between, present_checksums
@@ -14,6 +14,8 @@ from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store import model_folders
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tensors import Tensor
+from ptupcdr_core.training.epochs import Curves
 from ptupcdr_core.training.implicit import ImplicitFactors
 
 FOLDERS: dict[Side, str] = {side: model_folders.FOLDERS["ranking"][f"{side}_model"][0] for side in SIDES}
@@ -21,25 +23,35 @@ BRIDGES, PARTS = model_folders.FOLDERS["ranking"]["meta_network"]
 
 
 def save_side(
-    home: Home, side: Side, data: PairData, factors: ImplicitFactors, settings: Settings, fingerprint: str
+    home: Home,
+    side: Side,
+    data: PairData,
+    factors: ImplicitFactors,
+    settings: Settings,
+    fingerprint: str,
+    curves: Curves,
+    entries: Mapping[str, Any],
 ) -> list[Path]:
     """Write one side's factors; the source's with the space of its users' coordinates."""
     tensors = factors.tensors()
     if side == "source":
         tensors = RankingSpace.of(factors, data.source, data.blocks_of("source")).checkpoint()
-    return save_side_tensors(home, side, data, tensors, settings, fingerprint)
+    return save_side_tensors(home, side, data, tensors, settings, fingerprint, curves, entries)
 
 
 def save_side_tensors(
     home: Home,
     side: Side,
     outline: PairData | Outline,
-    tensors: Mapping[str, Floats],
+    tensors: Mapping[str, Tensor],
     settings: Settings,
     fingerprint: str,
+    curves: Curves,
+    entries: Mapping[str, Any],
 ) -> list[Path]:
-    """The same for tensors, whatever made them."""
-    return checkpoints.save(home, FOLDERS[side], outline, dict(tensors), settings, fingerprint)
+    """The same for tensors, whatever made them, with further entries of the manifest."""
+    noted = {"curves": curves.by_epoch(), **entries}
+    return checkpoints.save(home, FOLDERS[side], outline, tensors, settings, fingerprint, **noted)
 
 
 def save_bridges(

@@ -1,6 +1,8 @@
 """Ranked lists as a mode."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +40,7 @@ from ptupcdr_core.modes.ranking.parts import Parts, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
-from ptupcdr_core.training.epochs import OnEpoch
+from ptupcdr_core.training.epochs import Curves, OnEpoch
 from ptupcdr_core.training.implicit import ImplicitFactors, train_side
 
 
@@ -48,6 +50,7 @@ class Ranking:
     name: Mode = "ranking"
     needs_stars = False
     columns = RANKING_COLUMNS
+    source_settings = ("seed", "ranking_size")
     warm_start = None
     criterion = Criterion(
         what="ranked lists",
@@ -65,11 +68,19 @@ class Ranking:
     )
 
     def train_side(
-        self, home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
+        self,
+        home: Home,
+        data: PairData,
+        side: Side,
+        settings: Settings,
+        on_epoch: OnEpoch,
+        fingerprint: str,
+        entries: Mapping[str, Any] | None = None,
     ) -> list[Path]:
         """Factorize who took what on one side."""
-        factors = train_side(data, side, settings, on_epoch, choose_engine())
-        return save_side(home, side, data, factors, settings, fingerprint)
+        curves = Curves(on_epoch)
+        factors = train_side(data, side, settings, curves, choose_engine())
+        return save_side(home, side, data, factors, settings, fingerprint, curves, entries or {})
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Fit the bridges, each with the penalty that ranks best for validation users."""

@@ -1,7 +1,8 @@
 """The checkpoints of a pair's models for predicted ratings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ptupcdr_core.data.pair_data import SIDES, Outline, PairData, Side
 from ptupcdr_core.errors import ArtifactError
@@ -13,6 +14,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.store import model_folders
 from ptupcdr_core.store.artifacts import Checkpoint
 from ptupcdr_core.store.home import Home
+from ptupcdr_core.store.tensors import Tensor
 from ptupcdr_core.training.bridging import Bridges
 from ptupcdr_core.training.calibrated_model import CalibratedModel
 from ptupcdr_core.training.epochs import Curves
@@ -29,13 +31,15 @@ def save_side(
     home: Home,
     side: Side,
     data: PairData | Outline,
-    model: Model,
+    tensors: Mapping[str, Tensor],
     settings: Settings,
     fingerprint: str,
     curves: Curves,
+    entries: Mapping[str, Any],
 ) -> list[Path]:
-    """Write one side's base model."""
-    return checkpoints.save(home, FOLDERS[side], data, model.tensors(), settings, fingerprint, curves=curves.by_epoch())
+    """Write one side's base model, and further entries of its manifest."""
+    noted = {"curves": curves.by_epoch(), **entries}
+    return checkpoints.save(home, FOLDERS[side], data, tensors, settings, fingerprint, **noted)
 
 
 def save_bridges(

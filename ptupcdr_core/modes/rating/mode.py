@@ -1,8 +1,9 @@
 """Predicted ratings as a mode."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ from ptupcdr_core.training.calibrated_model import CalibratedModel, SourceCoordi
 from ptupcdr_core.training.epochs import Curves, OnEpoch
 from ptupcdr_core.training.folding import CalibratedSpace, ReferenceSpace, SourceSpace
 from ptupcdr_core.training.pretraining import train_side
+from ptupcdr_core.training.ridge import users_read
 from ptupcdr_core.training.task import Model, bridge_task
 
 
@@ -58,6 +60,7 @@ class Rating:
     name: Mode = "rating"
     needs_stars = True
     columns = ("mae", "rmse", "mae_of_mean", "log_loss")
+    source_settings = ("seed", "embedding_size")
     warm_start = FineTuning()
     criterion = Criterion(
         what="predicted ratings",
@@ -74,12 +77,19 @@ class Rating:
     )
 
     def train_side(
-        self, home: Home, data: PairData, side: Side, settings: Settings, on_epoch: OnEpoch, fingerprint: str
+        self,
+        home: Home,
+        data: PairData,
+        side: Side,
+        settings: Settings,
+        on_epoch: OnEpoch,
+        fingerprint: str,
+        entries: Mapping[str, Any] | None = None,
     ) -> list[Path]:
         """Train one side's base model."""
         curves = Curves(on_epoch)
         model = train_side(data, side, settings, curves, choose_engine())
-        return save_side(home, side, data, model, settings, fingerprint, curves)
+        return save_side(home, side, data, model.tensors(), settings, fingerprint, curves, entries or {})
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Train the personal bridge and the common ones beside it."""
@@ -92,7 +102,9 @@ class Rating:
         errors = _validation_errors(data, [*methods.values()], settings)
         metrics = {f"validation_rmse_{row.method}": float(row.rmse) for row in errors.itertuples()}
         part = _part(data, sides.source, sides.target, bridges, calibration)
-        if not isinstance(sides.source, CalibratedModel):
+        if isinstance(sides.source, CalibratedModel):
+            metrics["closed_form_users"] = float(users_read(task.rows))
+        else:
             part = replace(part, known=_known(home, data, sides.source))
         return Trained(part, {**bridges.chosen, **metrics}, files, {"validation": errors}, set(bridges.chosen))
 
