@@ -1,6 +1,7 @@
 """What was freed goes back to the system."""
 
 import ctypes
+import resource
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ PIECE, PIECES = 64 * 1024, 1_000
 def resident() -> int:
     """Bytes of this process that are in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+    return pages * resource.getpagesize()
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
