@@ -15,14 +15,18 @@ from types import ModuleType
 
 import dagster as dg
 import duckdb
-import great_expectations as gx
 import pytest
 from conftest import tamper
-from great_expectations.execution_engine import SqlAlchemyExecutionEngine
-from great_expectations.render.view.view import DefaultJinjaPageView
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_dagster.checks import duckdb_expectations
+
+# isort: split
+# After the import there, which is as it has to be.
+import great_expectations as gx
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.render.view.view import DefaultJinjaPageView
+
 from ptupcdr_dagster.checks.data_docs import page_of
 from ptupcdr_dagster.checks.facts import Fact, no_rows
 from ptupcdr_dagster.checks.validation import validate_table
