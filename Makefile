@@ -18,9 +18,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# make test runs a Spark cluster of two processes where there is a Java runtime; its 490 MB are for nobody else.
+# Spark's 490 MB are for make spark alone.
 SPARK := $(VENV)/.spark
-JAVA := $(shell java -version > /dev/null 2>&1 && echo yes)
 # Two more than the two cores that are expected: many tests wait for disks and servers.
 WORKERS ?= 4
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
@@ -40,7 +39,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
-test: $(INSTALLED) $(if $(JAVA),$(SPARK))
+test: $(INSTALLED)
 	$(MAKE) --jobs 2 lint loops
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
