@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from ptupcdr_core.data.pair_data import Side, load_pair
+from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.errors import SettingsError
 from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
@@ -31,6 +32,7 @@ def pretrain(
             "published_test_best chooses epochs on the test users, one for MAE and one for RMSE: it is for `ptupcdr "
             "benchmark` alone; the lineage serves one model, use the recipe honest or published"
         )
+    choose_engine()  # a missing GPU is named even where a shared model leaves nothing to train
     data = load_pair(Warehouse.from_environment(home.warehouse), pair)
     curves, modes = Curves(on_epoch), modes_of(settings, data)
     files: list[Path] = []
