@@ -124,10 +124,6 @@ class Mode(Protocol):
         """What it measures: columns of ``cold_start_evaluation``, empty in the rows of other modes."""
 
     @property
-    def source_settings(self) -> tuple[str, ...]:
-        """The settings that decide a source model of the recipe ``calibrated``."""
-
-    @property
     def warm_start(self) -> WarmStart | None:
         """How it uses first target ratings; None where it does not."""
 

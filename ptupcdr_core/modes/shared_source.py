@@ -93,7 +93,8 @@ class SharedSource:
 
     @property
     def _decisive(self) -> dict[str, Any]:
-        return {name: getattr(self.settings, name) for name in self.mode.source_settings}
+        """More than a base model reads: bridges' settings too. So no setting can be forgotten here."""
+        return self.settings.deciding(self.mode.name)
 
     @property
     def _folder(self) -> str:

@@ -17,7 +17,6 @@ from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.modes.ranking import mode as ranking
 from ptupcdr_core.modes.rating import mode as rating
-from ptupcdr_core.modes.registry import MODES
 from ptupcdr_core.serving.forgetting import forget
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources import demo
@@ -128,13 +127,8 @@ def test_rows_are_put_in_place_whatever_the_size_of_a_batch(home: Home) -> None:
     assert same(models(home, SECOND), trained_alone(home, SECOND))
 
 
-def test_no_other_setting_is_read_by_the_training(home: Home, trainings: list[str]) -> None:
-    others = SETTINGS.model_copy(
-        update={
-            "meta_hidden_size": 8, "epochs": 1, "learning_rate": 0.5, "bridge_form": "diagonal", "attention": "rated",
-            "residual": True, "source_batch_size": 9, "beta": 0.5, "history_length": 3, "validation_fraction": 0.3,
-        }
-    )  # fmt: skip
+def test_settings_of_other_parts_train_nothing(home: Home, trainings: list[str]) -> None:
+    others = SETTINGS.model_copy(update={"beta": 0.5, "history_length": 3, "validation_fraction": 0.3, "top_k": 3})
     split(home, home.root.parent, others)
     assert pretrain(home, SECOND, "source", others, silent).notes == OF_FIRST
     assert trainings == []
@@ -147,6 +141,8 @@ def test_no_other_setting_is_read_by_the_training(home: Home, trainings: list[st
         ({"seed": 3}, ["rating", "ranking"]),
         ({"embedding_size": 5}, ["rating"]),
         ({"ranking_size": 7}, ["ranking"]),
+        ({"meta_hidden_size": 8}, ["rating", "ranking"]),
+        ({"learning_rate": 0.5}, ["rating"]),
         ({"recipe": "honest", "mode": "rating", "epochs": 1}, ["rating"]),
     ],
 )
@@ -213,8 +209,3 @@ def test_pairs_side_by_side_train_once(home: Home, trainings: list[str]) -> None
         reports = [*pool.map(lambda pair: pretrain(home, pair, "source", SETTINGS, silent), PAIRS)]
     assert sorted(trainings) == ["ranking", "rating"]
     assert sum(len(report.notes) for report in reports) == 2
-
-
-def test_each_mode_names_settings_that_there_are() -> None:
-    for mode in MODES.values():
-        assert {*mode.source_settings} <= {*Settings.model_fields}

@@ -50,7 +50,6 @@ class Ranking:
     name: Mode = "ranking"
     needs_stars = False
     columns = RANKING_COLUMNS
-    source_settings = ("seed", "ranking_size")
     warm_start = None
     criterion = Criterion(
         what="ranked lists",

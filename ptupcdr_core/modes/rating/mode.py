@@ -60,7 +60,6 @@ class Rating:
     name: Mode = "rating"
     needs_stars = True
     columns = ("mae", "rmse", "mae_of_mean", "log_loss")
-    source_settings = ("seed", "embedding_size")
     warm_start = FineTuning()
     criterion = Criterion(
         what="predicted ratings",
