@@ -18,8 +18,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Spark's 490 MB are for make spark alone.
+# make test runs a Spark cluster of two processes where there is a Java runtime; its 490 MB are for nobody else.
 SPARK := $(VENV)/.spark
+JAVA := $(shell java -version > /dev/null 2>&1 && echo yes)
 # Two more than the two cores that are expected: many tests wait for disks and servers.
 WORKERS ?= 4
 ATTACKED ?= $(or $(TMPDIR),/tmp)/ptupcdr-attack
@@ -39,7 +40,7 @@ QUICK := als bridge_forms bridges bridging calibrated catalog code_versions down
 demo: $(INSTALLED)
 	$(BIN)/ptupcdr backfill
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(if $(JAVA),$(SPARK))
 	$(MAKE) --jobs 2 lint loops
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 

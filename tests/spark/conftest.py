@@ -40,7 +40,7 @@ def spark_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     try:
         SPARK.require()
     except EngineError as error:
-        pytest.skip(f"{error}; make spark does so")
+        pytest.skip(f"{error}; make test does so where it finds Java")
     conf = tmp_path_factory.mktemp("conf")
     (conf / "spark-defaults.conf").write_text(DEFAULTS)
     own = {"SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": "127.0.0.1", "PTUPCDR_SPARK": "local-cluster[2,1,1024]"}

@@ -25,7 +25,7 @@ from ptupcdr_core.stages.row_engine import Embedded
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
-pytest.importorskip("pyspark", reason="pyspark is not installed: make spark does so")
+pytest.importorskip("pyspark", reason="pyspark is not installed: make test does so where it finds Java")
 
 from ptupcdr_spark import people
 from ptupcdr_spark.engine import SPARK

@@ -21,7 +21,7 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training import calibrated, implicit
 
-pytest.importorskip("pyspark", reason="pyspark is not installed: make spark does so")
+pytest.importorskip("pyspark", reason="pyspark is not installed: make test does so where it finds Java")
 
 from ptupcdr_spark import pretraining
 from ptupcdr_spark.blocks import Side
