@@ -2,9 +2,10 @@
 
     python perf/past_one_machine.py                                            the demo, two executors
     python perf/past_one_machine.py --scales .025 .05 .1 .2 --executors 1 2    generated files (task 1 of generated.py)
+    python perf/past_one_machine.py --scales .025 .05 .1 .2 --most-ratings 50000      no more read by one program
 
-Prints for every backfill: seconds and processor seconds, of each asset too; the driver's memory (Python) while its work
-is on Spark alone, and in all; bytes shuffled; then what perf/two_homes.py says of the two homes, and whether
+Prints for every backfill: seconds, processor seconds and the driver's memory (Python), of each asset too; bytes
+shuffled; then what perf/two_homes.py says of the two homes, and whether
 ``ptupcdr evaluate`` and ``recommend`` print the same. Exits with 1 where they do not agree.
 """
 
@@ -74,7 +75,8 @@ class Watched:
     def most(self, assets: tuple[str, ...] = ()) -> float:
         """The most MB while these were made, or at all."""
         spans = [self.assets[name] for name in assets] or [(0.0, float("inf"))]
-        return max(size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans)) / 1e6
+        sizes = (size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans))
+        return max(sizes, default=0) / 1e6
 
     def _made(self) -> list[tuple[str, tuple[float, float]]]:
         return [entry for entry in self.assets.items() if not entry[0].endswith("_checks")]
@@ -86,7 +88,8 @@ class Watched:
     def told(self, name: str) -> str:
         """All of it."""
         of_each = ", ".join(
-            f"{name} {end - start:.0f}/{self._used(start, end):.0f}" for name, (start, end) in self._made()
+            f"{name} {end - start:.0f} s, {self._used(start, end):.0f} s, {self.most((name,)):.0f} MB"
+            for name, (start, end) in self._made()
         )
         processor = ", ".join(f"{who} {seconds:.0f}" for who, seconds in self.processor.items())
         return (
@@ -102,6 +105,7 @@ def main() -> None:
     parser.add_argument("--scales", type=float, nargs="+", default=[0.0], help="times the published sizes; 0: the demo")
     parser.add_argument("--executors", type=int, nargs="+", default=[2])
     parser.add_argument("--block", type=int, default=1 << 20, help="ratings of a block; fewer for small files")
+    parser.add_argument("--most-ratings", type=int, default=200_000_000, help="as the setting")
     parser.add_argument("--keep", type=Path, help="a folder for all homes, which stay")
     options, good = parser.parse_args(), True
     with tempfile.TemporaryDirectory(prefix="ptupcdr-spark-") as temporary:
@@ -109,12 +113,13 @@ def main() -> None:
             work = (options.keep or Path(temporary)).absolute() / f"{scale:g}"
             work.mkdir(parents=True)
             catalog, pair = prepared(work, scale)
-            print(backfill(work / "duckdb", catalog).told(f"scale {scale:g}, DuckDB"), flush=True)
+            most = options.most_ratings
+            print(backfill(work / "duckdb", catalog, most).told(f"scale {scale:g}, DuckDB"), flush=True)
             on_spark = catalog.with_name("spark.toml")
             on_spark.write_text(catalog.read_text().replace("format = ", 'engine = "spark"\nformat = '))
             for executors in options.executors:
                 home = work / f"spark{executors}"
-                cost = backfill(home, on_spark, executors, options.block)
+                cost = backfill(home, on_spark, most, executors, options.block)
                 print(cost.told(f"scale {scale:g}, Spark, {executors}"), flush=True)
                 good &= told(work / "duckdb", home)
                 good &= commands(pair, (work / "duckdb", catalog), (home, on_spark))
@@ -147,7 +152,7 @@ def _cut(file: Path) -> None:
     file.unlink()
 
 
-def backfill(home: Path, catalog: Path, executors: int = 0, block: int = 0) -> Watched:
+def backfill(home: Path, catalog: Path, most: int, executors: int = 0, block: int = 0) -> Watched:
     """Run one in a process of its own and watch it.
 
     Raises:
@@ -161,7 +166,9 @@ def backfill(home: Path, catalog: Path, executors: int = 0, block: int = 0) -> W
     start = time.perf_counter()
     with (home / "backfill.out").open("wb") as out:
         command = [sys.executable, "-c", IN_BLOCKS.format(block=block)] if executors else [str(COMMAND)]
-        process = subprocess.Popen([*command, "backfill"], env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [*command, "backfill", "--most-ratings", str(most)], env=environment, stdout=out, stderr=out
+        )
         _watch(process, watched)
     watched.seconds = time.perf_counter() - start
     if process.returncode:
