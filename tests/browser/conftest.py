@@ -40,17 +40,18 @@ assert not report.failures, report.failures
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
+    """The path of the browser."""
     found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(
-            "no Chromium is installed (Debian: apt-get install chromium): the pages of the UI were not looked at"
+            "no Chromium is installed (Debian: apt-get install chromium), so the pages of the UI are not tested"
         )
     return found
 
 
 @pytest.fixture(scope="session")
 def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the Dagster UI."""
+    """The address of the Dagster UI."""
     root = tmp_path_factory.mktemp("browser")
     catalog = small_catalog(root / "catalog", [("books", "movies")])
     home = root / "home"
@@ -81,10 +82,11 @@ def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @pytest.fixture(scope="session")
 def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Page"]:
+    """A browser tab, large enough for the whole lineage."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # A profile folder of its own: nothing of the user who runs the tests is read.
+        # A new profile, so that nothing of the user who runs the tests is read.
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
             executable_path=chromium,
@@ -92,7 +94,7 @@ def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             args=QUIET,
             viewport={"width": 2500, "height": 2000},
         )
-        # Vertically the whole lineage fits on one screen; what is off the screen is not drawn.
+        # Drawn vertically, the whole lineage fits on the screen; the UI does not draw what is outside of it.
         context.add_init_script("localStorage.setItem('asset-graph-direction', JSON.stringify('vertical'))")
         context.set_default_timeout(60_000)
         yield context.new_page()
