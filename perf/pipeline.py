@@ -27,7 +27,7 @@ from generated import Files, write_catalog, write_task
 from measure import Cost, measured, measured_command
 from plain import Trainer, prepare, read
 
-from ptupcdr_core.catalog import load_catalog
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
