@@ -8,11 +8,9 @@ import argparse
 import csv
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 from ground import Ground
+from local_servers import free_port, wait_for
 from processes import PAIR, backfill
 
 from ptupcdr_core.store.home import Home
@@ -174,30 +173,16 @@ def _runs(home: Home) -> list[str]:
 
 @contextmanager
 def _serving(command: list[str], home: Home, *more: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (home.root.parent / "server.log").open("w") as log:
         ours = {"PTUPCDR_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
         process = subprocess.Popen([*command, str(port), *more], env=os.environ | ours, stdout=log, stderr=log)
         try:
-            _wait_for(f"http://127.0.0.1:{port}", process)
+            wait_for(f"http://127.0.0.1:{port}", process)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(timeout=60)
-
-
-def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.5)
 
 
 def _write(file: Path, rows: list[list[str]]) -> None:

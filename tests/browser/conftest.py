@@ -2,11 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[1] / "dagster"))
 
 from catalogs import small_catalog
+from local_servers import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -64,16 +62,14 @@ def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         [sys.executable, "-c", MATERIALIZE], env=environment, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
     server += ["-w", str(ROOT / "workspace.yaml")]
     with (root / "server.log").open("w") as log:
         process = subprocess.Popen(server, env=environment, cwd=ROOT, stdout=log, stderr=log)
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait_for(f"{address}/server_info", process, root / "server.log")
+            wait_for(f"{address}/server_info", process, root / "server.log")
             yield address
         finally:
             process.terminate()
@@ -99,15 +95,3 @@ def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         context.set_default_timeout(60_000)
         yield context.new_page()
         context.close()
-
-
-def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the Dagster UI did not start: {log.read_text()}") from None
-            time.sleep(0.3)

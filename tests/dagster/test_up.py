@@ -14,6 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 from catalogs import small_catalog, write_domain
+from local_servers import free_port, wait_for
 from programs import PATIENCE, QUICK, Project
 
 from ptupcdr_core.store.home import Home
@@ -87,8 +88,8 @@ def up(project: Project) -> Iterator[Up]:
     environment = {f"{PREFIX}{name.upper()}": value for name, value in switches.items()}
     process = project.start_alone("up", "--port", str(port), "--mlflow-port", str(mlflow_port), **environment)
     try:
-        wait_for(f"http://127.0.0.1:{mlflow_port}/health")
-        wait_for(f"http://127.0.0.1:{port}/server_info")
+        wait_for(f"http://127.0.0.1:{mlflow_port}/health", process)
+        wait_for(f"http://127.0.0.1:{port}/server_info", process)
         yield Up(process, port, mlflow_port, failures)
     finally:
         if process.poll() is None:
@@ -188,29 +189,11 @@ def listening(pid: int) -> set[str]:
     return {at.laddr.ip for connections in found for at in connections if at.status == psutil.CONN_LISTEN}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_until(happens: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not happens():
         assert time.monotonic() < deadline, f"it has not come in {PATIENCE:.0f} s"
         time.sleep(0.5)
-
-
-def wait_for(address: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
 
 
 def ask(port: int, query: str, variables: dict[str, object]) -> dict:
