@@ -2,10 +2,11 @@
 
     python perf/past_one_machine.py                                            the demo, two executors
     python perf/past_one_machine.py --scales .025 .05 .1 .2 --executors 1 2    generated files (task 1 of generated.py)
+    python perf/past_one_machine.py --scales .025 .05 .1 .2 --most-ratings 50000      no more read by one program
 
-Prints for every backfill seconds and processor seconds, also of each asset; the peak memory of the driver's Python
-program while the work is on Spark, and of the whole run; and bytes shuffled. Then it prints how perf/two_homes.py
-compares the two homes, and whether ``ptupcdr evaluate`` and ``recommend`` print the same. Exits with 1 if they differ.
+Prints for every backfill seconds, processor seconds, and the peak memory of the driver's Python program, also of each
+asset; and bytes shuffled. Then it prints how perf/two_homes.py compares the two homes, and whether ``ptupcdr evaluate``
+and ``recommend`` print the same. Exits with 1 if they differ.
 """
 
 import argparse
@@ -74,7 +75,8 @@ class Watched:
     def most(self, assets: tuple[str, ...] = ()) -> float:
         """The driver's peak memory in MB while these assets were made; none: in the whole run."""
         spans = [self.assets[name] for name in assets] or [(0.0, float("inf"))]
-        return max(size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans)) / 1e6
+        sizes = (size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans))
+        return max(sizes, default=0) / 1e6
 
     def _made(self) -> list[tuple[str, tuple[float, float]]]:
         return [entry for entry in self.assets.items() if not entry[0].endswith("_checks")]
@@ -86,7 +88,8 @@ class Watched:
     def described(self, name: str) -> str:
         """The costs as text."""
         of_each = ", ".join(
-            f"{name} {end - start:.0f}/{self._used(start, end):.0f}" for name, (start, end) in self._made()
+            f"{name} {end - start:.0f} s, {self._used(start, end):.0f} s, {self.most((name,)):.0f} MB"
+            for name, (start, end) in self._made()
         )
         processor = ", ".join(f"{who} {seconds:.0f}" for who, seconds in self.processor.items())
         return (
@@ -104,6 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--executors", type=int, nargs="+", default=[2])
     parser.add_argument("--block", type=int, default=1 << 20, help="ratings per block; choose fewer for small files")
+    parser.add_argument("--most-ratings", type=int, default=200_000_000, help="the setting of this name")
     parser.add_argument("--keep", type=Path, help="make the homes in this folder and keep them")
     options, same = parser.parse_args(), True
     with tempfile.TemporaryDirectory(prefix="ptupcdr-spark-") as temporary:
@@ -111,12 +115,13 @@ def main() -> None:
             work = (options.keep or Path(temporary)).absolute() / f"{scale:g}"
             work.mkdir(parents=True)
             catalog, pair = prepared(work, scale)
-            print(backfill(work / "duckdb", catalog).described(f"scale {scale:g}, DuckDB"), flush=True)
+            most = options.most_ratings
+            print(backfill(work / "duckdb", catalog, most).described(f"scale {scale:g}, DuckDB"), flush=True)
             on_spark = catalog.with_name("spark.toml")
             on_spark.write_text(catalog.read_text().replace("format = ", 'engine = "spark"\nformat = '))
             for executors in options.executors:
                 home = work / f"spark{executors}"
-                cost = backfill(home, on_spark, executors, options.block)
+                cost = backfill(home, on_spark, most, executors, options.block)
                 print(cost.described(f"scale {scale:g}, Spark, {executors}"), flush=True)
                 same &= report(work / "duckdb", home)
                 same &= commands(pair, (work / "duckdb", catalog), (home, on_spark))
@@ -149,7 +154,7 @@ def _cut(file: Path) -> None:
     file.unlink()
 
 
-def backfill(home: Path, catalog: Path, executors: int = 0, block: int = 0) -> Watched:
+def backfill(home: Path, catalog: Path, most: int, executors: int = 0, block: int = 0) -> Watched:
     """Run ``ptupcdr backfill`` and watch it; on DuckDB if there are no executors.
 
     Raises:
@@ -163,7 +168,9 @@ def backfill(home: Path, catalog: Path, executors: int = 0, block: int = 0) -> W
     start = time.perf_counter()
     with (home / "backfill.out").open("wb") as out:
         command = [sys.executable, "-c", IN_BLOCKS.format(block=block)] if executors else [str(COMMAND)]
-        process = subprocess.Popen([*command, "backfill"], env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [*command, "backfill", "--most-ratings", str(most)], env=environment, stdout=out, stderr=out
+        )
         _watch(process, watched)
     watched.seconds = time.perf_counter() - start
     if process.returncode:

@@ -78,7 +78,8 @@ def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFra
     """
     settings, mode = Settings(beta=cell.beta, seed=cell.seed), MODES[cell.mode]
     warehouse = splits.of(settings)
-    data, ids = load_pair(warehouse, cell.pair.key, test_ratings=cell.on == "test"), user_ids(warehouse, cell.pair.key)
+    data = load_pair(warehouse, cell.pair.key, test_ratings=cell.on == "test")
+    ids = user_ids(warehouse, data)
     if cell.on == "bridge":
         data = with_stand_ins(data, cell.seed)
     found, seconds = train_and_evaluate(mode, data, settings, ids)

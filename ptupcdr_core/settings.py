@@ -87,6 +87,12 @@ class Settings(BaseModel):
     positive_above: Annotated[float | None, _SPLIT] = Field(
         default=None, description="a rating above this is positive; None: the middle of the source scale"
     )
+    most_ratings: Annotated[int, _SPLIT] = Field(
+        default=200_000_000,
+        ge=1,
+        description="of a pair with more ratings, meta network, evaluation, gate and report read about so many: "
+        "those of people drawn by a hash of their ids; base models, embeddings and lists are made from all",
+    )
     embedding_size: Annotated[int, _RATING] = Field(
         default=10, ge=1, description="D, the size of user and item embeddings"
     )

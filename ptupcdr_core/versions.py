@@ -32,7 +32,7 @@ class Result:
 
 RESULTS = {
     "raw_ratings": Result(4, ()),
-    "domain_splits": Result(4, ("split",)),
+    "domain_splits": Result(5, ("split",)),
     "source_model": Result(7),
     "target_model": Result(7),
     "meta_network": Result(13),

@@ -5,6 +5,8 @@ Index 0 is padding in every vocabulary; users and items count from 1.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.sql import statement
 from ptupcdr_core.store.warehouse import CONTENT, Warehouse
 
 SPLIT = "domain_splits"
@@ -125,6 +128,7 @@ class PairData:
         target_scale: the same of the target.
         split: identifies this split; a checkpoint fits only the one it was trained on.
         source_blocks: how many items each source domain has, in the order of the indices; empty: there is one domain.
+        people: (U+1,) each user's index in the split, where only some were read; None: everybody was.
     """
 
     pair: str
@@ -142,6 +146,7 @@ class PairData:
     target_scale: Scale | None
     split: str
     source_blocks: tuple[int, ...] = ()
+    people: Index | None = None
 
     @property
     def rated(self) -> bool:
@@ -163,6 +168,14 @@ class PairData:
     def bridge_ratings(self) -> Ratings:
         """Target ratings of the bridge-training users: the rows of task-oriented training."""
         return self.target_train.of_users(self.cohorts["bridge"], self.user_count)
+
+    def in_split(self, users: Index) -> Index:
+        """(R,) the indices that these users have in the split."""
+        return users if self.people is None else self.people[users]
+
+    def people_read(self) -> dict[str, float]:
+        """How many people were read, as a metric; empty if everybody was."""
+        return {} if self.people is None else {"people_read": float(self.user_count)}
 
     @property
     def cold_users(self) -> Index:
@@ -223,25 +236,51 @@ def _columns(ratings: Ratings) -> tuple[Index, Index, Floats]:
     return ratings.users, ratings.items, ratings.stars
 
 
-def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True) -> PairData:
+def load_pair(warehouse: Warehouse, pair: str, *, test_ratings: bool = True, everybody: bool = False) -> PairData:
     """One pair's split from the warehouse; do not modify its arrays, which are cached.
 
     Args:
         warehouse: has the split.
         pair: its key.
         test_ratings: False leaves ``target_test`` empty, for a choice that may not see them.
+        everybody: read everybody even of a pair with more ratings than the setting ``most_ratings``.
 
     Raises:
         WarehouseError: the pair has not been split yet.
     """
     file = warehouse.require(SPLIT, pair).stat()
-    return _read_pair(warehouse, pair, test_ratings, (file.st_ino, file.st_mtime_ns))
+    with warehouse.read(SPLIT, pair) as connection:
+        everybody = everybody or _shares(connection) == (1, 1)
+    return _read_pair(warehouse, pair, test_ratings, everybody, (file.st_ino, file.st_mtime_ns))
+
+
+@contextmanager
+def reading_some(warehouse: Warehouse, pair: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a pair's split in which the tables hold the people that are read of a pair with more ratings
+    than ``most_ratings``, numbered from 1; of other pairs, everybody.
+
+    Raises:
+        WarehouseError: the pair has not been split yet.
+    """
+    with warehouse.read(SPLIT, pair) as connection:
+        if _shares(connection) != (1, 1):
+            connection.execute(statement("people"))
+            connection.execute(statement("people_read"))
+        yield connection
+
+
+def _shares(connection: duckdb.DuckDBPyConnection) -> tuple[float, float]:
+    """Of overlapping users and of others, the shares that are read; 1 in splits of earlier releases."""
+    summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
+    return float(summary.get("overlapping_read", 1)), float(summary.get("others_read", 1))
 
 
 @lru_cache(maxsize=1)
-def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tuple[int, int]) -> PairData:
+def _read_pair(
+    warehouse: Warehouse, pair: str, test_ratings: bool, everybody: bool, _version: tuple[int, int]
+) -> PairData:
     # The stages of a pair read the same split one after the other, so the last one is cached.
-    with warehouse.read(SPLIT, pair) as connection:
+    with warehouse.read(SPLIT, pair) if everybody else reading_some(warehouse, pair) as connection:
         summary = connection.execute("select * from split_summary").fetchdf().iloc[0]
         sizes = [_largest(connection, *column) for column in _VOCABULARIES]
         histories, history_stars = _histories(connection, sizes[0], int(summary["history_length"]))
@@ -265,6 +304,7 @@ def _read_pair(warehouse: Warehouse, pair: str, test_ratings: bool, _version: tu
             target_scale=_scale(summary["target_low"], summary["target_high"]),
             split=_identity(connection),
             source_blocks=_blocks(connection),
+            people=None if everybody else _people(connection),
         )
 
 
@@ -287,19 +327,22 @@ def _scale(low: float | None, high: float | None) -> Scale | None:
     return None if low is None or high is None or math.isnan(low) else Scale(float(low), float(high))
 
 
-def user_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
+def user_ids(warehouse: Warehouse, data: PairData) -> NDArray[np.object_]:
     """(U + 1,) ids by user index; entry 0, the padding, is empty."""
-    return _ids(warehouse, pair, "split_users", "user")
+    with warehouse.read(SPLIT, data.pair) if data.people is None else reading_some(warehouse, data.pair) as connection:
+        return _ids(connection, "split_users", "user")
 
 
 def source_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
     """(S + 1,) ids by source item index; entry 0, the padding, is empty."""
-    return _ids(warehouse, pair, "split_source_items", "item")
+    with warehouse.read(SPLIT, pair) as connection:
+        return _ids(connection, "split_source_items", "item")
 
 
 def target_item_ids(warehouse: Warehouse, pair: str) -> NDArray[np.object_]:
     """(T + 1,) ids by target item index; entry 0, the padding, is empty."""
-    return _ids(warehouse, pair, "split_target_items", "item")
+    with warehouse.read(SPLIT, pair) as connection:
+        return _ids(connection, "split_target_items", "item")
 
 
 _VOCABULARIES = (
@@ -370,7 +413,11 @@ def _histories(connection: duckdb.DuckDBPyConnection, user_count: int, length: i
     return items, stars
 
 
-def _ids(warehouse: Warehouse, pair: str, table: str, kind: str) -> NDArray[np.object_]:
-    with warehouse.read(SPLIT, pair) as connection:
-        ids = connection.execute(f"select {kind}_id from {table} order by {kind}_index").fetchnumpy()[f"{kind}_id"]  # nosec B608 # ours
+def _people(connection: duckdb.DuckDBPyConnection) -> Index:
+    people: Index = connection.execute("select of_split from people_read order by user_index").fetchnumpy()["of_split"]
+    return np.concatenate([np.zeros(1, np.int32), people.astype(np.int32)])
+
+
+def _ids(connection: duckdb.DuckDBPyConnection, table: str, kind: str) -> NDArray[np.object_]:
+    ids = connection.execute(f"select {kind}_id from {table} order by {kind}_index").fetchnumpy()[f"{kind}_id"]  # nosec B608 # ours
     return np.concatenate([np.array([""], dtype=object), np.asarray(ids, dtype=object)])

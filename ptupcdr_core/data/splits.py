@@ -36,6 +36,9 @@ class SplitReport:
         shared_item_ids: item ids that occur in both domains: more than a few hint at a leak from source to target.
         shared_ratings: (user, item id) pairs that occur in both domains: the leak itself.
         vocabulary: hash of the ids of users, source items and target items.
+        overlapping_read: the share of overlapping users whom stages read that hold a pair in memory; below 1 where
+            the pair has more than ``most_ratings``.
+        others_read: the same of all other users.
     """
 
     pair: str
@@ -48,6 +51,8 @@ class SplitReport:
     shared_item_ids: int
     shared_ratings: int
     vocabulary: str
+    overlapping_read: float
+    others_read: float
 
 
 def build_split(
@@ -103,6 +108,8 @@ def summarized(connection: duckdb.DuckDBPyConnection, pair: Pair, settings: Sett
     Raises:
         SplitError: there is nothing to learn from or nothing to measure with.
     """
+    for name, share in zip(("overlapping_read", "others_read"), _shares_read(connection, settings), strict=True):
+        connection.execute(f"set variable {name} = ?", [share])
     connection.execute(statement("split_summary"))
     report = _report(connection, pair)
     _require_all_parts(report, settings)
@@ -174,13 +181,32 @@ def give(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, side: str,
     connection.execute(f"create temp view {side}_given as {' union all '.join(rows)}")
 
 
+def _shares_read(connection: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[float, float]:
+    """Of overlapping users and of others, the shares that are read by stages that hold a pair in memory.
+
+    Overlapping users, who are all that bridges learn from and are measured on, get half of the room, and what others
+    leave.
+    """
+    sides = "split_source_ratings", "split_target_ratings"
+    ratings = sum(connection.execute(f"select count(*) from {side}").fetchall()[0][0] for side in sides)  # nosec B608 # ours
+    most = settings.most_ratings
+    if ratings <= most:
+        return 1.0, 1.0
+    overlap = "semi join (from split_users where cohort in ('test', 'validation', 'bridge')) using (user_index)"
+    counted = (connection.execute(f"select count(*) from {side} {overlap}").fetchall()[0][0] for side in sides)  # nosec B608 # ours
+    overlapping = sum(counted)
+    others = ratings - overlapping
+    share = min(1.0, max(most / 2, most - others) / overlapping) if overlapping else 1.0
+    return share, min(1.0, (most - share * overlapping) / others) if others else 1.0
+
+
 def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:
     users = connection.execute("select cohort, count(*) from split_users group by all").fetchall()
     parts = connection.execute("select part, count(*) from split_target_ratings group by all").fetchall()
     counts = connection.execute(
         """select (select count(*) from split_source_items), (select count(*) from split_target_items),
                   (select count(*) from split_source_ratings), (select count(*) from split_histories),
-                  shared_item_ids, shared_ratings, vocabulary
+                  shared_item_ids, shared_ratings, vocabulary, overlapping_read, others_read
            from split_summary"""
     ).fetchall()[0]
     return SplitReport(
@@ -194,6 +220,8 @@ def _report(connection: duckdb.DuckDBPyConnection, pair: Pair) -> SplitReport:
         shared_item_ids=counts[4],
         shared_ratings=counts[5],
         vocabulary=counts[6],
+        overlapping_read=counts[7],
+        others_read=counts[8],
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Index
-from ptupcdr_core.data.pair_data import SPLIT, Ratings, known_stars
+from ptupcdr_core.data.pair_data import Ratings, known_stars, reading_some
 from ptupcdr_core.store.warehouse import Warehouse
 
 Part = Literal["test", "validation"]
@@ -75,7 +75,7 @@ def load_warm_split(warehouse: Warehouse, pair: str, part: Part) -> WarmSplit:
         WarehouseError: the pair has not been split yet.
     """
     # A rating of unknown time counts as older than those of known time, as in the histories.
-    with warehouse.read(SPLIT, pair) as connection:
+    with reading_some(warehouse, pair) as connection:
         columns = connection.execute(
             "select user_index::integer u, item_index::integer i, rating::float r, row_number() over "
             '(partition by user_index order by "timestamp" nulls first, if("timestamp" is null, r.place, null), '

@@ -152,7 +152,8 @@ def _work(
                     finished.put((cell, True))
             if missing:
                 own = splits.of(settings)
-                data, ids = load_pair(own, splits.pair.key), user_ids(own, splits.pair.key)
+                data = load_pair(own, splits.pair.key)
+                ids = user_ids(own, data)
                 experiment = Experiment(data, settings, source_model, choose_engine())
                 for cell in missing:
                     if stop.is_set():

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ptupcdr_core.data.pair_data import reading_some
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.evaluation.significance import compare
 from ptupcdr_core.gate.judged import Judged, judged
@@ -328,12 +329,12 @@ def read_decision(home: Home, pair: str) -> str:
 
 
 def held_out_ratings(home: Home, pair: str) -> pd.DataFrame:
-    """The present test ratings by id: user_id, item_id, rating.
+    """The present test ratings by id, of the people that are read of the pair: user_id, item_id, rating.
 
     Raises:
         WarehouseError: the pair was not split.
     """
-    with Warehouse.from_environment(home.warehouse).read("domain_splits", pair) as connection:
+    with reading_some(Warehouse.from_environment(home.warehouse), pair) as connection:
         return connection.execute(
             "select user_id, item_id, rating from split_target_ratings join split_users using (user_index) "
             "join split_target_items using (item_index) where part = 'test' order by user_index, item_index"

@@ -17,6 +17,8 @@ from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.model_folders import FOLDERS
 from ptupcdr_core.store.tensors import Tensor
 
+USER_TABLES = ("user_embedding", "user_offset", "user_spread", "rated_counts", "user_counts")
+"""Tables of a base model's checkpoint with a row a user."""
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -61,12 +63,14 @@ def save(
 
 
 def load(home: Home, folder: str, outline: PairData | Outline) -> artifacts.Checkpoint:
-    """Read a checkpoint of this split.
+    """Read a checkpoint of this split; where only some people were read of the split, their rows.
 
     Raises:
         ArtifactError: there is none, or it belongs to another split.
     """
-    return artifacts.load(home.models / folder, outline.pair, split=outline.split)
+    people = outline.people if isinstance(outline, PairData) else None
+    rows = {} if people is None else dict.fromkeys(USER_TABLES, people)
+    return artifacts.load(home.models / folder, outline.pair, split=outline.split, rows=rows)
 
 
 def load_between(

@@ -41,8 +41,6 @@ from ptupcdr_core.versions import RESULTS
 ASSET = "source_model"
 MADE_OF, TRAINED_FOR = "made_of", "trained_for"
 """Entries of a source model's manifest: the digest of what it was made from, and the pair that it was trained for."""
-OF_USERS = ("user_embedding", "user_offset", "user_spread", "rated_counts", "user_counts")
-"""Tables of a checkpoint with a row a user."""
 AT_ONCE = 4_096
 """Users whose rows are moved at a time."""
 
@@ -152,7 +150,8 @@ class SharedSource:
         if count != sum(len(users) for users in _rated(file)):
             return None
         return {
-            name: self._table(file, name, last + 1) if name in OF_USERS else file.tensor(name) for name in file.header
+            name: self._table(file, name, last + 1) if name in checkpoints.USER_TABLES else file.tensor(name)
+            for name in file.header
         }
 
     def _table(self, file: TensorFile, name: str, rows: int) -> Table:

@@ -48,8 +48,8 @@ def lists_of_test_users(home: Home, pair: str) -> Lists:
     data, (_, served) = load_pair(warehouse, pair), Bundle.load(bundle_file(home, CANDIDATE, pair)).mode()
     served = served.among(pa.array(target_item_ids(warehouse, pair), pa.string()))
     users = data.cohorts["test"]
-    people = SplitPeople.of(warehouse, pair, served)(users)
-    vectors, _ = served.part.embed(people, pa.array(user_ids(warehouse, pair)[users], pa.string()))
+    people = SplitPeople.of(warehouse, pair, served)(data.in_split(users))
+    vectors, _ = served.part.embed(people, pa.array(user_ids(warehouse, data)[users], pa.string()))
     nothing = seen_keys(None, served.target_ids, served.target_ids)
     found = [items for _, items, _ in best_lists(served.part, people, vectors, PLACES, nothing)]
     ids = served.target_ids.to_numpy(zero_copy_only=False)

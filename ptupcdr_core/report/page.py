@@ -146,7 +146,7 @@ def _people(home: Home, facts: Facts, attended: Attention | None, known: Items) 
     if attended is None:
         return []
     warehouse = Warehouse.from_environment(home.warehouse)
-    users, items = user_ids(warehouse, facts.pair), source_item_ids(warehouse, facts.pair)
+    users, items = user_ids(warehouse, facts.data), source_item_ids(warehouse, facts.pair)
     return [
         {
             "id": str(users[person.user]),

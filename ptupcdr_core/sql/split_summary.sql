@@ -12,5 +12,6 @@ select
     (select count(*) from split_users where cohort = 'bridge') as bridge_users,
     (select count(*) from split_users where cohort = 'cold') as cold_users,
     (select count(*) from split_users where cohort = 'target_only') as target_only_users,
+    getvariable('overlapping_read')::double as overlapping_read, getvariable('others_read')::double as others_read,
     shared_item_ids, shared_ratings, vocabulary
 from split_totals;

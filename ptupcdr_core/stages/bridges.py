@@ -21,6 +21,7 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
         DeviceError: the environment asks for a GPU that is not there.
     """
     data, curves, report = load_pair(Warehouse.from_environment(home.warehouse), pair), Curves(on_epoch), StageReport()
+    report.metrics.update(data.people_read())
     parts = {}
     for mode in modes_of(settings, data):
         trained = mode.train(home, data, settings, curves, fingerprint)

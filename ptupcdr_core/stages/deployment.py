@@ -52,7 +52,7 @@ def deploy(
     for mode, judged in (wanted.modes if wanted else {}).items():
         fresh = _same_training(candidate.modes.get(mode), judged)
         if fresh and settings.refit:
-            data = load_pair(warehouse, pair)
+            data = load_pair(warehouse, pair, everybody=True)
             served[mode] = refitted_mode(home, data, mode, settings, judged, on_epoch)
         elif not fresh and before and _same_training(before.modes.get(mode), judged):
             served[mode] = before.modes[mode]

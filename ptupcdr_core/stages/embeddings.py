@@ -19,7 +19,8 @@ ASSET = "bridged_embeddings"
 def bridge_cold_users(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Give every cold-start user an embedding in the target domain, one a mode (asset ``bridged_embeddings``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
-    data, ids = load_pair(warehouse, pair), user_ids(warehouse, pair)
+    data = load_pair(warehouse, pair, everybody=True)
+    ids = user_ids(warehouse, data)
     tables, metrics = [], {"users": float(len(data.cold_users))}
     for mode in modes_of(settings, data):
         tables.append(bridged_rows(data, ids, mode.name, *mode.bridge(home, data)))

@@ -17,8 +17,9 @@ ASSET = "cold_start_evaluation"
 def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: str = "") -> StageReport:
     """Measure every method and baseline on the test users (asset ``cold_start_evaluation``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
-    data, ids = load_pair(warehouse, pair), user_ids(warehouse, pair)
-    summaries, report = [], StageReport()
+    data = load_pair(warehouse, pair)
+    ids = user_ids(warehouse, data)
+    summaries, report = [], StageReport(data.people_read())
     tables: dict[str, pd.DataFrame] = {}
     for mode in modes_of(settings, data):
         found = mode.evaluate(home, data, settings, ids)

@@ -33,7 +33,7 @@ def pretrain(
             "benchmark` alone; the lineage serves one model, use the recipe honest or published"
         )
     choose_engine()  # a missing GPU is named even where a shared model leaves nothing to train
-    data = load_pair(Warehouse.from_environment(home.warehouse), pair)
+    data = load_pair(Warehouse.from_environment(home.warehouse), pair, everybody=True)
     curves, modes = Curves(on_epoch), modes_of(settings, data)
     files: list[Path] = []
     notes: dict[str, str] = {}

@@ -31,7 +31,7 @@ def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") 
     """Tune the test users' bridged embeddings on their first target ratings (asset ``fine_tuned_embeddings``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
     data, test, validation = _load(warehouse, pair)
-    ids = user_ids(warehouse, pair)[test.users]
+    ids = user_ids(warehouse, data)[test.users]
     tables, report = [], StageReport({"users": float(len(ids))})
     for mode, warm in _warm(settings, data):
         bridged, made_by = _bridged(warehouse, pair, mode, ids)
@@ -57,7 +57,7 @@ def evaluate_warm_start(home: Home, pair: str, settings: Settings, fingerprint: 
     """Compare the fine-tuned embeddings with other starts (asset ``warm_start_evaluation``)."""
     warehouse = Warehouse.from_environment(home.warehouse)
     data, test, validation = _load(warehouse, pair)
-    ids, found = user_ids(warehouse, pair), []
+    ids, found = user_ids(warehouse, data), []
     for mode, warm in _warm(settings, data):
         tuned = _fine_tuned(warehouse, pair, mode, ids[test.users])
         found.append(warm.evaluate(home, data, settings, validation, test, tuned, ids))
@@ -93,9 +93,10 @@ def _bridged(
 ) -> tuple[Floats, NDArray[np.object_]]:
     """(R, Y) the stored bridged embeddings of test users, and what made each."""
     with warehouse.read("bridged_embeddings", pair) as connection:
+        connection.register("users", pa.table({"user_id": pa.array(ids, pa.string())}))
         table: pa.Table = connection.sql(
-            "select user_id, embedding, made_by from bridged_embeddings where cohort = 'test' and mode = ? "
-            "order by user_id",
+            "select user_id, embedding, made_by from bridged_embeddings semi join users using (user_id) "
+            "where cohort = 'test' and mode = ? order by user_id",
             params=[mode],
         ).to_arrow_table()
     return _embeddings(table, ids, "bridged_embeddings", pair), np.asarray(table["made_by"].to_pylist(), dtype=object)

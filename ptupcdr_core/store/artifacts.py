@@ -109,8 +109,14 @@ def read_manifest(folder: Path, name: str) -> dict[str, Any]:
     return entries
 
 
-def load(folder: Path, name: str, *, split: str) -> Checkpoint:
+def load(folder: Path, name: str, *, split: str, rows: Mapping[str, NDArray[np.integer]] | None = None) -> Checkpoint:
     """Read a checkpoint that was trained on this split.
+
+    Args:
+        folder: where it is.
+        name: base name of the files.
+        split: identifies the split.
+        rows: the rows, ascending, that are read of some tensors, by name; of others all.
 
     Raises:
         ArtifactError: it is missing, damaged, or belongs to another split.
@@ -121,7 +127,10 @@ def load(folder: Path, name: str, *, split: str) -> Checkpoint:
             f"{folder / name}.json: trained on another split than the present one; {_again(folder, name)}"
         )
     with _whole(folder, name, entries) as file:
-        return Checkpoint(tensors=decode(file.read()), manifest=entries)
+        if not rows:
+            return Checkpoint(tensors=decode(file.read()), manifest=entries)
+        weights = TensorFile.of(file)
+        return Checkpoint(tensors={key: weights.array(key, rows.get(key)) for key in weights.header}, manifest=entries)
 
 
 def read_whole(folder: Path, name: str) -> None:

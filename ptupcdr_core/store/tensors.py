@@ -111,13 +111,30 @@ class TensorFile:
         self.file.seek(self.start + entry["data_offsets"][0] + first * row * dtype.itemsize)
         return np.fromfile(self.file, dtype, (last - first) * row).reshape(-1, *width)
 
+    def array(self, name: str, chosen: NDArray[np.integer] | None = None) -> NDArray[Any]:
+        """A tensor in memory.
+
+        Args:
+            name: of the tensor.
+            chosen: (R,) ascending, the rows to read; None: all.
+        """
+        shape, entry = self.shape(name), self.header[name]
+        if chosen is None:
+            self.file.seek(self.start + entry["data_offsets"][0])
+            return np.fromfile(self.file, KINDS[entry["dtype"]], math.prod(shape)).reshape(shape)
+        found = np.empty((len(chosen), *shape[1:]), KINDS[entry["dtype"]])
+        for first, last in ranges(shape[0]):
+            some = slice(*np.searchsorted(chosen, [first, last]))
+            if some.start < some.stop:
+                found[some] = self.rows(name, first, last)[chosen[some] - first]
+        return found
+
     def tensor(self, name: str) -> Tensor:
         """A tensor as it can be written again; of a table, pieces are read when they are asked for."""
         shape, entry = self.shape(name), self.header[name]
         if shape and entry["dtype"] == "F32":
             return Table(shape, lambda: ((first, self.rows(name, first, last)) for first, last in ranges(shape[0])))
-        self.file.seek(self.start + entry["data_offsets"][0])
-        return np.fromfile(self.file, KINDS[entry["dtype"]], math.prod(shape)).reshape(shape)
+        return self.array(name)
 
 
 def ranges(rows: int) -> Iterator[tuple[int, int]]:

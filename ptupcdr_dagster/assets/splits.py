@@ -28,6 +28,8 @@ def domain_splits(stage: Stage) -> Materialized:
             "source_items": report.source_items,
             "target_items": report.target_items,
             "shared_item_ids": report.shared_item_ids,
+            "overlapping_people_read": report.overlapping_read,
+            "other_people_read": report.others_read,
         },
         table="split_users",
     )

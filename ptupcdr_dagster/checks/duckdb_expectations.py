@@ -6,28 +6,15 @@ for, and ``tests/dagster/test_private.py`` shows what another release has change
 
 import html
 import logging
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-# Read when the library is imported.
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-
 from jinja2 import pass_context
 
-try:
-    # Where pyspark is installed the library imports Spark Connect, which takes a program that was started by
-    # ``python -c`` for doctests and ends it; servers that steps and pairs are forked from are such programs.
-    _hidden = {"pyspark.sql.connect.dataframe", "pyspark.sql.connect.session"} - sys.modules.keys()
-    sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type] # None: there is no such module
-    import great_expectations as gx
-finally:
-    for name in _hidden:
-        del sys.modules[name]
+from ptupcdr_dagster.checks.loaded_library import gx
 
 try:
     from great_expectations.compatibility import pydantic

@@ -66,7 +66,7 @@ def test_histories_stand_in_their_places_and_padding_at_the_end(lineage: Lineage
 def test_ids_stand_at_their_indices(lineage: Lineage, data: PairData) -> None:
     warehouse = Warehouse(lineage.home.warehouse)
     for ids, table, kind, count in (
-        (user_ids(warehouse, PAIR), "split_users", "user", data.user_count),
+        (user_ids(warehouse, data), "split_users", "user", data.user_count),
         (target_item_ids(warehouse, PAIR), "split_target_items", "item", data.target_item_count),
     ):
         assert (len(ids), ids[0]) == (count + 1, "")

@@ -72,7 +72,7 @@ def ranked(home) -> Ranked:
         pretrain(home, PAIR.key, side, settings, lambda epoch, metrics: None)
     train_bridges(home, PAIR.key, settings, lambda epoch, metrics: None)
     data = load_pair(warehouse, PAIR.key)
-    return Ranked(data, user_ids(warehouse, PAIR.key), load_ranking_task(home, data), load_ranking_bridges(home, data))
+    return Ranked(data, user_ids(warehouse, data), load_ranking_task(home, data), load_ranking_bridges(home, data))
 
 
 def test_the_clusters_can_be_read_off_the_personal_bridges(ranked):

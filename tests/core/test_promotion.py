@@ -148,6 +148,7 @@ def by_hand(tmp_path: Path) -> Home:
     warehouse = Warehouse(home.warehouse)
     with warehouse.write("domain_splits", PAIR) as connection:
         connection.execute(f"""
+            create table split_summary as select 1 as overlapping_read, 1 as others_read;
             create table split_users as select i as user_index, 'u' || i as user_id from range({USERS}) t(i);
             create table split_target_items as select i as item_index, 'i' || i as item_id from range({ITEMS}) t(i);
             create table split_target_ratings as

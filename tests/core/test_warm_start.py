@@ -83,6 +83,7 @@ def test_halves_go_by_time_then_item_id(lineage: Lineage, part) -> None:
 def test_without_timestamps_the_file_orders_the_halves(lineage: Lineage, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     with warehouse.write("domain_splits", PAIR) as connection:
+        connection.execute("create table split_summary as select 1 as overlapping_read, 1 as others_read")
         connection.execute(
             "create table split_target_ratings as select 'test' as part, 3 as user_index, i::integer as item_index, "
             '4 as rating, null::bigint as "timestamp", place from (values (9, 0), (2, 3), (7, 1), (4, 2)) t(i, place)'

@@ -19,9 +19,8 @@ from mlflow.utils import requirements_utils
 
 import ptupcdr_core
 
-# Great Expectations first, and by way of its one user: see there what happens where pyspark is installed.
 LIBRARIES = (
-    "ptupcdr_dagster.checks.duckdb_expectations", "dagster", "dagster._core.workspace.context", "mlflow",
+    "ptupcdr_dagster.checks.loaded_library", "dagster", "dagster._core.workspace.context", "mlflow",
     "mlflow.pyfunc", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store", "alembic.command", "torch",
     "duckdb_engine", "matplotlib.pyplot", "PIL.PngImagePlugin", "scipy.stats", "sklearn.manifold", "pandas",
     "numba.typed", "typer", "rich.progress", "rich.traceback", "optuna", "ptupcdr_dagster.definitions",

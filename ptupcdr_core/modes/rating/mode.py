@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import PairData, Side, user_ids
+from ptupcdr_core.data.pair_data import PairData, Side, load_pair, user_ids
 from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.calibration import Calibrator
 from ptupcdr_core.evaluation.cold_start import evaluate, evaluate_reliability, evaluate_slices, score
@@ -169,7 +169,11 @@ def _part(data: PairData, source: Model, target: Model, bridges: Bridges, calibr
 
 def _known(home: Home, data: PairData, source: Model) -> KnownUsers:
     """The cold-start users' trained vectors of a source model for which folding in gives other ones."""
-    ids, users = user_ids(Warehouse.from_environment(home.warehouse), data.pair), data.cold_users
+    warehouse = Warehouse.from_environment(home.warehouse)
+    if data.people is not None:
+        data = load_pair(warehouse, data.pair, everybody=True)
+        source = load_sides(home, data).source
+    ids, users = user_ids(warehouse, data), data.cold_users
     return KnownUsers(pa.array(ids[users], pa.string()), source.source_vectors()[users])
 
 
