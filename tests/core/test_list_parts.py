@@ -1,6 +1,7 @@
 """Lists from several parts: served as brute force over the sum would, with exact reasons, and well chosen."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -168,13 +169,13 @@ def test_parts_that_say_something_are_taken_and_others_are_not(informed: tuple[s
         truth = common + sum(parts[name] for name in informed)
         best = np.argsort(-truth, axis=1)[:, :5]
 
-        def losses(scores: np.ndarray, added: Offer | None, best: np.ndarray = best) -> Losses:
-            scores = added_up(scores, added, slice(None))
+        def losses(parts: Sequence[Offer], best: np.ndarray = best) -> Losses:
+            scores = added_up(parts, slice(None))
             ranks = (scores[:, None, :] > np.take_along_axis(scores, best, axis=1)[:, :, None]).sum(2)
             return np.asarray(1 - (1 / np.log2(ranks + 2)).mean(1))
 
         offers = {name: [Offer(weight, own.astype(np.float32)) for weight in (0.5, 1.0)] for name, own in parts.items()}
-        found, _, _ = forward(losses, common.astype(np.float32), offers)
+        found, _, _ = forward(losses, Offer(1.0, common.astype(np.float32)), offers)
         right += set(found) == set(informed)
     assert right >= 19
 

@@ -90,6 +90,21 @@ class RankingTask(SourceSide):
             validation=data.target_validation,
         )
 
+    def holding_out(self, data: PairData, target: ImplicitFactors) -> Self:
+        """The same task in a split with others held out, of the same source ratings, which need not be read again.
+
+        Args:
+            data: the split.
+            target: trained on it.
+        """
+        return replace(
+            self,
+            target=ranked_items(target),
+            target_user_vectors=target.user_embedding,
+            taken=data.bridge_ratings,
+            validation=data.target_validation,
+        )
+
 
 def ranked_items(target: ImplicitFactors) -> TargetItems:
     """The target items' side of the score: factors alone."""

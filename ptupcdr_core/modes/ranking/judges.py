@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
@@ -92,11 +93,16 @@ class Offer:
 
     Args:
         weight: what its scores are multiplied by.
-        scores: (V, T+1) float32.
+        scores: (V, T+1) float32; sparse where most are zero.
     """
 
     weight: float
-    scores: Floats
+    scores: Floats | sp.csr_matrix
+
+    def of_judges(self, rows: slice) -> Floats:
+        """Some rows of the scores times the weight; new."""
+        own = self.scores[rows]
+        return np.float32(self.weight) * (own.toarray() if sp.issparse(own) else own)
 
 
 @dataclass(frozen=True)
@@ -125,9 +131,15 @@ class Panel:
         return cls(groups, users[order], order, Ratings(*columns))
 
     def stack(self, scores: Iterable[Floats]) -> Floats:
-        """(V, T+1) scores of all judges, from those of each group."""
-        first, *others = scores
-        return np.concatenate([first, *others])[self.order] if others else first  # a group's users are ascending
+        """(V, T+1) scores of all judges, from those of each group; one group's are held beside them at a time."""
+        if len(self.groups) == 1:
+            [own] = scores  # a group's users are ascending
+            return own
+        ends = np.cumsum([len(group.users) for group in self.groups])[:-1]
+        stacked = np.empty((len(self.users), self.groups[0].data.target_item_count + 1), np.float32)
+        for places, own in zip(np.split(np.argsort(self.order), ends), scores, strict=True):
+            stacked[places] = own
+        return stacked
 
     def of_first(self, most: int) -> NDArray[np.int64]:
         """At most so many of the first group's users, evenly chosen, by their place in it."""
@@ -138,26 +150,33 @@ class Panel:
         """The rows among all judges of users of the first group."""
         return np.argsort(self.order)[places]
 
-    def losses(self, scores: Floats, added: Offer | None = None, rows: NDArray[np.int64] | None = None) -> Losses:
-        """(V,) loss of lists by scores, or of some of the judges.
+    def losses(self, parts: Sequence[Offer], rows: NDArray[np.int64] | None = None) -> Losses:
+        """(V,) loss of lists by the sum of some parts, or of some of the judges.
 
         Args:
-            scores: (V, T+1).
-            added: what is added to them.
-            rows: the places of some judges, ascending; then scores, and what is added, are theirs alone.
+            parts: what is added up, in this order.
+            rows: the places of some judges, ascending; then the parts' scores are theirs alone.
         """
         users, relevant = self.users, self.relevant
         if rows is not None:
             users = self.users[rows]
             relevant = relevant.where(np.isin(relevant.users, users))
-        blocks = (added_up(scores, added, slice(at, at + BLOCK)) for at in range(0, len(scores), BLOCK))
+        blocks = (added_up(parts, judges) for judges in blocks_of(len(users)))
         values = measure(best_of_rows(blocks), users, relevant).values
         return np.asarray(1 - np.mean([values[name] for name in EVIDENCE], axis=0))
 
 
-def added_up(scores: Floats, added: Offer | None, rows: slice) -> Floats:
-    """Some rows of scores and of what is added to them; new."""
-    return scores[rows].copy() if added is None else scores[rows] + np.float32(added.weight) * added.scores[rows]
+def blocks_of(judges: int) -> Iterator[slice]:
+    """So many judges in blocks."""
+    return (slice(start, min(start + BLOCK, judges)) for start in range(0, judges, BLOCK))
+
+
+def added_up(parts: Sequence[Offer], rows: slice) -> Floats:
+    """Some rows of the sum of parts, in their order; new."""
+    total = parts[0].of_judges(rows)
+    for part in parts[1:]:
+        total += part.of_judges(rows)
+    return total
 
 
 def _room(data: PairData) -> int:

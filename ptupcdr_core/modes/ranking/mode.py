@@ -14,7 +14,6 @@ from ptupcdr_core.evaluation.significance import pair_lists
 from ptupcdr_core.kernels.memory import give_back
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.base import Evaluation, Trained
-from ptupcdr_core.modes.checkpoints import Sides
 from ptupcdr_core.modes.criterion import Criterion
 from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.ranking.bridging import (
@@ -88,9 +87,7 @@ class Ranking:
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         joint, choice = choose_joint(data, seed=settings.seed)
         groups = [Group(data, task, bridges.personal, joint)]
-        groups += (
-            _judged(further, sides, bridges, choice, settings) for further in further_splits(data, settings.seed)
-        )
+        groups += (_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed))
         give_back()  # choosing the parts takes more memory than anything else
         parts = train_parts(groups).with_choices(choice.told())
         if bridges.personal.strength and not parts.chosen["list_personal"]:
@@ -142,14 +139,14 @@ def _part(space: RankingSpace, target: ImplicitFactors, bridges: RankingBridges,
 
 def _judged(
     data: PairData,
-    sides: Sides[RankingSpace, ImplicitFactors],
+    served: RankingTask,
     bridges: RankingBridges,
     choice: JointChoice,
     settings: Settings,
 ) -> Group:
     """A further group, with models trained without its target ratings by what was chosen for the pair."""
     target = train_side(data, "target", settings, lambda *_: None, choose_engine())
-    task = RankingTask.of(data, sides.source, target)
+    task = served.holding_out(data, target)
     own = refit_ranking_bridges(task, bridges.chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
     return Group(data, task, own.personal, train_joint(data, choice, seed=settings.seed))
 

@@ -27,7 +27,7 @@ from ptupcdr_core.kernels.sparse_extra import ExtraScores
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, train_joint
-from ptupcdr_core.modes.ranking.judges import Group, Offer, Panel, added_up
+from ptupcdr_core.modes.ranking.judges import Group, Offer, Panel, blocks_of
 from ptupcdr_core.training.evidence import Evidence, Losses, earns_its_place, judged_by_others
 from ptupcdr_core.training.item_map import ItemMap, RowKind, RowRidge, fit_item_map, taken
 
@@ -145,19 +145,20 @@ def train_parts(groups: Sequence[Group]) -> Parts:
     panel = Panel.of(groups)
     data = groups[0].data
     with one_thread():
-        begins = {"popularity": panel.stack(_popular(group) for group in groups), **_bridged(panel)}
-        personal = begins.pop("personal", None)
-        lost = {name: float(panel.losses(own).mean()) for name, own in begins.items()}
+        popular = panel.stack(_popular(group) for group in groups)
+        served = _has_learned(groups[0])
+        begins = {"popularity": popular} | ({"bridge": _bridged(panel, 0.0)} if served else {})
+        lost = {name: float(panel.losses([Offer(1.0, own)]).mean()) for name, own in begins.items()}
         first = min(begins, key=lambda name: lost[name])
         trial = _Trial(panel, panel.stack(map(_joint_scores, groups)), [_Maps.of(g.data, g.users) for g in groups])
-        others = {name: own for name, own in begins.items() if name != first}
-        found = trial.beside(begins[first], others)
+        found = trial.beside(begins[first], {name: own for name, own in begins.items() if name != first})
         chosen = {"list_personal": 0.0}
-        if personal is not None:
-            corrected = trial.beside(personal, {"popularity": begins["popularity"]})
+        begins.clear()  # they are large
+        if served and (strength := groups[0].bridge.strength):
+            corrected = trial.beside(_bridged(panel, strength), {"popularity": popular})
             if earns_its_place(found.losses, corrected.losses).earned:
                 found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
-        if first == "popularity" and "bridge" in begins:
+        if first == "popularity" and served:
             log.warning("%s: for validation users, popularity makes better lists than the bridge", data.pair)
     chosen |= {"list_bridge_weight": 0.0, f"list_{first}_weight": 1.0} | found.chosen
     return _parts(data, chosen, groups[0].joint, found.item_map)
@@ -226,24 +227,26 @@ class _Trial:
 
     def beside(self, base: Floats, others: Mapping[str, Floats]) -> _Found:
         """Add to the base (V, T+1) what proves to help: of the others, the joint factors and the best map."""
-        kind = self._best_kind(base)
-        mapped = self.panel.stack(maps.scores(kind, np.arange(maps.people.shape[0])) for maps in self.maps)
-        scores = {**others, "joint": self.joint, "item_map": mapped}
-        offers = {name: _offers(base, own, name) for name, own in scores.items()}
-        found, certainties, lost = forward(self.panel.losses, base, offers)
-        item_map = None
-        if "item_map" in found:  # the sparse map is what serves, so it is judged itself
+        kind, begin, item_map = self._best_kind(base), Offer(1.0, base), None
+        offers = {name: _offers(base, own, name) for name, own in {**others, "joint": self.joint}.items()}
+        offers["item_map"] = _offers(base, self._full(kind), "item_map")
+        weights, certainties, lost = forward(self.panel.losses, begin, offers)
+        if "item_map" in weights:  # the sparse map is what serves, so it is judged itself
+            del offers["item_map"]  # what it is replaced by is made without it in memory
             fitted = [maps.sparse(kind) for maps in self.maps]
             item_map = fitted[0]
-            kept = (own.scores(maps.people).toarray() for own, maps in zip(fitted, self.maps, strict=True))
-            offers["item_map"] = _offers(base, self.panel.stack(kept), "item_map")
-            found, certainties, lost = forward(self.panel.losses, base, offers)
+            kept = [own.scores(maps.people) for own, maps in zip(fitted, self.maps, strict=True)]
+            offers["item_map"] = _offers(base, sp.vstack(kept, format="csr")[self.panel.order], "item_map")
+            weights, certainties, lost = forward(self.panel.losses, begin, offers)
         chosen = {f"list_{name}_certainty": certainties[name] for name in offers}
-        chosen |= {f"list_{name}_weight": found[name].weight if name in found else 0.0 for name in offers}
+        chosen |= {f"list_{name}_weight": weights.get(name, 0.0) for name in offers}
         chosen |= {"list_judges": float(len(base)), "list_item_map_penalty": kind.penalty}
         if kind.exponent is not None:
             chosen["list_item_map_exponent"] = kind.exponent
         return _Found(lost, chosen, item_map)
+
+    def _full(self, kind: RowKind) -> Floats:
+        return self.panel.stack(maps.scores(kind, np.arange(maps.people.shape[0])) for maps in self.maps)
 
     def _best_kind(self, base: Floats) -> RowKind:
         """The kind of map that helps most, by some users of the first group."""
@@ -253,7 +256,7 @@ class _Trial:
 
         def lost(kind: RowKind) -> float:
             offers = _offers(own, self.maps[0].scores(kind, places), "item_map")
-            return min(float(self.panel.losses(own, offer, rows).mean()) for offer in offers)
+            return min(float(self.panel.losses([Offer(1.0, own), offer], rows).mean()) for offer in offers)
 
         return min(KINDS, key=lost)
 
@@ -269,81 +272,75 @@ def _joint_scores(group: Group) -> Floats:
     return scores
 
 
-def _bridged(panel: Panel) -> dict[str, Floats]:
-    """(V, T+1) scores of the common bridge, and of the personal one if there is one; empty if it shrank to nothing."""
-    served = panel.groups[0]
+def _bridged(panel: Panel, strength: float) -> Floats:
+    """(V, T+1) scores of the common bridge, or with so much of the personal correction."""
+    return panel.stack(
+        replace(group.bridge, strength=strength).embed(group.task, group.users) @ group.task.target.vectors.T
+        for group in panel.groups
+    )
+
+
+def _has_learned(served: Group) -> bool:
+    """Whether the common bridge's vectors are not negligible beside the target's own; True if these are all zero."""
     common = replace(served.bridge, strength=0.0).embed(served.task, served.users)
-    if _shrunk(common, served.task.target_user_vectors):
-        log.warning(
-            "%s: the ranking bridge shrank everybody to nearly nothing, so lists are made without it", served.data.pair
-        )
-        return {}
-
-    def scores(strength: float) -> Floats:
-        return panel.stack(
-            replace(group.bridge, strength=strength).embed(group.task, group.users) @ group.task.target.vectors.T
-            for group in panel.groups
-        )
-
-    found = {"bridge": scores(0.0)}
-    if served.bridge.strength:
-        found["personal"] = scores(served.bridge.strength)
-    return found
-
-
-def _shrunk(bridged: Floats, own: Floats) -> bool:
-    """Whether bridged vectors (V, Y) are negligible beside the target's own (U+1, Y); False if these are all zero."""
-    lengths, usual = np.linalg.norm(bridged, axis=1), np.linalg.norm(own, axis=1)
-    return bool(np.median(lengths) < SHRUNK * np.median(usual[usual > 0])) if usual.any() else False
+    lengths, usual = (np.linalg.norm(own, axis=1) for own in (common, served.task.target_user_vectors))
+    if not usual.any() or np.median(lengths) >= SHRUNK * np.median(usual[usual > 0]):
+        return True
+    log.warning(
+        "%s: the ranking bridge shrank everybody to nearly nothing, so lists are made without it", served.data.pair
+    )
+    return False
 
 
 def forward(
-    losses: Callable[[Floats, Offer | None], Losses], base: Floats, offers: Mapping[str, Sequence[Offer]]
-) -> tuple[dict[str, Offer], dict[str, float], Losses]:
+    losses: Callable[[Sequence[Offer]], Losses], base: Offer, offers: Mapping[str, Sequence[Offer]]
+) -> tuple[dict[str, float], dict[str, float], Losses]:
     """Add parts one by one, the most certain first, as long as one proves to help beside those already added.
 
     Args:
-        losses: (V,) each judge's loss of lists by scores (V, T+1) and what is added to them.
+        losses: (V,) each judge's loss of lists by the sum of parts.
         base: scores without any part.
         offers: weights to try, by part.
 
     Returns:
-        The chosen offers by part; each part's certainty, in standard errors, when last judged; and the losses of lists
-        by the sum.
+        The weights of the parts that are used; each part's certainty, in standard errors, when last judged; and the
+        losses of lists by the sum.
     """
     found: dict[str, Offer] = {}
     certainties: dict[str, float] = {}
-    scores, without = base, losses(base, None)
+    without = losses([base])
     while rest := [name for name in offers if name not in found]:
-        tried = {name: _judged(losses, scores, without, offers[name]) for name in rest}
+        tried = {name: _judged(losses, [base, *found.values()], without, offers[name]) for name in rest}
         certainties |= {name: evidence.certainty for name, (_, _, evidence) in tried.items()}
         name = max(rest, key=lambda name: certainties[name])
         offer, lost, evidence = tried[name]
         if not evidence.earned:
             break
         found[name], without = offer, lost
-        scores = added_up(scores, offer, slice(None))
-    return found, certainties, without
+    return {name: offer.weight for name, offer in found.items()}, certainties, without
 
 
 def _judged(
-    losses: Callable[[Floats, Offer | None], Losses], scores: Floats, without: Losses, offers: Sequence[Offer]
+    losses: Callable[[Sequence[Offer]], Losses], parts: Sequence[Offer], without: Losses, offers: Sequence[Offer]
 ) -> tuple[Offer, Losses, Evidence]:
     """The best offer over all users, the losses with it, and its evidence from users who did not choose it."""
-    lost = np.stack([losses(scores, offer) for offer in offers])
+    lost = np.stack([losses([*parts, offer]) for offer in offers])
     best, judged = judged_by_others(lost)
     return offers[best], lost[best], earns_its_place(without, judged)
 
 
-def _offers(base: Floats, scores: Floats, name: str) -> list[Offer]:
+def _offers(base: Floats, scores: Floats | sp.csr_matrix, name: str) -> list[Offer]:
     """A part with each of its weights; with weight 0, where its scores do not differ."""
     weights, spread = WEIGHTS[name], _spread(scores)
     unit = _spread(base) / spread if spread > 0 else 0.0
     return [Offer(weight * unit, scores) for weight in weights]
 
 
-def _spread(scores: Floats) -> float:
-    return float(scores[:, 1:].std(1, dtype=np.float64).mean())
+def _spread(scores: Floats | sp.csr_matrix) -> float:
+    """The mean over judges of the standard deviation of their scores; in blocks, since it is computed in float64."""
+    one, count = Offer(1.0, scores), scores.shape[0]
+    spreads = [one.of_judges(judges)[:, 1:].std(1, dtype=np.float64) for judges in blocks_of(count)]
+    return float(np.concatenate(spreads).mean())
 
 
 def popularity(data: PairData) -> Floats:
