@@ -11,10 +11,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from ptupcdr_core.catalog import FORMATS, Columns, Domain
+from ptupcdr_core.catalog_file import NOT_KEYS
 
 HERE = Path(__file__).parent
-HIDDEN = {"name", "folder"}
-"""Fields of a domain that are not keys of a catalog."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,7 +38,7 @@ def catalog() -> Iterator[str]:
         "| --- | --- | --- |",
     )
     for name, field in Domain.model_fields.items():
-        if name not in HIDDEN:
+        if name not in NOT_KEYS:
             default = (
                 "required" if field.is_required() else "see below" if name == "columns" else _default(field.default)
             )

@@ -1,4 +1,4 @@
-"""Many cells as Markdown tables: each method's mean and deviation over seeds, and differences paired by user."""
+"""Results of many cells as Markdown tables: means and deviations over seeds, and differences paired by user."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ SHOWN: dict[Mode, tuple[str, ...]] = {
 }
 GROUPS = ["pair", "beta"]
 ROUNDING = 1e-6
-"""Smaller differences are rounding: there the default is that very method, since none of its own parts helped."""
+"""Smaller differences are rounding: the default then equals the other method, as no further part of it helped."""
 
 
 def tables(mode: Mode, methods: pd.DataFrame, users: pd.DataFrame) -> Iterator[str]:
-    """Each measure by pair, β and method; then the default against every other method over all cells together.
+    """Each measure by pair, β and method; then the default compared with every other method, over all cells together.
 
     Args:
         mode: The mode of all cells.
@@ -46,7 +46,7 @@ def _by_cell(methods: pd.DataFrame, measure: str) -> str:
 
 
 def _against(mode: Mode, users: pd.DataFrame) -> str:
-    """Differences paired by user; a user who was held out in several cells of a pair counts once, with all of them."""
+    """Differences paired by user; the measures of a user in several cells of a pair are added up."""
     own = users.assign(user_id=users["pair"] + "/" + users["user_id"].astype(str))
     errors = pair_errors(own) if mode == "rating" else pair_lists(own)
     others = [name for name in errors.methods if name != DEFAULT]

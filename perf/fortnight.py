@@ -1,7 +1,7 @@
-"""A fortnight of nights in a few minutes: files grow, one is corrupt, one is of another population, one model is worse.
+"""A fortnight in a few minutes: files grow, one is corrupt, one has other people's ratings, one model is worse.
 
 Every switch of [nights] is on. Each night the files are written; then the project's own sensor, automation and weekly
-schedule are asked, at that night's time, what to run, and that is run to its end. Nothing else is touched.
+schedule are asked, at that night's time, what to run, and that is run to its end. Nothing else is changed.
 
     python perf/fortnight.py [--nights 14] [--folder DIR] [--json]
 """
@@ -29,9 +29,11 @@ FIRST = datetime(2026, 3, 1, 3, tzinfo=UTC)
 """A Sunday at three in the morning: the weekly training falls on Sundays."""
 PAIRS = (("books", "movies"), ("music", "movies"))
 PEOPLE, NEWCOMERS = 420, 8
+"""How many people there are at first, and how many come each night."""
 CORRUPT, DRIFTS, QUIET, WORSE = 4, 10, 3, 14
-"""The nights on which books is half a file, movies is rated by another population, nothing changes, and training uses
-settings whose model the gate refuses."""
+"""The nights on which the file of books is cut in half, movies are rated by another population, nothing changes, and
+training uses settings whose model the gate refuses.
+"""
 CATALOG = """\
 [nights]
 sensor = 60
@@ -52,7 +54,17 @@ settings_file = "settings.toml"
 
 @dataclass
 class Night:
-    """What happened in one night."""
+    """What happened in one night.
+
+    Attributes:
+        night: The number of the night; the first is 0.
+        files: How the source files changed.
+        ran: Jobs that succeeded, with their partition.
+        refused: Jobs that failed and models that the gate refused, with the reason.
+        told: How many messages the webhook received.
+        warned: Checks that warned, with their pair.
+        served: By pair, who is served in the morning, and by which model.
+    """
 
     night: int
     files: str
@@ -67,14 +79,14 @@ def main() -> None:
     """Run the fortnight, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nights", type=int, default=14)
-    parser.add_argument("--folder", type=Path, help="keep everything there; by default it is deleted")
-    parser.add_argument("--json", action="store_true", help="print rows for programs")
+    parser.add_argument("--folder", type=Path, help="make everything here and keep it; default: a temporary folder")
+    parser.add_argument("--json", action="store_true", help="print the nights as JSON")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fortnight-") as temporary, hearing() as (webhook, heard):
         folder = chosen.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         prepare(folder, webhook)
-        nights = list(live(folder, chosen.nights, heard))
+        nights = list(spend_nights(folder, chosen.nights, heard))
     print(json.dumps([asdict(night) for night in nights]) if chosen.json else table(nights))
 
 
@@ -96,26 +108,26 @@ def prepare(folder: Path, webhook: str) -> None:
     }
 
 
-def live(folder: Path, nights: int, heard: list[Any]) -> Iterator[Night]:
-    """Spend one night after the other."""
+def spend_nights(folder: Path, nights: int, heard: list[Any]) -> Iterator[Night]:
+    """Spend this many nights, one after the other."""
     from ptupcdr_core.store.home import Home
     from ptupcdr_dagster.running.instance import open_instance
 
     home = Home.from_environment()
     with open_instance(home) as instance:
-        house = House(home, instance, folder)
+        daemon = Daemon(home, instance, folder)
         for number in range(nights + 1):
             told = len(heard)
             night = Night(number, write_files(folder, number))
-            house.spend(night)
+            daemon.spend(night)
             night.told = len(heard) - told
             print(f"night {number}: {'; '.join(night.ran) or 'nothing ran'}", file=sys.stderr)
             yield night
 
 
 @dataclass
-class House:
-    """Does by hand what Dagster's daemon would do.
+class Daemon:
+    """Does what Dagster's daemon would do, at the time of each night.
 
     Args:
         home: Where generated state lives.
@@ -156,7 +168,7 @@ class House:
         self.look(night)
 
     def follow(self, night: Night) -> None:
-        """Run what the automation requests after what has just been made."""
+        """Run what the automation requests, now that other assets have been made."""
         import dagster as dg
 
         from ptupcdr_dagster.automation import KEEP
@@ -172,7 +184,7 @@ class House:
                 return
 
     def run(self, night: Night, job: str, wanted: "dg.RunRequest") -> None:
-        """Run a job to its end, as the daemon's worker would; a failure is reported."""
+        """Run a job to its end; if it fails, the failure sensor is called."""
         from ptupcdr_core.settings import Settings
         from ptupcdr_core.store.settings_file import read_settings_file
         from ptupcdr_dagster.assets.stage import KEPT
@@ -197,7 +209,7 @@ class House:
         night.refused.append(f"{job} {wanted.partition_key}: {self.tell(result)}")
 
     def tell(self, result: Any) -> str:
-        """Call the failure sensor as the daemon does; return its message."""
+        """Call the failure sensor as the daemon does; returns its message."""
         import dagster as dg
 
         from ptupcdr_dagster.automation import failures_of, tell_of_failures
@@ -213,7 +225,7 @@ class House:
         return failures_of(context)["message"]
 
     def look(self, night: Night) -> None:
-        """Note what is served in the morning, and which checks warn."""
+        """Note who is served in the morning, and which checks warn."""
         from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
         from ptupcdr_core.store.warehouse import Warehouse
 
@@ -244,7 +256,7 @@ class House:
             night.warned += [f"{pair} {name}" for name in self.warnings(pair)]
 
     def warnings(self, pair: str) -> list[str]:
-        """The checks of the last lists that warn."""
+        """The checks of the newest lists that warn."""
         from ptupcdr_dagster.definitions import defs
         from ptupcdr_dagster.running.private import failed_checks
 
@@ -258,7 +270,7 @@ class House:
 
 
 def write_files(folder: Path, night: int) -> str:
-    """Write a night's files; return what changed and what is odd about them."""
+    """Write a night's files; returns which changed, and what is wrong with them."""
     if night == QUIET:
         for file in folder.glob("*.csv"):
             file.touch()
@@ -299,7 +311,7 @@ def _write(file: Path, rated: "pa.Table") -> None:
 
 @contextmanager
 def hearing() -> Iterator[tuple[str, list[Any]]]:
-    """A local webhook: its address, and the list of what it receives."""
+    """A local webhook: its address, and a list to which everything that it receives is added."""
     heard: list[Any] = []
 
     class Hook(http.server.BaseHTTPRequestHandler):
@@ -309,7 +321,7 @@ def hearing() -> Iterator[tuple[str, list[Any]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Requests are not logged."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -319,7 +331,7 @@ def hearing() -> Iterator[tuple[str, list[Any]]]:
 
 def table(nights: list[Night]) -> str:
     """The nights as a Markdown table, one row each."""
-    lines = ["| night | files | ran | refused, and told | warned | served in the morning |", "| --- " * 6 + "|"]
+    lines = ["| night | files | ran | refused | warned | served in the morning |", "| --- " * 6 + "|"]
     for night in nights:
         served = "<br>".join(f"{pair}: {what}" for pair, what in night.served.items())
         cells = [

@@ -1,7 +1,7 @@
-"""Generated ratings in the form and at the published sizes of the Amazon reviews of 2014 (5-core).
+"""Generated ratings with the file format and the published sizes of the Amazon reviews of 2014 (5-core).
 
-Only the counts are those of the real ratings. Users' activity and items' popularity are long-tailed; every user has
-tastes, which carry over to the other domain by a linear map of the user's group, so that the models have something to
+Only the counts are those of the real ratings. Users' activity and items' popularity are long-tailed. Every user has
+tastes, which a linear map of the user's group carries over to the other domain, so that the models have something to
 find.
 """
 
@@ -30,7 +30,7 @@ REVIEW = "It was what the description had promised, arrived early, and has been 
 
 @dataclass(frozen=True)
 class Files:
-    """One task's two files and what is in them."""
+    """The two files of a task, and how many ratings each has."""
 
     source: Path
     target: Path

@@ -1,7 +1,7 @@
-"""Alternating least squares here, in cmfrec and in implicit, on the same ratings, factors, iterations and threads.
+"""Alternating least squares of this project, of cmfrec and of implicit, with the same ratings, factors and threads.
 
-cmfrec fits what the project fits (biases and factors of explicit ratings), but refits the biases in every iteration.
-implicit fits another loss (every item that a user did not rate counts as zero); it is compared for speed only.
+cmfrec fits what this project fits (biases and factors of explicit ratings), but refits the biases in every iteration.
+implicit minimizes another loss (every item that a user did not rate counts as zero), so only its speed is compared.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from ptupcdr_core.training.calibrated import damped_means
 from ptupcdr_core.training.calibrated_model import REGULARIZATION
 
 ITERATIONS = 10
-COMPILED_ON = 100  # ratings on which loops are compiled, before anything is measured
+COMPILED_ON = 100  # a first fit of so few ratings compiles the loops, before anything is measured
 LIBRARIES = ("cmfrec", "implicit")
 
 Scores = NDArray[np.floating]

@@ -1,4 +1,4 @@
-"""One domain with very many ratings: does it fit in the memory that the warehouse may use?"""
+"""One domain with very many ratings: is it ingested and split within the memory limit?"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.warehouse import Warehouse
 
 COLUMNS = Columns(user="user_id", item="item_id", rating="rating", timestamp="timestamp")
-# Powers of uniform numbers: few users and items have many ratings, and some pairs of user and item come twice.
+# Powers of uniform numbers, so that few users and items have many ratings; some users rate an item twice.
 RATINGS = """
 copy (
     select
@@ -27,11 +27,11 @@ copy (
 
 
 def run(work: Path, ratings: int) -> Iterator[tuple[str, Cost, str]]:
-    """Generate a domain with so many ratings and a small one beside it; ingest and split them.
+    """Generate a large domain and a small one; ingest both and split the pair.
 
     Args:
-        work: A folder, which needs at most about 110 bytes of space per rating.
-        ratings: How many ratings the large domain has; on average 33 per user and 125 per item.
+        work: A folder on a disk with about 110 free bytes per rating.
+        ratings: How many ratings the large domain has: on average 33 per user and 125 per item.
 
     Yields:
         What was done, what it cost, and its result.

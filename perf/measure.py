@@ -17,19 +17,19 @@ _, status, usage = os.wait4(process, 0)
 with open(sys.argv[1], "w") as file:
     print(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, file=file)
 """
-"""Starts a command from a small process, since a new process's peak memory begins with its parent's."""
+"""Starts a command from a small process, since the peak memory of a new process is at least its parent's."""
 PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass
 class Cost:
-    """What something cost; filled in when its block ends.
+    """What a block of code cost; set when the block ends.
 
     Args:
         seconds: Wall-clock seconds.
         processor: User and system seconds of all threads.
-        peak_mb: Largest resident memory of the whole process while the block ran; on systems other than Linux, since
-            the process began.
+        peak_mb: Largest resident memory of the whole process during the block; on systems other than Linux, since the
+            process began.
     """
 
     seconds: float = 0.0
@@ -37,13 +37,13 @@ class Cost:
     peak_mb: float = 0.0
 
     def times(self, factor: float) -> "Cost":
-        """The cost of so many repetitions, in the same memory."""
+        """The cost of ``factor`` repetitions, whose peak memory is that of one."""
         return Cost(self.seconds * factor, self.processor * factor, self.peak_mb)
 
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure a block."""
+    """Measure the block of a ``with`` statement."""
     cost = Cost()
     if RESET.exists():
         RESET.write_text("5")
@@ -58,7 +58,7 @@ def measured() -> Iterator[Cost]:
 
 
 def measured_command(command: Sequence[str], environment: dict[str, str], output: Path) -> Cost:
-    """Measure a whole process from its start to its end; memory is that of its largest process.
+    """Measure a whole command; memory is that of its largest process.
 
     Raises:
         RuntimeError: it failed; what it printed is in ``output``.

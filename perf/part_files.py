@@ -1,8 +1,8 @@
-"""A domain of many part files, a few of them new, changed or gone: the next read, compared with reading all again.
+"""A domain of many files, a few of them new, changed or deleted: the next ingest, compared with reading all of them.
 
     python perf/part_files.py --files 200 --rows 10000
 
-Three files are new, one is changed and one is gone. The tables must be the same, row for row; if not, it fails.
+Three files are new, one has changed and one is deleted. It fails if the tables are not the same, row for row.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TABLES = ("raw_ratings", "rejected_ratings", "ingest_counts")
 
 
 def main() -> None:
-    """Write the files, read them, change them, and read them both ways."""
+    """Write the files, read them, change some, and read them again: in the same home, and in a new one."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         files, home = Path(folder) / "parts", Path(folder)
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _write(folder: Path, part: int, rows: int, seed: int | None = None) -> None:
-    """Write ratings that now and then repeat those of other parts, as corrections do."""
+    """Write one file; some of its ratings replace earlier ones of other files."""
     draw = np.random.default_rng(part if seed is None else seed)
     columns = {
         "user_id": np.char.add("user", draw.integers(0, rows * 20, rows).astype(str)),
@@ -70,7 +70,7 @@ def _require_same(one: Warehouse, other: Warehouse) -> None:
         with one.read("raw_ratings", "books") as left, other.read("raw_ratings", "books") as right:
             rows, wanted = (own.sql(f"from {table}").to_arrow_table() for own in (left, right))  # nosec B608 # ours
         if not rows.equals(wanted):
-            raise SystemExit(f"{table} differs from that of reading all")
+            raise SystemExit(f"{table} differs from the one of a new home")
         print(f"{table}: {len(rows):,} rows, the same")
 
 

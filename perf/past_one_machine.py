@@ -1,12 +1,12 @@
-"""Whole backfills on a local Spark cluster, by size and executors, beside the same on DuckDB, and whether they agree.
+"""Whole backfills on a local Spark cluster, compared with the same on DuckDB: what they cost, and what they make.
 
     python perf/past_one_machine.py                                            the demo, two executors
     python perf/past_one_machine.py --scales .025 .05 .1 .2 --executors 1 2    generated files (task 1 of generated.py)
     python perf/past_one_machine.py --scales .025 .05 .1 .2 --most-ratings 50000      no more read by one program
 
-Prints for every backfill: seconds, processor seconds and the driver's memory (Python), of each asset too; bytes
-shuffled; then what perf/two_homes.py says of the two homes, and whether
-``ptupcdr evaluate`` and ``recommend`` print the same. Exits with 1 where they do not agree.
+Prints for every backfill seconds, processor seconds, and the peak memory of the driver's Python program, also of each
+asset; and bytes shuffled. Then it prints how perf/two_homes.py compares the two homes, and whether ``ptupcdr evaluate``
+and ``recommend`` print the same. Exits with 1 if they differ.
 """
 
 import argparse
@@ -24,9 +24,9 @@ import numpy as np
 import psutil
 from dagster import DagsterInstance
 from generated import write_catalog, write_task
-from two_homes import told
+from two_homes import report
 
-from ptupcdr_core.catalog import load_catalog
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -38,9 +38,9 @@ pretraining.BLOCK = people.RATINGS = {block}
 people.USERS = {block} // 16
 main()
 """
-"""The same command with smaller blocks."""
+"""The command ``ptupcdr`` with smaller blocks."""
 ON_SPARK = ("raw_ratings", "domain_splits", "source_model", "target_model")
-"""The first assets, before any that holds a pair in memory."""
+"""The assets whose work is on Spark; later ones hold a pair in memory."""
 FILES = 4
 DEMO = "".join(f'[domains.{name}]\nformat = "demo"\n' for name in ("books", "movies"))
 CONF = """
@@ -56,14 +56,14 @@ spark.eventLog.dir file://{folder}
 
 @dataclass
 class Watched:
-    """What a backfill was seen to cost.
+    """What a backfill cost.
 
     Args:
-        seconds: by the clock.
-        processor: processor seconds of the driver (Python and Java) and of the executors.
-        samples: time, bytes resident in the driver's Python program, and processor seconds of all until then.
-        assets: when each began and ended.
-        shuffled: bytes written to shuffles.
+        seconds: Wall-clock seconds.
+        processor: Processor seconds of the driver's Python, the driver's Java, and the executors.
+        samples: The time, the resident bytes of the driver's Python, and all processor seconds until then.
+        assets: When each asset began and ended.
+        shuffled: Bytes written to shuffles.
     """
 
     seconds: float = 0.0
@@ -73,7 +73,7 @@ class Watched:
     shuffled: int = 0
 
     def most(self, assets: tuple[str, ...] = ()) -> float:
-        """The most MB while these were made, or at all."""
+        """The driver's peak memory in MB while these assets were made; none: in the whole run."""
         spans = [self.assets[name] for name in assets] or [(0.0, float("inf"))]
         sizes = (size for at, size, _ in self.samples if any(low <= at <= high for low, high in spans))
         return max(sizes, default=0) / 1e6
@@ -85,8 +85,8 @@ class Watched:
         times, _, used = zip(*self.samples, strict=True)
         return float(np.diff(np.interp([start, end], times, used))[0])
 
-    def told(self, name: str) -> str:
-        """All of it."""
+    def described(self, name: str) -> str:
+        """The costs as text."""
         of_each = ", ".join(
             f"{name} {end - start:.0f} s, {self._used(start, end):.0f} s, {self.most((name,)):.0f} MB"
             for name, (start, end) in self._made()
@@ -102,32 +102,34 @@ class Watched:
 def main() -> None:
     """Run and compare what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scales", type=float, nargs="+", default=[0.0], help="times the published sizes; 0: the demo")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[0.0], help="multiplies the published sizes; 0: the demo"
+    )
     parser.add_argument("--executors", type=int, nargs="+", default=[2])
-    parser.add_argument("--block", type=int, default=1 << 20, help="ratings of a block; fewer for small files")
-    parser.add_argument("--most-ratings", type=int, default=200_000_000, help="as the setting")
-    parser.add_argument("--keep", type=Path, help="a folder for all homes, which stay")
-    options, good = parser.parse_args(), True
+    parser.add_argument("--block", type=int, default=1 << 20, help="ratings per block; choose fewer for small files")
+    parser.add_argument("--most-ratings", type=int, default=200_000_000, help="the setting of this name")
+    parser.add_argument("--keep", type=Path, help="make the homes in this folder and keep them")
+    options, same = parser.parse_args(), True
     with tempfile.TemporaryDirectory(prefix="ptupcdr-spark-") as temporary:
         for scale in options.scales:
             work = (options.keep or Path(temporary)).absolute() / f"{scale:g}"
             work.mkdir(parents=True)
             catalog, pair = prepared(work, scale)
             most = options.most_ratings
-            print(backfill(work / "duckdb", catalog, most).told(f"scale {scale:g}, DuckDB"), flush=True)
+            print(backfill(work / "duckdb", catalog, most).described(f"scale {scale:g}, DuckDB"), flush=True)
             on_spark = catalog.with_name("spark.toml")
             on_spark.write_text(catalog.read_text().replace("format = ", 'engine = "spark"\nformat = '))
             for executors in options.executors:
                 home = work / f"spark{executors}"
                 cost = backfill(home, on_spark, most, executors, options.block)
-                print(cost.told(f"scale {scale:g}, Spark, {executors}"), flush=True)
-                good &= told(work / "duckdb", home)
-                good &= commands(pair, (work / "duckdb", catalog), (home, on_spark))
-    sys.exit(not good)
+                print(cost.described(f"scale {scale:g}, Spark, {executors}"), flush=True)
+                same &= report(work / "duckdb", home)
+                same &= commands(pair, (work / "duckdb", catalog), (home, on_spark))
+    sys.exit(not same)
 
 
 def prepared(work: Path, scale: float) -> tuple[Path, str]:
-    """A catalog, over generated files unless it is the demo's, and its pair."""
+    """A catalog of generated files, or of the demo if ``scale`` is 0, and the key of its pair."""
     if scale:
         catalog, files = write_catalog(work, 1), write_task(work, 1, scale)
         for file in (files.source, files.target):
@@ -141,7 +143,7 @@ def prepared(work: Path, scale: float) -> tuple[Path, str]:
 
 
 def _cut(file: Path) -> None:
-    """A folder of files in the place of one: a task reads a whole file."""
+    """Replace a file by a folder of smaller ones, since a task reads a whole file."""
     folder = file.with_name(file.name.removesuffix(".json.gz"))
     folder.mkdir()
     with gzip.open(file) as whole:
@@ -153,7 +155,7 @@ def _cut(file: Path) -> None:
 
 
 def backfill(home: Path, catalog: Path, most: int, executors: int = 0, block: int = 0) -> Watched:
-    """Run one in a process of its own and watch it.
+    """Run ``ptupcdr backfill`` and watch it; on DuckDB if there are no executors.
 
     Raises:
         CalledProcessError: it failed; what it printed is in ``backfill.out`` of the home.
@@ -200,7 +202,7 @@ def _watch(process: "subprocess.Popen[bytes]", watched: Watched) -> None:
 
 
 def _programs(own: psutil.Process) -> list[tuple[psutil.Process, str]]:
-    """The program and all below it, and whose they are: executors are below the driver's Java program."""
+    """The program and its child processes, with a name: children of the driver's Java are executors."""
     found = [(own, "driver's Python")]
     for java in own.children():
         if java.name() == "java":
@@ -209,7 +211,7 @@ def _programs(own: psutil.Process) -> list[tuple[psutil.Process, str]]:
 
 
 def _assets(home: Path) -> dict[str, tuple[float, float]]:
-    """When each was made, from the lineage's own records; of both domains from the first one's start."""
+    """When each asset was made, from Dagster's records; ``raw_ratings`` lasts from the first domain to the last."""
     instance = DagsterInstance.from_config(str(home / "dagster"))
     found: dict[str, tuple[float, float]] = {}
     for run in reversed([*instance.get_runs()]):
@@ -227,10 +229,10 @@ def _shuffled(log: Path) -> int:
 
 
 def commands(pair: str, *homes: tuple[Path, Path]) -> bool:
-    """Whether commands that read a home print the same: what they do not is shown."""
+    """Whether commands that read a home print the same; lines that differ are shown."""
     with Warehouse(Home(homes[0][0]).warehouse).read("recommendations", pair) as connection:
         [(user,)] = connection.execute("select min(user_id) from recommendations").fetchall()
-    good = True
+    same = True
     for words in (["evaluate", pair], ["recommend", pair, user]):
         first, second = (
             subprocess.run(
@@ -238,12 +240,12 @@ def commands(pair: str, *homes: tuple[Path, Path]) -> bool:
             ).stdout.splitlines()
             for home in homes
         )
-        good &= first == second
+        same &= first == second
         print(f"{'  ' if first == second else '! '}ptupcdr {' '.join(words)}: {len(first)} and {len(second)} lines")
         for one, other in zip(first, second, strict=False):
             if one != other:
                 print(f"    {one}\n    {other}")
-    return good
+    return same
 
 
 if __name__ == "__main__":

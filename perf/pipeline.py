@@ -3,11 +3,11 @@
     python perf/pipeline.py --task 1 --scale 0.1                 the stages, and the libraries that are installed
     python perf/pipeline.py --task 1 --reference epoch           the same, and a plain implementation beside them
     python perf/pipeline.py --task 2 --scaling docs/scaling.png  time and memory against size, as a picture
-    PTUPCDR_MEMORY_LIMIT=6GB python perf/pipeline.py --many 100000000    one domain with so many ratings
+    PTUPCDR_MEMORY_LIMIT=6GB python perf/pipeline.py --many 100000000    one domain of 100 million ratings
 
 Files of published size (``--scale 1``) have 1.7 + 1.1 million ratings (task 1: movies to music) or 8.9 + 1.7 million
 (task 2: books to movies). ``pip install 'ptupcdr-dagster[bench]'`` brings cmfrec and implicit for the comparison.
-Everything is written to a temporary folder, and nothing outside this project is needed.
+Everything is written to a temporary folder.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from generated import Files, write_catalog, write_task
 from measure import Cost, measured, measured_command
 from plain import Trainer, prepare, read
 
-from ptupcdr_core.catalog import load_catalog
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
@@ -50,7 +50,7 @@ BATCHES = {  # batch sizes of source, target, meta network and mapping, as publi
 }
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0)
 WARM_UP = 0.002
-CMF = "CMF"  # the reference trains it too; here only `ptupcdr benchmark` does, the lineage does not
+CMF = "CMF"  # the reference trains it too; here `ptupcdr benchmark` does, and the lineage does not
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main() -> None:
                 print(f"{name}: {_in_words(cost)}; {found}", flush=True)
             return
         _prepare(work / "warm-up", options, WARM_UP)
-        _stages(work / "warm-up", options)  # from here on, compiled loops come from the cache
+        _stages(work / "warm-up", options)  # compiles the loops; later runs read them from the cache
         files = _prepare(work, options, options.scale)
         print(
             f"task {options.task}, scale {options.scale}: {files.source_ratings:,} + {files.target_ratings:,} ratings"
@@ -112,12 +112,12 @@ def _options() -> argparse.Namespace:
         "--reference",
         choices=("none", "epoch", "whole"),
         default="none",
-        help="also run a plain implementation: one epoch of each stage, multiplied; or all epochs",
+        help="also run a plain implementation: one epoch of each training, multiplied; or all epochs",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--scaling", type=Path, metavar="PICTURE", help="run several sizes and draw them")
     parser.add_argument(
-        "--many", type=int, metavar="RATINGS", help="only ingest and split one domain with so many ratings"
+        "--many", type=int, metavar="RATINGS", help="only ingest and split a domain of this many ratings"
     )
     return parser.parse_args()
 
@@ -141,7 +141,7 @@ def _prepare(work: Path, options: argparse.Namespace, scale: float) -> Files:
 
 
 def _stages(work: Path, options: argparse.Namespace) -> tuple[list[Stage], Outcome | None]:
-    """Run all stages in turn, as the lineage does; then, with the published recipe, CMF, whose outcome is returned."""
+    """Run all stages as the lineage does, and with the published recipe CMF; returns costs and CMF's outcome."""
     home, settings = Home(work / "home"), _settings(options)
     catalog = load_catalog(work / "domains.toml")
     warehouse = Warehouse.from_environment(home.warehouse)
@@ -197,9 +197,9 @@ def _plain(files: Files, options: argparse.Namespace) -> tuple[dict[str, Cost], 
         trainings[CMF] = ["cmf"]
     for name, trained in trainings.items():
         with measured() as cost:
-            for stage in trained:
+            for model in trained:
                 for _ in range(epochs):
-                    trainer.epoch(stage)
+                    trainer.epoch(model)
         costs[name] = cost.times(settings.epochs / epochs)
     with measured() as costs["evaluation"]:
         errors = {method: trainer.errors(method) for method in ("tgt", "cmf", "emcdr", "ptupcdr")}
@@ -209,7 +209,7 @@ def _plain(files: Files, options: argparse.Namespace) -> tuple[dict[str, Cost], 
 
 
 def _whole_lineage(work: Path, options: argparse.Namespace) -> Cost:
-    """Measure ``ptupcdr backfill`` in a home and a process of its own."""
+    """Measure ``ptupcdr backfill`` in a new home and a new process."""
     settings = _settings(options).model_dump(exclude_defaults=True)
     arguments = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-c", "from ptupcdr_dagster.cli.commands import app; app()", "backfill", *arguments]
@@ -260,7 +260,7 @@ def _lines(found: list[Stage], plain: dict[str, Cost]) -> Iterator[str]:
 
 
 def _sum(costs: list[Cost]) -> Cost:
-    """The cost of all in turn: times add up, memory is that of the largest."""
+    """The cost of all together: times are added, memory is the largest."""
     return Cost(
         sum(cost.seconds for cost in costs),
         sum(cost.processor for cost in costs),

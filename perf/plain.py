@@ -1,9 +1,9 @@
 """The same experiment written plainly, in the style of the reference implementation; for comparison only.
 
-JSON objects are read one by one in Python; users and histories are found by sets and pandas filters; each side has
-embedding tables for the users and items of both domains; dense Adam is fed by a DataLoader; every stage computes
-gradients of the whole model, and errors on the test users after every epoch. MF only; the reference's methods TGT, CMF,
-EMCDR and PTUPCDR; no validation.
+JSON objects are read one by one in Python; users and histories are found by sets and pandas filters; each base model
+has rows for the users and items of both domains; a DataLoader feeds dense Adam; every training computes gradients of
+all parameters, and errors on the test users after every epoch. MF only, the reference's methods TGT, CMF, EMCDR and
+PTUPCDR, and no validation users.
 
 Shapes: B batch, L history length, D embedding size, H hidden units.
 """
@@ -124,7 +124,7 @@ def _products(users: Tensor, items: Tensor) -> Tensor:
 
 
 class Trainer:
-    """Trains the stages: each call makes one pass over a stage's rows, and measures the stage's errors."""
+    """Trains the models one by one: each call is one epoch of one of them."""
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         """Set up model, optimizers and loaders."""
@@ -159,23 +159,23 @@ class Trainer:
     def _loader(self, tensors: Iterable[Tensor], batch_size: int) -> DataLoader[tuple[Tensor, ...]]:
         return DataLoader(TensorDataset(*tensors), batch_size, shuffle=True)
 
-    def epoch(self, stage: str) -> None:
-        """Train ``source``, ``target``, ``cmf``, ``emcdr`` or ``ptupcdr`` for one epoch."""
-        for batch in self.loaders[stage]:
-            loss = self._loss(stage, *batch)
+    def epoch(self, model: str) -> None:
+        """Train ``source``, ``target``, ``cmf``, ``emcdr`` or ``ptupcdr`` for one epoch, and measure its errors."""
+        for batch in self.loaders[model]:
+            loss = self._loss(model, *batch)
             self.model.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizers[stage].step()
-        if stage != "source":
-            self.errors("tgt" if stage == "target" else stage)
+            self.optimizers[model].step()
+        if model != "source":
+            self.errors("tgt" if model == "target" else model)
 
-    def _loss(self, stage: str, users: Tensor, *rest: Tensor) -> Tensor:
-        if stage == "emcdr":
+    def _loss(self, model: str, users: Tensor, *rest: Tensor) -> Tensor:
+        if model == "emcdr":
             return _squares(self.model.mapping(self.model.source_user(users)), self.model.target_user(users))
         items, stars = rest
-        return _squares(self._score(stage)(users, items), stars)
+        return _squares(self._score(model)(users, items), stars)
 
-    def _score(self, stage: str) -> Callable[[Tensor, Tensor], Tensor]:
+    def _score(self, model: str) -> Callable[[Tensor, Tensor], Tensor]:
         m = self.model
         return {
             "source": m.on_source,
@@ -184,7 +184,7 @@ class Trainer:
             "cmf": m.on_both,
             "emcdr": m.mapped,
             "ptupcdr": lambda users, items: m.bridged(users, items, self.histories[users]),
-        }[stage]
+        }[model]
 
     def errors(self, method: str) -> tuple[float, float]:
         """MAE and RMSE of a method on the test users' ratings."""

@@ -1,4 +1,4 @@
-"""Released ratings beside the checkout, and one cell of measurements on them: a pair, β, seed and mode."""
+"""Released ratings (``../shared`` beside the checkout), and one cell of measurements: a pair, β, seed and mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +34,11 @@ PAIRS = tuple(
     )
 )
 Measured = Literal["test", "bridge"]
-"""Who is measured: test users; or, to make choices, a quarter of the bridge users, while test ratings are not read."""
+"""On whom a cell is measured: on test users; or, for making choices, on a quarter of the bridge users, and then test
+ratings are not read.
+"""
 STAND_INS = 4
+"""One in so many bridge users stands in for a test user."""
 DETAILS: dict[Mode, str] = {"rating": "cold_start_errors", "ranking": "cold_start_rankings"}
 
 
@@ -56,7 +59,7 @@ class Cell:
 
 
 def splits_of(folder: Path, pairs: Sequence[Pair]) -> dict[str, ScratchSplits]:
-    """Clean the ratings of these pairs' domains once, into a folder; the splits are made on demand."""
+    """Clean the ratings of these pairs' domains, unless the folder has them; the splits are made on demand."""
     domains = {name: domain_of(name) for pair in pairs for name in (pair.source, pair.target)}
     warehouse, scratch = (Warehouse.from_environment(folder / name) for name in ("warehouse", "splits"))
     for name, domain in domains.items():
@@ -68,10 +71,10 @@ def splits_of(folder: Path, pairs: Sequence[Pair]) -> dict[str, ScratchSplits]:
 
 
 def measure(cell: Cell, splits: ScratchSplits) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train as the lineage does and measure as it does.
+    """Train and measure as the lineage does.
 
     Returns:
-        One row per method, and one row per method and user; with the columns of the lineage's tables, and ``on``.
+        One row per method, and one row per method and user, with the columns of the lineage's tables and ``on``.
     """
     settings, mode = Settings(beta=cell.beta, seed=cell.seed), MODES[cell.mode]
     warehouse = splits.of(settings)

@@ -1,13 +1,12 @@
-"""The default settings on five pairs of released ratings, as tables; by default 75 cells in both modes.
+"""The default settings on five pairs of released ratings: 75 cells in each mode, as tables.
 
     python perf/released_pairs.py /tmp/cells                                  everything; resumes where it was stopped
     python perf/released_pairs.py /tmp/cells --pairs book__music --betas 0.2 --modes rating
     python perf/released_pairs.py /tmp/choices --seeds 21 22 23 24 --on bridge    to choose between variants
     python perf/released_pairs.py /tmp/cells --print                          only print what is there
 
-Every cell's results stay in the folder as parquet: ``*.methods.parquet``, and ``*.users.parquet`` with each user's own.
-They belong to the code that made them: use another folder for another version. Without the released ratings
-(``../shared`` beside the checkout) nothing is run.
+The folder keeps every cell's results: ``*.methods.parquet``, and ``*.users.parquet`` with each user's own. Use a new
+folder for another version of the code. Without the released ratings (``../shared`` beside the checkout) nothing is run.
 """
 
 import argparse
@@ -43,7 +42,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="for results, and for cleaned ratings and splits")
+    parser.add_argument("folder", type=Path, help="for results, cleaned ratings and splits")
     keys = [pair.key for pair in PAIRS]
     parser.add_argument("--pairs", nargs="+", choices=keys, default=keys)
     parser.add_argument("--betas", nargs="+", type=float, default=[0.2, 0.5, 0.8])

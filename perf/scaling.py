@@ -8,11 +8,11 @@ from matplotlib.ticker import FuncFormatter
 
 
 def draw(found: list[dict[str, float]], path: Path, title: str) -> None:
-    """Draw seconds and megabytes against ratings, both axes logarithmic, with a line of slope 1 beside each.
+    """Draw processor seconds and megabytes against ratings, on logarithmic axes, each with a line of slope 1.
 
     Args:
         found: One entry per size: ``ratings``; ``seconds``, ``processor`` and ``peak_mb`` of the whole command; and
-            the same of its stages alone, ``stages_…``.
+            ``stages_seconds`` and so on of its stages alone.
         path: The picture's file; its ending decides the format.
         title: The picture's title.
     """

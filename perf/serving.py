@@ -1,8 +1,8 @@
 """Load on ``ptupcdr serve`` over loopback: people per second, how long they wait, and the service's memory.
 
-A pair of the demo is trained and its target domain enlarged to so many items; then connections ask the service, each
-sending its next request when the last one is answered. Half of the people are known by their id, half come with a
-history. Client and service share the machine's cores, so the figures are a lower bound.
+A pair of the demo is trained and its target domain enlarged; then several connections ask the service, each sending its
+next request when the last one is answered. Half of the people are known by their id, half come with a history. Client
+and service share the machine's cores, so the service alone would serve more people per second.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[65_000, 1_000_000])
     parser.add_argument("--searches", nargs="+", default=["exact", "approximate"], choices=["exact", "approximate"])
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of each load")
-    parser.add_argument("--home", type=Path, help="a home with the trained pair; its bundle is put back at the end")
+    parser.add_argument("--home", type=Path, help="a home with the trained pair, whose bundle is restored at the end")
     options = parser.parse_args()
     names = ["target items", "search", "ready after", "connections × people", "people/s", "processor/person"]
     print(f"| {' | '.join([*names, 'p50', 'p95', 'p99', 'memory'])} |")
@@ -55,15 +55,15 @@ def main() -> None:
         users = Today.of(home, trained).users()["user_id"].to_pylist()
         try:
             for items in options.items:
-                blown_up(trained, items).save(bundle_file(home, DEPLOYED, PAIR))
+                enlarged(trained, items).save(bundle_file(home, DEPLOYED, PAIR))
                 for search in options.searches:
                     _measure(home, users, items, search, options.seconds)
         finally:
             trained.save(bundle_file(home, DEPLOYED, PAIR))
 
 
-def blown_up(bundle: Bundle, items: int) -> Bundle:
-    """The bundle with so many target items, invented near its own; the sparse item map is left out."""
+def enlarged(bundle: Bundle, items: int) -> Bundle:
+    """The bundle with ``items`` target items, invented near its own, and without the sparse item map."""
     mode, served = bundle.mode()
     rng, target = np.random.default_rng(0), served.part.target
     near = rng.integers(1, len(target.offset), items + 1)
@@ -97,7 +97,7 @@ def _measure(home: Home, users: list[str], items: int, search: str, seconds: flo
 
 
 def _load(users: list[str], connections: int, people: int, seconds: float) -> tuple[int, list[float]]:
-    """How many people were answered, and how long each request took."""
+    """How many people got answers, and how many seconds each request took."""
     ends = time.perf_counter() + seconds
 
     def ask(number: int) -> list[float]:
@@ -153,7 +153,7 @@ def _program(*arguments: str, home: Home) -> "subprocess.Popen[bytes]":
 
 
 def _processor(process: int) -> float:
-    """Processor seconds of a process's threads so far; other programs disturb them less than they disturb waits."""
+    """Processor seconds of a process so far; other programs on the machine change them less than waits."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,11 +1,11 @@
-"""Several sources for one target, compared with each of them alone, on five seeds: the demo, or released ratings.
+"""Several sources for one target, compared with each of them alone, with five seeds: the demo, or released ratings.
 
     python perf/several_sources.py demo /tmp/demo           books, music and both for movies
-    python perf/several_sources.py epinions /tmp/epinions   categories 3, 4 and both for 5 (of ../shared)
+    python perf/several_sources.py epinions /tmp/epinions   categories 3, 4 and both for 5 (in ../shared)
 
-Resumes where it was stopped. Prints, for each mode, the means over seeds on the test users that all share, how much
-each source alone is above both together, and how probable that is by chance, paired by user (a user who is held out
-under several seeds counts once).
+Resumes where it was stopped. Prints for each mode the means over seeds on the test users that all sources share; by how
+much each source alone exceeds both together; and how probable such a difference is by chance, paired by user (a user
+who is held out with several seeds counts once).
 """
 
 import argparse
@@ -49,8 +49,8 @@ def main() -> None:
     splits = _splits(options.folder, pairs, read)
     for mode in MODES:
         cells = [[Cell(pair, 0.2, seed, mode, "test") for pair in pairs] for seed in options.seeds]
-        told = [{cell.pair.source: _users(options.folder, cell, splits) for cell in of_seed} for of_seed in cells]
-        print(_told(mode, told), "\n")
+        users = [{cell.pair.source: _users(options.folder, cell, splits) for cell in of_seed} for of_seed in cells]
+        print(_described(mode, users), "\n")
 
 
 def _splits(folder: Path, pairs: list[Pair], read: Callable[[str], Domain]) -> dict[str, ScratchSplits]:
@@ -71,7 +71,7 @@ def _demo(name: str) -> Domain:
 
 
 def _users(folder: Path, cell: Cell, splits: dict[str, ScratchSplits]) -> pd.DataFrame:
-    """The personal bridge's measures by user, read from the folder if they are there."""
+    """PTUPCDR's measures by user, read from the folder if they are there."""
     path = folder / f"{cell.name}.parquet"
     if not path.is_file():
         users = measure(cell, splits[cell.pair.key])[1]
@@ -80,11 +80,13 @@ def _users(folder: Path, cell: Cell, splits: dict[str, ScratchSplits]) -> pd.Dat
     return pd.read_parquet(path)
 
 
-def _told(mode: Mode, by_seed: list[dict[str, pd.DataFrame]]) -> str:
+def _described(mode: Mode, by_seed: list[dict[str, pd.DataFrame]]) -> str:
     """Means over seeds for each source, and the differences over all users."""
-    each = pd.concat([compared(mode, told) for told in by_seed])
+    each = pd.concat([compared(mode, by_source) for by_source in by_seed])
     means = each.groupby("source", sort=False).mean(numeric_only=True).dropna(axis=1, how="all")
-    pooled = compared(mode, {source: _pooled([told[source] for told in by_seed], by_seed) for source in by_seed[0]})
+    pooled = compared(
+        mode, {source: _pooled([by_source[source] for by_source in by_seed], by_seed) for source in by_seed[0]}
+    )
     own = [name for name in means if not name.endswith(("_more", "_p"))]
     tested = pooled.set_index("source").dropna(axis=1, how="all")
     shown = means[own].join(tested[[name for name in tested if name.endswith(("_more", "_p"))]])
@@ -92,10 +94,10 @@ def _told(mode: Mode, by_seed: list[dict[str, pd.DataFrame]]) -> str:
 
 
 def _pooled(frames: list[pd.DataFrame], by_seed: list[dict[str, pd.DataFrame]]) -> pd.DataFrame:
-    """One row per user, over the seeds under which all sources measured them: errors summed, list measures averaged."""
+    """One row per user, over the seeds with which all sources measured them: sums of errors, means of list measures."""
     shared = []
-    for frame, told in zip(frames, by_seed, strict=True):
-        users = set.intersection(*(set(own["user_id"]) for own in told.values()))
+    for frame, by_source in zip(frames, by_seed, strict=True):
+        users = set.intersection(*(set(own["user_id"]) for own in by_source.values()))
         shared.append(frame[frame["user_id"].isin(users)])
     how = {"ratings": "sum", "absolute_error": "sum", "squared_error": "sum", "ndcg_at_10": "mean"}
     rows = pd.concat(shared)

@@ -1,10 +1,10 @@
-"""What two homes hold of the same backfill, side by side: tables, models, checks, records and what commands print.
+"""Compares two homes of the same backfill: tables, models, pages, checks and MLflow's records.
 
     python perf/two_homes.py HOME OTHER
 
-Prints a line for everything that there is and by how much it differs, and exits with 1 if that is more than rounding:
-rows of ratings and splits are the same in the same order; base models differ by at most 2e-6 of the largest number of
-their table, embeddings by 1e-6, lists by ties, and measures of quality by 1e-3, since rounding may swap two items.
+Prints a line for each thing, with the difference, and exits with 1 if something differs by more than rounding. Ratings
+and splits must have the same rows in the same order; base models may differ by 2e-6 of the largest number of a table,
+embeddings by 1e-6, lists by ties, and measures of quality by 1e-3, since rounding may swap two items.
 """
 
 import argparse
@@ -28,27 +28,27 @@ from ptupcdr_core.store.warehouse import Warehouse
 SAME = ("raw_ratings", "domain_splits")
 MODEL, EMBEDDING, SCORE, MEASURE = 2e-6, 1e-6, 1e-5, 1e-3
 SAMPLED, SAMPLE = "training_loss", 1e-2
-"""What is measured on a sample of the ratings, which is another one where they are in blocks."""
+"""Measures with this in their name may differ by so much: blocks of ratings draw another sample."""
 TIMES = ("night",)
-"""Columns that say when something was made."""
+"""Columns that say when something was made; they are not compared."""
 Line = tuple[str, str, bool]
-"""What was compared, what was found, and whether that is as it should be."""
+"""What was compared, what was found, and whether that is right."""
 
 
 def main() -> None:
-    """Compare the homes of the command line."""
+    """Compare the homes that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("homes", type=Path, nargs=2, metavar="HOME")
-    sys.exit(not told(*parser.parse_args().homes))
+    sys.exit(not report(*parser.parse_args().homes))
 
 
-def told(one: Path, other: Path) -> bool:
-    """Print all lines; whether all is as it should be."""
-    good = True
+def report(one: Path, other: Path) -> bool:
+    """Print all lines; returns whether everything is right."""
+    right = True
     for name, found, well in compared(Home(one), Home(other)):
         print(f"{'  ' if well else '! '}{name}: {found}", flush=True)
-        good &= well
-    return good
+        right &= well
+    return right
 
 
 def compared(one: Home, other: Home) -> Iterator[Line]:
@@ -70,7 +70,7 @@ def tables(one: Home, other: Home) -> Iterator[Line]:
 
 
 def _in_both(one: Path, other: Path, pattern: str) -> Generator[Line, None, list[Path]]:
-    """Files that both have; a line for each that one has alone."""
+    """Files that both homes have; yields a line for each file that only one has."""
     found = [{file.relative_to(root) for file in root.glob(pattern)} for root in (one, other)]
     for place in sorted(found[0] ^ found[1]):
         yield str(place), f"only in {one if place in found[0] else other}", False
@@ -104,7 +104,7 @@ def _rows(name: str, one: pa.Table, other: pa.Table, *, exact: bool) -> tuple[st
 
 
 def _difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> tuple[str, float]:
-    """In words, and as a number: infinity where texts or lengths differ."""
+    """The difference in words, and as a number: infinity if texts or lengths differ."""
     while pa.types.is_list(one.type) or pa.types.is_fixed_size_list(one.type):
         if not pc.list_value_length(one).equals(pc.list_value_length(other)):
             return f"{_count(pc.list_value_length(one), pc.list_value_length(other)):,} other lengths", float("inf")
@@ -120,7 +120,7 @@ def _count(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
 
 
 def largest(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The largest difference; infinity where one number is missing and the other is not."""
+    """The largest difference; infinity if a number is missing on one side only."""
     missing = np.isnan(one), np.isnan(other)
     if not np.array_equal(*missing):
         return float("inf")
@@ -128,7 +128,7 @@ def largest(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def _swapped(one: pa.Table, other: pa.Table) -> tuple[str, bool]:
-    """Lists differ by ties if every place has the score that it has in the other, but for rounding."""
+    """How many items differ: only ties may, so every place must have the same score, up to rounding."""
     if any(not one[column].equals(other[column]) for column in ("user_id", "mode", "rank")):
         return "other people", False
     scores, others = one["score"].to_numpy(), other["score"].to_numpy()
@@ -137,7 +137,7 @@ def _swapped(one: pa.Table, other: pa.Table) -> tuple[str, bool]:
 
 
 def models(one: Home, other: Home) -> Iterator[Line]:
-    """Checkpoints and bundles: how far the tensors are apart, relative to the largest number of theirs."""
+    """Checkpoints and bundles: the largest difference of their tensors, relative to a tensor's largest number."""
     places = yield from _in_both(one.root, other.root, "models/*/*.safetensors")
     places += yield from _in_both(one.root, other.root, "bundles/*/*.safetensors")
     for place in places:
@@ -156,7 +156,7 @@ def models(one: Home, other: Home) -> Iterator[Line]:
 
 
 def pages(one: Home, other: Home) -> Iterator[Line]:
-    """Reports and Data Docs: which there are."""
+    """Reports and Data Docs: whether both homes have the same pages."""
     for name in ("reports", "data_docs"):
         found = [
             {str(file.relative_to(home.root)) for file in (home.root / name).rglob("*.html")} for home in (one, other)
@@ -165,7 +165,7 @@ def pages(one: Home, other: Home) -> Iterator[Line]:
 
 
 def checks(one: Home, other: Home) -> Iterator[Line]:
-    """What the checks of the lineage said."""
+    """The results of the checks."""
     first, second = (_checks(home) for home in (one, other))
     differ = sorted(name for name in first | second if first.get(name) != second.get(name))
     passed = sum(first.values()), sum(second.values())
@@ -188,7 +188,7 @@ def _checks(home: Home) -> dict[tuple[str, str, str | None], bool]:
 
 
 def records(one: Home, other: Home) -> Iterator[Line]:
-    """MLflow's runs, their parameters and their measures."""
+    """MLflow's runs, their parameters and their metrics."""
     first, second = (_records(home) for home in (one, other))
     yield "MLflow runs", f"{len(first)} and {len(second)}", [*first] == [*second]
     for name in sorted(first.keys() & second.keys()):

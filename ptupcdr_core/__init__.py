@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ptupcdr_core.catalog import load_catalog as load_catalog
+    from ptupcdr_core.catalog_file import load_catalog as load_catalog
     from ptupcdr_core.errors import PtupcdrError as PtupcdrError
     from ptupcdr_core.serving.bundle import Bundle as Bundle
     from ptupcdr_core.serving.bundle import NewPeople as NewPeople
@@ -28,7 +28,7 @@ _PLACES = {
     "Recommendation": "serving.deployed",
     "Settings": "settings",
     "deployed_bundle": "serving.deployed",
-    "load_catalog": "catalog",
+    "load_catalog": "catalog_file",
     "recommend": "serving.deployed",
     "recommend_new": "serving.deployed",
 }

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ptupcdr_core.catalog import Catalog, Pair, load_catalog
+from ptupcdr_core.catalog import Catalog, Pair
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.settings import Mode, Search, Settings
 from ptupcdr_core.store.home import Home, catalog_path_from_environment

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ptupcdr_core.addresses import scrubbed, shown
-from ptupcdr_core.catalog import EMBEDDED, Catalog, Domain, load_catalog
+from ptupcdr_core.catalog import EMBEDDED, Catalog, Domain
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.stages.row_engine import engine_of

@@ -1,6 +1,6 @@
-"""Many backfills of one home at once, of several pairs and two seeds, while others read the views.
+"""Many backfills of one home at once, of several pairs and two seeds, while other threads read the views.
 
-No lock error, no partial read, and in the end no pair that mixes the two seeds.
+No lock error, no partial read, and in the end each pair has the results of one seed only.
 ``python tests/attack/crowd.py --processes 8 FOLDER``.
 """
 
@@ -24,7 +24,7 @@ DOMAINS = [("books", "movies"), ("books", "music"), ("movies", "music")]
 
 
 def attack(ground: Ground, processes: int, readers: int, pairs: list[str]) -> dict[str, object]:
-    """Start all at once; each makes all the pairs, in an order of its own."""
+    """Start all backfills at once; they make the same pairs, starting with different ones."""
     home, stop = ground.home("crowd"), threading.Event()
 
     def run(number: int) -> list[str] | None:
@@ -38,7 +38,7 @@ def attack(ground: Ground, processes: int, readers: int, pairs: list[str]) -> di
         reads = sum((reader.result() for reader in watching), Counter[str]())
     assert failures == [[]] * processes, failures
     seeds = {pair: _seeds(home, pair) for pair in pairs}
-    assert all(len(found) == 1 for found in seeds.values()), f"a mixture: {seeds}"
+    assert all(len(found) == 1 for found in seeds.values()), f"a pair has results of two seeds: {seeds}"
     readable(home)
     return {
         "backfills": processes,
@@ -50,7 +50,7 @@ def attack(ground: Ground, processes: int, readers: int, pairs: list[str]) -> di
 
 
 def _read(home: Home, stop: threading.Event) -> "Counter[str]":
-    """Read all views again and again, and count the rows of each; any error ends the attack."""
+    """Query all views again and again; returns how often each was read. Any error ends the attack."""
     catalog, read = Warehouse(home.warehouse).catalog, Counter[str]()
     while not stop.wait(0.5):
         if catalog.exists():
@@ -65,6 +65,7 @@ def _read(home: Home, stop: threading.Event) -> "Counter[str]":
 
 
 def _seeds(home: Home, pair: str) -> set[int]:
+    """The seeds with which the pair's tables and models were made."""
     from ptupcdr_dagster.running.freshness import stored_provenance
 
     stored = [stored_provenance(home, asset, pair) or {} for asset in RESULTS]

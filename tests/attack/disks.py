@@ -1,7 +1,7 @@
-"""Disks that fill up at every stage, that cannot be written, and that disappear in the middle.
+"""Disks that are full, that cannot be written, and that disappear during a backfill.
 
-Each time the old content is untouched, the message says what is wrong, and the next run goes on. Needs the right to
-mount a file system. ``python tests/attack/disks.py --sizes 24 FOLDER``.
+Each time what was there stays, a message says what is wrong, and the next backfill finishes the work. Needs the right
+to mount a file system. ``python tests/attack/disks.py --sizes 24 FOLDER``.
 """
 
 import argparse
@@ -14,75 +14,77 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ground import Ground, differing, held, left_over, readable
+from ground import Ground, differing, hashes, left_over, readable
 from kills import STAGES
-from processes import PAIR, Told, backfill
+from processes import PAIR, Ended, backfill
 
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.leftovers import size_of
 
 CLEAR = re.compile(r"no space left|cannot be written|a store of runs .*cannot be used|cannot be opened")
+"""What a clear message contains."""
 NOBODY = 65534
+"""A user id that owns no home."""
 
 
 def prepared(ground: Ground) -> Home:
-    """A home in which one pair was backfilled, for the attacks to compare with."""
+    """A home with one pair's backfill; the attacks compare theirs with it."""
     whole = ground.home("whole")
     assert backfill(whole, ground.settings(), [PAIR]).failures == []
     return whole
 
 
 def attack_full(ground: Ground, whole: Home, sizes: list[int], *, seed: int = 1) -> dict[str, object]:
-    """Run in a home on a disk that is larger each time.
+    """Run backfills in a home whose disk is made larger each time, until one succeeds.
 
     Args:
-        ground: Has the home.
-        whole: A finished home: how large it becomes, and what it holds then.
-        sizes: Sizes of the disk, rising, in percent of that; the last one is enough.
+        ground: Where the home is made.
+        whole: A finished home, with the expected content.
+        sizes: Rising sizes of the disk, in percent of the finished home's; the last one is enough.
         seed: The seed of the backfill.
     """
-    home, expected, failed_at = ground.home("full"), held(whole), Counter[str]()
+    home, expected, failed_at = ground.home("full"), hashes(whole), Counter[str]()
     needed = size_of(whole.root) / 100
     with _mounted(home.root, "-t", "tmpfs", "-o", "size=64k", "tmpfs"):
         for percent in sizes:
             _mount("-o", f"remount,size={int(needed * percent / 1024)}k", str(home.root))
-            before = held(home)
-            told = backfill(home, ground.settings(seed), [PAIR])
-            found = held(home)
+            before = hashes(home)
+            ended = backfill(home, ground.settings(seed), [PAIR])
+            found = hashes(home)
             assert before.keys() <= found.keys(), f"lost: {before.keys() - found.keys()}"
-            assert not (half := differing(found, expected)), f"half a table: {half}"
-            if not told.failures:
+            assert not (half := differing(found, expected)), f"incomplete tables: {half}"
+            if not ended.failures:
                 break
-            failed_at[_clear(told).partition(":")[0]] += 1
-            print(f"{percent} %: {_clear(told)}", flush=True)
-        assert told.failures == [], told.failures
-        assert held(home).keys() == expected.keys()
+            failed_at[_clear(ended).partition(":")[0]] += 1
+            print(f"{percent} %: {_clear(ended)}", flush=True)
+        assert ended.failures == [], ended.failures
+        assert hashes(home).keys() == expected.keys()
         readable(home)
         return {"disks": failed_at.total() + 1, "failed at": dict(failed_at), **left_over(home)}
 
 
 def attack_forbidden(ground: Ground, whole: Home, *, seed: int = 1) -> dict[str, object]:
-    """Homes that nobody, or not this user, may write: a message, and the old content stays."""
-    before, said = held(whole), []
+    """A read-only home, and one that belongs to another user: a message, and the old content stays."""
+    before, said = hashes(whole), []
     with _mounted(whole.root, "--bind", str(whole.root)):
         _mount("-o", "remount,ro,bind", str(whole.root))
         said.append(_clear(backfill(whole, ground.settings(seed + 1), [PAIR])))
     said.append(_clear(backfill(whole, ground.settings(seed + 1), [PAIR], user=NOBODY)))
-    assert held(whole) == before
+    assert hashes(whole) == before
     assert backfill(whole, ground.settings(seed), [PAIR]).failures == []
     return {"homes": len(said), "said": said}
 
 
 def attack_vanishing(ground: Ground, whole: Home, stages: list[str]) -> dict[str, object]:
-    """The file system goes away when a stage starts, and comes back: the next run makes what is missing.
+    """The file system disappears when a stage starts, and comes back: the next backfill makes what is missing.
 
-    Each stage has a seed of its own. The undisturbed home gets the same seeds, for the gate's reason tells of the
-    champion before.
+    Each stage has its own seed. The undisturbed home gets the same seeds in the same order, because the gate's reason
+    names the previous champion.
     """
     elsewhere, home, said = ground.home("elsewhere"), ground.home("vanishing"), []
     shutil.copytree(whole.root, elsewhere.root)
     for seed, stage in enumerate(stages, 10):
-        before, settings = held(elsewhere), ground.settings(seed)
+        before, settings = hashes(elsewhere), ground.settings(seed)
         with _mounted(home.root, "--bind", str(elsewhere.root)):
 
             def watch(asset: str, state: str, stage: str = stage) -> float | None:
@@ -90,17 +92,17 @@ def attack_vanishing(ground: Ground, whole: Home, stages: list[str]) -> dict[str
                     subprocess.run(["umount", "--lazy", str(home.root)], check=True)
                 return None
 
-            told = backfill(home, settings, [PAIR], watch)
-        assert told.failures != [], "it succeeded, although its home was gone"
-        said.append(f"{stage}: {(told.failures or ['killed'])[0][:200]}")
+            ended = backfill(home, settings, [PAIR], watch)
+        assert ended.failures != [], "the backfill succeeded although its home was gone"
+        said.append(f"{stage}: {(ended.failures or ['killed'])[0][:200]}")
         print(said[-1], flush=True)
-        shutil.rmtree(home.root)  # what it wrote where its home had been
-        assert before.keys() <= held(elsewhere).keys()
+        shutil.rmtree(home.root)  # what was written there while nothing was mounted
+        assert before.keys() <= hashes(elsewhere).keys()
         with _mounted(home.root, "--bind", str(elsewhere.root)):
             assert backfill(home, settings, [PAIR]).failures == []
-            readable(home)  # whose views name its files
+            readable(home)  # here, since views have absolute paths
             assert backfill(whole, settings, [PAIR]).failures == []
-            assert not (other := differing(held(home), held(whole))), other
+            assert not (other := differing(hashes(home), hashes(whole))), other
             left = left_over(home)
     return {"times": len(stages), "said": said, **left}
 
@@ -121,7 +123,7 @@ def _mounted(place: Path, *what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # It may be unmounted already, by the attack.
+        # The attack may have unmounted it already.
         subprocess.run(["umount", "--lazy", str(place)], check=False, capture_output=True)
 
 
@@ -129,12 +131,12 @@ def _mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True, capture_output=True)
 
 
-def _clear(told: Told) -> str:
-    """The first message of a failed backfill; all of them must be clear."""
-    assert told.failures, "it should have failed with a message"
-    unclear = [failure for failure in told.failures if not CLEAR.search(failure) and "not run, since" not in failure]
+def _clear(ended: Ended) -> str:
+    """The first message of a failed backfill, after a test that all its messages are clear."""
+    assert ended.failures, "expected a failure with a message"
+    unclear = [failure for failure in ended.failures if not CLEAR.search(failure) and "not run, since" not in failure]
     assert not unclear, unclear
-    return told.failures[0][:200]
+    return ended.failures[0][:200]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Forgetting people in a home with everything in it: tables, models, bundles, pages, runs of Dagster and MLflow.
+"""People are forgotten in a home that has tables, models, bundles, pages, and runs of Dagster and MLflow.
 
 ``python tests/attack/forgetting.py FOLDER``.
 """
@@ -15,24 +15,24 @@ from ptupcdr_core.serving.forgetting import forget, named_in
 from ptupcdr_core.store.home import Home
 
 PEOPLE = ("user010", "user060", "user170")
-"""A user of the source only, one of both, and one of the target only."""
+"""A user of the source only, one of both domains, and one of the target only."""
 
 
 def attack(ground: Ground, home: Home, *, seed: int = 1) -> dict[str, object]:
-    """Forget these users, search every file for them, then train again without them."""
+    """Forget these users, look for them in every file, then train again without them."""
     places = {path.relative_to(home.root).parts[0] for path in _naming(home)}
     assert {"warehouse", "mlflow"} <= places, places
     found = forget(home, PEOPLE)
     assert list(_naming(home)) == []
     readable(home)
-    told = backfill(home, ground.settings(seed), [PAIR])
-    assert told.failures == [], told.failures
+    ended = backfill(home, ground.settings(seed), [PAIR])
+    assert ended.failures == [], ended.failures
     assert list(_naming(home)) == []
     return {"people": len(PEOPLE), "stood in": sorted(places), "removed": sum(found.values())}
 
 
 def _naming(home: Home) -> Iterator[Path]:
-    """Files that name one of them, in their bytes or compressed rows."""
+    """Files that contain one of their ids, as plain bytes or in compressed rows."""
     yield from named_in(home.root, PEOPLE)
     for path in home.root.rglob("*.parquet"):
         if not {*PEOPLE}.isdisjoint(pq.read_table(path)["user_id"].to_pylist()):

@@ -1,4 +1,4 @@
-"""What all attacks use: a small catalog, homes, and ways to compare what homes hold."""
+"""What all attacks share: a small catalog, homes, and ways to compare the content of homes."""
 
 import os
 import sys
@@ -25,22 +25,22 @@ from ptupcdr_core.store.warehouse import Warehouse
 T = TypeVar("T")
 Key = tuple[str, str, str]
 """Asset, partition and table."""
-Held = dict[Key, tuple[int, int | None]]
-"""The number of rows, and a hash of them that does not depend on their order."""
+Hashes = dict[Key, tuple[int, int | None]]
+"""By table: the number of rows, and a hash of them that does not depend on their order."""
 NOT_COMPARED = {"benchmark": "seconds", "benchmark_lists": "seconds"}
-"""Columns of tables that depend on the time of the run."""
+"""By table, the column that depends on how long a run took."""
 TIMED = {"provenance", "drift"}
-"""Tables about when things were made."""
+"""Tables that contain the time at which something was made."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A catalog of three small domains, and where homes are made.
+    """A catalog of three small domains, and the folder of the homes.
 
     Attributes:
-        root: The folder of everything.
+        root: The folder of the catalog and of all homes.
         catalog: The catalog's file.
-        mode: The mode of backfills: both, or rating, which takes half the time.
+        mode: The mode of the backfills: ``both``, or ``rating``, which takes half the time.
     """
 
     root: Path
@@ -49,7 +49,7 @@ class Ground:
 
     @classmethod
     def prepare(cls, root: Path, pairs: list[tuple[str, str]], mode: str = "both") -> "Ground":
-        """Write the catalog, and start the fork server, with all modules loaded."""
+        """Write the catalog, and set up the fork server so that all modules are loaded there."""
         catalog = small_catalog(root / "catalog", pairs)
         os.environ.update({"PTUPCDR_CATALOG": str(catalog), "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
         # For Dagster's own commands only; backfills ignore it.
@@ -64,11 +64,11 @@ class Ground:
         return {"epochs": 2, "embedding_size": 4, "mode": self.mode, "seed": seed}
 
     def home(self, name: str) -> Home:
-        """A home of this ground."""
+        """The home of this name."""
         return Home(self.root / name)
 
 
-def held(home: Home) -> Held:
+def hashes(home: Home) -> Hashes:
     """The size and hash of every table.
 
     Raises:
@@ -105,13 +105,13 @@ def _each(home: Home, read: Callable[[duckdb.DuckDBPyConnection, str], T]) -> It
             connection.execute("detach file")
 
 
-def differing(found: Held, *expected: Held) -> list[Key]:
-    """Tables that are in none of the expected states."""
+def differing(found: Hashes, *expected: Hashes) -> list[Key]:
+    """Tables whose content is that of none of the expected states."""
     return [key for key, content in found.items() if content not in [state.get(key) for state in expected]]
 
 
 def readable(home: Home) -> int:
-    """Read all models and views, and return how many.
+    """Read all models and views; returns how many there are.
 
     Raises:
         PtupcdrError, duckdb.Error: one of them cannot be read.
@@ -130,7 +130,7 @@ def readable(home: Home) -> int:
 
 
 def left_over(home: Home) -> dict[str, int]:
-    """Things that should not be left after a command that succeeded."""
+    """Counts that must be 0 after a command that succeeded."""
     from ptupcdr_core.store.leftovers import leftovers
     from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.tidying import dead_runs
@@ -146,8 +146,8 @@ def left_over(home: Home) -> dict[str, int]:
 
 
 def pruned(home: Home, ground: Ground) -> float:
-    """Prune everything old, and return how many megabytes are left."""
-    from ptupcdr_core.catalog import load_catalog
+    """Prune everything old; returns how many megabytes are left."""
+    from ptupcdr_core.catalog_file import load_catalog
     from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.pruning import Prune
 

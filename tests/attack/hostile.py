@@ -1,6 +1,6 @@
-"""Ids and titles that are scripts, SQL, paths and control characters, through a backfill to the pages that show them.
+"""Ids and titles that are scripts, SQL, paths or control characters, from the files to the pages that show them.
 
-In a real Chromium, no script from an id or title runs, and no page contacts any server but its own.
+In a real Chromium, no script from an id or title runs, and no page contacts a server other than its own.
 ``python tests/attack/hostile.py FOLDER``.
 """
 
@@ -8,11 +8,9 @@ import argparse
 import csv
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 from ground import Ground
+from local_servers import free_port, wait_for
 from processes import PAIR, backfill
 
 from ptupcdr_core.store.home import Home
@@ -50,25 +49,25 @@ def spoil(ground: Ground) -> None:
             rows = [[names.get(cell, cell) for cell in row] for row in csv.reader(before)]
         _write(file, rows)
         items = sorted({row[1] for row in rows[1:]})
-        told = [
+        described = [
             [item, HOSTILE[n % len(HOSTILE)] + item, HOSTILE[n % 7], HOSTILE[n % 5]] for n, item in enumerate(items)
         ]
-        _write(file.with_suffix(".items.csv"), [["id", "title", "url", "image"], *told])
+        _write(file.with_suffix(".items.csv"), [["id", "title", "url", "image"], *described])
         entry = f"[domains.{domain}]\n"
         catalog = catalog.replace(entry, entry + TITLES.format(name=f"{domain}.items.csv") + "\n")
     ground.catalog.write_text(catalog)
 
 
 def attack_report(home: Home) -> dict[str, object]:
-    """Open the page of the pair."""
+    """Open the pair's report."""
     report = home.reports / f"{PAIR}.html"
     text = report.read_text(encoding="utf-8")
-    assert SCRIPT in text, "the names are on the page"
+    assert SCRIPT in text, "no hostile name is on the page"
     return {"pages": _looked_at([report.as_uri()], home.root, says="attacked")}
 
 
 def attack_docs(home: Home) -> dict[str, object]:
-    """Open all Data Docs: those of the backfill, and one of a table of hostile names that fails, and so shows them."""
+    """Open all Data Docs: those of the backfill, and one of a failed check, which shows the hostile names."""
     from ptupcdr_dagster.checks.data_docs import page_of
     from ptupcdr_dagster.checks.facts import Fact
     from ptupcdr_dagster.checks.validation import validate_table
@@ -81,12 +80,12 @@ def attack_docs(home: Home) -> dict[str, object]:
         ("NoRows", {"unexpected_rows_query": "select * from rows"}),
     )
     list(validate_table(file, "rows", "rows", [Fact("none", "None.", expectations)], documented=(home, "hostile")))
-    assert SCRIPT in page_of(home, "rows", "hostile").read_text(encoding="utf-8"), "the names are on the page"
+    assert SCRIPT in page_of(home, "rows", "hostile").read_text(encoding="utf-8"), "no hostile name is on the page"
     return {"pages": _looked_at([page.as_uri() for page in sorted(home.data_docs.rglob("*.html"))], home.root)}
 
 
 def attack_servers(home: Home) -> dict[str, object]:
-    """Open what the Dagster UI and the MLflow UI show of the tables."""
+    """Open the pages of the Dagster UI and the MLflow UI that show values of the tables."""
     dagster = [str(Path(sys.executable).with_name("dagster-webserver")), "-h", "127.0.0.1", "-w"]
     dagster += [str(Path(__file__).parents[2] / "workspace.yaml"), "-p"]
     mlflow = [str(Path(sys.executable).with_name("mlflow")), "server", "--workers=1", "--port"]
@@ -109,6 +108,16 @@ def may_browse() -> bool:
 
 
 def _looked_at(addresses: list[str], profile: Path, says: str = "") -> int:
+    """Open all pages in a browser; returns how many there are.
+
+    Args:
+        addresses: The pages.
+        profile: A folder in which the browser's profile is made.
+        says: A word that is on each page once it is complete.
+
+    Raises:
+        AssertionError: a script ran, or a page contacted another server or shows another file.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -124,15 +133,15 @@ def _looked_at(addresses: list[str], profile: Path, says: str = "") -> int:
             page.on("dialog", partial(_dismiss, dialogs))
             page.goto(address)
             text = _settled(page, says)
-            assert page.evaluate("window.attacked") is None, f"{address}: a script of a name ran"
+            assert page.evaluate("window.attacked") is None, f"{address}: a script ran"
             assert dialogs == [], address
-            assert "root:x:" not in text, f"{address}: it shows another file"
+            assert "root:x:" not in text, f"{address}: the page shows another file"
             page.close()
         own = {address.split("/")[2] for address in addresses}
         others = {
             url for url in asked if url.split(":")[0] in ("http", "https", "file") and url.split("/")[2] not in own
         }
-        assert not others, f"asked of others: {others}"
+        assert not others, f"requests to other servers: {others}"
         context.close()
     shutil.rmtree(profile / "browser")
     return len(addresses)
@@ -164,30 +173,16 @@ def _runs(home: Home) -> list[str]:
 
 @contextmanager
 def _serving(command: list[str], home: Home, *more: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (home.root.parent / "server.log").open("w") as log:
         ours = {"PTUPCDR_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
         process = subprocess.Popen([*command, str(port), *more], env=os.environ | ours, stdout=log, stderr=log)
         try:
-            _wait_for(f"http://127.0.0.1:{port}", process)
+            wait_for(f"http://127.0.0.1:{port}", process)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(timeout=60)
-
-
-def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, "it ended"
-            assert time.monotonic() < deadline, "it does not answer"
-            time.sleep(0.5)
 
 
 def _write(file: Path, rows: list[list[str]]) -> None:
@@ -206,8 +201,8 @@ def main() -> None:
     ground = Ground.prepare(asked.folder, [("books", "movies")], "both")
     spoil(ground)
     home = ground.home("hostile")
-    told = backfill(home, ground.settings(), [PAIR])
-    assert told.failures == [], told.failures
+    ended = backfill(home, ground.settings(), [PAIR])
+    assert ended.failures == [], ended.failures
     print(f"hostile: report {attack_report(home)}", flush=True)
     print(f"hostile: Data Docs {attack_docs(home)}", flush=True)
     print(f"hostile: servers {attack_servers(home)}", flush=True)

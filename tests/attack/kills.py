@@ -1,7 +1,7 @@
 """SIGKILLs spread evenly over all stages of backfills, of Dagster's multiprocess executor, of benchmarks and searches.
 
-After each kill, every table is complete, old or new; in the end everything equals what an undisturbed run makes, and
-killed runs have left no files. ``python tests/attack/kills.py --kills 200 FOLDER``.
+After each kill every table is whole, the old one or the new one. In the end all tables are those of an undisturbed run,
+and the killed runs have left no files. ``python tests/attack/kills.py --kills 200 FOLDER``.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
-from ground import Ground, Held, differing, held, left_over, pruned, readable, trials
+from ground import Ground, Hashes, differing, hashes, left_over, pruned, readable, trials
 from processes import (
     CELLS,
     PAIR,
     TRIALS,
-    Told,
+    Ended,
     Watch,
     backfill,
     benchmark,
@@ -36,22 +36,23 @@ STAGES = (
     "recommendations", "pair_report",
 )  # fmt: skip
 SHARES = {"backfill": 0.325, "executor": 0.18, "benchmark": 0.245, "search": 0.25}
+"""Which share of all kills each kind of command gets."""
 
 
 class Attack:
-    """Two homes with the same work: one is undisturbed, in the other the work is killed again and again.
+    """Two homes in which the same commands run: in one undisturbed, in the other killed again and again.
 
-    The work comes in rounds, each with its own seed. In a round each stage is killed once, in order, at some moment
-    within its undisturbed duration; then the work is started again, and the next stage is killed.
+    There are rounds, each with its own seed. In a round each stage is killed once, in order, at a random moment within
+    its undisturbed duration; then the command is started again, and the next stage is killed.
     """
 
     def __init__(self, ground: Ground, chance: int = 12) -> None:
-        """Neither home is there yet."""
+        """Prepare; no home is made yet."""
         self.ground, self.chance, self.seed = ground, random.Random(chance), 0
         self.undisturbed, self.home = ground.home("undisturbed"), ground.home("attacked")
         self.kills, self.most_left = Counter[str](), 0
-        self.old: Held = {}
-        self.new: Held = {}
+        self.old: Hashes = {}
+        self.new: Hashes = {}
 
     def begin(self) -> None:
         """Fill both homes with the results of a first seed."""
@@ -63,27 +64,27 @@ class Attack:
         for stages in _rounds(STAGES, kills):
             self._next()
             for stage in stages:
-                told = backfill(self.home, self.settings, [PAIR], self._within(stage))
-                self._look(told, told.at_work)
+                ended = backfill(self.home, self.settings, [PAIR], self._within(stage))
+                self._look(ended, ended.at_work)
             self._finish(backfill(self.home, self.settings, [PAIR]))
 
     def executor(self, kills: int) -> None:
-        """Kill runs under the multiprocess executor, after `begin`; the processes of their steps end with them."""
+        """Kill runs under the multiprocess executor, after `begin`; the processes of their steps must end too."""
         for stages in _rounds(STAGES[1:], kills):
             self._next()
             for stage in stages:
                 backfill(self.home, self.settings, [PAIR], _up_to(stage))
-                told = materialize(self.home, self.settings, stage, self._within(stage))
-                self._look(told, f"executor: {told.at_work}")
+                ended = materialize(self.home, self.settings, stage, self._within(stage))
+                self._look(ended, f"executor: {ended.at_work}")
             self._finish(backfill(self.home, self.settings, [PAIR]))
 
     def benchmark(self, kills: int) -> None:
-        """Kill benchmarks within their cells, and while their tables are written."""
+        """Kill benchmarks during their cells, and while their tables are written."""
         self._resumable(benchmark, CELLS, kills, each=1)
 
     def search(self, kills: int) -> None:
-        """Kill searches within their trials; the trials of a stopped search equal those of an undisturbed one."""
-        for home in (self.undisturbed, self.home):  # the ratings are enough
+        """Kill searches during their trials; in the end the trials are those of an undisturbed search."""
+        for home in (self.undisturbed, self.home):  # a search needs only the ratings
             backfill(home, self.settings, [PAIR], _up_to("domain_splits"))
         self._resumable(search, TRIALS, kills, each=4)
         assert trials(self.home) == trials(self.undisturbed)
@@ -94,7 +95,7 @@ class Attack:
         return self.ground.settings(self.seed)
 
     def summary(self) -> dict[str, object]:
-        """What was seen."""
+        """The counts of the whole attack."""
         return {
             "kills": self.kills.total(),
             "of": dict(self.kills),
@@ -106,18 +107,19 @@ class Attack:
         }
 
     def _next(self) -> None:
-        """Backfill the undisturbed home with another seed, and one more row in one domain."""
+        """Backfill the undisturbed home with the next seed and one more row in one domain."""
         self.seed += 1
         with self.ground.catalog.with_name("books.csv").open("a", newline="") as file:
-            file.write(f"user000,books-99,{5 + self.seed},1600000000\r\n")  # rejected, and so in a table of its own
-        told = backfill(self.undisturbed, self.settings, [PAIR])
-        assert told.failures == [], told.failures
-        self.old, self.new = self.new, held(self.undisturbed)
-        began = {asset: at for asset, state, at in told.steps if state == "started"}
-        self.lasted = {asset: at - began[asset] for asset, state, at in told.steps if state == "done"}
+            # Off the scale, so that the table of rejected rows changes too.
+            file.write(f"user000,books-99,{5 + self.seed},1600000000\r\n")
+        ended = backfill(self.undisturbed, self.settings, [PAIR])
+        assert ended.failures == [], ended.failures
+        self.old, self.new = self.new, hashes(self.undisturbed)
+        began = {asset: at for asset, state, at in ended.steps if state == "started"}
+        self.lasted = {asset: at - began[asset] for asset, state, at in ended.steps if state == "done"}
 
     def _within(self, stage: str) -> Watch:
-        """Kill while this stage is at work, at the latest at its end."""
+        """Kill while this stage runs, at the latest when it ends."""
 
         def watch(asset: str, state: str) -> float | None:
             if asset != stage:
@@ -126,44 +128,44 @@ class Attack:
 
         return watch
 
-    def _look(self, told: Told, killed: str) -> None:
-        if not told.killed:
-            print(f"it had ended before: {killed}, {told.failures}", flush=True)
+    def _look(self, ended: Ended, killed: str) -> None:
+        if not ended.killed:
+            print(f"ended before the kill: {killed}, {ended.failures}", flush=True)
             return
-        # Its child processes end with it; until then its temporary files have an owner.
-        assert not (orphans := still_at_work(told.pid)), f"still at work: {orphans}"
+        # Its child processes must end too; until then its temporary files still have an owner.
+        assert not (orphans := still_at_work(ended.pid)), f"still running: {orphans}"
         self.kills[killed] += 1
         self.most_left = max(self.most_left, len(leftovers(self.home)))
-        found = held(self.home)
+        found = hashes(self.home)
         assert self.old.keys() <= found.keys(), f"lost: {self.old.keys() - found.keys()}"
         assert not (half := differing(found, self.old, self.new)), f"neither old nor new: {half}"
         readable(self.home)
 
-    def _finish(self, told: Told) -> None:
-        assert told.failures == [], told.failures
-        found = held(self.home)
+    def _finish(self, ended: Ended) -> None:
+        assert ended.failures == [], ended.failures
+        found = hashes(self.home)
         assert found.keys() == self.new.keys(), found.keys() ^ self.new.keys()
-        assert not (others := differing(found, self.new)), f"other than those of an undisturbed run: {others}"
+        assert not (others := differing(found, self.new)), f"not those of an undisturbed run: {others}"
         print(f"{self.kills.total()} kills: {dict(self.kills)}", flush=True)
 
-    def _resumable(self, run: Callable[..., Told], units: int, kills: int, each: int) -> None:
-        """Kill within each unit, and after the last one, as often as given, before the next seed."""
+    def _resumable(self, run: Callable[..., Ended], units: int, kills: int, each: int) -> None:
+        """Kill ``each`` times during each unit (a cell or a trial) and after the last; then comes the next seed."""
         places = [unit for unit in range(units + 1) for _ in range(each)]
         for round in _rounds(tuple(map(str, places)), kills):
             self.seed += 1
-            told = run(self.undisturbed, self.settings)
-            assert told.failures == [], told.failures
-            self.old, self.new = self.new, held(self.undisturbed)
-            moments = [next(at for name, _, at in told.steps if name == str(unit)) for unit in range(units + 1)]
+            undisturbed = run(self.undisturbed, self.settings)
+            assert undisturbed.failures == [], undisturbed.failures
+            self.old, self.new = self.new, hashes(self.undisturbed)
+            moments = [next(at for name, _, at in undisturbed.steps if name == str(unit)) for unit in range(units + 1)]
             for place in map(int, round):
-                most = [*moments, told.ended][place + 1] - moments[place]
-                while not (told_of := run(self.home, self.settings, self._after(place, most))).killed:
-                    most /= 2  # it had ended before, and does all of it once more
-                self._look(told_of, f"{run.__name__}: {told_of.units} of {units}")
+                most = [*moments, undisturbed.at][place + 1] - moments[place]
+                while not (ended := run(self.home, self.settings, self._after(place, most))).killed:
+                    most /= 2  # it ended before the kill; the next one does everything again
+                self._look(ended, f"{run.__name__}: {ended.units} of {units}")
             self._finish(run(self.home, self.settings))
 
     def _after(self, units: int, most: float) -> Watch:
-        """Kill at most so many seconds after so many units were done, before the one after the next."""
+        """Kill at most this many seconds after this many units are done, and before two more are."""
         waiting = False
 
         def watch(name: str, state: str) -> float | None:
@@ -179,7 +181,7 @@ class Attack:
 
 
 def _rounds(places: tuple[str, ...], kills: int) -> list[tuple[str, ...]]:
-    """So many kills as rounds over the same places; in an incomplete round the places are spread evenly."""
+    """Distribute the kills over rounds of these places; in an incomplete round the places are spread evenly."""
     whole = [places] * (kills // len(places))
     rest = kills % len(places)
     return [*whole, tuple(places[ceil(len(places) * at / rest)] for at in range(rest))] if rest else whole
@@ -195,8 +197,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--of", action="append", choices=list(SHARES), help="all of these unless given")
-    parser.add_argument("--chance", type=int, default=12, help="seed of the moments of the kills")
+    parser.add_argument(
+        "--of", action="append", choices=list(SHARES), help="what to kill, may be repeated; default: all"
+    )
+    parser.add_argument("--chance", type=int, default=12, help="seed of the random moments at which to kill")
     asked = parser.parse_args()
     began = time.monotonic()
     attack = Attack(Ground.prepare(asked.folder, [("books", "movies")], "rating"), asked.chance)

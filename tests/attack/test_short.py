@@ -1,4 +1,4 @@
-"""The kills, shortened to fit among the tests; ``make attack`` runs all attacks at full length."""
+"""The attack of kills.py with two kills; ``make attack`` runs all attacks at full length."""
 
 import os
 import subprocess
@@ -13,9 +13,9 @@ KILLS = Path(__file__).with_name("kills.py")
 
 @pytest.mark.slow
 def test_killed_benchmarks_leave_nothing_behind(tmp_path: Path) -> None:
-    """Two kills in its cells, after each a look at all tables; in the end they are those of an undisturbed run."""
+    """After each of two kills all tables are whole; in the end they are those of an undisturbed run."""
     command = [sys.executable, str(KILLS), "--of", "benchmark", "--kills", "2", str(tmp_path)]
-    # Of its own, since other tests kill programs too, and short, since there are sockets in it.
+    # A separate folder, since other tests kill programs too; its name is short, since paths of sockets may not be long.
     with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
         own = os.environ | {"TMPDIR": temporary}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=own)

@@ -1,8 +1,8 @@
-"""Backfills of many nights in one home, pruned now and then: time, memory, files and databases do not grow.
+"""Backfills of many nights in one home, pruned from time to time: time, memory, files and databases do not grow.
 
-Each night has another seed than the one before, or one more rating; ``python tests/attack/years.py FOLDER``. Whatever
-else the machine does changes how many processor seconds a night takes, so every third night is also run in a young
-home, one that has seen a single backfill.
+Each night has another seed than the one before, or one more rating. Other programs on the machine change how many
+processor seconds a night takes, so every third night also runs in a young home, which has had a single backfill.
+``python tests/attack/years.py FOLDER``.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from ptupcdr_core.store.leftovers import size_of
 
 SEEDS = 3
 GROWTH, SLOWER = 1.1, 1.2
-"""By these factors the last period may exceed the first: in sizes, as it holds results of other seeds; in processor
-seconds divided by a young home's, which are medians of a few.
+"""Largest ratio of the last period to the first: of sizes, which vary with the seed; and of processor seconds relative
+to a young home's, which are medians of a few nights.
 """
 TIMES = "times a young home's"
 GROWING = {
@@ -29,17 +29,17 @@ GROWING = {
         ("MB of memory", "files beside them", "MB of Dagster", "MB of MLflow's database", "MB of tables"), GROWTH
     ),
 }
-"""What is compared: not what the machine decides, nor the whole home, since three to six model versions stay, each of
-250 files.
+"""What is compared, with the largest ratio. Not compared are seconds, which depend on the machine, and the whole home,
+in which three to six model versions of 250 files each are kept.
 """
 MOST_VERSIONS = 6
 
 
 def attack(ground: Ground, backfills: int, every: int) -> dict[str, object]:
-    """Run one backfill per night, and return for each period what they took and left.
+    """Run one backfill per night; returns what the first and the last period took and left.
 
     Raises:
-        AssertionError: one failed or left something behind, or a period takes more than the first times GROWTH.
+        AssertionError: a backfill failed, something was left behind, or the last period exceeds the first by too much.
     """
     home, young, beginning = ground.home("years"), ground.home("young"), ground.home("beginning")
     nights, young_nights, periods = [], list[float](), list[dict[str, float]]()
@@ -47,15 +47,15 @@ def attack(ground: Ground, backfills: int, every: int) -> dict[str, object]:
     for number in range(1, backfills + 1):
         _one_rating_more(ground.catalog.with_name("books.csv"), number)
         began = time.monotonic()
-        told = backfill(home, ground.settings(number % SEEDS), [PAIR])
-        assert told.failures == [], told.failures
-        nights.append({"seconds": time.monotonic() - began, **told.used})
+        ended = backfill(home, ground.settings(number % SEEDS), [PAIR])
+        assert ended.failures == [], ended.failures
+        nights.append({"seconds": time.monotonic() - began, **ended.used})
         if number % 3 == 0:
             shutil.rmtree(young.root, ignore_errors=True)
             shutil.copytree(beginning.root, young.root)
-            told = backfill(young, ground.settings(SEEDS), [PAIR])
-            assert told.failures == [], told.failures
-            young_nights.append(told.used["processor seconds"])
+            ended = backfill(young, ground.settings(SEEDS), [PAIR])
+            assert ended.failures == [], ended.failures
+            young_nights.append(ended.used["processor seconds"])
         if number % every == 0:
             before = _megabytes(home.root)
             taken = {name: round(statistics.median(night[name] for night in nights), 1) for name in nights[0]}
@@ -67,7 +67,7 @@ def attack(ground: Ground, backfills: int, every: int) -> dict[str, object]:
     assert not any(left_over(home).values()), left_over(home)
     assert all(period["model versions"] <= MOST_VERSIONS for period in periods), periods
     for kind, growth in GROWING.items():
-        assert periods[-1][kind] <= growth * periods[0][kind], f"{kind} grow: {[row[kind] for row in periods]}"
+        assert periods[-1][kind] <= growth * periods[0][kind], f"{kind} grew: {[row[kind] for row in periods]}"
     return {"backfills": backfills, "first": periods[0], "last": periods[-1], **left_over(home)}
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backfills", type=int, default=50)
-    parser.add_argument("--every", type=int, default=10, help="backfills of a period; after each it is pruned")
+    parser.add_argument("--every", type=int, default=10, help="backfills per period; after each, the home is pruned")
     asked = parser.parse_args()
     ground, began = Ground.prepare(asked.folder, [("books", "movies")], "rating"), time.monotonic()
     print(f"years: {attack(ground, asked.backfills, asked.every)} in {time.monotonic() - began:.0f} s")

@@ -2,11 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[1] / "dagster"))
 
 from catalogs import small_catalog
+from local_servers import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -40,17 +38,18 @@ assert not report.failures, report.failures
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
+    """The path of the browser."""
     found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(
-            "no Chromium is installed (Debian: apt-get install chromium): the pages of the UI were not looked at"
+            "no Chromium is installed (Debian: apt-get install chromium), so the pages of the UI are not tested"
         )
     return found
 
 
 @pytest.fixture(scope="session")
 def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the Dagster UI."""
+    """The address of the Dagster UI."""
     root = tmp_path_factory.mktemp("browser")
     catalog = small_catalog(root / "catalog", [("books", "movies")])
     home = root / "home"
@@ -63,16 +62,14 @@ def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         [sys.executable, "-c", MATERIALIZE], env=environment, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
     server += ["-w", str(ROOT / "workspace.yaml")]
     with (root / "server.log").open("w") as log:
         process = subprocess.Popen(server, env=environment, cwd=ROOT, stdout=log, stderr=log)
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait_for(f"{address}/server_info", process, root / "server.log")
+            wait_for(f"{address}/server_info", process, root / "server.log")
             yield address
         finally:
             process.terminate()
@@ -81,10 +78,11 @@ def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @pytest.fixture(scope="session")
 def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Page"]:
+    """A browser tab, large enough for the whole lineage."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # A profile folder of its own: nothing of the user who runs the tests is read.
+        # A new profile, so that nothing of the user who runs the tests is read.
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
             executable_path=chromium,
@@ -92,20 +90,8 @@ def browser_page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             args=QUIET,
             viewport={"width": 2500, "height": 2000},
         )
-        # Vertically the whole lineage fits on one screen; what is off the screen is not drawn.
+        # Drawn vertically, the whole lineage fits on the screen; the UI does not draw what is outside of it.
         context.add_init_script("localStorage.setItem('asset-graph-direction', JSON.stringify('vertical'))")
         context.set_default_timeout(60_000)
         yield context.new_page()
         context.close()
-
-
-def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the Dagster UI did not start: {log.read_text()}") from None
-            time.sleep(0.3)

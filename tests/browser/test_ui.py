@@ -1,4 +1,4 @@
-"""What a person sees in the Dagster UI, in a real browser."""
+"""What people see in the Dagster UI, in a real browser."""
 
 import json
 from pathlib import Path
@@ -39,6 +39,6 @@ def test_an_assets_page_shows_its_checks(ui: str, browser_page: "Page") -> None:
 
 
 def _stands_for(word: str, name: str) -> bool:
-    """The UI cuts out the middle of a long name."""
+    """Whether the UI shows this name by this word: it cuts out the middle of long names."""
     start, cut, end = word.partition("…")
     return word == name or (bool(cut) and name.startswith(start) and name.endswith(end))

@@ -10,7 +10,8 @@ import pytest
 from postgres_server import ESCAPED, PASSWORD, Postgres, programs, serving
 from ratings_files import ROWS, Row, domain, holding, kept, rejected
 
-from ptupcdr_core.catalog import Columns, Domain, load_catalog
+from ptupcdr_core.catalog import Columns, Domain
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.sources.ingest import ingest_domain

@@ -10,7 +10,8 @@ from ratings_files import rejected
 from small_lineage import PAIR, domains, read, run, write_ratings
 
 from ptupcdr_core import recommend, recommend_new
-from ptupcdr_core.catalog import Columns, Domain, Pair, load_catalog
+from ptupcdr_core.catalog import Columns, Domain, Pair
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import Scale, load_outline, load_pair
 from ptupcdr_core.errors import CatalogError, SettingsError
 from ptupcdr_core.experiments.benchmark import run_benchmark

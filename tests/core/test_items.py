@@ -11,7 +11,8 @@ from conftest import Lineage
 from small_lineage import PAIR, read
 
 from ptupcdr_core import recommend, recommend_new
-from ptupcdr_core.catalog import Domain, load_catalog
+from ptupcdr_core.catalog import Domain
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import target_item_ids
 from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import CatalogError, SourceError

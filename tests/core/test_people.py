@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from ratings_files import pack, rejected
 
-from ptupcdr_core.catalog import Catalog, load_catalog
+from ptupcdr_core.catalog import Catalog
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.serving.forgetting import forget, named_in

@@ -8,7 +8,8 @@ from file_server import Server, serving
 from ratings_files import ROWS, as_delimited, domain, holding, ingest, kept
 
 from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
-from ptupcdr_core.catalog import Domain, load_catalog
+from ptupcdr_core.catalog import Domain
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.store.warehouse import Warehouse

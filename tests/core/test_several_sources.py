@@ -13,7 +13,8 @@ import pytest
 from ratings_files import as_delimited, pack
 
 from ptupcdr_core import recommend, recommend_new
-from ptupcdr_core.catalog import Catalog, Pair, load_catalog
+from ptupcdr_core.catalog import Catalog, Pair
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.data.people import people_of

@@ -2,17 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 300.0
-"""Seconds that a start may take on a busy machine; PostgreSQL's tables alone take some ten."""
+from local_servers import free_port, wait_for
 
 
 @contextmanager
@@ -27,8 +23,7 @@ def serving(
         artifacts: where it keeps files.
         variables: more of its environment.
     """
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     command += [f"--backend-store-uri={store}", f"--artifacts-destination={artifacts}"]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -37,13 +32,8 @@ def serving(
             command, env=os.environ | quiet | variables, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.2)
+        address = f"http://127.0.0.1:{port}"
+        wait_for(f"{address}/health", process, folder / "server.log")
         yield address, process
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from ptupcdr_core.catalog import Pair, load_catalog
+from ptupcdr_core.catalog import Pair
+from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.kernels.target_items import TargetItems

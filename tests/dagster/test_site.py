@@ -3,14 +3,15 @@
 import gzip
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from local_servers import free_port
 
 from ptupcdr_core.catalog import Domain
+from ptupcdr_core.catalog_file import NOT_KEYS
 
 ROOT = Path(__file__).parents[2]
 DOUBAN = ROOT.parent / "shared" / "data" / "douban"
@@ -28,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_key_of_a_catalog_has_its_place(site: Path) -> None:
     text = (site / "reference" / "catalog.html").read_text()
-    names = {*Domain.model_fields} - {"name", "folder"}
+    names = {*Domain.model_fields} - {*NOT_KEYS}
     assert {name for name in names if f"<code>{name}</code>" not in text} == set()
 
 
@@ -58,9 +59,7 @@ def test_the_tutorial_ends_with_a_recommendation(tmp_path: Path) -> None:
         ]
         (data / file).write_bytes(gzip.compress(b"".join([head, *kept])))
     (checkout / ".venv").symlink_to(Path(sys.executable).parents[1])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     lines = [line.replace("8000", port) for line in commands() if not line.startswith(("git clone", "make install"))]
     program = "\n".join(["set -e", *lines, "kill %1", "wait || true"])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

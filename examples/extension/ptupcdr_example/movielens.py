@@ -1,4 +1,4 @@
-"""A source format of one's own: MovieLens' ``ratings.dat``, ``user::item::rating::seconds`` a line."""
+"""A source format of one's own: MovieLens' ``ratings.dat``, one ``user::item::rating::seconds`` per line."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ COLUMNS = ("user_id", "item_id", "rating", "timestamp")
 
 
 def read(path: Path) -> pa.Table:
-    """All lines, as text: cleaning judges the values and counts what it rejects.
+    """All lines, with their values as text: cleaning checks them, and counts the rows that it rejects.
 
     Raises:
-        ValueError: a line has not four fields.
+        ValueError: a line does not have four fields.
     """
     rows = [line.split("::") for line in path.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""A method of one's own: everybody rates target items as high as their source items, on average."""
+"""A method of one's own: a user rates every target item as high as their source items on average."""
 
 from collections.abc import Iterator
 from typing import get_args
@@ -14,7 +14,7 @@ from ptupcdr_core.training.epochs import Epoch
 
 
 def fit(experiment: Experiment) -> Iterator[Epoch[FittedMethod]]:
-    """One candidate: the score of every item is the user's mean source rating, and the overall mean for others."""
+    """One candidate: every item's score is the user's mean source rating, or the mean target rating without any."""
     data = experiment.data
     totals = np.bincount(data.source.users, data.source.stars, data.user_count + 1)
     counts = np.bincount(data.source.users, minlength=data.user_count + 1)
