@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.engines.base import Engine, Passes
 from ptupcdr_core.engines.compiled_adam import RowAdam, shuffled, train_epoch
 from ptupcdr_core.engines.compiled_bridges import MappingAdam, MetaAdam
 from ptupcdr_core.kernels.csr import Csr
-from ptupcdr_core.kernels.least_squares import Ridge, padded
+from ptupcdr_core.kernels.least_squares import Ridge, padded, padded_zeros
 from ptupcdr_core.kernels.meta_network import Rows
 from ptupcdr_core.kernels.threads import worked_ahead
 from ptupcdr_core.kernels.whitened import solve_side
@@ -60,7 +58,7 @@ class CompiledLeastSquares:
         """Make both tables."""
         self._by_user, self._by_item, self._ridge = by_user, by_item, (users, items)
         self._size = item_vectors.shape[1]
-        self._users = padded(np.zeros((len(by_user.offsets) - 1, self._size), np.float32))
+        self._users = padded_zeros(len(by_user.offsets) - 1, self._size)
         self._items = padded(item_vectors)
 
     def solve_users(self) -> None:

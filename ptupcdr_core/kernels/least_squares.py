@@ -107,10 +107,15 @@ def workspace(width: int) -> Workspace:
     )
 
 
+def padded_zeros(rows: int, size: int) -> Floats:
+    """Return aligned zeros (rows, E) for vectors of D = ``size`` coordinates."""
+    return aligned_zeros(rows, size + -size % LANES)
+
+
 def padded(vectors: Floats) -> Floats:
     """Return an aligned copy with zero columns up to a multiple of LANES."""
     rows, size = vectors.shape
-    padded = aligned_zeros(rows, size + -size % LANES)
+    padded = padded_zeros(rows, size)
     padded[:, :size] = vectors
     return padded
 

@@ -5,34 +5,77 @@ ratings. In the whitened vectors z = L⁻¹ x it is I + ZᵀZ, and by the identi
 of n unknowns instead of D. Since most rows have few ratings, this makes a factorization of both domains affordable with
 D = 256. Whitening, and the way back, are two matrix products for all rows together.
 
-Shapes: R rows, D embedding size, E coordinates with the padding, n ratings of a row.
+Without its rating j, a row's solution is Zᵀ (y - (y_j / M_jj) M_j), where y = M r and M_j is a column of
+M = (I + Z Zᵀ)⁻¹: the factorization of n unknowns serves for all of the row's ratings.
+
+Shapes: R rows, D embedding size, E coordinates with the padding, n ratings of a row, P ratings that are left out.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.csr import Csr, for_row_chunks
 from ptupcdr_core.kernels.least_squares import (
     Doubles,
+    Integers,
     Problem,
     Ridge,
     Workspace,
-    padded,
+    padded_zeros,
     problem,
     solve,
     solve_rows,
+    substitute,
     unobserved,
     workspace,
 )
-from ptupcdr_core.kernels.threads import worked_ahead
+from ptupcdr_core.kernels.threads import one_thread, worked_ahead
 from ptupcdr_core.kernels.vectors import FAST, Constant, constant, inlined, load, loop, spread, store, total
 
 BLOCK = 16_384
 """Rows that are multiplied at a time; fixed, so that the result does not depend on the number of threads."""
 EIGHT = constant(8)
+
+
+class Whitening(NamedTuple):
+    """The other side's vectors, in coordinates in which the constant part of every row's system is the identity.
+
+    Args:
+        vectors: (columns, E) float32, z = L⁻¹ x, padded.
+        inverse: (D, D) float32, L⁻¹.
+    """
+
+    vectors: Floats
+    inverse: Floats
+
+    @classmethod
+    def of(cls, vectors: Floats, constant_part: Doubles, size: int) -> "Whitening":
+        """Whiten vectors.
+
+        Args:
+            vectors: (columns, E) float32, padded.
+            constant_part: (D, D) float64, A, positive definite.
+            size: D.
+        """
+        root = scipy.linalg.cholesky(constant_part, lower=True)
+        inverse = scipy.linalg.solve_triangular(root, np.eye(size), lower=True).astype(np.float32)
+        white = padded_zeros(len(vectors), size)
+        _multiply(vectors, inverse.T, white, size)
+        return cls(white, inverse)
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return len(self.inverse)
+
+    def problem(self, rows: Csr) -> Problem:
+        """The rows' systems in these coordinates."""
+        width = self.vectors.shape[1]
+        return Problem(rows, self.vectors, np.zeros((width + 1, width)), self.size, 1.0, False)
 
 
 class Short(NamedTuple):
@@ -41,12 +84,18 @@ class Short(NamedTuple):
     Args:
         own: (D, E) float32, Z.
         gram: (D, D and padding) float64, the lower factor with zeros from its diagonal on.
-        sides: (2, D) float64, the inverse diagonal and y.
+        sides: (3, D) float64, the inverse diagonal, y, and a column of M.
     """
 
     own: Floats
     gram: Doubles
     sides: Doubles
+
+    @classmethod
+    def empty(cls, white: Whitening) -> "Short":
+        """Arrays for rows of fewer than D ratings."""
+        size, width = white.size, white.vectors.shape[1]
+        return cls(np.zeros((size, width), np.float32), np.zeros((size, size + -size % 8)), np.zeros((3, size)))
 
 
 def solve_side(rows: Csr, vectors: Floats, solved: Floats, size: int, ridge: Ridge) -> None:
@@ -63,8 +112,13 @@ def solve_side(rows: Csr, vectors: Floats, solved: Floats, size: int, ridge: Rid
         side = problem(rows, vectors, size, ridge)
         for_row_chunks(rows, lambda first, last: solve_rows(first, last, side, solved, workspace(vectors.shape[1])))
     else:  # all rows share the same constant part
-        base = unobserved(vectors, ridge.unobserved_weight)[:size, :size]
-        solve_whitened(rows, vectors, base + ridge.regularization * np.eye(size), solved, size)
+        solve_whitened(rows, vectors, shared_part(vectors, size, ridge), solved, size)
+
+
+def shared_part(vectors: Floats, size: int, ridge: Ridge) -> Doubles:
+    """(D, D) A, what all rows share where their penalty is not weighted."""
+    shared: Doubles = unobserved(vectors, ridge.unobserved_weight)[:size, :size]
+    return shared + ridge.regularization * np.eye(size)
 
 
 def solve_whitened(rows: Csr, vectors: Floats, constant_part: Doubles, solved: Floats, size: int) -> None:
@@ -77,19 +131,34 @@ def solve_whitened(rows: Csr, vectors: Floats, constant_part: Doubles, solved: F
         solved: (R+1, E) float32, padded.
         size: D.
     """
-    root = scipy.linalg.cholesky(constant_part, lower=True)
-    inverse = scipy.linalg.solve_triangular(root, np.eye(size), lower=True).astype(np.float32)
-    white = padded(np.zeros((len(vectors), size), np.float32))
-    _multiply(vectors, inverse.T, white, size)
-    width, lanes = white.shape[1], constant(8)
-    side = Problem(rows, white, np.zeros((width + 1, width)), size, 1.0, False)
+    solve_by(Whitening.of(vectors, constant_part, size), rows, solved)
+
+
+def solve_by(white: Whitening, rows: Csr, solved: Floats) -> None:
+    """The same with vectors that are already whitened."""
+    side, width = white.problem(rows), white.vectors.shape[1]
 
     def solve_chunk(first: int, last: int) -> None:
-        short = Short(np.zeros((size, width), np.float32), np.zeros((size, size + -size % 8)), np.zeros((2, size)))
-        _solve_rows(lanes, first, last, side, solved, workspace(width), short)
+        _solve_rows(EIGHT, first, last, side, solved, workspace(width), Short.empty(white))
 
     for_row_chunks(rows, solve_chunk)
-    _multiply(solved, inverse, solved, size)
+    _multiply(solved, white.inverse, solved, white.size)
+
+
+def left_out(white: Whitening, rows: Csr, users: Integers, places: NDArray[np.int64]) -> Floats:
+    """(P, D) float32 solutions of rows, each without one of its ratings; zeros where that is its only one.
+
+    Args:
+        white: the other side's vectors.
+        rows: the ratings; in their order.
+        users: (P,) the row of each place; equal ones together.
+        places: (P,) places of ratings.
+    """
+    width = white.vectors.shape[1]
+    left = padded_zeros(len(places), white.size)
+    _solve_left_out(EIGHT, users, places, white.problem(rows), left, workspace(width), Short.empty(white))
+    with one_thread():
+        return np.asarray(left[:, : white.size] @ white.inverse)
 
 
 def _multiply(left: Floats, right: Floats, into: Floats, size: int) -> None:
@@ -126,6 +195,49 @@ def _solve_short(
     lanes: Constant, row: int, begin: int, count: int, side: Problem, solved: Floats, short: Short
 ) -> None:
     """solved[row] = Zᵀ y with (I + Z Zᵀ) y = r."""
+    _factorize_short(lanes, begin, count, side, short)
+    _combine(lanes, row, count, 1, solved, short)
+
+
+@loop(fastmath=FAST)
+def _solve_left_out(
+    lanes: Constant,
+    users: Integers,
+    places: NDArray[np.int64],
+    side: Problem,
+    left: Floats,
+    work: Workspace,
+    short: Short,
+) -> None:
+    """Fill ``left`` in whitened coordinates; a row is factorized once, where its places begin."""
+    size, width, white = side.size, side.vectors.shape[1], side.vectors
+    system, sides, solved = work.system, work.sides, -1
+    for m in range(len(places)):
+        begin, end = side.rows.offsets[users[m]], side.rows.offsets[users[m] + 1]
+        if end - begin < size:
+            if users[m] != solved:
+                _factorize_short(lanes, begin, end - begin, side, short)
+            _leave_out_short(places[m] - begin, end - begin, short)
+            _combine(lanes, m, end - begin, 2, left, short)
+        else:  # by the Sherman-Morrison identity, in D dimensions
+            if users[m] != solved:
+                solve(begin, end, side, side.regularization, work)
+            column, value = side.rows.columns[places[m]], side.rows.values[places[m]]
+            for i in range(width):
+                sides[0, i] = white[column, i]
+            substitute(system, size, sides, 0)
+            predicted, leverage = 0.0, 0.0
+            for i in range(size):
+                predicted += white[column, i] * (system[width, i] - value * sides[0, i])
+                leverage += white[column, i] * sides[0, i]
+            for i in range(size):
+                left[m, i] = system[width, i] + (predicted / (1 - leverage) - value) * sides[0, i]
+        solved = users[m]
+
+
+@inlined(fastmath=FAST)
+def _factorize_short(lanes: Constant, begin: int, count: int, side: Problem, short: Short) -> None:
+    """Gather Z, factorize I + Z Zᵀ, and solve it for r: y is sides[1]."""
     columns, values, white = side.rows.columns, side.rows.values, side.vectors
     own, gram, sides, width = short.own, short.gram, short.sides, side.vectors.shape[1]
     for k in range(count):
@@ -158,8 +270,35 @@ def _solve_short(
         sides[1, i] *= sides[0, i]
         for j in range(i):
             sides[1, j] -= gram[i, j] * sides[1, i]
-    for start in range(0, width, 8):
+
+
+@inlined(fastmath=FAST)
+def _leave_out_short(place: int, count: int, short: Short) -> None:
+    """sides[2] = y - (y_j / M_jj) M_j, what the row's other ratings count for without its rating j = ``place``."""
+    gram, sides = short.gram, short.sides
+    for i in range(place):
+        sides[2, i] = 0.0
+    for i in range(place, count):
+        inner = 1.0 if i == place else 0.0
+        for k in range(place, i):
+            inner -= gram[i, k] * sides[2, k]
+        sides[2, i] = inner * sides[0, i]
+    for i in range(count - 1, -1, -1):
+        sides[2, i] *= sides[0, i]
+        for k in range(i):
+            sides[2, k] -= gram[i, k] * sides[2, i]
+    step = sides[1, place] / sides[2, place]
+    for i in range(count):
+        sides[2, i] = sides[1, i] - step * sides[2, i]
+    sides[2, place] = 0.0  # exactly
+
+
+@inlined(fastmath=FAST)
+def _combine(lanes: Constant, row: int, count: int, weights: int, solved: Floats, short: Short) -> None:
+    """solved[row] = Zᵀ w, with w one of the sides."""
+    own, sides = short.own, short.sides
+    for start in range(0, own.shape[1], 8):
         sums = spread(np.float32(0), lanes)
         for k in range(count):
-            sums = sums + np.float32(sides[1, k]) * load(own, k, start, lanes)
+            sums = sums + np.float32(sides[weights, k]) * load(own, k, start, lanes)
         store(solved, row, start, sums)

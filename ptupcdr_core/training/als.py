@@ -16,10 +16,11 @@ from ptupcdr_core.kernels.least_squares import (
     Ridge,
     leave_one_out,
     padded,
+    padded_zeros,
     problem,
     workspace,
 )
-from ptupcdr_core.kernels.whitened import solve_side
+from ptupcdr_core.kernels.whitened import Whitening, shared_part, solve_by, solve_side
 
 INITIAL_SCALE = 0.1  # small, so that the first solves are ridge solutions of small factors and not of noise
 
@@ -137,10 +138,36 @@ def fold_in(
     Raises:
         ValueError: when a column is outside the vectors' table.
     """
+    if not weighted:
+        return fold_in_whitened(rows, whitened(vectors, regularization, unobserved_weight))
     require_rows("columns", rows.columns, len(vectors))
-    solved = padded(np.zeros((len(rows.offsets) - 1, vectors.shape[1]), np.float32))
+    solved = padded_zeros(len(rows.offsets) - 1, vectors.shape[1])
     solve_side(rows, padded(vectors), solved, vectors.shape[1], Ridge(regularization, weighted, unobserved_weight))
     return solved[:, : vectors.shape[1]].copy()
+
+
+def whitened(vectors: Floats, regularization: float, unobserved_weight: float = 0.0) -> Whitening:
+    """The other side's vectors as ``fold_in_whitened`` takes them: to be kept where rows come a few at a time.
+
+    Args:
+        vectors: (columns, D) float32 of the other side.
+        regularization: λ, > 0, not weighted.
+        unobserved_weight: as for ``als``.
+    """
+    wide, size = padded(vectors), vectors.shape[1]
+    return Whitening.of(wide, shared_part(wide, size, Ridge(regularization, False, unobserved_weight)), size)
+
+
+def fold_in_whitened(rows: Csr, white: Whitening) -> Floats:
+    """(R+1, D) float32, as ``fold_in``.
+
+    Raises:
+        ValueError: when a column is outside the vectors' table.
+    """
+    require_rows("columns", rows.columns, len(white.vectors))
+    solved = padded_zeros(len(rows.offsets) - 1, white.size)
+    solve_by(white, rows, solved)
+    return solved[:, : white.size].copy()
 
 
 def leave_one_out_item_vectors(

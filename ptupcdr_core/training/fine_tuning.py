@@ -75,8 +75,12 @@ class RidgeTuning:
         if not len(known) or np.isinf(self.penalty):
             return start
         missed = known.stars - target.score(start, rows, known.items)
-        ratings = compress((rows + 1).astype(np.int32), known.items, missed.astype(np.float32), len(start))
-        moved = fold_in(ratings, target.vectors * self.reach, regularization=self.penalty, weighted=False)
+        items, places = np.unique(known.items, return_inverse=True)  # tunings are many, and most items in no rating
+        vectors = np.zeros((len(items) + 1, len(self.reach)), np.float32)
+        vectors[1:] = target.vectors[items] * self.reach
+        columns = (places + 1).astype(np.int32)
+        ratings = compress((rows + 1).astype(np.int32), columns, missed.astype(np.float32), len(start))
+        moved = fold_in(ratings, vectors, regularization=self.penalty, weighted=False)
         return np.asarray(start + moved[1:] * self.reach, dtype=np.float32)
 
     def numbers(self) -> dict[str, float]:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import Ratings
-from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.csr import Csr, compress
 from ptupcdr_core.kernels.least_squares import Problem, Ridge, Workspace, padded, problem, solve, substitute, workspace
 from ptupcdr_core.kernels.vectors import loop
+from ptupcdr_core.kernels.whitened import Whitening, left_out
 from ptupcdr_core.models.base import BaseModel
 from ptupcdr_core.store.artifacts import Tensors
 from ptupcdr_core.training.als import fold_in
@@ -221,26 +222,40 @@ def solve_without(
     places: Places,
     regularization: float,
     damping: float,
-    unobserved_weight: float = 0.0,
 ) -> LeftOut:
     """Solve users again without one rating each, from one factorization a user (Sherman-Morrison).
 
     Without rating j the offset is o = Σ values / (n - 1 + damping) over the others, and the embedding
-    (A - q_j q_jᵀ)⁻¹ Σ_{k≠j} (values_k - o) q_k with A = Σ q qᵀ + λ I + α Σ_all q qᵀ.
+    (A - q_j q_jᵀ)⁻¹ Σ_{k≠j} (values_k - o) q_k with A = Σ q qᵀ + λ I.
 
     Raises:
         ValueError: the ratings are not ordered by user.
     """
-    if (np.diff(ratings.users) < 0).any():
-        raise ValueError("ratings must be ordered by user")
-    rows = compress(ratings.users, ratings.items, values, user_count)
+    rows = _by_user(ratings, values, user_count)
     users = ratings.users[places]
     offsets, deviations = np.empty((2, len(places)), np.float32)
     counts = (np.diff(rows.offsets)[users] - 1).astype(np.float32)
     left = LeftOut(np.empty((len(places), vectors.shape[1]), np.float32), offsets, deviations, counts)
-    side = problem(rows, padded(vectors), vectors.shape[1], Ridge(regularization, False, unobserved_weight))
+    side = problem(rows, padded(vectors), vectors.shape[1], Ridge(regularization, False))
     _solve_each(places, users, side, damping, left, workspace(side.vectors.shape[1]))
     return left
+
+
+def taken_without(ratings: Ratings, white: Whitening, user_count: int, places: Places) -> Floats:
+    """(M, D) float32 embeddings by what users took, whatever they thought of it: each as if one rating were not there.
+
+    Raises:
+        ValueError: the ratings are not ordered by user.
+    """
+    rows = _by_user(ratings, np.ones(len(ratings), np.float32), user_count)
+    return left_out(white, rows, ratings.users[places], places)
+
+
+def _by_user(ratings: Ratings, values: Floats, user_count: int) -> Csr:
+    """Values of ratings that are ordered by user, so that their places stay the same."""
+    if (np.diff(ratings.users) < 0).any():
+        raise ValueError("ratings must be ordered by user")
+    return compress(ratings.users, ratings.items, values, user_count)
 
 
 @loop()

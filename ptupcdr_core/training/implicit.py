@@ -100,18 +100,23 @@ def train_factors(
         engine: solves.
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
-    users, items = ratings.users[sample], ratings.items[sample]
+    # Many people of a pair have nothing in this domain; in every iteration all of a table is read and written.
+    people, places = np.unique(ratings.users, return_inverse=True)
+    own = (places + 1).astype(np.int32)
+    users, items = own[sample], ratings.items[sample]
 
     def tell(iteration: int, p: Floats, q: Floats) -> None:
         on_epoch(iteration, {"ranking_fit": float(np.einsum("nd,nd->n", p[users], q[items]).mean(dtype=np.float64))})
 
     ridge = Ridge(REGULARIZATION, weighted=False, unobserved_weight=UNOBSERVED_WEIGHT)
-    user_embedding, item_embedding = als_beside(
-        Entries(ratings.users, ratings.items, np.ones(len(ratings), np.float32), user_count, item_count),
+    vectors, item_embedding = als_beside(
+        Entries(own, ratings.items, np.ones(len(ratings), np.float32), len(people), item_count),
         blocks or Blocks((item_count,)),
         Plan(size, ridge, ridge, ITERATIONS, seed, users_last),
         on_iteration=tell,
         engine=engine,
     )
+    user_embedding = np.zeros((user_count + 1, vectors.shape[1]), np.float32)
+    user_embedding[people] = vectors[1:]
     counts = np.bincount(ratings.items, minlength=item_count + 1).astype(np.float32)
     return ImplicitFactors(user_embedding, item_embedding, counts)

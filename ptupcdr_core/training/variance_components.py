@@ -51,12 +51,23 @@ class VarianceComponents:
             values: (N,) finite.
             count: G.
         """
-        sizes, sums = _sums(groups, values, count)
+        return cls.of_sums(*_sums(groups, values, count), _square(values))
+
+    @classmethod
+    def of_sums(cls, sizes: Doubles, sums: Doubles, square: float) -> "VarianceComponents":
+        """Estimate both from groups whose values are summed up already.
+
+        Args:
+            sizes: (G+1,) number of values of each group.
+            sums: (G+1,) of its values.
+            square: Σ of the squares of all values.
+        """
         present = sizes > 0
-        n, total, number = sizes[present], float(len(values)), int(present.sum())
-        within = np.asarray(values, np.float64) - (sums / np.maximum(sizes, 1))[groups]
-        between = float(n @ np.square(sums[present] / n - sums.sum() / total)) if number else 0.0
-        return cls.of_moments(Moments(total, number, float(n @ n), float(within @ within), between))
+        n, total, number = sizes[present], float(sizes.sum()), int(present.sum())
+        means = sums[present] / n
+        within = max(square - float(n @ np.square(means)), 0.0)
+        between = float(n @ np.square(means - sums.sum() / total)) if number else 0.0
+        return cls.of_moments(Moments(total, number, float(n @ n), within, between))
 
     @classmethod
     def of_moments(cls, moments: "Moments") -> "VarianceComponents":
@@ -139,18 +150,32 @@ def fit_effects(ratings: Ratings, user_count: int, item_count: int, *, passes: i
     """
     mean = float(ratings.stars.mean(dtype=np.float64))
     centered = ratings.stars.astype(np.float64) - mean
+    of_items, of_users = _sizes(ratings.items, item_count), _sizes(ratings.users, user_count)
     users = np.zeros(user_count + 1, np.float32)
     for _ in range(passes):
-        beyond_users = centered - users[ratings.users]
-        item_damping = VarianceComponents.of(ratings.items, beyond_users, item_count).damping
-        items = shrunk_means(ratings.items, beyond_users, item_count, item_damping)
-        beyond_items = centered - items[ratings.items]
-        user_damping = VarianceComponents.of(ratings.users, beyond_items, user_count).damping
-        users = shrunk_means(ratings.users, beyond_items, user_count, user_damping)
+        items, item_damping = _effects(ratings.items, of_items, centered - users[ratings.users])
+        users, user_damping = _effects(ratings.users, of_users, centered - items[ratings.items])
     return Effects(mean, items, users, item_damping, user_damping)
+
+
+def _effects(groups: Index, sizes: Doubles, values: Doubles) -> tuple[Floats, float]:
+    """(G+1,) the groups' shrunken means, and the damping that is estimated for them."""
+    sums = np.asarray(np.bincount(groups, values, len(sizes)), np.float64)
+    damping = VarianceComponents.of_sums(sizes, sums, _square(values)).damping
+    return np.asarray(sums / (sizes + damping), np.float32), damping
 
 
 def _sums(groups: Index, values: Floats | Doubles, count: int) -> tuple[Doubles, Doubles]:
     """(G+1,) size and (G+1,) sum of each group."""
-    sizes = np.bincount(groups, minlength=count + 1).astype(np.float64)
-    return sizes, np.bincount(groups, values, count + 1).astype(np.float64)
+    return _sizes(groups, count), np.bincount(groups, values, count + 1).astype(np.float64)
+
+
+def _sizes(groups: Index, count: int) -> Doubles:
+    """(G+1,) size of each group."""
+    return np.bincount(groups, minlength=count + 1).astype(np.float64)
+
+
+def _square(values: Floats | Doubles) -> float:
+    """Σ of their squares."""
+    wide = np.asarray(values, np.float64)
+    return float(wide @ wide)

@@ -7,7 +7,8 @@ import pytest
 
 from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.kernels.least_squares import Ridge
-from ptupcdr_core.training.als import Entries, Plan, als, fold_in
+from ptupcdr_core.kernels.whitened import left_out
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in, whitened
 
 ROWS = 60
 
@@ -41,3 +42,23 @@ def test_factors_are_the_same_for_any_number_of_threads(use_threads: Callable[[i
         return als(entries, Plan(20, ridge, ridge, iterations=3, seed=0))[0]
 
     np.testing.assert_array_equal(factors(1), factors(2))
+
+
+@pytest.mark.parametrize("size", [3, 10, 64])
+@pytest.mark.parametrize("weight", [0.0, 0.2])
+def test_a_row_without_one_rating_is_what_the_others_alone_give(size: int, weight: float) -> None:
+    """Rows shorter and longer than D, of one rating, and of one more than D, which has D left."""
+    rng = np.random.default_rng(size)
+    counts = np.array([1, 2, size - 1, size, size + 1, 2 * size + 5])
+    rows = np.repeat(np.arange(1, 7, dtype=np.int32), counts)
+    items = np.concatenate([rng.choice(300, count, replace=False) + 1 for count in counts]).astype(np.int32)
+    vectors, values = rng.normal(0, 0.3, (301, size)).astype(np.float32), rng.normal(size=len(rows)).astype(np.float32)
+    white, places = whitened(vectors, 0.7, weight), np.flatnonzero(rng.random(len(rows)) < 0.7)
+    places = np.union1d(places, [0, 1])
+    found = left_out(white, compress(rows, items, values, 6), rows[places], places)
+    for place, solution in zip(places, found, strict=True):
+        kept = (rows == rows[place]) & (np.arange(len(rows)) != place)
+        others = compress(rows[kept], items[kept], values[kept], 6)
+        expected = fold_in(others, vectors, regularization=0.7, weighted=False, unobserved_weight=weight)[rows[place]]
+        np.testing.assert_allclose(solution, expected, atol=5e-6 * size)
+    assert not found[0].any(), "nothing is left"

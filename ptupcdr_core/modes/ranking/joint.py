@@ -13,6 +13,7 @@ Source: Hu, Koren and Volinsky (ICDM 2008), in the form of Rendle et al. (RecSys
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -25,8 +26,9 @@ from ptupcdr_core.kernels.csr import compress
 from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
-from ptupcdr_core.training.als import Entries, Plan, als, fold_in
-from ptupcdr_core.training.folding import Places, solve_without
+from ptupcdr_core.kernels.whitened import Whitening
+from ptupcdr_core.training.als import Entries, Plan, als, fold_in_whitened, whitened
+from ptupcdr_core.training.folding import Places, taken_without
 
 GRID = ((0.1, 5.0), (0.03, 5.0), (0.3, 5.0), (0.1, 1.0), (0.1, 20.0))
 """Pairs of α and λ that are tried; the first is that of each domain's own factors."""
@@ -91,15 +93,18 @@ class JointFactors:
         """Make the factors that ``tensors()`` described."""
         return cls(tensors["joint_source"], tensors["joint_target"])
 
+    @cached_property
+    def _white_items(self) -> Whitening:
+        return whitened(self.source, 1.0)
+
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, D) float32 embeddings of users 1..R with these source ratings; zero without any."""
         rows = compress(ratings.users, ratings.items, np.ones(len(ratings), np.float32), user_count)
-        return fold_in(rows, self.source, regularization=1.0, weighted=False)
+        return fold_in_whitened(rows, self._white_items)
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, D) float32: each place's user as if that rating were not there (see ``training.folding.SourceSpace``)."""
-        ones = np.ones(len(ratings), np.float32)
-        return solve_without(ratings, ones, self.source, user_count, places, 1.0, np.inf).embeddings
+        return taken_without(ratings, self._white_items, user_count, places)
 
 
 def choose_joint(data: PairData, *, seed: int) -> tuple[JointFactors, JointChoice]:

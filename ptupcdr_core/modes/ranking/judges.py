@@ -102,7 +102,7 @@ class Offer:
     def of_judges(self, rows: slice) -> Floats:
         """Some rows of the scores times the weight; new."""
         own = self.scores[rows]
-        return np.float32(self.weight) * (own.toarray() if sp.issparse(own) else own)
+        return np.float32(self.weight) * (own if isinstance(own, np.ndarray) else own.toarray())
 
 
 @dataclass(frozen=True)

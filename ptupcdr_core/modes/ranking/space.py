@@ -23,8 +23,9 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.kernels.csr import compress
-from ptupcdr_core.training.als import fold_in
-from ptupcdr_core.training.folding import Places, solve_without, without_users
+from ptupcdr_core.kernels.whitened import Whitening
+from ptupcdr_core.training.als import fold_in_whitened, whitened
+from ptupcdr_core.training.folding import Places, taken_without, without_users
 from ptupcdr_core.training.implicit import REGULARIZATION, UNOBSERVED_WEIGHT, ImplicitFactors
 
 PERIODS = 12
@@ -124,6 +125,11 @@ class RankingSpace:
         """(S+1, D) item factors as the meta network reads them, in the unit of the users' coordinates."""
         return np.asarray(self.factors.item_embedding * self.scales[: self.size], np.float32)
 
+    @cached_property
+    def _white_items(self) -> Whitening:
+        """The item factors as folding in reads them: people come a few at a time, with the same items."""
+        return whitened(self.factors.item_embedding, REGULARIZATION, UNOBSERVED_WEIGHT)
+
     def source_vectors(self, ratings: Ratings) -> Floats:
         """(U+1, X) float32 vectors of the users that the factors were trained on."""
         users = len(self.factors.user_embedding) - 1
@@ -132,34 +138,21 @@ class RankingSpace:
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, X) float32 source vectors of users 1..R with these ratings (see ``training.folding.SourceSpace``)."""
         rows = compress(ratings.users, ratings.items, np.ones(len(ratings), np.float32), user_count)
-        embeddings = fold_in(
-            rows,
-            self.factors.item_embedding,
-            regularization=REGULARIZATION,
-            weighted=False,
-            unobserved_weight=UNOBSERVED_WEIGHT,
-        )
+        embeddings = fold_in_whitened(rows, self._white_items)
         return self._vectors(self.raw(embeddings, ratings, user_count), self._counts(ratings, user_count))
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, X) float32: each place's user as if that rating were not there (see ``training.folding.SourceSpace``)."""
-        left = solve_without(
-            ratings,
-            np.ones(len(ratings), np.float32),
-            self.factors.item_embedding,
-            user_count,
-            places,
-            REGULARIZATION,
-            np.inf,
-            unobserved_weight=UNOBSERVED_WEIGHT,
-        )
+        users = ratings.users[places]
+        embeddings = taken_without(ratings, self._white_items, user_count, places)
+        rated = np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32)[users] - 1
         periods = self._periods(ratings)
-        counts = self._period_counts(ratings, periods, user_count)[ratings.users[places]]
+        counts = self._period_counts(ratings, periods, user_count)[users]
         if counts.shape[1]:
             counts[np.arange(len(places)), periods[places]] -= 1
-        own = self._counts(ratings, user_count)[ratings.users[places]]
+        own = self._counts(ratings, user_count)[users]
         own[np.arange(len(places)), self.blocks.of_items[ratings.items[places]]] -= 1
-        return self._vectors(_coordinates(left.embeddings, left.counts, counts), own)
+        return self._vectors(_coordinates(embeddings, rated, counts), own)
 
     def raw(self, embeddings: Floats, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, X) coordinates as they are before they are centered and scaled, of users 1..R with these ratings."""
