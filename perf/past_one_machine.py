@@ -33,9 +33,10 @@ from ptupcdr_core.store.warehouse import Warehouse
 COMMAND = Path(sys.executable).with_name("ptupcdr")
 IN_BLOCKS = """
 from ptupcdr_dagster.__main__ import main
+from ptupcdr_core.stages import embeddings
 from ptupcdr_spark import people, pretraining
 pretraining.BLOCK = people.RATINGS = {block}
-people.USERS = {block} // 16
+embeddings.USERS = {block} // 16
 main()
 """
 """The command ``ptupcdr`` with smaller blocks."""

@@ -11,14 +11,13 @@ from typing import Any
 
 import duckdb
 import numba
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ptupcdr_core.data.pair_data import SPLIT, Side
+from ptupcdr_core.data.pair_data import Side
 from ptupcdr_core.serving.bundle import Bundle
-from ptupcdr_core.serving.deployed import CANDIDATE, SplitPeople, bundle_file
+from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
 from ptupcdr_core.serving.foretelling import COLUMNS
 from ptupcdr_core.serving.today import Today
 from ptupcdr_core.settings import Settings
@@ -34,8 +33,6 @@ from ptupcdr_spark.given import given
 from ptupcdr_spark.numbered import ordered
 from ptupcdr_spark.parquet_store import ParquetStore, parquet_store
 
-USERS = 1 << 16
-"""Users of the split that one task bridges."""
 RATINGS = 1 << 20
 """About how many source ratings the people have whose lists one task makes."""
 BRIDGED = "pair string, user_id string, cohort string, mode string, embedding array<float>, made_by string, place int"
@@ -64,9 +61,8 @@ def bridge_cold_users(
     bundle = Bundle.load(bundle_file(home, CANDIDATE, pair))
     asset, used = embeddings.ASSET, settings.model_dump()
     with parquet_store(spark, warehouse, asset, pair, fingerprint=fingerprint, settings=used) as store:
-        with warehouse.read(SPLIT, pair) as connection:
-            [(last,)] = connection.execute("select max(user_index) from split_users").fetchall()
-        tasks = [(first, first + USERS - 1) for first in range(1, last + 1, USERS)]
+        last, size = embeddings.last_user(warehouse, pair), embeddings.USERS
+        tasks = [(first, first + size - 1) for first in range(1, last + 1, size)]
         ranges = spark.sparkContext.parallelize(tasks, len(tasks)).toDF("first int, last int")
         rows = store.scratch("rows", ranges.mapInArrow(_bridging(warehouse, pair, bundle), BRIDGED))
         sizes = {len(mode.part.mean) for mode in bundle.modes.values()}
@@ -97,26 +93,11 @@ def _bridging(
     def bridge(tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         numba.set_num_threads(1)  # Spark gives a core a task
         for task in (row for batch in tasks for row in batch.to_pylist()):
-            with warehouse.read(SPLIT, pair) as connection:
-                users: pa.Table = connection.sql(
-                    "select user_index, user_id, cohort from split_users where cohort in ('cold', 'test') "
-                    "and user_index between ? and ? order by user_index",
-                    params=[task["first"], task["last"]],
-                ).to_arrow_table()
-            for place, (mode, served) in enumerate(bundle.modes.items() if len(users) else ()):
-                people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy().astype(np.int32))
-                vectors, made_by = served.part.embed(people, users["user_id"].combine_chunks())
-                ends = pa.array(np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32))
-                columns = {
-                    "pair": pa.repeat(pair, len(users)),
-                    "user_id": users["user_id"].combine_chunks(),
-                    "cohort": users["cohort"].combine_chunks(),
-                    "mode": pa.repeat(mode, len(users)),
-                    "embedding": pa.ListArray.from_arrays(ends, pa.array(vectors.ravel())),
-                    "made_by": pa.array(made_by, pa.string()),
-                    "place": pa.array(np.full(len(users), place, np.int32)),
-                }
-                yield from pa.table(columns).to_batches()
+            blocks = embeddings.folded_rows(warehouse, pair, bundle, task["first"], task["last"])
+            for place, rows in enumerate(blocks.values()):
+                lists = rows["embedding"].cast(pa.list_(pa.float32()))
+                rows = rows.set_column(rows.column_names.index("embedding"), "embedding", lists)
+                yield from rows.append_column("place", pa.repeat(pa.scalar(place, pa.int32()), len(rows))).to_batches()
 
     return bridge
 

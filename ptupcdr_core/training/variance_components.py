@@ -160,7 +160,7 @@ def fit_effects(ratings: Ratings, user_count: int, item_count: int, *, passes: i
 
 def _effects(groups: Index, sizes: Doubles, values: Doubles) -> tuple[Floats, float]:
     """(G+1,) the groups' shrunken means, and the damping that is estimated for them."""
-    sums = np.bincount(groups, values, len(sizes)).astype(np.float64)
+    sums = np.asarray(np.bincount(groups, values, len(sizes)), np.float64)
     damping = VarianceComponents.of_sums(sizes, sums, _square(values)).damping
     return np.asarray(sums / (sizes + damping), np.float32), damping
 

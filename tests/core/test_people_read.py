@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from small_lineage import PAIR, SETTINGS, domains, read, run, write_ratings
 
@@ -16,7 +17,7 @@ from ptupcdr_core.modes.rating import checkpoints as rating
 from ptupcdr_core.report.facts import gather
 from ptupcdr_core.report.groups import lists_of_test_users
 from ptupcdr_core.serving.bundle import Bundle
-from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
+from ptupcdr_core.serving.deployed import CANDIDATE, SplitPeople, bundle_file
 from ptupcdr_core.stages.report import StageReport
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -112,6 +113,15 @@ def test_the_bridge_is_measured_on_those_who_are_read_and_serves_everybody(
     assert read(home, "recommendations", "select count(distinct user_id) from recommendations") == [(served,)]
     for stage in ("meta_network", "cold_start_evaluation"):
         assert reports[1][stage].metrics["people_read"] == some.user_count
+
+
+def test_everybody_is_bridged_as_the_bundle_does_it(home: Home, everybody: PairData) -> None:
+    warehouse, ids = Warehouse(home.warehouse), user_ids(Warehouse(home.warehouse), everybody)
+    for mode, served in Bundle.load(bundle_file(home, CANDIDATE, PAIR)).modes.items():
+        people = SplitPeople.of(warehouse, PAIR, served)(everybody.cold_users)
+        expected, _ = served.part.embed(people, pa.array(ids[everybody.cold_users], pa.string()))
+        stored = read(home, "bridged_embeddings", f"from bridged_embeddings where mode = '{mode}' order by user_id")
+        np.testing.assert_allclose(np.array([row[4] for row in stored]), expected, atol=1e-6)
 
 
 def test_the_gate_and_the_report_read_the_same_people(home: Home, some: PairData) -> None:

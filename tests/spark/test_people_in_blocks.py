@@ -79,7 +79,7 @@ def both(home: Home, stage: str, asset: str, *given: object) -> tuple[list[pa.Ta
 
 def test_bridged_embeddings_are_those_of_one_machine(deployed: Home, tmp_path: Path) -> None:
     home = Home(shutil.copytree(deployed.root, tmp_path / "home"))
-    with mock.patch.object(people, "USERS", 300):
+    with mock.patch.object(embeddings, "USERS", 300):
         (expected, made), reports = both(home, "bridge_cold_users", embeddings.ASSET)
     assert_alike(made, expected, "embedding", tolerance=1e-6)
     assert reports[1].metrics == pytest.approx(reports[0].metrics, rel=1e-6)
