@@ -15,7 +15,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.vectors import FAST, Constant, constant, inlined, load, loop, spread, store
 
 WIDE, NARROW = constant(128), constant(16)
-"""Right sides at a time: as many as fill half of the registers, then fewer, then one."""
+"""Right sides at a time: as many as fill half of the registers, and those that remain."""
 
 
 def sparse_product(matrix: sp.csr_matrix, right: Floats) -> Floats:
@@ -46,15 +46,16 @@ def _multiply(
     right: Floats,
     product: Floats,
 ) -> None:
-    count = right.shape[1]
+    count, size = right.shape[1], len(narrow)
     widely = count - count % len(wide)
-    narrowly = count - count % len(narrow)
     for start in range(0, widely, len(wide)):
         _block(wide, start, offsets, columns, values, right, product)
-    for start in range(widely, narrowly, len(narrow)):
-        _block(narrow, start, offsets, columns, values, right, product)
+    if count >= size:
+        for start in range(widely, count, size):  # the last ones again, if need be: a pass costs as much for one
+            _block(narrow, min(start, count - size), offsets, columns, values, right, product)
+        return
     for row in range(len(offsets) - 1):
-        for c in range(narrowly, count):
+        for c in range(count):
             total = np.float32(0)
             for k in range(offsets[row], offsets[row + 1]):
                 total += values[k] * right[columns[k], c]
