@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.csr import Csr, for_row_chunks
 from ptupcdr_core.kernels.least_squares import (
+    AHEAD,
     Doubles,
     Integers,
     Problem,
@@ -34,7 +35,19 @@ from ptupcdr_core.kernels.least_squares import (
     workspace,
 )
 from ptupcdr_core.kernels.threads import one_thread, worked_ahead
-from ptupcdr_core.kernels.vectors import FAST, Constant, constant, inlined, load, loop, spread, store, total
+from ptupcdr_core.kernels.vectors import (
+    FAST,
+    LINE,
+    Constant,
+    constant,
+    inlined,
+    load,
+    loop,
+    prefetch,
+    spread,
+    store,
+    total,
+)
 
 BLOCK = 16_384
 """Rows that are multiplied at a time; fixed, so that the result does not depend on the number of threads."""
@@ -84,8 +97,8 @@ class Short(NamedTuple):
 
     Args:
         own: (D, E) float32, Z.
-        gram: (D, D and padding) float64, the lower factor with zeros from its diagonal on.
-        sides: (3, D) float64, the inverse diagonal, y, and a column of M.
+        gram: (D, E) float64, the upper factor U of I + Z Zᵀ = Uᵀ U from its diagonal on, with zeros as padding.
+        sides: (3, E) float64, the inverse diagonal, y, and a column of M.
     """
 
     own: Floats
@@ -96,7 +109,7 @@ class Short(NamedTuple):
     def empty(cls, white: Whitening) -> "Short":
         """Arrays for rows of fewer than D ratings."""
         size, width = white.size, white.vectors.shape[1]
-        return cls(np.zeros((size, width), np.float32), np.zeros((size, size + -size % 8)), np.zeros((3, size)))
+        return cls(np.zeros((size, width), np.float32), np.zeros((size, width)), np.zeros((3, width)))
 
 
 def solve_side(rows: Csr, vectors: Floats, solved: Floats, size: int, ridge: Ridge) -> None:
@@ -242,11 +255,14 @@ def _factorize_short(lanes: Constant, begin: int, count: int, side: Problem, sho
     columns, values, white = side.rows.columns, side.rows.values, side.vectors
     own, gram, sides, width = short.own, short.gram, short.sides, side.vectors.shape[1]
     for k in range(count):
+        if begin + k + AHEAD < len(columns):
+            for line in range(0, width, LINE):
+                prefetch(white, columns[begin + k + AHEAD], line)
         for start in range(0, width, 8):
             store(own, k, start, load(white, columns[begin + k], start, lanes))
     for i in range(count):
-        for j in range(0, i + 1, 4):  # four sums at a time, so that row i is loaded once for them
-            b, c, d = min(j + 1, i), min(j + 2, i), min(j + 3, i)
+        for j in range(i, count, 4):  # four sums at a time, so that row i is loaded once for them
+            b, c, d = min(j + 1, count - 1), min(j + 2, count - 1), min(j + 3, count - 1)
             s0 = s1 = s2 = s3 = spread(np.float32(0), lanes)
             for start in range(0, width, 8):
                 x = load(own, i, start, lanes)
@@ -255,39 +271,48 @@ def _factorize_short(lanes: Constant, begin: int, count: int, side: Problem, sho
                 s2 = s2 + x * load(own, c, start, lanes)
                 s3 = s3 + x * load(own, d, start, lanes)
             gram[i, j], gram[i, b], gram[i, c], gram[i, d] = total(s0), total(s1), total(s2), total(s3)
-        rest, inner = 1.0 + gram[i, i], np.float64(values[begin + i])
-        for k in range(i, i + 8 - i % 8):
+        gram[i, i] += 1.0
+        for k in range(count, count + -count % 8):
             gram[i, k] = 0.0
-        for j in range(i):
-            sums = spread(0.0, lanes)
-            for start in range(0, j, 8):
-                sums = sums + load(gram, i, start, lanes) * load(gram, j, start, lanes)
-            gram[i, j] = (gram[i, j] - total(sums)) * sides[0, j]
-            rest -= gram[i, j] * gram[i, j]
-            inner -= gram[i, j] * sides[1, j]
-        sides[0, i] = 1 / np.sqrt(rest)
-        sides[1, i] = inner * sides[0, i]
+        sides[1, i] = values[begin + i]
+    for j in range(count):  # sums along a row would have to wait for what was written to it number by number
+        scale = 1 / np.sqrt(gram[j, j])
+        for start in range(j - j % 8, count, 8):
+            store(gram, j, start, scale * load(gram, j, start, EIGHT))
+        sides[0, j] = scale
+        sides[1, j] *= scale
+        for i in range(j + 1, count):
+            factor = gram[j, i]
+            sides[1, i] -= factor * sides[1, j]
+            for start in range(i - i % 8, count, 8):
+                store(gram, i, start, load(gram, i, start, EIGHT) - factor * load(gram, j, start, EIGHT))
+    _substitute_back(1, count, short)
+
+
+@inlined(fastmath=FAST)
+def _substitute_back(side: int, count: int, short: Short) -> None:
+    """Divide one of the sides by the upper factor."""
+    gram, sides = short.gram, short.sides
     for i in range(count - 1, -1, -1):
-        sides[1, i] *= sides[0, i]
-        for j in range(i):
-            sides[1, j] -= gram[i, j] * sides[1, i]
+        rest, edge = sides[side, i], i - i % 8 + 8
+        for k in range(i + 1, min(edge, count)):
+            rest -= gram[i, k] * sides[side, k]
+        for start in range(edge, count, 8):
+            rest -= total(load(gram, i, start, EIGHT) * load(sides, side, start, EIGHT))
+        sides[side, i] = rest * sides[0, i]
 
 
 @inlined(fastmath=FAST)
 def _leave_out_short(place: int, count: int, short: Short) -> None:
     """sides[2] = y - (y_j / M_jj) M_j, what the row's other ratings count for without its rating j = ``place``."""
     gram, sides = short.gram, short.sides
-    for i in range(place):
-        sides[2, i] = 0.0
-    for i in range(place, count):
-        inner = 1.0 if i == place else 0.0
-        for k in range(place, i):
-            inner -= gram[i, k] * sides[2, k]
-        sides[2, i] = inner * sides[0, i]
-    for i in range(count - 1, -1, -1):
-        sides[2, i] *= sides[0, i]
-        for k in range(i):
-            sides[2, k] -= gram[i, k] * sides[2, i]
+    for i in range(count):
+        sides[2, i] = 1.0 if i == place else 0.0
+    for k in range(place, count):
+        sides[2, k] *= sides[0, k]
+        for i in range(k + 1, count):
+            sides[2, i] -= gram[k, i] * sides[2, k]
+    _substitute_back(2, count, short)
     step = sides[1, place] / sides[2, place]
     for i in range(count):
         sides[2, i] = sides[1, i] - step * sides[2, i]
