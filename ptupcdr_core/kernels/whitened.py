@@ -61,8 +61,9 @@ class Whitening(NamedTuple):
             constant_part: (D, D) float64, A, positive definite.
             size: D.
         """
-        root = scipy.linalg.cholesky(constant_part, lower=True)
-        inverse = scipy.linalg.solve_triangular(root, np.eye(size), lower=True).astype(np.float32)
+        with one_thread():
+            root = scipy.linalg.cholesky(constant_part, lower=True)
+            inverse = scipy.linalg.solve_triangular(root, np.eye(size), lower=True).astype(np.float32)
         white = padded_zeros(len(vectors), size)
         _multiply(vectors, inverse.T, white, size)
         return cls(white, inverse)

@@ -24,6 +24,7 @@ import scipy.sparse as sp
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData
+from ptupcdr_core.kernels.sparse_product import sparse_product as product
 from ptupcdr_core.methods.lists import Rank, Rows, Scores, chosen, per_column, powers
 from ptupcdr_core.training.item_map import taken
 
@@ -35,18 +36,24 @@ SCALES = (0.0, 0.5)
 
 def cgsp(data: PairData, rows: Rows) -> Rank:
     """Filter the signals with each α and scale, and keep what ranks best for validation users."""
-    everybody = taken(data.target_train, data.user_count, data.target_item_count)
+    people = np.unique(data.target_train.users)  # the rows of all others are empty
+    everybody = taken(data.target_train, data.user_count, data.target_item_count)[people]
     alone = _normalized(everybody)
     source, target = _normalized(rows.source[rows.users]), _normalized(rows.target)
+    by_alone, by_source, by_target = (matrix.T.tocsr() for matrix in (alone, source, target))
 
     def filtered(users: Index, alpha: float | None) -> Floats:
         """(T+1, R)."""
-        signal = target.T @ (source @ rows.source[users].T.toarray())
+        signal = product(by_target, product(source, rows.source[users].T.toarray()))
         if alpha is None:
-            return np.asarray(signal)
-        own = alone.T @ (alone @ signal) if alpha > 0 else 0
-        bridged = target.T @ (source @ (source.T @ (target @ signal))) if alpha < 1 else 0
-        return np.asarray(alpha * own + (1 - alpha) * bridged)
+            return signal
+        found = np.zeros_like(signal)
+        if alpha > 0:
+            found += np.float32(alpha) * product(by_alone, product(alone, signal))
+        if alpha < 1:
+            carried = product(source, product(by_source, product(target, signal)))
+            found += np.float32(1 - alpha) * product(by_target, carried)
+        return found
 
     def fits() -> Iterator[Scores]:
         for alpha in ALPHAS:

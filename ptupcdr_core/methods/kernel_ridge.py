@@ -7,6 +7,11 @@ which is best where they took little. Kind and λ are chosen on validation users
 Shapes: R users, S source items, T target items, M bridge users.
 """
 
+from collections.abc import Iterator
+from functools import partial
+
+import scipy.sparse as sp
+
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.methods.lists import Rank, Rows, Scores, chosen
@@ -24,17 +29,17 @@ RAW_PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 
 def kernel_ridge(data: PairData, rows: Rows) -> Rank:
     """Fit all of the grid, and keep what ranks best for validation users."""
-    rows = rows.thinned(USERS)
-    kinds = [RowKind(penalty, exponent) for exponent in EXPONENTS for penalty in UNIT_PENALTIES]
-    kinds += [RowKind(penalty) for penalty in RAW_PENALTIES]
-    return chosen(data, (_fit(rows, kind) for kind in kinds))
+    return chosen(data, _fits(rows.thinned(USERS)))
 
 
-def _fit(rows: Rows, kind: RowKind) -> Scores:
-    source = kind.fitted_rows(rows.source, kind.weights(rows.source))
-    ridge = RowRidge(source[rows.users], kind.penalty)
+def _fits(rows: Rows) -> Iterator[Scores]:
+    penalties: dict[float | None, tuple[float, ...]] = dict.fromkeys(EXPONENTS, UNIT_PENALTIES)
+    for exponent, tried in (penalties | {None: RAW_PENALTIES}).items():
+        kind = RowKind(tried[0], exponent)
+        source = kind.fitted_rows(rows.source, kind.weights(rows.source))
+        for penalty in tried:
+            yield partial(_scores, rows, source, RowRidge(source[rows.users], penalty))
 
-    def scores(users: Index) -> Floats:
-        return ridge.scores(source[users], rows.target)
 
-    return scores
+def _scores(rows: Rows, source: sp.csr_matrix, ridge: RowRidge, users: Index) -> Floats:
+    return ridge.scores(source[users], rows.target)

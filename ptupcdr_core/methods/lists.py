@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.evaluation.rankings import Rankings, best_of_rows, measure, rank_by_vectors
+from ptupcdr_core.kernels.sparse_product import sparse_product
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.training.item_map import taken
@@ -72,7 +73,7 @@ def item_knn(data: PairData, rows: Rows) -> Rank:
     def fits() -> Iterator[Scores]:
         for exponent in NEIGHBOUR_EXPONENTS:
             by_item = (rows.target @ sp.diags(powers(per_column(rows.target), -exponent))).T.tocsr()
-            yield lambda users, by_item=by_item: (by_item @ (source[users] @ own).toarray().T).T  # type: ignore[misc]
+            yield lambda users, by_item=by_item: sparse_product(by_item, (source[users] @ own).toarray().T).T  # type: ignore[misc]
 
     return chosen(data, fits())
 

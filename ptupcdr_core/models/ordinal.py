@@ -16,7 +16,7 @@ Shapes: N ratings, K levels, F dispersion features.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
 from ptupcdr_core.arrays import Floats
+from ptupcdr_core.kernels.threads import one_thread
 
 Doubles = NDArray[np.float64]
 
@@ -168,7 +169,8 @@ def fit_ordinal(levels: Levels, predicted: Floats, features: Floats, stars: Floa
         away = free - origin
         return value + PENALTY / 2 * float(away @ away), slope + PENALTY * away
 
-    found = minimize(loss, origin, jac=True, method="L-BFGS-B")
+    with one_thread():
+        found = minimize(loss, origin, jac=True, method="L-BFGS-B")
     return _calibration(levels, center, unfold(found.x), features.shape[1])
 
 
@@ -202,21 +204,33 @@ def _logits(parameters: Doubles, m: Doubles | Floats, features: Floats) -> Doubl
 def _negative_log_likelihood(
     parameters: Doubles, m: Doubles, features: Floats, given: NDArray[np.int64]
 ) -> tuple[float, Doubles]:
-    """-log P of the given levels, and its gradient."""
-    count, rows = features.shape[1], np.arange(len(m))
-    logits = _logits(parameters, m, features)
-    reached = expit(logits)
-    ends = np.ones((len(m), 1))
-    bounds = np.concatenate([ends, reached, 0 * ends], axis=1)
-    chosen = np.maximum(bounds[rows, given] - bounds[rows, given + 1], np.exp(-FARTHEST))
-    steep = np.concatenate([0 * ends, reached * (1 - reached), 0 * ends], axis=1)
-    by_logit = np.zeros_like(bounds)
-    by_logit[rows, given] -= steep[rows, given] / chosen
-    by_logit[rows, given + 1] += steep[rows, given + 1] / chosen
-    by_logit = by_logit[:, 1:-1]
+    """-log P of the given levels, and its gradient; only the two ends of a given level count."""
+    count = features.shape[1]
+    thresholds = parameters[1 + count :]
+    scaled = np.exp(parameters[0]) * m
     narrow = np.exp(-(features.astype(np.float64) @ parameters[1 : 1 + count]))
-    of_slope = np.exp(parameters[0]) * float((narrow * m) @ by_logit.sum(1))
-    of_dispersion = -((by_logit * logits).sum(1) @ features)
-    of_thresholds = -(narrow @ by_logit)
-    gradient = np.concatenate([[of_slope], of_dispersion, of_thresholds])
+    low, high = (_end(narrow, scaled, thresholds, given + above) for above in (0, 1))
+    chosen = np.maximum(low.reached - high.reached, np.exp(-FARTHEST))
+    by_low, by_high = -low.steep / chosen, high.steep / chosen
+    of_slope = float((narrow * scaled) @ (by_low + by_high))
+    of_dispersion = -((by_low * low.logits + by_high * high.logits) @ features)
+    of_ends = np.bincount(given, narrow * by_low, len(thresholds) + 2)
+    of_ends += np.bincount(given + 1, narrow * by_high, len(thresholds) + 2)
+    gradient = np.concatenate([[of_slope], of_dispersion, -of_ends[1:-1]])
     return -float(np.log(chosen).sum()), gradient
+
+
+class _End(NamedTuple):
+    """One end of each row's level: (N,) its logit, the probability to reach it, and how that changes with the logit."""
+
+    logits: Doubles
+    reached: Doubles
+    steep: Doubles
+
+
+def _end(narrow: Doubles, scaled: Doubles, thresholds: Doubles, number: NDArray[np.int64]) -> _End:
+    """The ends of these numbers: 0 is below the lowest level, which everybody reaches, the last above the highest."""
+    logits = narrow * (scaled - np.concatenate([[0.0], thresholds, [0.0]])[number])
+    reached = expit(logits)
+    reached[number == 0], reached[number == len(thresholds) + 1] = 1, 0
+    return _End(logits, reached, reached * (1 - reached))

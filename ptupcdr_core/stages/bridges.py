@@ -2,6 +2,7 @@
 
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.kernels.memory import give_back
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.serving.candidate import trained_bundle
@@ -24,7 +25,8 @@ def train_bridges(home: Home, pair: str, settings: Settings, on_epoch: OnEpoch, 
     report.metrics.update(data.people_read())
     parts = {}
     for mode in modes_of(settings, data):
-        trained = mode.train(home, data, settings, curves, fingerprint)
+        with one_thread():
+            trained = mode.train(home, data, settings, curves, fingerprint)
         parts[mode.name] = trained.part
         report.metrics.update(trained.metrics)
         report.chosen.update(trained.chosen)

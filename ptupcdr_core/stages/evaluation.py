@@ -4,6 +4,7 @@ import pandas as pd
 
 from ptupcdr_core.data.pair_data import load_pair, user_ids
 from ptupcdr_core.evaluation.labels import LABELS
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.registry import MODES, modes_of
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.stages.report import StageReport
@@ -22,7 +23,8 @@ def evaluate_cold_start(home: Home, pair: str, settings: Settings, fingerprint: 
     summaries, report = [], StageReport(data.people_read())
     tables: dict[str, pd.DataFrame] = {}
     for mode in modes_of(settings, data):
-        found = mode.evaluate(home, data, settings, ids)
+        with one_thread():
+            found = mode.evaluate(home, data, settings, ids)
         summaries.append(found.summary)
         tables |= found.details
         report.metrics.update(found.metrics)

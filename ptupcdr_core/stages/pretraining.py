@@ -6,6 +6,7 @@ from pathlib import Path
 from ptupcdr_core.data.pair_data import Side, load_pair
 from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.errors import SettingsError
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.checkpoints import drop_others
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.modes.shared_source import SharedSource
@@ -40,8 +41,8 @@ def pretrain(
     for mode in modes:
         train = partial(mode.train_side, home, data, side, settings, curves, fingerprint)
         if side == "source" and settings.recipe == "calibrated":
-            files += SharedSource(home, data, mode, settings, fingerprint).made(train, curves, notes)
-        else:
+            train = partial(SharedSource(home, data, mode, settings, fingerprint).made, train, curves, notes)
+        with one_thread():
             files += train()
     drop_others(home, f"{side}_model", pair, [mode.name for mode in modes])
     ratings, items = data.trained_on(side)

@@ -9,6 +9,7 @@ from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, load_pair, user_ids
 from ptupcdr_core.data.warm_split import KNOWN, Known, WarmSplit, load_warm_split
 from ptupcdr_core.errors import WarehouseError
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.base import WarmStart
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.settings import Mode, Settings
@@ -35,7 +36,8 @@ def fine_tune(home: Home, pair: str, settings: Settings, fingerprint: str = "") 
     tables, report = [], StageReport({"users": float(len(ids))})
     for mode, warm in _warm(settings, data):
         bridged, made_by = _bridged(warehouse, pair, mode, ids)
-        tuned = warm.fine_tune(home, data, settings, validation, test, bridged)
+        with one_thread():
+            tuned = warm.fine_tune(home, data, settings, validation, test, bridged)
         report.metrics.update(tuned.metrics)
         for amount, embeddings in tuned.embeddings.items():
             columns = {
@@ -60,7 +62,8 @@ def evaluate_warm_start(home: Home, pair: str, settings: Settings, fingerprint: 
     ids, found = user_ids(warehouse, data), []
     for mode, warm in _warm(settings, data):
         tuned = _fine_tuned(warehouse, pair, mode, ids[test.users])
-        found.append(warm.evaluate(home, data, settings, validation, test, tuned, ids))
+        with one_thread():
+            found.append(warm.evaluate(home, data, settings, validation, test, tuned, ids))
     if not found:
         write_tables(warehouse, EVALUATION, pair, {EVALUATION: _NOTHING.empty_table()}, settings, fingerprint)
         return StageReport()

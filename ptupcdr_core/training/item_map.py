@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
+from ptupcdr_core.kernels.sparse_product import sparse_product
 from ptupcdr_core.kernels.threads import worked_ahead
 
 STRONGEST = (50, 200)
@@ -124,7 +125,7 @@ class RowRidge:
         size = max(1, BLOCK // (max(self.rows.shape) + target.shape[1]))
         for start in range(0, len(scores), size):
             similar = (self.rows @ people[start : start + size].T).toarray()
-            scores[start : start + size] = (by_item @ self.solve(similar)).T
+            scores[start : start + size] = sparse_product(by_item, self.solve(similar)).T
         return scores
 
     def _conjugate_gradients(self, right: Floats) -> Floats:
@@ -135,7 +136,8 @@ class RowRidge:
         for _ in range(STEPS):
             if (square <= enough).all():
                 break
-            moved = self.rows @ (self._transposed @ direction) + np.float32(self.penalty) * direction
+            moved = sparse_product(self.rows, sparse_product(self._transposed, direction))
+            moved += np.float32(self.penalty) * direction
             along = np.einsum("mc,mc->c", direction, moved)
             step = np.divide(square, along, out=np.zeros_like(square), where=along > 0)
             solution += step * direction
@@ -234,7 +236,7 @@ def fit_item_map(
     size = max(1, BLOCK // (max(source.shape) + target.shape[1]))
 
     def rows(items: NDArray[np.int64]) -> tuple[NDArray[np.int32], Floats]:
-        block = by_item @ ridge.solve(columns[:, items].toarray())
+        block = sparse_product(by_item, ridge.solve(columns[:, items].toarray()))
         return _strongest(np.ascontiguousarray(block.T), strongest)
 
     found = list(worked_ahead(rows, _blocks(known, size)))
