@@ -22,6 +22,7 @@ from dagster import DagsterEventType, DagsterInstance
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from ptupcdr_core.store.artifacts import read_manifest
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 
@@ -29,8 +30,8 @@ SAME = ("raw_ratings", "domain_splits")
 MODEL, EMBEDDING, SCORE, MEASURE = 2e-6, 1e-6, 1e-5, 1e-3
 SAMPLED, SAMPLE = "training_loss", 1e-2
 """Measures with this in their name may differ by so much: blocks of ratings draw another sample."""
-TIMES = ("night",)
-"""Columns that say when something was made; they are not compared."""
+NOT_COMPARED = ("night", "bundle")
+"""Columns that say when something was made, or are digests of numbers that rounding may change."""
 Line = tuple[str, str, bool]
 """What was compared, what was found, and whether that is right."""
 
@@ -94,7 +95,7 @@ def _rows(name: str, one: pa.Table, other: pa.Table, *, exact: bool) -> tuple[st
     differ = {
         column: _difference(one[column], other[column])
         for column in one.column_names
-        if column not in TIMES and not one[column].equals(other[column])
+        if column not in NOT_COMPARED and not one[column].equals(other[column])
     }
     what = f"{len(one):,} rows; " + ", ".join(f"{column} {said}" for column, (said, _) in differ.items())
     if name == "recommendations":
@@ -138,10 +139,10 @@ def _swapped(one: pa.Table, other: pa.Table) -> tuple[str, bool]:
 
 def models(one: Home, other: Home) -> Iterator[Line]:
     """Checkpoints and bundles: the largest difference of their tensors, relative to a tensor's largest number."""
-    places = yield from _in_both(one.root, other.root, "models/*/*.safetensors")
+    places = yield from _in_both(one.root, other.root, "models/*/*.json")
     places += yield from _in_both(one.root, other.root, "bundles/*/*.safetensors")
     for place in places:
-        first, second = load_file(one.root / place), load_file(other.root / place)
+        first, second = (load_file(_weights(home.root / place)) for home in (one, other))
         apart = {
             name: largest(*(found[name].astype(np.float64) for found in (first, second)))
             / max(1e-30, float(np.abs(first[name].astype(np.float64)).max(initial=0)))
@@ -153,6 +154,11 @@ def models(one: Home, other: Home) -> Iterator[Line]:
         base = "source_model" in str(place) or "target_model" in str(place)
         well = shapes and (not base or apart[worst] <= MODEL)
         yield str(place), f"{len(first)} tensors, by at most {apart[worst]:.1e} ({worst})", well
+
+
+def _weights(file: Path) -> Path:
+    """The tensors of a bundle, or of a checkpoint's manifest, which names them by their digest."""
+    return file.parent / read_manifest(file.parent, file.stem)["weights"] if file.suffix == ".json" else file
 
 
 def pages(one: Home, other: Home) -> Iterator[Line]:
@@ -198,10 +204,17 @@ def records(one: Home, other: Home) -> Iterator[Line]:
             continue
         apart = {key: abs(metrics[key] - measures[key]) / max(1.0, abs(metrics[key])) for key in metrics}
         worst = max(apart, key=lambda key: apart[key], default="none")
-        differ = sorted(key for key in params | others if params.get(key) != others.get(key))
+        differ = sorted(key for key in params | others if not _alike(params.get(key, ""), others.get(key, "")))
         said = f"{len(metrics)} measures by at most {apart.get(worst, 0):.1e} ({worst}), {len(params)} parameters"
         well = not differ and all(size <= (SAMPLE if SAMPLED in key else MEASURE) for key, size in apart.items())
         yield f"MLflow {name}", f"{said}{f', other: {differ}' if differ else ''}", well
+
+
+def _alike(one: str, other: str) -> bool:
+    try:
+        return one == other or abs(float(one) - float(other)) <= MEASURE * max(1.0, abs(float(one)))
+    except ValueError:
+        return False
 
 
 def _records(home: Home) -> dict[str, tuple[dict[str, str], dict[str, float]]]:
