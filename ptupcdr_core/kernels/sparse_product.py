@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.vectors import FAST, Constant, constant, inlined, load, loop, spread, store
 
-WIDE, NARROW = constant(128), constant(16)
+WIDE, MIDDLE, NARROW = constant(128), constant(64), constant(16)
 """Right sides at a time: as many as fill half of the registers, and those that remain."""
 
 
@@ -32,13 +32,14 @@ def sparse_product(matrix: sp.csr_matrix, right: Floats) -> Floats:
         raise ValueError(f"a matrix of {matrix.shape[1]} columns times {len(right)} rows")
     right = np.ascontiguousarray(right, np.float32)
     product = np.empty((matrix.shape[0], right.shape[1]), np.float32)
-    _multiply(WIDE, NARROW, matrix.indptr, matrix.indices, matrix.data, right, product)
+    _multiply(WIDE, MIDDLE, NARROW, matrix.indptr, matrix.indices, matrix.data, right, product)
     return product
 
 
 @loop(fastmath=FAST)
 def _multiply(
     wide: Constant,
+    middle: Constant,
     narrow: Constant,
     offsets: NDArray[np.integer],
     columns: NDArray[np.integer],
@@ -50,6 +51,9 @@ def _multiply(
     widely = count - count % len(wide)
     for start in range(0, widely, len(wide)):
         _block(wide, start, offsets, columns, values, right, product)
+    if count - widely >= len(middle):
+        _block(middle, widely, offsets, columns, values, right, product)
+        widely += len(middle)
     if count >= size:
         for start in range(widely, count, size):  # the last ones again, if need be: a pass costs as much for one
             _block(narrow, min(start, count - size), offsets, columns, values, right, product)

@@ -27,7 +27,7 @@ NEIGHBOUR_EXPONENTS = (0.5, 0.3, 0.1)
 """Exponents of the target item's number of users; with 0.5, as for the source item's, it is the cosine."""
 CHOOSING_USERS = 300
 """At most so many validation users choose between fits."""
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Scores held at a time."""
 
 Rank = Callable[[Index, Ratings], Rankings]

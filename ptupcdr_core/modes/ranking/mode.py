@@ -82,10 +82,11 @@ class Ranking:
 
     def train(self, home: Home, data: PairData, settings: Settings, on_epoch: OnEpoch, fingerprint: str) -> Trained:
         """Fit the bridges, each with the penalty that ranks best for validation users."""
+        joint, choice = choose_joint(data, seed=settings.seed)  # before the tables of vectors are in memory
+        give_back()
         sides = load_sides(home, data)
         task = RankingTask.of(data, sides.source, sides.target)
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        joint, choice = choose_joint(data, seed=settings.seed)
         groups = [Group(data, task, bridges.personal, joint)]
         groups += (_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed))
         give_back()  # choosing the parts takes more memory than anything else
