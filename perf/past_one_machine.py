@@ -43,6 +43,8 @@ main()
 ON_SPARK = ("raw_ratings", "domain_splits", "source_model", "target_model")
 """The assets whose work is on Spark; later ones hold a pair in memory."""
 FILES = 4
+PERSON = b'"reviewerID":"'
+"""What comes before a person's id in a line of the generated files."""
 DEMO = "".join(f'[domains.{name}]\nformat = "demo"\n' for name in ("books", "movies"))
 CONF = """
 spark.ui.enabled false
@@ -108,6 +110,7 @@ def main() -> None:
     )
     parser.add_argument("--executors", type=int, nargs="+", default=[2])
     parser.add_argument("--block", type=int, default=1 << 20, help="ratings per block; choose fewer for small files")
+    parser.add_argument("--copies", type=int, default=1, help="of every person: more ratings, but no more items")
     parser.add_argument("--most-ratings", type=int, default=200_000_000, help="the setting of this name")
     parser.add_argument("--keep", type=Path, help="make the homes in this folder and keep them")
     options, same = parser.parse_args(), True
@@ -115,7 +118,7 @@ def main() -> None:
         for scale in options.scales:
             work = (options.keep or Path(temporary)).absolute() / f"{scale:g}"
             work.mkdir(parents=True)
-            catalog, pair = prepared(work, scale)
+            catalog, pair = prepared(work, scale, options.copies)
             most = options.most_ratings
             print(backfill(work / "duckdb", catalog, most).described(f"scale {scale:g}, DuckDB"), flush=True)
             on_spark = catalog.with_name("spark.toml")
@@ -129,12 +132,13 @@ def main() -> None:
     sys.exit(not same)
 
 
-def prepared(work: Path, scale: float) -> tuple[Path, str]:
-    """A catalog of generated files, or of the demo if ``scale`` is 0, and the key of its pair."""
+def prepared(work: Path, scale: float, copies: int = 1) -> tuple[Path, str]:
+    """A catalog of generated files with so many copies of everybody, or of the demo if ``scale`` is 0, and the key of
+    its pair."""
     if scale:
         catalog, files = write_catalog(work, 1), write_task(work, 1, scale)
         for file in (files.source, files.target):
-            _cut(file)
+            _cut(file, copies)
         catalog.write_text(catalog.read_text().replace(".json.gz", "/*.json.gz"))
         print(f"scale {scale:g}: {files.source_ratings:,} + {files.target_ratings:,} ratings", flush=True)
     else:
@@ -143,15 +147,17 @@ def prepared(work: Path, scale: float) -> tuple[Path, str]:
     return catalog, load_catalog(catalog).pairs[0].key
 
 
-def _cut(file: Path) -> None:
-    """Replace a file by a folder of smaller ones, since a task reads a whole file."""
+def _cut(file: Path, copies: int) -> None:
+    """Replace a file by a folder of smaller ones, since a task reads a whole file; copies of a person have ids of their
+    own."""
     folder = file.with_name(file.name.removesuffix(".json.gz"))
     folder.mkdir()
     with gzip.open(file) as whole:
         lines = whole.readlines()
     for part in range(FILES):
         with gzip.open(folder / f"{part}.json.gz", "wb", 1) as cut:
-            cut.writelines(lines[part::FILES])
+            for copy in range(copies):
+                cut.writelines(line.replace(PERSON, PERSON + b"%d-" % copy, 1) for line in lines[part::FILES])
     file.unlink()
 
 
