@@ -89,6 +89,11 @@ class Group:
         return judges_of(self.data)
 
     @property
+    def corrected(self) -> Floats:
+        """(V, Y) by the personal bridge, or the common one where that corrects nothing."""
+        return self.bridged if self.personal is None else self.personal
+
+    @property
     def relevant(self) -> Ratings:
         """The target items that they took."""
         return self.data.target_validation.of_users(self.users, self.data.user_count)

@@ -157,7 +157,7 @@ def train_parts(groups: Sequence[Group]) -> Parts:
         chosen = {"list_personal": 0.0}
         begins.clear()  # they are large
         if served and groups[0].personal is not None:
-            personal = panel.stack(group.personal @ group.items.T for group in groups if group.personal is not None)
+            personal = panel.stack(group.corrected @ group.items.T for group in groups)
             corrected = trial.beside(personal, {"popularity": popular})
             if earns_its_place(found.losses, corrected.losses).earned:
                 found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
