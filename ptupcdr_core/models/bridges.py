@@ -74,7 +74,8 @@ class PersonalBridge:
             embeddings: Floats = source.source_vectors[users] @ self.fallback
             for start in range(0, len(told), BLOCK):
                 rows = told[start : start + BLOCK]
-                embeddings[rows] = source.source_vectors[users[rows]] @ self.common
+                if self.common is not self.fallback:
+                    embeddings[rows] = source.source_vectors[users[rows]] @ self.common
                 if self.strength:
                     embeddings[rows] += self.strength * personal_part(self.network, source, users[rows])
         return embeddings
@@ -93,7 +94,8 @@ class PersonalBridge:
         told = np.flatnonzero(np.count_nonzero(source.histories[users], axis=1) > 1)
         with one_thread():
             embeddings: Floats = vectors @ self.fallback
-            embeddings[told] = vectors[told] @ self.common
+            if self.common is not self.fallback:
+                embeddings[told] = vectors[told] @ self.common
             for start in range(0, len(told) if self.strength else 0, BLOCK):
                 rows = told[start : start + BLOCK]
                 readers, reader = np.unique(users[rows], return_inverse=True)

@@ -138,12 +138,13 @@ class Part:
             (R, K, L) float32, in the unit of scores before clipping; 0 where the history is padded.
         """
         at, positions, places = people.entries()
-        side, counts = self._side(people), people.rating_counts
-        vectors = self.source.leave_out(people.ratings, len(people), places)
-        without = self.personal.embed_without(side, at, positions, vectors)
-        without[counts[at] == 1] = self.mean
         changes = np.zeros((len(people), people.histories.shape[1], len(self.mean)), np.float32)
-        changes[at - 1, positions] = self._bridge(side, counts[1:])[0][at - 1] - without
+        if self.lists is None or self.lists.bridge:  # else the items' vectors are zero there
+            side, counts = self._side(people), people.rating_counts
+            vectors = self.source.leave_out(people.ratings, len(people), places)
+            without = self.personal.embed_without(side, at, positions, vectors)
+            without[counts[at] == 1] = self.mean
+            changes[at - 1, positions] = self._bridge(side, counts[1:])[0][at - 1] - without
         if self.lists is not None:
             joint = self.lists.changes(people.ratings, at, places)
             further = np.zeros((*changes.shape[:2], joint.shape[1]), np.float32)

@@ -12,6 +12,7 @@ from ptupcdr_core.data.pair_data import PairData, Side
 from ptupcdr_core.engines.choice import choose_engine
 from ptupcdr_core.evaluation.significance import pair_lists
 from ptupcdr_core.kernels.memory import give_back
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.base import Evaluation, Trained
 from ptupcdr_core.modes.criterion import Criterion
@@ -19,7 +20,6 @@ from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.ranking.bridging import (
     RankingBridges,
     RankingTask,
-    ranked_items,
     refit_ranking_bridges,
     train_ranking_bridges,
     without_personal,
@@ -40,7 +40,7 @@ from ptupcdr_core.modes.ranking.space import RankingSpace
 from ptupcdr_core.settings import Mode, Settings
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.training.epochs import Curves, OnEpoch
-from ptupcdr_core.training.implicit import ImplicitFactors, train_side
+from ptupcdr_core.training.implicit import train_side
 
 
 class Ranking:
@@ -84,8 +84,7 @@ class Ranking:
         """Fit the bridges, each with the penalty that ranks best for validation users."""
         joint, choice = choose_joint(data, seed=settings.seed)  # before the tables of vectors are in memory
         give_back()
-        sides = load_sides(home, data)
-        task = RankingTask.of(data, sides.source, sides.target)
+        task, space, checksums = _task(home, data)
         bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
         groups = [Group(data, task, bridges.personal, joint)]
         groups += (_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed))
@@ -93,15 +92,15 @@ class Ranking:
         parts = train_parts(groups).with_choices(choice.told())
         if bridges.personal.strength and not parts.chosen["list_personal"]:
             bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        files = save_bridges(home, data, bridges, sides.checksums, settings, fingerprint)
-        files += save_parts(home, data, parts, joint, sides.checksums, settings, fingerprint)
+        files = save_bridges(home, data, bridges, checksums, settings, fingerprint)
+        files += save_parts(home, data, parts, joint, checksums, settings, fingerprint)
         chosen = bridges.chosen | parts.chosen
-        return Trained(_part(sides.source, sides.target, bridges, parts), chosen, files, chosen=set(chosen))
+        return Trained(_part(space, task.target, bridges, parts), chosen, files, chosen=set(chosen))
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
-        task, bridges = _task_and_bridges(home, data)
-        return task, bridges.personal
+        task, _, checksums = _task(home, data)
+        return task, load_ranking_bridges(home, data, checksums).personal
 
     def target_users(self, home: Home, data: PairData) -> Floats:
         """(U+1, Y) the target's own user factors."""
@@ -109,10 +108,9 @@ class Ranking:
 
     def evaluate(self, home: Home, data: PairData, settings: Settings, ids: NDArray[np.object_]) -> Evaluation:
         """How well every method's lists find what the test users took."""
-        sides = load_sides(home, data)
-        task = RankingTask.of(data, sides.source, sides.target)
-        bridges = load_ranking_bridges(home, data, sides.checksums)
-        parts, joint = load_parts(home, data, sides.checksums)
+        task, _, checksums = _task(home, data)
+        bridges = load_ranking_bridges(home, data, checksums)
+        parts, joint = load_parts(home, data, checksums)
         summary, by_user = evaluate_rankings(data, task, bridges, parts, joint, settings, ids)
         best_first = summary.sort_values("ndcg_at_10", ascending=False)
         return Evaluation(
@@ -130,12 +128,11 @@ class Ranking:
         target = train_side(data, "target", settings, on_epoch, choose_engine())
         task = RankingTask.of(data, sides.source, target)
         bridges = refit_ranking_bridges(task, chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        return _part(sides.source, target, bridges, refit_parts(data, chosen_parts, seed=settings.seed))
+        return _part(sides.source, task.target, bridges, refit_parts(data, chosen_parts, seed=settings.seed))
 
 
-def _part(space: RankingSpace, target: ImplicitFactors, bridges: RankingBridges, parts: Parts) -> Part:
-    items = parts.target(ranked_items(target))
-    return Part(space, bridges.personal, items, mean=bridges.mean[0], scale=None, lists=parts)
+def _part(space: RankingSpace, target: TargetItems, bridges: RankingBridges, parts: Parts) -> Part:
+    return Part(space, bridges.personal, parts.target(target), mean=bridges.mean[0], scale=None, lists=parts)
 
 
 def _judged(
@@ -152,7 +149,8 @@ def _judged(
     return Group(data, task, own.personal, train_joint(data, choice, seed=settings.seed))
 
 
-def _task_and_bridges(home: Home, data: PairData) -> tuple[RankingTask, RankingBridges]:
+def _task(home: Home, data: PairData) -> tuple[RankingTask, RankingSpace, tuple[str, str]]:
+    """What bridges are trained on and read; the source's space without its users, whose vectors the task has; and the
+    checksums of both sides."""
     sides = load_sides(home, data)
-    task = RankingTask.of(data, sides.source, sides.target)
-    return task, load_ranking_bridges(home, data, sides.checksums)
+    return RankingTask.of(data, sides.source, sides.target), sides.source.without_users(), sides.checksums

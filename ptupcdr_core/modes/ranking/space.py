@@ -115,6 +115,10 @@ class RankingSpace:
         blocks = Blocks(tuple(int(size) for size in sizes))
         return cls(factors, tensors["period_ends"], tensors["centers"], tensors["scales"], blocks)
 
+    def without_users(self) -> Self:
+        """The same space, without the table of its users' factors: all that folding in needs."""
+        return replace(self, factors=replace(self.factors, user_embedding=self.factors.user_embedding[:1].copy()))
+
     @property
     def size(self) -> int:
         """D."""
