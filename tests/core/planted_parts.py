@@ -77,7 +77,7 @@ def group_of(data: PairData) -> Group:
     source, target = (train_factors(*of, size=SIZE, seed=1, on_epoch=_silent) for of in sides)
     task = RankingTask.of(data, RankingSpace.of(source, data.source), target)
     bridges = train_ranking_bridges(task, hidden_size=2 * SIZE, seed=0)
-    return Group(data, task, bridges.personal, train_joint(data, JOINT, seed=0))
+    return Group.of(data, task, bridges.personal, train_joint(data, JOINT, seed=0))
 
 
 def taken_parts(data: PairData) -> frozenset[str]:

@@ -9,6 +9,7 @@ from planted_parts import group_of
 
 from ptupcdr_core.data.pair_data import PairData
 from ptupcdr_core.evaluation.rankings import rank_by_vectors
+from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.modes.ranking.judges import GROUPS, LEAST, SHARE, WANTED, Offer, Panel, further_splits
 
 SMALL = replace(Shop(), bridge=200, validation=30, test=10, source_only=50, target_only=50)
@@ -49,11 +50,11 @@ def test_each_judge_is_measured_on_its_own_by_its_own_groups_scores(data: PairDa
     groups = [group_of(split) for split in (data, *further_splits(data, seed=1))]
     panel = Panel.of(groups)
     assert (np.diff(panel.users) > 0).all()
-    scores = panel.stack(group.bridge.embed(group.task, group.users) @ group.task.target.vectors.T for group in groups)
+    scores = panel.stack(group.bridged @ group.items.T for group in groups)
     losses = panel.losses([Offer(1.0, scores)])
     for group in groups:
-        embeddings = group.bridge.embed(group.task, group.users)
-        own = rank_by_vectors(group.task.target, embeddings, group.users, group.relevant).values
+        target = TargetItems(group.items, np.zeros(len(group.items), np.float32))
+        own = rank_by_vectors(target, group.bridged, group.users, group.relevant).values
         expected = 1 - (own["ndcg_at_10"] + own["ndcg_at_50"]) / 2
         np.testing.assert_allclose(losses[np.searchsorted(panel.users, group.users)], expected)
     places = panel.of_first(7)

@@ -131,7 +131,7 @@ def test_companions_are_found_by_the_map_which_then_serves_and_is_fitted_again_a
     data = purchases(COMPANIONS, seed=0)
     _, task, part = trained(data)
     joint = train_joint(data, CHOICE, seed=0)
-    parts = train_parts([Group(data, task, part.personal, joint)]).with_choices(CHOICE.told())
+    parts = train_parts([Group.of(data, task, part.personal, joint)]).with_choices(CHOICE.told())
     assert parts.item_map is not None
     assert parts.joint is None
     assert parts.chosen["list_item_map_certainty"] > 4
@@ -145,7 +145,7 @@ def test_a_bridge_that_shrank_to_nothing_is_left_out_and_said(caplog: pytest.Log
     _, task, part = trained(data)
     nothing = replace(part.personal, common=part.personal.common * np.float32(1e-3), strength=0.0)
     with caplog.at_level(logging.WARNING):
-        parts = train_parts([Group(data, task, nothing, train_joint(data, CHOICE, seed=0))])
+        parts = train_parts([Group.of(data, task, nothing, train_joint(data, CHOICE, seed=0))])
     assert "shrank everybody" in caplog.text
     assert parts.bridge == 0
     assert parts.chosen["list_popularity_weight"] == 1

@@ -184,17 +184,16 @@ def refit_ranking_bridges(
         return RankingBridges(fits.emcdr(chosen["ranking_emcdr_penalty"]), personal, fits.mean(common), chosen)
 
 
-def without_personal(task: RankingTask, bridges: RankingBridges, *, hidden_size: int, seed: int) -> RankingBridges:
+def without_personal(bridges: RankingBridges, *, seed: int) -> RankingBridges:
     """The same bridges without a personal correction; ``refit_ranking_bridges`` then makes none either.
 
     Args:
-        task: the frozen vectors.
-        bridges: trained on it.
-        hidden_size: H of the meta network.
+        bridges: trained ones.
         seed: of the meta network's unused weights.
     """
     none = {"ranking_personal_penalty": np.inf, "ranking_personal_gates": 0.0, "ranking_personal_strength": 0.0}
-    personal = _Fits(task, hidden_size, seed).uncorrected(bridges.common)
+    hidden_size, size = bridges.personal.network.decoder_hidden.weight.shape
+    personal = _uncorrected(bridges.common, size, hidden_size, seed)
     return replace(bridges, personal=personal, chosen=bridges.chosen | none)
 
 
@@ -255,9 +254,7 @@ class _Fits:
 
     def uncorrected(self, common: CommonBridge) -> PersonalBridge:
         """One that corrects nothing."""
-        size, matrix = self.task.history_vectors.shape[1], common.matrix
-        network = MetaNetwork(size, self.hidden_size, *matrix.shape).start(self.seed, at_zero=True)
-        return PersonalBridge(network, matrix, 0.0, matrix)
+        return _uncorrected(common, self.task.history_vectors.shape[1], self.hidden_size, self.seed)
 
     def mean(self, common: CommonBridge) -> Floats:
         """(1, Y) float32."""
@@ -292,6 +289,12 @@ class _Fits:
         told = self.task.histories[self._users, 0] > 0
         gate = gate_of(mean_histories(self.task, self._users[told]), min(max(GATES), self.hidden_size // 2))
         return gate, (mean_histories(self.task, self._users) - gate.center) @ gate.directions * told[:, None]
+
+
+def _uncorrected(common: CommonBridge, size: int, hidden_size: int, seed: int) -> PersonalBridge:
+    matrix = common.matrix
+    network = MetaNetwork(size, hidden_size, *matrix.shape).start(seed, at_zero=True)
+    return PersonalBridge(network, matrix, 0.0, matrix)
 
 
 def _leading(vectors: Floats) -> Floats:

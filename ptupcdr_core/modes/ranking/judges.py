@@ -9,7 +9,7 @@ Shapes: V judges of all groups, T target items.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -45,31 +45,64 @@ SCORES = 1 << 25
 
 @dataclass(frozen=True)
 class Group:
-    """Users who judge, and the models that were made without their target ratings.
+    """Users who judge, and what models that were made without their target ratings say of them.
 
     Args:
         data: a split whose validation users they are.
-        task: its frozen vectors.
-        bridge: trained between them.
+        bridged: (V, Y) float32, their embeddings by the common bridge.
+        personal: (V, Y) the same with the personal correction; None where there is none.
+        items: (T+1, Y) float32, the target items' side of the bridge's score.
+        lengths: (U,) of the target's own user vectors, zero ones left out.
         joint: factors of both domains.
     """
 
     data: PairData
-    task: RankingTask
-    bridge: PersonalBridge
+    bridged: Floats
+    personal: Floats | None
+    items: Floats
+    lengths: Floats
     joint: JointFactors
+
+    @classmethod
+    def of(cls, data: PairData, task: RankingTask, bridge: PersonalBridge, joint: JointFactors) -> Self:
+        """Bridge the group's users: the tables of everybody need not stay in memory while they judge.
+
+        Args:
+            data: a split whose validation users they are.
+            task: its frozen vectors.
+            bridge: trained between them.
+            joint: factors of both domains.
+        """
+        users, lengths = judges_of(data), np.linalg.norm(task.target_user_vectors, axis=1)
+        return cls(
+            data,
+            replace(bridge, strength=0.0).embed(task, users),
+            bridge.embed(task, users) if bridge.strength else None,
+            task.target.vectors,
+            lengths[lengths > 0],
+            joint,
+        )
 
     @cached_property
     def users(self) -> Index:
-        """The group's users; only some, evenly chosen, where very many items leave no room for all."""
-        users = np.unique(self.data.target_validation.users)
-        most = _room(self.data)
-        return users if len(users) <= most else users[np.linspace(0, len(users) - 1, most).astype(int)]
+        """The group's users."""
+        return judges_of(self.data)
+
+    @property
+    def corrected(self) -> Floats:
+        """(V, Y) by the personal bridge, or the common one where that corrects nothing."""
+        return self.bridged if self.personal is None else self.personal
 
     @property
     def relevant(self) -> Ratings:
         """The target items that they took."""
         return self.data.target_validation.of_users(self.users, self.data.user_count)
+
+
+def judges_of(data: PairData) -> Index:
+    """A split's validation users; only some, evenly chosen, where very many items leave no room for all."""
+    users, most = np.unique(data.target_validation.users), _room(data)
+    return users if len(users) <= most else users[np.linspace(0, len(users) - 1, most).astype(int)]
 
 
 def further_splits(data: PairData, seed: int) -> Iterator[PairData]:

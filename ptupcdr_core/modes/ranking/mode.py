@@ -33,7 +33,7 @@ from ptupcdr_core.modes.ranking.checkpoints import (
     save_side,
 )
 from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.modes.ranking.joint import JointChoice, choose_joint, train_joint
+from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, choose_joint, train_joint
 from ptupcdr_core.modes.ranking.judges import Group, further_splits
 from ptupcdr_core.modes.ranking.parts import Parts, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
@@ -84,18 +84,15 @@ class Ranking:
         """Fit the bridges, each with the penalty that ranks best for validation users."""
         joint, choice = choose_joint(data, seed=settings.seed)  # before the tables of vectors are in memory
         give_back()
-        task, space, checksums = _task(home, data)
-        bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-        groups = [Group(data, task, bridges.personal, joint)]
-        groups += (_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed))
+        space, target, checksums, bridges, groups = _judged_bridges(home, data, settings, joint, choice)
         give_back()  # choosing the parts takes more memory than anything else
         parts = train_parts(groups).with_choices(choice.told())
         if bridges.personal.strength and not parts.chosen["list_personal"]:
-            bridges = without_personal(task, bridges, hidden_size=settings.meta_hidden_size, seed=settings.seed)
+            bridges = without_personal(bridges, seed=settings.seed)
         files = save_bridges(home, data, bridges, checksums, settings, fingerprint)
         files += save_parts(home, data, parts, joint, checksums, settings, fingerprint)
         chosen = bridges.chosen | parts.chosen
-        return Trained(_part(space, task.target, bridges, parts), chosen, files, chosen=set(chosen))
+        return Trained(_part(space, target, bridges, parts), chosen, files, chosen=set(chosen))
 
     def bridge(self, home: Home, data: PairData) -> tuple[SourceSide, PersonalBridge]:
         """The personal bridge and what it reads."""
@@ -135,6 +132,17 @@ def _part(space: RankingSpace, target: TargetItems, bridges: RankingBridges, par
     return Part(space, bridges.personal, parts.target(target), mean=bridges.mean[0], scale=None, lists=parts)
 
 
+def _judged_bridges(
+    home: Home, data: PairData, settings: Settings, joint: JointFactors, choice: JointChoice
+) -> tuple[RankingSpace, TargetItems, tuple[str, str], RankingBridges, list[Group]]:
+    """The bridges, what they join, and the groups that judge; the tables of everybody's vectors are not kept."""
+    task, space, checksums = _task(home, data)
+    bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
+    groups = [Group.of(data, task, bridges.personal, joint)]
+    groups += (_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed))
+    return space, task.target, checksums, bridges, groups
+
+
 def _judged(
     data: PairData,
     served: RankingTask,
@@ -146,7 +154,7 @@ def _judged(
     target = train_side(data, "target", settings, lambda *_: None, choose_engine())
     task = served.holding_out(data, target)
     own = refit_ranking_bridges(task, bridges.chosen, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-    return Group(data, task, own.personal, train_joint(data, choice, seed=settings.seed))
+    return Group.of(data, task, own.personal, train_joint(data, choice, seed=settings.seed))
 
 
 def _task(home: Home, data: PairData) -> tuple[RankingTask, RankingSpace, tuple[str, str]]:

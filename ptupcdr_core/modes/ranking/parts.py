@@ -147,15 +147,18 @@ def train_parts(groups: Sequence[Group]) -> Parts:
     with one_thread():
         popular = panel.stack(_popular(group) for group in groups)
         served = _has_learned(groups[0])
-        begins = {"popularity": popular} | ({"bridge": _bridged(panel, 0.0)} if served else {})
+        begins = {"popularity": popular}
+        if served:
+            begins["bridge"] = panel.stack(group.bridged @ group.items.T for group in groups)
         lost = {name: float(panel.losses([Offer(1.0, own)]).mean()) for name, own in begins.items()}
         first = min(begins, key=lambda name: lost[name])
         trial = _Trial(panel, panel.stack(map(_joint_scores, groups)), [_Maps.of(g.data, g.users) for g in groups])
         found = trial.beside(begins[first], {name: own for name, own in begins.items() if name != first})
         chosen = {"list_personal": 0.0}
         begins.clear()  # they are large
-        if served and (strength := groups[0].bridge.strength):
-            corrected = trial.beside(_bridged(panel, strength), {"popularity": popular})
+        if served and groups[0].personal is not None:
+            personal = panel.stack(group.corrected @ group.items.T for group in groups)
+            corrected = trial.beside(personal, {"popularity": popular})
             if earns_its_place(found.losses, corrected.losses).earned:
                 found, first, chosen = corrected, "bridge", {"list_personal": 1.0}
         if first == "popularity" and served:
@@ -272,24 +275,18 @@ def _joint_scores(group: Group) -> Floats:
     return scores
 
 
-def _bridged(panel: Panel, strength: float) -> Floats:
-    """(V, T+1) scores of the common bridge, or with so much of the personal correction."""
-    return panel.stack(
-        replace(group.bridge, strength=strength).embed(group.task, group.users) @ group.task.target.vectors.T
-        for group in panel.groups
-    )
-
-
 def _has_learned(served: Group) -> bool:
     """Whether the common bridge's vectors are not negligible beside the target's own; True if these are all zero."""
-    common = replace(served.bridge, strength=0.0).embed(served.task, served.users)
-    lengths, usual = (np.linalg.norm(own, axis=1) for own in (common, served.task.target_user_vectors))
-    if not usual.any() or np.median(lengths) >= SHRUNK * np.median(usual[usual > 0]):
+    if not len(served.lengths) or _median_length(served.bridged) >= SHRUNK * np.median(served.lengths):
         return True
     log.warning(
         "%s: the ranking bridge shrank everybody to nearly nothing, so lists are made without it", served.data.pair
     )
     return False
+
+
+def _median_length(vectors: Floats) -> float:
+    return float(np.median(np.linalg.norm(vectors, axis=1)))
 
 
 def forward(
