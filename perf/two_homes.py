@@ -28,8 +28,8 @@ from ptupcdr_core.store.warehouse import Warehouse
 
 SAME = ("raw_ratings", "domain_splits")
 MODEL, EMBEDDING, SCORE, MEASURE = 2e-6, 1e-6, 1e-5, 1e-3
-SAMPLED, SAMPLE = "training_loss", 1e-2
-"""Measures with this in their name may differ by so much: blocks of ratings draw another sample."""
+SAMPLED, SAMPLE = ("training_loss", "ranking_fit"), 1e-2
+"""Measures with one of these in their names may differ by so much: blocks of ratings draw another sample."""
 NOT_COMPARED = ("night", "bundle")
 """Columns that say when something was made, or are digests of numbers that rounding may change."""
 Line = tuple[str, str, bool]
@@ -206,7 +206,7 @@ def records(one: Home, other: Home) -> Iterator[Line]:
         worst = max(apart, key=lambda key: apart[key], default="none")
         differ = sorted(key for key in params | others if not _alike(params.get(key, ""), others.get(key, "")))
         said = f"{len(metrics)} measures by at most {apart.get(worst, 0):.1e} ({worst}), {len(params)} parameters"
-        well = not differ and all(size <= (SAMPLE if SAMPLED in key else MEASURE) for key, size in apart.items())
+        well = not differ and all(size <= (SAMPLE if key.endswith(SAMPLED) else MEASURE) for key, size in apart.items())
         yield f"MLflow {name}", f"{said}{f', other: {differ}' if differ else ''}", well
 
 
