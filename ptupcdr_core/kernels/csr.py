@@ -63,6 +63,14 @@ def compress(rows: Integers, columns: Integers, values: Floats, row_count: int) 
     return Csr(offsets, sorted_columns, sorted_values, order)
 
 
+def numbered(indices: Integers) -> tuple[NDArray[np.int64], Integers]:
+    """The distinct indices, ascending, and (N,) int32 the number of each among them, from 1: a table without gaps."""
+    present = np.flatnonzero(np.bincount(indices))
+    numbers = np.zeros(int(indices.max(initial=0)) + 1, np.int32)
+    numbers[present] = np.arange(1, len(present) + 1)
+    return present, numbers[indices]
+
+
 def for_row_chunks(csr: Csr, kernel: Callable[[int, int], None]) -> None:
     """Call ``kernel(first, last)`` for ranges of rows, on as many threads as ``numba.get_num_threads()`` says.
 

@@ -16,6 +16,7 @@ from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import SIDES, PairData, Ratings, Side
 from ptupcdr_core.engines.base import Engine
 from ptupcdr_core.engines.compiled import COMPILED
+from ptupcdr_core.kernels.csr import numbered
 from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.training.als import Entries, Plan
@@ -101,8 +102,7 @@ def train_factors(
     """
     sample = slice(None, None, max(1, len(ratings) // LOSS_SAMPLE))
     # Many people of a pair have nothing in this domain; in every iteration all of a table is read and written.
-    people, places = np.unique(ratings.users, return_inverse=True)
-    own = (places + 1).astype(np.int32)
+    people, own = numbered(ratings.users)
     users, items = own[sample], ratings.items[sample]
 
     def tell(iteration: int, p: Floats, q: Floats) -> None:

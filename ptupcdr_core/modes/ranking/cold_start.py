@@ -76,9 +76,10 @@ def evaluate_rankings(
         return rank_by_vectors(parts.target(task.target), vectors, users, taken, parts.extra(own, len(users)))
 
     methods["ptupcdr"] = by_parts
-    shelf, summaries, details = Shelf.of(data), [], []
+    shelf, summaries, details, ranked = Shelf.of(data), [], [], dict[str, Rankings]()
     for name, rank in methods.items():
-        found = rank(users, data.target_test)
+        same = name == "personal_bridge" and not bridges.personal.strength
+        found = ranked[name] = ranked["common_bridge"] if same else rank(users, data.target_test)
         about = labels(data.pair, name, "ranking", settings, "ials")
         summaries.append({**about, **_summary(found, shelf)})
         own = {"user_id": ids[users], "ratings": found.counts, **found.values}

@@ -22,7 +22,7 @@ import scipy.linalg
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.evaluation.rankings import rank_by_vectors
-from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.csr import compress, numbered
 from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
@@ -148,10 +148,8 @@ def train_joint(
     sources, targets = data.source_item_count, data.target_item_count
     ones, ridge = np.ones(len(events), np.float32), Ridge(choice.regularization, False, choice.unobserved_weight)
     # Only of those who are there: where events are left out, most people and many items have none.
-    people, users = np.unique(events.users, return_inverse=True)
-    present, places = np.unique(events.items, return_inverse=True)
-    own = (places + 1).astype(np.int32)
-    entries = Entries((users + 1).astype(np.int32), own, ones, len(people), len(present))
+    (people, users), (present, own) = numbered(events.users), numbered(events.items)
+    entries = Entries(users, own, ones, len(people), len(present))
     items = np.zeros((sources + targets + 1, choice.size), np.float32)
     items[present] = als(entries, Plan(choice.size, ridge, ridge, iterations, seed))[1][1:]
     source, target = items[: sources + 1], np.concatenate([items[:1], items[sources + 1 :]])

@@ -167,7 +167,10 @@ class RankingSpace:
         return self.blocks.counts(ratings.users, ratings.items, user_count)
 
     def _vectors(self, raw: Floats, counts: Floats) -> Floats:
-        vectors = np.asarray((raw - self.centers) * self.scales, np.float32)
+        """The coordinates centered and scaled, in the place of the raw ones."""
+        vectors = np.asarray(raw, np.float32)
+        vectors -= self.centers
+        vectors *= self.scales
         if len(self.blocks) > 1:
             vectors[:, : self.size] *= np.repeat(counts > 0, self.size // len(self.blocks), axis=1)
         return vectors
