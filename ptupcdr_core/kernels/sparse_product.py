@@ -18,6 +18,11 @@ WIDE, MIDDLE, NARROW = constant(128), constant(64), constant(16)
 """Right sides at a time: as many as fill half of the registers, and those that remain."""
 
 
+def right_sides(most: int) -> int:
+    """At most so many right sides, at least one, of which none needs a pass of its own."""
+    return max(1, most if most < len(MIDDLE) else most - most % len(MIDDLE))
+
+
 def sparse_product(matrix: sp.csr_matrix, right: Floats) -> Floats:
     """(M, C) float32, one thread's work.
 

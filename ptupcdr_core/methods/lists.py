@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.evaluation.rankings import Rankings, best_of_rows, measure, rank_by_vectors
-from ptupcdr_core.kernels.sparse_product import sparse_product
+from ptupcdr_core.kernels.sparse_product import right_sides, sparse_product
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.training.item_map import taken
@@ -95,7 +95,7 @@ def by_scores(scores: Scores, item_count: int) -> Rank:
         scores: of users.
         item_count: T.
     """
-    size = max(1, BLOCK // (item_count + 1))
+    size = right_sides(BLOCK // (item_count + 1))
 
     def blocks(users: Index) -> Iterator[Floats]:
         for start in range(0, len(users), size):

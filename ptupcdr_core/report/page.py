@@ -12,6 +12,7 @@ from matplotlib import rc_context
 
 from ptupcdr_core.catalog import Pair
 from ptupcdr_core.data.pair_data import Side, load_outline, source_item_ids, user_ids
+from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.report import sections
 from ptupcdr_core.report.about import about, examples
@@ -60,7 +61,8 @@ def make_report(
     outline = load_outline(Warehouse.from_environment(home.warehouse), pair)
     predicted = any(mode.name == "rating" for mode in modes_of(settings, outline))
     known = items or {"source": Items(), "target": Items()}
-    content = _of_ratings(home, pair, known["source"]) if predicted else _of_lists(home, pair)
+    with one_thread():
+        content = _of_ratings(home, pair, known["source"]) if predicted else _of_lists(home, pair)
     if known["target"].groups:
         content["sections"].append(by_group(home, lists_of_test_users(home, pair), known["target"]))
     named = Pair.of(pair)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.data.pair_data import Ratings
-from ptupcdr_core.kernels.sparse_product import sparse_product
+from ptupcdr_core.kernels.sparse_product import right_sides, sparse_product
 from ptupcdr_core.kernels.threads import worked_ahead
 
 STRONGEST = (50, 200)
@@ -122,7 +122,7 @@ class RowRidge:
         """
         by_item = target.T.tocsr()
         scores = np.empty((people.shape[0], target.shape[1]), np.float32)
-        size = max(1, BLOCK // (max(self.rows.shape) + target.shape[1]))
+        size = right_sides(BLOCK // (max(self.rows.shape) + target.shape[1]))
         for start in range(0, len(scores), size):
             similar = (self.rows @ people[start : start + size].T).toarray()
             scores[start : start + size] = sparse_product(by_item, self.solve(similar)).T
@@ -233,7 +233,7 @@ def fit_item_map(
     ridge, columns, by_item = RowRidge(fitted, kind.penalty), fitted.tocsc(), target.T.tocsr()
     known = np.flatnonzero(np.diff(columns.indptr))
     strongest = strongest or int(np.clip(ENTRIES // max(1, len(known)), *STRONGEST))
-    size = max(1, BLOCK // (max(source.shape) + target.shape[1]))
+    size = right_sides(BLOCK // (max(source.shape) + target.shape[1]))
 
     def rows(items: NDArray[np.int64]) -> tuple[NDArray[np.int32], Floats]:
         block = sparse_product(by_item, ridge.solve(columns[:, items].toarray()))

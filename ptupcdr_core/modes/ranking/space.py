@@ -78,8 +78,7 @@ class RankingSpace:
             own = known[present[:, block]][:, columns]
             centers[columns] = own.mean(0, dtype=np.float64)
             squares[columns] = np.square(own, dtype=np.float64).mean()
-        spread = known.std(0, dtype=np.float64)
-        return plain.scaled(factors, centers, squares, float(spread[size]))
+        return plain.scaled(factors, centers, squares, float(known[:, size].std(dtype=np.float64)))
 
     def scaled(self, factors: ImplicitFactors, centers: Doubles, squares: Doubles, deviation: float) -> "RankingSpace":
         """The same space, centered and scaled by statistics of its users' coordinates.
@@ -191,7 +190,7 @@ class RankingSpace:
 def _coordinates(embeddings: Floats, rated: Floats, periods: Floats) -> Floats:
     """(R, X): factors, log of the number of ratings, shares of the periods, and 1."""
     shares = periods / np.maximum(periods.sum(1, keepdims=True), 1)
-    columns = [embeddings, np.log1p(rated)[:, None], shares, np.ones((len(rated), 1))]
+    columns = [embeddings, np.log1p(rated)[:, None], shares, np.ones((len(rated), 1), np.float32)]
     return np.asarray(np.hstack(columns), np.float32)
 
 
