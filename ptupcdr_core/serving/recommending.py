@@ -20,7 +20,7 @@ from ptupcdr_core.serving.foretelling import Foretelling
 
 REASONS = 3
 """Source items named for a recommendation, at most."""
-ROWS = 1 << 15
+ROWS = 1 << 13
 """Recommendations that a thread explains at a time. It bounds memory: people's embeddings without each item are
 held."""
 
