@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.csr import Csr
-from ptupcdr_core.kernels.least_squares import padded
+from ptupcdr_core.kernels.least_squares import padded, upper_gram
 from ptupcdr_core.kernels.threads import one_thread
 from ptupcdr_core.kernels.whitened import solve_whitened
 from ptupcdr_core.training.als import initial_vectors
@@ -100,7 +100,8 @@ class LeastSquares:
         return (state_row(block, vectors, self._told(vectors)) for block, vectors in enumerate(drawn))
 
     def _solved(self, steps: Steps, name: str, side: Side, other: State, sampled: int) -> State:
-        gram = other.told[: self.size**2].reshape(self.size, self.size)
+        upper = other.told[: self.size**2].reshape(self.size, self.size)
+        gram = upper + np.triu(upper, 1).T
         constant = self.unobserved_weight * gram + self.regularization * np.eye(self.size)
         sent = Sent(other, vectors_of(self.size), self.size)
         return steps.step(name, lambda: side.step(self._half_step(constant, sampled), sent))
@@ -117,9 +118,8 @@ class LeastSquares:
         return make
 
     def _told(self, vectors: Floats) -> Doubles:
-        doubles = vectors.astype(np.float64)
         with one_thread():
-            return (doubles.T @ doubles).ravel()
+            return upper_gram(vectors).ravel()
 
 
 def vectors_of(size: int) -> Callable[[bytes], Floats]:
