@@ -176,10 +176,15 @@ def left_out(white: Whitening, rows: Csr, users: Integers, places: NDArray[np.in
 
 
 def _multiply(left: Floats, right: Floats, into: Floats, size: int) -> None:
-    """into = left · right, in the first D columns; a block's product is ready before it is written."""
+    """into = left · right, in the first D columns; a block's product is ready before it is written.
 
-    def product(start: int) -> tuple[int, Floats]:
-        return start, np.asarray(left[start : start + BLOCK, :size] @ right)
+    It is computed in float64 and rounded once, since the last bits of a library's product depend on a row's place and on
+    the processor: so a row is the same in whatever block, and on whatever engine.
+    """
+    wide = right.astype(np.float64)
+
+    def product(start: int) -> tuple[int, Doubles]:
+        return start, left[start : start + BLOCK, :size].astype(np.float64) @ wide
 
     for start, block in worked_ahead(product, range(0, len(left), BLOCK)):
         into[start : start + BLOCK, :size] = block
