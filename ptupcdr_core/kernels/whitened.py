@@ -178,8 +178,8 @@ def left_out(white: Whitening, rows: Csr, users: Integers, places: NDArray[np.in
 def _multiply(left: Floats, right: Floats, into: Floats, size: int) -> None:
     """into = left · right, in the first D columns; a block's product is ready before it is written.
 
-    It is computed in float64 and rounded once, since the last bits of a library's product depend on a row's place and on
-    the processor: so a row is the same in whatever block, and on whatever engine.
+    It is computed in float64 and rounded once, since the last bits of a library's product depend on the row's place and
+    on the processor: so a row is the same in whatever block, and on whatever engine.
     """
     wide = right.astype(np.float64)
 
