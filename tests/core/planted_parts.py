@@ -60,7 +60,7 @@ CASES = {
             of_corner=0.3,
             corners=30,
             of_side=0.6,
-            of_companions=0.06,
+            of_companions=0.1,
             companions=1,
         ),
         frozenset({"item_map", "joint", "personal"}),
