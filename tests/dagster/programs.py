@@ -117,5 +117,11 @@ class Project:
         return dg.DagsterInstance.from_config(str(self.home.dagster))
 
 
+def progress(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """The lines on standard error, without that of tidying up: what other tests have killed lies where all programs have
+    their temporary files."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("After processes that were killed")]
+
+
 def _python_path() -> str:
     return os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
