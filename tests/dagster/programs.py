@@ -118,7 +118,7 @@ class Project:
 
 
 def progress(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    """The lines on standard error, without that of tidying up: what other tests have killed lies where all programs have
+    """The lines on standard error but for that of tidying up: what other tests have killed lies where all programs have
     their temporary files."""
     return [line for line in done.stderr.splitlines() if not line.startswith("After processes that were killed")]
 
