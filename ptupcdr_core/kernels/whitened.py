@@ -49,8 +49,8 @@ from ptupcdr_core.kernels.vectors import (
     total,
 )
 
-BLOCK = 16_384
-"""Rows that are multiplied at a time; fixed, so that the result does not depend on the number of threads."""
+BLOCK = 2_048
+"""Rows that are multiplied at a time, in float64: few, since several blocks are made ahead."""
 EIGHT = constant(8)
 
 
