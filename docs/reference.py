@@ -11,7 +11,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from ptupcdr_core.catalog import FORMATS, Columns, Domain
-from ptupcdr_core.catalog_file import NOT_KEYS
+from ptupcdr_core.store.catalog_file import NOT_KEYS
 
 HERE = Path(__file__).parent
 

@@ -26,7 +26,7 @@ from dagster import DagsterInstance
 from generated import write_catalog, write_task
 from two_homes import report
 
-from ptupcdr_core.catalog_file import load_catalog
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

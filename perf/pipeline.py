@@ -27,7 +27,6 @@ from generated import Files, write_catalog, write_task
 from measure import Cost, measured, measured_command
 from plain import Trainer, prepare, read
 
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import load_pair
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.evaluation.choosing import Chooser, Outcome, watch
@@ -40,6 +39,7 @@ from ptupcdr_core.stages.embeddings import bridge_cold_users
 from ptupcdr_core.stages.evaluation import evaluate_cold_start
 from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.stages.recommendations import recommend_cold_users
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

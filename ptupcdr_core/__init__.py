@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ptupcdr_core.catalog_file import load_catalog as load_catalog
     from ptupcdr_core.errors import PtupcdrError as PtupcdrError
     from ptupcdr_core.serving.bundle import Bundle as Bundle
     from ptupcdr_core.serving.bundle import NewPeople as NewPeople
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ptupcdr_core.serving.deployed import recommend as recommend
     from ptupcdr_core.serving.deployed import recommend_new as recommend_new
     from ptupcdr_core.settings import Settings as Settings
+    from ptupcdr_core.store.catalog_file import load_catalog as load_catalog
     from ptupcdr_core.store.home import Home as Home
 
 _PLACES = {
@@ -28,7 +28,7 @@ _PLACES = {
     "Recommendation": "serving.deployed",
     "Settings": "settings",
     "deployed_bundle": "serving.deployed",
-    "load_catalog": "catalog_file",
+    "load_catalog": "store.catalog_file",
     "recommend": "serving.deployed",
     "recommend_new": "serving.deployed",
 }

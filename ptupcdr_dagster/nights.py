@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ptupcdr_core.catalog_file import read_document
 from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.store.catalog_file import read_document
 from ptupcdr_core.store.home import catalog_path_from_environment
 
 PREFIX = "PTUPCDR_NIGHTS_"

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ptupcdr_core.catalog_file import load_catalog
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import catalog_path_from_environment
 
 CATALOG = load_catalog(catalog_path_from_environment())

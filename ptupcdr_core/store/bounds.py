@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ptupcdr_core.catalog_file import read_document
 from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.store.catalog_file import read_document
 from ptupcdr_core.store.home import PACKAGE, catalog_path_from_environment
 
 FILE = "bounds.toml"

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ptupcdr_core.catalog import Catalog, Pair
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, PtupcdrError
 from ptupcdr_core.settings import Mode, Search, Settings
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.options import SpreadCommand, settings_options
 from ptupcdr_dagster.cli.printing import print_frame, say

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ptupcdr_core.addresses import scrubbed, shown
 from ptupcdr_core.catalog import EMBEDDED, Catalog, Domain
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import PtupcdrError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.stages.row_engine import engine_of
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 
 PACKAGES = ("dagster", "duckdb", "mlflow", "great-expectations", "torch", "numba", "pandas", "pyarrow")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import uvicorn
 from rich.console import Console
 
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.settings import Search
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home, catalog_path_from_environment
 from ptupcdr_dagster.cli.printing import say
 from ptupcdr_dagster.cli.services import refuse_taken

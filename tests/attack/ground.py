@@ -147,7 +147,7 @@ def left_over(home: Home) -> dict[str, int]:
 
 def pruned(home: Home, ground: Ground) -> float:
     """Prune everything old; returns how many megabytes are left."""
-    from ptupcdr_core.catalog_file import load_catalog
+    from ptupcdr_core.store.catalog_file import load_catalog
     from ptupcdr_dagster.running.instance import open_instance
     from ptupcdr_dagster.running.pruning import Prune
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import catalog_path_from_environment
 
 BOOKS = """

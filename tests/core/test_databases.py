@@ -11,10 +11,10 @@ from postgres_server import ESCAPED, PASSWORD, Postgres, programs, serving
 from ratings_files import ROWS, Row, domain, holding, kept, rejected
 
 from ptupcdr_core.catalog import Columns, Domain
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.warehouse import Warehouse
 
 BAD: list[tuple] = [("eve", "0001", 9.0, 1), (None, "0001", 4.0, 1), ("ann", "0001", 2.0, 50)]

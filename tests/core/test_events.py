@@ -11,7 +11,6 @@ from small_lineage import PAIR, domains, read, run, write_ratings
 
 from ptupcdr_core import recommend, recommend_new
 from ptupcdr_core.catalog import Columns, Domain, Pair
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import Scale, load_outline, load_pair
 from ptupcdr_core.errors import CatalogError, SettingsError
 from ptupcdr_core.experiments.benchmark import run_benchmark
@@ -24,6 +23,7 @@ from ptupcdr_core.report.style import style
 from ptupcdr_core.serving.deployed import deployed_bundle
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.model_folders import standing
 from ptupcdr_core.store.warehouse import Warehouse

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import ptupcdr_core
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError
+from ptupcdr_core.store.catalog_file import load_catalog
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "extension"
 CATALOG = """
@@ -23,7 +23,7 @@ PROGRAM = """
 import json
 import sys
 from pathlib import Path
-from ptupcdr_core.catalog_file import load_catalog
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.experiments.benchmark import run_benchmark
 from ptupcdr_core.experiments.grid import Grid
 from ptupcdr_core.settings import Settings

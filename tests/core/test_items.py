@@ -12,7 +12,6 @@ from small_lineage import PAIR, read
 
 from ptupcdr_core import recommend, recommend_new
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.pair_data import target_item_ids
 from ptupcdr_core.data.people import people_of
 from ptupcdr_core.errors import CatalogError, SourceError
@@ -24,6 +23,7 @@ from ptupcdr_core.serving.deployed import DEPLOYED, bundle_file, deployed_bundle
 from ptupcdr_core.serving.lists import best_lists
 from ptupcdr_core.sources.items import Items, items_fingerprint, read_items
 from ptupcdr_core.stages.recommendations import recommend_cold_users
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

@@ -10,7 +10,6 @@ import pytest
 from ratings_files import pack, rejected
 
 from ptupcdr_core.catalog import Catalog
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.serving.forgetting import forget, named_in
@@ -18,6 +17,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.fingerprint import source_fingerprint
 from ptupcdr_core.sources.ingest import IngestReport, ingest_domain
 from ptupcdr_core.sources.people import Forgotten, People
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 

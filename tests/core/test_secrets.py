@@ -9,9 +9,9 @@ from ratings_files import ROWS, as_delimited, domain, holding, ingest, kept
 
 from ptupcdr_core.addresses import filled, scrubbed, shown, without_user
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, SourceError
 from ptupcdr_core.sources.fingerprint import source_fingerprint
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.warehouse import Warehouse
 
 SECRET, TOKEN = "tulip mania/1637", "tok-9c2f71"

@@ -14,7 +14,6 @@ from ratings_files import as_delimited, pack
 
 from ptupcdr_core import recommend, recommend_new
 from ptupcdr_core.catalog import Catalog, Pair
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.blocks import Blocks
 from ptupcdr_core.data.pair_data import Ratings, load_pair
 from ptupcdr_core.data.people import people_of
@@ -43,6 +42,7 @@ from ptupcdr_core.stages.deployment import deploy
 from ptupcdr_core.stages.evaluation import evaluate_cold_start
 from ptupcdr_core.stages.pretraining import pretrain
 from ptupcdr_core.stages.recommendations import recommend_cold_users
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.als import Entries, Plan, fold_in

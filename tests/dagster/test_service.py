@@ -11,7 +11,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.data.splits import build_split
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.kernels.target_items import TargetItems
@@ -21,6 +20,7 @@ from ptupcdr_core.settings import Settings
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.stages.bridges import train_bridges
 from ptupcdr_core.stages.pretraining import pretrain
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_dagster.cli import commands

@@ -11,7 +11,7 @@ import pytest
 from local_servers import free_port
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.catalog_file import NOT_KEYS
+from ptupcdr_core.store.catalog_file import NOT_KEYS
 
 ROOT = Path(__file__).parents[2]
 DOUBAN = ROOT.parent / "shared" / "data" / "douban"

@@ -12,10 +12,10 @@ import pytest
 from ratings_files import as_delimited, pack
 
 from ptupcdr_core.catalog import Domain
-from ptupcdr_core.catalog_file import load_catalog
 from ptupcdr_core.errors import CatalogError, EngineError
 from ptupcdr_core.extensions import added_engines
 from ptupcdr_core.stages.row_engine import Embedded, engine_of
+from ptupcdr_core.store.catalog_file import load_catalog
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_spark.engine import SPARK
 
