@@ -7,6 +7,8 @@ for each entry, takes .27 s (one thread of a shared AMD EPYC).
 Shapes: M rows, N columns, C right sides.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -37,8 +39,16 @@ def sparse_product(matrix: sp.csr_matrix, right: Floats) -> Floats:
         raise ValueError(f"a matrix of {matrix.shape[1]} columns times {len(right)} rows")
     right = np.ascontiguousarray(right, np.float32)
     product = np.empty((matrix.shape[0], right.shape[1]), np.float32)
-    _multiply(WIDE, MIDDLE, NARROW, matrix.indptr, matrix.indices, matrix.data, right, product)
+    _multiply(WIDE, MIDDLE, NARROW, Entries(matrix.indptr, matrix.indices, matrix.data), right, product)
     return product
+
+
+class Entries(NamedTuple):
+    """A sparse matrix as compiled code reads it: row m's entries are at offsets[m]:offsets[m+1]."""
+
+    offsets: NDArray[np.integer]
+    columns: NDArray[np.integer]
+    values: Floats
 
 
 @loop(fastmath=FAST)
@@ -46,41 +56,32 @@ def _multiply(
     wide: Constant,
     middle: Constant,
     narrow: Constant,
-    offsets: NDArray[np.integer],
-    columns: NDArray[np.integer],
-    values: Floats,
+    matrix: Entries,
     right: Floats,
     product: Floats,
 ) -> None:
     count, size = right.shape[1], len(narrow)
     widely = count - count % len(wide)
     for start in range(0, widely, len(wide)):
-        _block(wide, start, offsets, columns, values, right, product)
+        _block(wide, start, matrix, right, product)
     if count - widely >= len(middle):
-        _block(middle, widely, offsets, columns, values, right, product)
+        _block(middle, widely, matrix, right, product)
         widely += len(middle)
     if count >= size:
         for start in range(widely, count, size):  # the last ones again, if need be: a pass costs as much for one
-            _block(narrow, min(start, count - size), offsets, columns, values, right, product)
+            _block(narrow, min(start, count - size), matrix, right, product)
         return
-    for row in range(len(offsets) - 1):
+    for row in range(len(matrix.offsets) - 1):
         for c in range(count):
             total = np.float32(0)
-            for k in range(offsets[row], offsets[row + 1]):
-                total += values[k] * right[columns[k], c]
+            for k in range(matrix.offsets[row], matrix.offsets[row + 1]):
+                total += matrix.values[k] * right[matrix.columns[k], c]
             product[row, c] = total
 
 
 @inlined(fastmath=FAST)
-def _block(
-    lanes: Constant,
-    start: int,
-    offsets: NDArray[np.integer],
-    columns: NDArray[np.integer],
-    values: Floats,
-    right: Floats,
-    product: Floats,
-) -> None:
+def _block(lanes: Constant, start: int, matrix: Entries, right: Floats, product: Floats) -> None:
+    offsets, columns, values = matrix.offsets, matrix.columns, matrix.values
     for row in range(len(offsets) - 1):
         sums = spread(np.float32(0), lanes)
         for k in range(offsets[row], offsets[row + 1]):

@@ -171,8 +171,8 @@ def left_out(white: Whitening, rows: Csr, users: Integers, places: NDArray[np.in
     width = white.vectors.shape[1]
     left = padded_zeros(len(places), white.size)
     _solve_left_out(EIGHT, users, places, white.problem(rows), left, workspace(width), Short.empty(white))
-    with one_thread():
-        return np.asarray(left[:, : white.size] @ white.inverse)
+    _multiply(left, white.inverse, left, white.size)
+    return left[:, : white.size].copy()
 
 
 def _multiply(left: Floats, right: Floats, into: Floats, size: int) -> None:

@@ -18,7 +18,7 @@ from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.data.pair_data import Ratings, Scale
 from ptupcdr_core.data.warm_split import KNOWN, Known, WarmSplit
 from ptupcdr_core.kernels.adam import BETA1, BETA2, EPSILON
-from ptupcdr_core.kernels.csr import compress
+from ptupcdr_core.kernels.csr import compress, numbered
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.kernels.vectors import FAST, loop
 from ptupcdr_core.models.rating_errors import rating_errors
@@ -75,10 +75,9 @@ class RidgeTuning:
         if not len(known) or np.isinf(self.penalty):
             return start
         missed = known.stars - target.score(start, rows, known.items)
-        items, places = np.unique(known.items, return_inverse=True)  # tunings are many, and most items in no rating
+        items, columns = numbered(known.items)  # tunings are many, and most items in no rating
         vectors = np.zeros((len(items) + 1, len(self.reach)), np.float32)
         vectors[1:] = target.vectors[items] * self.reach
-        columns = (places + 1).astype(np.int32)
         ratings = compress((rows + 1).astype(np.int32), columns, missed.astype(np.float32), len(start))
         moved = fold_in(ratings, vectors, regularization=self.penalty, weighted=False)
         return np.asarray(start + moved[1:] * self.reach, dtype=np.float32)

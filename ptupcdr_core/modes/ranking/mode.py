@@ -33,7 +33,7 @@ from ptupcdr_core.modes.ranking.checkpoints import (
     save_side,
 )
 from ptupcdr_core.modes.ranking.cold_start import RANKING_COLUMNS, evaluate_rankings
-from ptupcdr_core.modes.ranking.joint import JointChoice, JointFactors, choose_joint, train_joint
+from ptupcdr_core.modes.ranking.joint import JointChoice, choose_joint, train_joint
 from ptupcdr_core.modes.ranking.judges import Group, further_splits
 from ptupcdr_core.modes.ranking.parts import Parts, refit_parts, train_parts
 from ptupcdr_core.modes.ranking.space import RankingSpace
@@ -84,7 +84,12 @@ class Ranking:
         """Fit the bridges, each with the penalty that ranks best for validation users."""
         joint, choice = choose_joint(data, seed=settings.seed)  # before the tables of vectors are in memory
         give_back()
-        space, target, checksums, bridges, groups = _judged_bridges(home, data, settings, joint, choice)
+        task, space, checksums = _task(home, data)
+        bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
+        groups = [Group.of(data, task, bridges.personal, joint)]
+        groups += [_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed)]
+        target = task.target
+        del task  # the tables of everybody's vectors
         give_back()  # choosing the parts takes more memory than anything else
         parts = train_parts(groups).with_choices(choice.told())
         if bridges.personal.strength and not parts.chosen["list_personal"]:
@@ -130,17 +135,6 @@ class Ranking:
 
 def _part(space: RankingSpace, target: TargetItems, bridges: RankingBridges, parts: Parts) -> Part:
     return Part(space, bridges.personal, parts.target(target), mean=bridges.mean[0], scale=None, lists=parts)
-
-
-def _judged_bridges(
-    home: Home, data: PairData, settings: Settings, joint: JointFactors, choice: JointChoice
-) -> tuple[RankingSpace, TargetItems, tuple[str, str], RankingBridges, list[Group]]:
-    """The bridges, what they join, and the groups that judge; the tables of everybody's vectors are not kept."""
-    task, space, checksums = _task(home, data)
-    bridges = train_ranking_bridges(task, hidden_size=settings.meta_hidden_size, seed=settings.seed)
-    groups = [Group.of(data, task, bridges.personal, joint)]
-    groups += (_judged(further, task, bridges, choice, settings) for further in further_splits(data, settings.seed))
-    return space, task.target, checksums, bridges, groups
 
 
 def _judged(
