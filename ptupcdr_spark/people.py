@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ptupcdr_core.data.pair_data import Side
+from ptupcdr_core.data.pair_data import Side, last_user
 from ptupcdr_core.serving.bundle import Bundle
 from ptupcdr_core.serving.deployed import CANDIDATE, bundle_file
 from ptupcdr_core.serving.foretelling import COLUMNS
@@ -61,7 +61,7 @@ def bridge_cold_users(
     bundle = Bundle.load(bundle_file(home, CANDIDATE, pair))
     asset, used = embeddings.ASSET, settings.model_dump()
     with parquet_store(spark, warehouse, asset, pair, fingerprint=fingerprint, settings=used) as store:
-        last, size = embeddings.last_user(warehouse, pair), embeddings.USERS
+        last, size = last_user(warehouse, pair), embeddings.USERS
         tasks = [(first, first + size - 1) for first in range(1, last + 1, size)]
         ranges = spark.sparkContext.parallelize(tasks, len(tasks)).toDF("first int, last int")
         rows = store.scratch("rows", ranges.mapInArrow(_bridging(warehouse, pair, bundle), BRIDGED))

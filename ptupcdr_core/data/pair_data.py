@@ -327,6 +327,20 @@ def _scale(low: float | None, high: float | None) -> Scale | None:
     return None if low is None or high is None or math.isnan(low) else Scale(float(low), float(high))
 
 
+def last_user(warehouse: Warehouse, pair: str) -> int:
+    """The last index of a user in a pair's split, U."""
+    with warehouse.read(SPLIT, pair) as connection:
+        return _largest(connection, *_VOCABULARIES[0])
+
+
+def target_ratings(warehouse: Warehouse, pair: str, *, held_out: bool) -> int:
+    """How many target ratings of everybody a pair's split has to train on, with or without those that are held out."""
+    with warehouse.read(SPLIT, pair) as connection:
+        query = "select count(*) from split_target_ratings where part = 'train' or ?"
+        [(count,)] = connection.execute(query, [held_out]).fetchall()
+    return int(count)
+
+
 def user_ids(warehouse: Warehouse, data: PairData) -> NDArray[np.object_]:
     """(U + 1,) ids by user index; entry 0, the padding, is empty."""
     with warehouse.read(SPLIT, data.pair) if data.people is None else reading_some(warehouse, data.pair) as connection:

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
-from ptupcdr_core.data.pair_data import Ratings, Scale, load_pair, user_ids
+from ptupcdr_core.data.pair_data import Ratings, Scale, reading_some
 from ptupcdr_core.data.splits import is_test_user
 from ptupcdr_core.evaluation.rankings import rank_by_vectors
 from ptupcdr_core.kernels.target_items import TargetItems
@@ -59,10 +59,14 @@ class Judged:
             WarehouseError: the pair was not split.
         """
         warehouse = Warehouse.from_environment(home.warehouse)
-        data = load_pair(warehouse, pair)
-        users, everybody = data.cohorts["test"], user_ids(warehouse, data)
-        people = SplitPeople.of(warehouse, pair, served)(data.in_split(users))
-        part, ids = served.part, pa.array(everybody[users], pa.string())
+        with reading_some(warehouse, pair) as connection:
+            query = (
+                "select user_index, user_id from partition_file.split_users semi join split_users using (user_id) "
+                "where cohort = 'test' order by user_index"
+            )
+            users: pa.Table = connection.sql(query).to_arrow_table()
+        people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
+        part, ids = served.part, users["user_id"].combine_chunks()
         settings = served.origin.settings
         held_out = [
             not served.origin.refitted and is_test_user(user, settings["seed"], settings["beta"])

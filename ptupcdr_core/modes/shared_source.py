@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from ptupcdr_core.arrays import Floats, Index
 from ptupcdr_core.catalog import Pair
-from ptupcdr_core.data.pair_data import SPLIT, Outline, PairData
+from ptupcdr_core.data.pair_data import SPLIT, Outline, PairData, last_user
 from ptupcdr_core.data.source_ratings import source_digest, source_users
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.modes import checkpoints
@@ -145,12 +145,12 @@ class SharedSource:
     def _placed(self, file: TensorFile) -> dict[str, Tensor] | None:
         """The tensors with their users' rows in this pair's places; None if they are not of as many users."""
         with self._warehouse.read(SPLIT, self.outline.pair) as connection:
-            [(last,)] = connection.execute("select max(user_index) from split_users").fetchall()
             count = sum(len(users) for users in source_users(connection, AT_ONCE))
         if count != sum(len(users) for users in _rated(file)):
             return None
+        rows = last_user(self._warehouse, self.outline.pair) + 1
         return {
-            name: self._table(file, name, last + 1) if name in checkpoints.USER_TABLES else file.tensor(name)
+            name: self._table(file, name, rows) if name in checkpoints.USER_TABLES else file.tensor(name)
             for name in file.header
         }
 

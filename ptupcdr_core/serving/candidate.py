@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from ptupcdr_core.data.pair_data import PairData, load_outline, source_item_ids, target_item_ids
+from ptupcdr_core.data.pair_data import PairData, load_outline, source_item_ids, target_item_ids, target_ratings
 from ptupcdr_core.errors import ArtifactError
 from ptupcdr_core.modes.part import Part
 from ptupcdr_core.modes.registry import MODES
@@ -35,7 +35,7 @@ def trained_bundle(
     """
     modes: dict[Mode, BundledMode] = {}
     for mode, part in parts.items():
-        served = _by_ids(home, data, part, settings, fingerprint)
+        served = _by_ids(home, data, part, settings, fingerprint, refitted=False)
         origin = replace(served.origin, training=digest_of(served.tensors()))
         modes[mode] = replace(served, origin=origin)
     return Bundle(data.pair, modes)
@@ -54,11 +54,13 @@ def refitted_mode(
     """
     everybody = data.with_nobody_held_out()
     part = MODES[mode].refit(home, everybody, settings, on_epoch)
-    served = _by_ids(home, everybody, part, settings, evaluated.origin.fingerprint)
-    return replace(served, origin=replace(served.origin, training=evaluated.origin.training, refitted=True))
+    served = _by_ids(home, everybody, part, settings, evaluated.origin.fingerprint, refitted=True)
+    return replace(served, origin=replace(served.origin, training=evaluated.origin.training))
 
 
-def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerprint: str) -> BundledMode:
+def _by_ids(
+    home: Home, data: PairData, part: Part, settings: Settings, fingerprint: str, *, refitted: bool
+) -> BundledMode:
     warehouse = Warehouse.from_environment(home.warehouse)
     source_ids, target_ids = (
         pa.array(ids(warehouse, data.pair), pa.string()) for ids in (source_item_ids, target_item_ids)
@@ -68,9 +70,9 @@ def _by_ids(home: Home, data: PairData, part: Part, settings: Settings, fingerpr
         settings=settings.model_dump(mode="json"),
         fingerprint=fingerprint,
         training="",
-        refitted=False,
+        refitted=refitted,
         bridge_users=len(data.cohorts["bridge"]),
-        target_ratings=len(data.target_train),
+        target_ratings=target_ratings(warehouse, data.pair, held_out=refitted),
         data=split_summary(warehouse, outline),
     )
     if outline.split != data.split:

@@ -5,18 +5,11 @@ select user_index as of_split, row_number() over (order by user_index)::integer 
 from partition_file.split_users, partition_file.split_summary
 where unit(seed || ':read:' || user_id) < if(cohort in ('test', 'validation', 'bridge'), overlapping_read, others_read);
 
-create temp view split_users as
-select u.* replace (p.user_index as user_index)
-from partition_file.split_users as u join people_read as p on u.user_index = of_split;
-
-create temp view split_source_ratings as
+create temp macro of_people(rows) as table
 select r.* replace (p.user_index as user_index)
-from partition_file.split_source_ratings as r join people_read as p on r.user_index = of_split;
+from query_table(rows) as r join people_read as p on r.user_index = of_split;
 
-create temp view split_target_ratings as
-select r.* replace (p.user_index as user_index)
-from partition_file.split_target_ratings as r join people_read as p on r.user_index = of_split;
-
-create temp view split_histories as
-select h.* replace (p.user_index as user_index)
-from partition_file.split_histories as h join people_read as p on h.user_index = of_split;
+create temp view split_users as from of_people('partition_file.split_users');
+create temp view split_source_ratings as from of_people('partition_file.split_source_ratings');
+create temp view split_target_ratings as from of_people('partition_file.split_target_ratings');
+create temp view split_histories as from of_people('partition_file.split_histories');

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ptupcdr_core.data.pair_data import SPLIT, PairData, load_pair, user_ids
+from ptupcdr_core.arrays import Floats
+from ptupcdr_core.data.pair_data import SPLIT, PairData, last_user, load_pair, user_ids
 from ptupcdr_core.models.bridges import PersonalBridge, SourceSide
 from ptupcdr_core.modes.registry import modes_of
 from ptupcdr_core.serving.bundle import Bundle
@@ -51,13 +52,6 @@ def _rows(home: Home, warehouse: Warehouse, pair: str, settings: Settings) -> It
         yield name, pa.concat_tables([block[name] for block in blocks if block])
 
 
-def last_user(warehouse: Warehouse, pair: str) -> int:
-    """The last index of a user in a pair's split."""
-    with warehouse.read(SPLIT, pair) as connection:
-        [(last,)] = connection.execute("select max(user_index) from split_users").fetchall()
-    return int(last)
-
-
 def folded_rows(warehouse: Warehouse, pair: str, bundle: Bundle, first: int, last: int) -> dict[Mode, pa.Table]:
     """By mode, the cold-start users with an index from first to last, with the embeddings that a bundle gives them. If
     they were in its training, these are the bridge's, except for rounding. Empty where there are none.
@@ -71,16 +65,9 @@ def folded_rows(warehouse: Warehouse, pair: str, bundle: Bundle, first: int, las
     ids, indices = users["user_id"].combine_chunks(), users["user_index"].to_numpy().astype(np.int32)
     found = dict[Mode, pa.Table]()
     for mode, served in bundle.modes.items() if len(users) else ():
-        vectors, made_by = served.part.embed(SplitPeople.of(warehouse, pair, served)(indices), ids)
-        columns = {
-            "pair": repeated(pair, len(users)),
-            "user_id": ids,
-            "cohort": users["cohort"].combine_chunks(),
-            "mode": repeated(mode, len(users)),
-            "embedding": embedding_column(vectors),
-            "made_by": pa.array(made_by, pa.string()),
-        }
-        found[mode] = pa.table(columns)
+        found[mode] = _table(
+            pair, mode, ids, users["cohort"], *served.part.embed(SplitPeople.of(warehouse, pair, served)(indices), ids)
+        )
     return found
 
 
@@ -97,13 +84,20 @@ def bridged_rows(
         bridge: of that mode.
     """
     users = data.cold_users
-    embeddings = bridge.embed(source, users)
+    cohorts = pa.array(np.where(np.isin(users, data.cohorts["test"]), "test", "cold"), pa.string())
+    embeddings, made_by = bridge.embed(source, users), bridge.made_by(source, users)
+    return _table(data.pair, mode, pa.array(ids[users], pa.string()), cohorts, embeddings, made_by)
+
+
+def _table(
+    pair: str, mode: Mode, ids: pa.Array, cohorts: pa.Array, embeddings: Floats, made_by: NDArray[np.object_]
+) -> pa.Table:
     columns = {
-        "pair": repeated(data.pair, len(users)),
-        "user_id": pa.array(ids[users], pa.string()),
-        "cohort": pa.array(np.where(np.isin(users, data.cohorts["test"]), "test", "cold"), pa.string()),
-        "mode": repeated(mode, len(users)),
+        "pair": repeated(pair, len(ids)),
+        "user_id": ids,
+        "cohort": cohorts,
+        "mode": repeated(mode, len(ids)),
         "embedding": embedding_column(embeddings),
-        "made_by": pa.array(bridge.made_by(source, users), pa.string()),
+        "made_by": pa.array(made_by, pa.string()),
     }
     return pa.table(columns)

@@ -164,7 +164,8 @@ class Warehouse:
 
     @contextmanager
     def read(self, asset: str, partition: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection in which the partition's tables are found by their bare names.
+        """A read-only connection in which the partition's tables are found by their bare names, or as those of the
+        database ``partition_file``.
 
         Raises:
             WarehouseError: the partition was never written, or its file is damaged or of another format.

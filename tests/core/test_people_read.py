@@ -141,3 +141,20 @@ def test_more_ratings_only_add_people(home: Home, tmp_path: Path) -> None:
         return set(user_ids(scratch, load_pair(scratch, PAIR)))
 
     assert people(2_000) < people(4_000) < people(8_000) < people(16_000) < people(17_585)
+
+
+def test_where_folding_in_gives_other_vectors_everybodys_trained_ones_are_known(tmp_path: Path) -> None:
+    """As in the reference's recipes, whose factors are no least-squares solutions."""
+    changed = {"recipe": "honest", "epochs": 1, "most_ratings": MOST, "no_gate": True}
+    home = Home(tmp_path / "home")
+    run(home, domains(write_ratings(tmp_path)), SETTINGS.model_copy(update=changed))
+    everybody = load_pair(Warehouse(home.warehouse), PAIR, everybody=True)
+    task, bridges = rating.load_task_and_bridges(home, everybody)
+    expected = bridges.personal.embed(task, everybody.cold_users)
+    stored = read(home, "bridged_embeddings", "select embedding from bridged_embeddings order by user_id")
+    np.testing.assert_allclose(np.array([row[0] for row in stored]), expected, atol=1e-6)
+
+
+def test_a_bundle_says_how_many_ratings_its_target_model_was_trained_on(home: Home, everybody: PairData) -> None:
+    for served in Bundle.load(bundle_file(home, CANDIDATE, PAIR)).modes.values():
+        assert served.origin.target_ratings == len(everybody.target_train)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import PAIR, SETTINGS, tamper
 
-from ptupcdr_core.data.splits import build_split
+from ptupcdr_core.data.splits import build_split, is_test_user
 from ptupcdr_core.sources.ingest import ingest_domain
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.warehouse import Warehouse
@@ -94,6 +94,18 @@ def test_fine_tuned_embeddings(broken: Warehouse, statements: str, expected: set
     tamper(file, statements or "select 1")
     found = failing(file, TUNED, warm_start.TUNED_FACTS)
     assert found >= expected if statements.startswith("alter") else found == expected
+
+
+def test_of_a_large_pair_those_who_are_read_are_tuned(broken: Warehouse) -> None:
+    file, share = broken.file(TUNED, PAIR), 0.5
+    tamper(broken.file("domain_splits", PAIR), f"update split_summary set overlapping_read = {share}")
+    assert failing(file, TUNED, warm_start.TUNED_FACTS) == {ROWS}, "others are tuned too"
+    with broken.read(TUNED, PAIR) as connection:
+        tuned = {user for (user,) in connection.execute(f"select user_id from {TUNED}").fetchall()}
+    unread = {user for user in tuned if not is_test_user(f"read:{user}", SETTINGS.seed, share)}
+    assert set() < unread < tuned
+    tamper(file, f"delete from {TUNED} where list_contains({sorted(unread)}, user_id)")
+    assert failing(file, TUNED, warm_start.TUNED_FACTS) == set()
 
 
 EVALUATION_CASES = [
