@@ -61,8 +61,8 @@ class Judged:
         warehouse = Warehouse.from_environment(home.warehouse)
         with reading_some(warehouse, pair) as connection:
             query = (
-                "select user_index, user_id from partition_file.split_users semi join split_users using (user_id) "
-                "where cohort = 'test' order by user_index"
+                "select user_index, user_id from partition_file.split_users as u "
+                "semi join split_users as r using (user_id) where cohort = 'test' order by user_index"
             )
             users: pa.Table = connection.sql(query).to_arrow_table()
         people = SplitPeople.of(warehouse, pair, served)(users["user_index"].to_numpy())
