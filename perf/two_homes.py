@@ -30,8 +30,8 @@ SAME = ("raw_ratings", "domain_splits")
 MODEL, EMBEDDING, SCORE, MEASURE = 2e-6, 1e-6, 1e-5, 1e-3
 SAMPLED, SAMPLE = ("training_loss", "ranking_fit"), 1e-2
 """Measures with one of these in their names may differ by so much: blocks of ratings draw another sample."""
-NOT_COMPARED = ("night", "bundle")
-"""Columns that say when something was made, or are digests of numbers that rounding may change."""
+TIMES = ("night",)
+"""Columns that say when something was made; they are not compared."""
 Line = tuple[str, str, bool]
 """What was compared, what was found, and whether that is right."""
 
@@ -95,7 +95,7 @@ def _rows(name: str, one: pa.Table, other: pa.Table, *, exact: bool) -> tuple[st
     differ = {
         column: _difference(one[column], other[column])
         for column in one.column_names
-        if column not in NOT_COMPARED and not one[column].equals(other[column])
+        if column not in TIMES and not one[column].equals(other[column])
     }
     what = f"{len(one):,} rows; " + ", ".join(f"{column} {said}" for column, (said, _) in differ.items())
     if name == "recommendations":
@@ -204,17 +204,10 @@ def records(one: Home, other: Home) -> Iterator[Line]:
             continue
         apart = {key: abs(metrics[key] - measures[key]) / max(1.0, abs(metrics[key])) for key in metrics}
         worst = max(apart, key=lambda key: apart[key], default="none")
-        differ = sorted(key for key in params | others if not _alike(params.get(key, ""), others.get(key, "")))
+        differ = sorted(key for key in params | others if params.get(key) != others.get(key))
         said = f"{len(metrics)} measures by at most {apart.get(worst, 0):.1e} ({worst}), {len(params)} parameters"
         well = not differ and all(size <= (SAMPLE if key.endswith(SAMPLED) else MEASURE) for key, size in apart.items())
         yield f"MLflow {name}", f"{said}{f', other: {differ}' if differ else ''}", well
-
-
-def _alike(one: str, other: str) -> bool:
-    try:
-        return one == other or abs(float(one) - float(other)) <= MEASURE * max(1.0, abs(float(one)))
-    except ValueError:
-        return False
 
 
 def _records(home: Home) -> dict[str, tuple[dict[str, str], dict[str, float]]]:

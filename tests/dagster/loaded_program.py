@@ -12,6 +12,7 @@ import json
 import os
 import pkgutil
 import sys
+import tempfile
 from typing import Any
 
 import numba
@@ -58,6 +59,7 @@ def run(arguments: list[str], environment: dict[str, str], streams: list[str], t
     sys.stdout.reconfigure(line_buffering=terminal)  # it was opened on a pipe
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # it was found for this program, and TMPDIR may be another one now
     sys.argv = ["ptupcdr", *arguments]
     from ptupcdr_dagster.__main__ import main
 

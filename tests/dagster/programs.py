@@ -90,7 +90,10 @@ class Project:
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a call, with few threads, since several of these processes share two cores."""
         ours = {"PTUPCDR_CATALOG": str(self.catalog), "PTUPCDR_HOME": str(self.home.root), "PYTHONPATH": _python_path()}
-        ours |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **more}
+        # Temporary files of its own too: a program tidies up after killed ones, and says so, whoever killed them.
+        temporary = self.catalog.parent / "tmp"
+        temporary.mkdir(exist_ok=True)
+        ours |= {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **more}
         return {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | ours
 
     def start(self, *arguments: str, **more: str) -> Call:
@@ -115,12 +118,6 @@ class Project:
     def instance(self) -> dg.DagsterInstance:
         """Dagster's records of the home."""
         return dg.DagsterInstance.from_config(str(self.home.dagster))
-
-
-def progress(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    """The lines on standard error but for that of tidying up: what other tests have killed lies where all programs have
-    their temporary files."""
-    return [line for line in done.stderr.splitlines() if not line.startswith("After processes that were killed")]
 
 
 def _python_path() -> str:

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 import typer
 from catalogs import small_catalog
-from programs import Project, progress
+from programs import Project
 from rich.console import Console
 
 from ptupcdr_core.settings import Settings
@@ -114,7 +114,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def first(project: Project) -> list[dict]:
     done = project.run("benchmark", PAIR, *GRID, *SMALL, *RATINGS, "--json")
     assert done.returncode == 0, done.stderr
-    assert [line.split(" in ")[0].split() for line in progress(done)] == [
+    lines = done.stderr.splitlines()
+    assert [line.split(" in ")[0].split() for line in lines] == [
         ["made", "books:", "raw_ratings"],
         ["made", "movies:", "raw_ratings"],
         ["made", f"{PAIR}:", "benchmark"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from catalogs import small_catalog
 from conftest import copied
-from programs import QUICK, Project, progress
+from programs import QUICK, Project
 
 from ptupcdr_core.settings import Settings
 from ptupcdr_core.store.home import Home
@@ -35,7 +35,7 @@ def searches(project: Project) -> "list[subprocess.CompletedProcess[str]]":
 
 def test_each_trial_has_a_line_with_the_time_left(searches: "list[subprocess.CompletedProcess[str]]") -> None:
     assert [done.returncode for done in searches] == [0, 0], searches[0].stderr + searches[1].stderr
-    first, second = map(progress, searches)
+    first, second = (done.stderr.splitlines() for done in searches)
     assert [line.partition(":")[0] for line in first] == ["1 of 2", "2 of 2"]
     assert all("rmse" in line and " left; embedding_size=" in line for line in first)
     assert [line.partition(":")[0] for line in second] == ["2 of 3", "3 of 3"], "finished trials are not trained again"
@@ -87,7 +87,7 @@ def test_a_search_by_lists_goes_on_and_leaves_a_file_of_its_own(
     by_lists: "list[subprocess.CompletedProcess[str]]", project: Project
 ) -> None:
     assert [done.returncode for done in by_lists] == [0, 0], by_lists[0].stderr + by_lists[1].stderr
-    assert [line.partition(":")[0] for done in by_lists for line in progress(done)] == [
+    assert [line.partition(":")[0] for done in by_lists for line in done.stderr.splitlines()] == [
         "1 of 2", "2 of 2", "2 of 3", "3 of 3"
     ]  # fmt: skip
     file = project.home.tuning / f"{PAIR}.ranking.toml"
