@@ -5,13 +5,16 @@ Shapes: U users, I items, D embedding size, m ratings of a block.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.csr import Csr
 from ptupcdr_core.store.tensors import Tensor
 from ptupcdr_core.training.calibrated import LOSS_SAMPLE, MOST_DAMPING
+from ptupcdr_core.training.calibrated_model import rater_weights
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.variance_components import PASSES
 from ptupcdr_spark.blocks import Make
@@ -47,7 +50,7 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
     )
     rated_counts, user_spread = of_users.shrunk(0), of_users.shrunk(1)
     sent = of_users.sent(user_spread, CenteredLogs(2, user_logs.mean))
-    of_items = Means.of(steps, "rating-spread-items", left.items, _and_deviation(deviation), 3, sent)
+    of_items = Means.of(steps, "rating-spread-items", left.items, _of_items(deviation), 4, sent)
     rater_spread, rater_counts, item_spread = (of_items.shrunk(value) for value in range(3))
     left.free(links=False)
     items, users = sides.items.cut, sides.users.cut
@@ -62,6 +65,7 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
         "rater_spread": of_items.state.table(items, rater_spread),
         "rater_counts": of_items.state.table(items, rater_counts),
         "item_spread": of_items.state.table(items, item_spread),
+        "item_weighting": of_items.state.table(items, Shrunk(of_items.values, 3, biases.damping)),
         "user_offset": effects.users.state.table(users, offsets),
         "user_spread": of_users.state.table(users, user_spread),
         "rated_counts": of_users.state.table(users, rated_counts),
@@ -137,3 +141,14 @@ def _left(mean: float, shrunk: Shrunk, *, items_own: bool) -> Make:
 def _and_deviation(mean: np.float32) -> Values:
     """(m, k+1) float32: the k numbers of a rating's column, and how much further than others it is from the effects."""
     return lambda rows, others, _: np.column_stack([others[rows.columns], np.abs(rows.values) - mean])
+
+
+def _of_items(deviation: np.float32) -> Values:
+    """(m, 4) float32: what ``_and_deviation`` gives, and each rating's residual times what its rater's weight is beyond
+    one."""
+
+    def values(rows: Csr, others: Floats, own: bytes) -> NDArray[Any]:
+        weighed = (rater_weights(others[rows.columns, 0], float(deviation)) - 1) * rows.values
+        return np.column_stack([_and_deviation(deviation)(rows, others, own), weighed])
+
+    return values

@@ -21,7 +21,7 @@ from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.training.als import Entries, Plan
 from ptupcdr_core.training.beside import als_beside
-from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, centered_logs
+from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, centered_logs, rater_weights
 from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
 
 FIXED_DAMPING = 5.0
@@ -110,6 +110,7 @@ def fit_calibrated(
     rater_spread, rater_spread_damping = _damped(user_spread[ratings.users], *of_item)
     rater_counts, rater_counts_damping = _damped(centered_logs(user_counts)[ratings.users], *of_item)
     item_spread, item_spread_damping = _damped(beyond, *of_item)
+    weighed = (rater_weights(user_spread, float(mean_deviation))[ratings.users] - 1) * residuals
     rated_counts, rated_counts_damping = _damped(centered_logs(item_counts)[ratings.items], *of_user)
     of_items = effects.item_damping, plain.item_damping, rater_spread_damping, rater_counts_damping, item_spread_damping
     of_users = effects.user_damping, user_spread_damping, rated_counts_damping
@@ -120,6 +121,7 @@ def fit_calibrated(
         rater_spread=rater_spread,
         rater_counts=rater_counts,
         item_spread=item_spread,
+        item_weighting=shrunk_means(ratings.items, weighed, item_count, effects.item_damping),
         user_offset=user_offset,
         user_spread=user_spread,
         rated_counts=rated_counts,

@@ -27,10 +27,14 @@ from ptupcdr_core.training.variance_components import shrunk_means_without_own
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 
+LEAST_DEVIATION = 0.1
+"""Of the mean deviation: nobody's ratings are taken to lie nearer, so nobody counts as more than ten."""
 OF_USERS = 7
 """Coordinates of a source user after the factors."""
 SPREAD = 2
 """Place of the users' spread among the source coordinates after the factors."""
+RATERS = 2
+"""Place of what an item's raters add to its mean among the target coordinates after the factors."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class CalibratedModel:
         rater_counts: (I+1,) float32, damped mean of log(1 + ``user_counts``) over each item's ratings, centered.
         item_spread: (I+1,) float32, how much further than others an item's ratings lie from mean and biases: the damped
             mean of |residual| less ``mean_deviation``.
+        item_weighting: (I+1,) float32, what b would change if ratings counted by ``rater_weights``; part of what is
+            predicted for cold-start users.
         user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
         user_spread: (U+1,) float32, the same of a user's ratings.
         rated_counts: (U+1,) float32, damped mean of log(1 + ``item_counts``) over each user's ratings, centered: who
@@ -65,6 +71,7 @@ class CalibratedModel:
     rater_spread: Floats
     rater_counts: Floats
     item_spread: Floats
+    item_weighting: Floats
     user_offset: Floats
     user_spread: Floats
     rated_counts: Floats
@@ -77,8 +84,8 @@ class CalibratedModel:
 
     @property
     def item_dampings(self) -> Floats:
-        """(5,) those of item biases, item means, rater spreads, rater counts and item spreads."""
-        return self.dampings[:5]
+        """(6,) those of item biases, item means, rater spreads, rater counts, item spreads, and the biases' again."""
+        return self.dampings[[0, 1, 2, 3, 4, 0]]
 
     @property
     def offset_damping(self) -> float:
@@ -101,19 +108,20 @@ class CalibratedModel:
         return centered_logs(self.item_counts)
 
     def of_items(self, ratings: Ratings) -> tuple[NDArray[np.floating], ...]:
-        """The values, (N,) each, whose damped means are the items' biases, means, rater spreads, rater counts and
-        spreads.
+        """The values, (N,) each, whose damped means are the items' biases, means, rater spreads, rater counts, spreads
+        and weightings.
 
         Args:
             ratings: those that the model was trained on.
         """
-        centered = ratings.stars - self.mean
+        centered, residuals = ratings.stars - self.mean, self.residuals(ratings)
         return (
             centered - self.user_offset[ratings.users],
             centered,
             self.user_spread[ratings.users],
             centered_logs(self.user_counts)[ratings.users],
-            np.abs(self.residuals(ratings)) - self.mean_deviation,
+            np.abs(residuals) - self.mean_deviation,
+            (rater_weights(self.user_spread, float(self.mean_deviation))[ratings.users] - 1) * residuals,
         )
 
     def residuals(self, ratings: Ratings) -> Floats:
@@ -131,7 +139,8 @@ class CalibratedModel:
 
     def target_items(self) -> TargetItems:
         """The items' side of every score."""
-        return TargetItems(TargetCoordinates.of(self).of_model(self), self.mean + self.item_bias)
+        offset = self.mean + self.item_bias + self.item_weighting
+        return TargetItems(TargetCoordinates.of(self).of_model(self), offset)
 
     def target_users(self) -> Floats:
         """(U+1, D+9) its own users in the target items' coordinates."""
@@ -156,17 +165,18 @@ class CalibratedModel:
         wanted[data.cohorts["bridge"]] = True
         keep = wanted[train.users]
         users, items, centered = train.users[keep], train.items[keep], train.stars[keep] - self.mean
-        of_items = [
+        *of_items, weighting = [
             shrunk_means_without_own(train.items, values, data.target_item_count, float(damping))[keep]
             for values, damping in zip(self.of_items(train), self.item_dampings, strict=True)
         ]
         rows = TargetCoordinates.of(self)(vectors[keep], *of_items, self.item_counts[items] - 1)
-        return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - of_items[0])
+        return BridgeRows(users, rows, np.arange(len(users), dtype=np.int32), centered - of_items[0] - weighting)
 
     def prior(self, source_vectors: Floats, rows: BridgeRows) -> Prior:
         """The strongest simple baseline as a bridge."""
         factors = source_vectors.shape[1] - OF_USERS  # with several source domains more than in the target
-        return calibrated_prior(source_vectors, rows, (factors, self.item_embedding.shape[1]))
+        left_in = float(TargetCoordinates.of(self).scale[self.item_embedding.shape[1] + RATERS])
+        return calibrated_prior(source_vectors, rows, (factors, self.item_embedding.shape[1]), left_in)
 
     def tensors(self) -> dict[str, Floats]:
         """Return the parameters by name, as a checkpoint stores them."""
@@ -174,8 +184,8 @@ class CalibratedModel:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Floats]) -> Self:
-        """Make the model that ``tensors()`` described."""
-        return cls(**tensors)
+        """Make the model that ``tensors()`` described; one that was stored without weighting has none."""
+        return cls(**{"item_weighting": np.zeros_like(tensors["item_bias"]), **tensors})
 
 
 @dataclass(frozen=True)
@@ -279,6 +289,19 @@ def root_mean_square(coordinates: Floats, weights: Floats) -> Floats:
     # Summed in float64 by numpy: the last bits of a matrix product depend on the number of threads.
     mean_square = np.sum(weights[:, None] * coordinates**2, axis=0, dtype=np.float64) / max(float(weights.sum()), 1.0)
     return np.asarray(np.sqrt(np.where(mean_square > 0, mean_square, 1)), dtype=np.float32)
+
+
+def rater_weights(user_spread: Floats, mean_deviation: float) -> Floats:
+    """(U+1,) float32 how much a rating says of its item, on average about 1: the inverse of how far from mean and
+    effects the person's ratings are expected to lie.
+
+    Args:
+        user_spread: (U+1,) how much further than others', in stars.
+        mean_deviation: how far the others' lie, in stars.
+    """
+    expected = np.maximum(mean_deviation + user_spread, LEAST_DEVIATION * mean_deviation)
+    weights = np.divide(mean_deviation, expected, out=np.ones_like(user_spread), where=expected > 0)
+    return np.asarray(weights, np.float32)
 
 
 def centered_logs(counts: Floats) -> Floats:

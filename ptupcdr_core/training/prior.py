@@ -1,4 +1,4 @@
-"""The prior of calibrated bridges: the best prediction by a few numbers, which a bridge then corrects.
+"""The prior of calibrated bridges: the strongest simple baseline, which a bridge then corrects.
 
 Shapes: U users, N training rows, X coordinates of a source vector, Y coordinates of a target vector, of each the first
 D are factors.
@@ -8,6 +8,7 @@ import numpy as np
 
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.models.bridge_rows import BridgeRows, Prior
+from ptupcdr_core.training.source_offset import fit_line
 
 FACTOR_SCALES = (1.0, 0.1, 0.001)
 """How large entries between factors may be, relative to those between biases, offsets and counts. Where ratings are
@@ -15,36 +16,29 @@ few, factors are mostly noise, and one penalty for all entries would suppress th
 
 NEGLIGIBLE = 0.001
 """How large entries that should not count may be."""
-AS_SUCH = 5
-"""How many of an item's coordinates the prior multiplies by a constant: a constant, bias, and three about its
-raters."""
 PRODUCTS = ((0, 1), (0, 5), (0, 6), (2, 1), (2, 5), (4, 1), (4, 6))
 """Places after the factors, of a user's coordinate and an item's, whose products count among the effects: the offset
 with how well liked, how widely rated and how well known an item is; the person's spread with the first two; how much is
 known of the person with the first and the last."""
-PRIOR_PENALTY = 10.0
-"""Ridge penalty of the prior's six numbers: negligible with thousands of rows, cautious with a hundred."""
 
 
-def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int, int]) -> Prior:
-    """The best prediction by a few numbers, by least squares over the rows: the slope of the source offset, an
-    intercept, and weights of the item's own coordinates for people like these.
+def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int, int], left_in: float) -> Prior:
+    """The strongest simple baseline as a bridge: slope of the source offset and intercept by least squares over the
+    rows, and the raters' offsets left in the items' means if that is nearer to the rows (``training.source_offset``).
 
     Args:
         source_vectors: (U+1, X).
         rows: N, with target vectors (M, Y).
         sizes: D of the source and of the target.
+        left_in: the entry that leaves them in, a constant times what an item's raters add to its mean.
     """
     own, size = sizes
     vectors = rows.vectors[rows.pick]
-    offset, items = source_vectors[rows.users, own, None] * vectors[:, size, None], vectors[:, size : size + AS_SUCH]
-    read = np.concatenate([offset, items], axis=1).astype(np.float64)
-    # Summed by numpy: the last bits of a matrix product depend on the number of threads.
-    left = np.einsum("nc,nd->cd", read, read) + PRIOR_PENALTY * np.eye(read.shape[1])
-    slope, *of_items = np.linalg.solve(left, np.einsum("nc,n->c", read, rows.wanted))
+    offsets, raters = source_vectors[rows.users, own], vectors[:, size + 2]
     bridge = np.zeros((source_vectors.shape[1], rows.vectors.shape[1]), np.float32)
-    bridge[own, size] = slope
-    bridge[own + 1, size : size + AS_SUCH] = of_items
+    fits = [(fit_line(offsets, rows.wanted - entry * raters), entry) for entry in (0.0, left_in)]
+    line, bridge[own + 1, size + 2] = min(fits, key=lambda fit: fit[0].error)
+    bridge[own : own + 2, size] = line.slope, line.intercept
     return Prior(bridge, _expected(sizes, *bridge.shape), _effects(sizes, *bridge.shape), level=(own + 1, size))
 
 

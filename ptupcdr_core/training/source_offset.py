@@ -9,6 +9,7 @@ Shapes: U users, T target items.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +58,25 @@ def _fit(data: PairData, passes: int) -> tuple[float, SourceOffset]:
     rows = np.isin(train.users, data.cohorts["bridge"])
     without_own = shrunk_means_without_own(train.items, beyond_users, count, target.item_damping)[rows]
     wanted = train.stars[rows] - target.mean - without_own
-    slope, intercept, error = _line(offsets[train.users[rows]], wanted.astype(np.float64))
+    slope, intercept, error = fit_line(offsets[train.users[rows]], wanted)
     items = target.mean + shrunk_means(train.items, beyond_users, count, target.item_damping) + intercept
     return error, SourceOffset(items.astype(np.float32), (slope * offsets).astype(np.float32), slope, passes)
 
 
-def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Slope, intercept and mean squared error of y on x; slope 0 where x does not vary, all 0 without rows."""
+class Line(NamedTuple):
+    """A straight line, and its mean squared error."""
+
+    slope: float
+    intercept: float
+    error: float
+
+
+def fit_line(x: NDArray[Any], y: NDArray[Any]) -> Line:
+    """Fit y by x, (N,) each, by least squares; slope 0 where x does not vary, all 0 without rows."""
     if not len(x):
-        return 0.0, 0.0, 0.0
-    around = x - x.mean()
+        return Line(0.0, 0.0, 0.0)
+    around, y = x - x.mean(dtype=np.float64), y.astype(np.float64)
     spread = float(around @ around)
     slope = float(around @ y) / spread if spread > 0 else 0.0
-    intercept = float(y.mean() - slope * x.mean())
-    return slope, intercept, float(np.square(y - slope * x - intercept).mean())
+    intercept = float(y.mean() - slope * x.mean(dtype=np.float64))
+    return Line(slope, intercept, float(np.square(y - slope * x - intercept).mean()))

@@ -9,7 +9,7 @@ from small_pair import calibrated_models, small_pair
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.methods.simple import simple_baselines, source_offset_fixed, source_offsets
 from ptupcdr_core.training.calibrated import carry_over, damped_means, fit_calibrated
-from ptupcdr_core.training.calibrated_model import CalibratedModel
+from ptupcdr_core.training.calibrated_model import CalibratedModel, rater_weights
 from ptupcdr_core.training.variance_components import VarianceComponents, shrunk_means
 
 
@@ -119,10 +119,37 @@ def test_coordinates_about_raters_and_rated_items_are_damped_means_over_ratings(
 def test_effects_are_the_damped_means_of_the_values_that_the_model_gives_its_ratings() -> None:
     data = small_pair()
     train, (_, model) = data.target_train, calibrated_models(data)
-    names = ("item_bias", "item_mean", "rater_spread", "rater_counts", "item_spread")
+    names = ("item_bias", "item_mean", "rater_spread", "rater_counts", "item_spread", "item_weighting")
     for name, values, damping in zip(names, model.of_items(train), model.item_dampings, strict=True):
         again = shrunk_means(train.items, values, data.target_item_count, float(damping))
         np.testing.assert_allclose(again, getattr(model, name), atol=5e-3, err_msg=name)
+
+
+def test_what_people_who_rate_widely_say_of_an_item_counts_less() -> None:
+    """Everybody else gives two stars to one item and four to the other; one person's ratings lie around it by two."""
+    wide = ratings((1, 1, 4), (1, 2, 2), (1, 3, 5), (1, 4, 1))
+    others = [(user, item, stars) for user in range(2, 6) for item, stars in enumerate((2, 4, 3, 3), 1)]
+    of = ratings(*zip(wide.users, wide.items, wide.stars, strict=True), *others)
+    model = fit(of, 5, 4)
+    assert model.user_spread[1] > 0 > model.user_spread[2:].max()
+    weights = rater_weights(model.user_spread, float(model.mean_deviation))
+    assert weights[1] < 0.8 < 1 < weights[2:].min()
+    plain = [(model.item_bias[1] - 0) * -1, model.item_bias[2]]
+    weighed = model.target_items().offset - model.mean
+    assert -weighed[1] > plain[0] > 0, "without the one who disagrees, it is liked less,"
+    assert weighed[2] > plain[1] > 0, "and the other one more"
+
+
+def test_weights_are_bounded_and_one_where_nothing_is_known_of_spreads() -> None:
+    spreads = np.array([0.0, 0.5, -0.25, -0.5], np.float32)
+    np.testing.assert_allclose(rater_weights(spreads, 0.5), [1, 0.5, 2, 10])
+    np.testing.assert_array_equal(rater_weights(np.zeros(2, np.float32), 0.0), 1)
+
+
+def test_a_model_stored_without_weighting_has_none() -> None:
+    tensors = calibrated_models(small_pair())[1].tensors()
+    without = CalibratedModel.from_tensors({name: t for name, t in tensors.items() if name != "item_weighting"})
+    np.testing.assert_array_equal(without.target_items().offset, without.mean + without.item_bias)
 
 
 def test_the_simple_baselines_are_their_formulas() -> None:

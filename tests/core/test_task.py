@@ -11,7 +11,6 @@ from ptupcdr_core.methods.simple import simple_baselines
 from ptupcdr_core.models.base import BaseModel, initialize
 from ptupcdr_core.models.rating_errors import rating_errors
 from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel
-from ptupcdr_core.training.prior import PRIOR_PENALTY
 from ptupcdr_core.training.task import BridgeTask, bridge_task
 
 CONSTANT, BIAS, RATERS, SPREADS, COUNTS, WIDTH, COUNT, SQUARE, PRODUCT = range(SIZE, SIZE + 9)
@@ -91,20 +90,25 @@ def test_the_target_models_own_users_score_as_the_target_model(data: PairData, t
     train, target = data.target_train, models[1]
     expected = train.stars - target.residuals(train)
     expected += (target.user_embedding[train.users] * target.item_embedding[train.items]).sum(1)
+    expected += target.item_weighting[train.items]
     scores = task.target.score(task.target_user_vectors, train.users, train.items)
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
-def test_the_prior_says_what_least_squares_finds_of_offset_and_item(data: PairData, task: BridgeTask) -> None:
-    """Six numbers, two of them zero where the items' raters have as many ratings each, spread as widely."""
-    vectors, of_users = task.rows.vectors[task.rows.pick], task.source_vectors[task.rows.users]
-    told = np.abs(task.prior) > 1e-9  # rounding leaves less of the others
-    assert told.sum() == told[SIZE : SIZE + 2, CONSTANT:SPREADS].sum() == 4
-    read = np.concatenate([of_users[:, [SIZE]], vectors[:, CONSTANT:WIDTH]], axis=1).astype(float)
-    left = task.rows.wanted - np.einsum("nx,xy,ny->n", of_users, task.prior, vectors)
-    found = np.concatenate([task.prior[[SIZE], CONSTANT], task.prior[SIZE + 1, CONSTANT:WIDTH]])
-    np.testing.assert_allclose(read.T @ left, PRIOR_PENALTY * found, atol=1e-2)
-    assert task.prior[SIZE, CONSTANT] > 0.1, "harshness was planted in both domains"
+@pytest.mark.parametrize("left_in", [False, True])
+def test_the_prior_is_the_best_line_of_the_offset_with_or_without_the_raters_offsets(
+    data: PairData, task: BridgeTask, models: tuple, left_in: bool
+) -> None:
+    scale, rows = coordinate_scale(data, models, RATERS), task.rows
+    vectors, offsets = rows.vectors[rows.pick], task.source_vectors[rows.users, SIZE]
+    if left_in:
+        rows = replace(rows, wanted=rows.wanted + scale * vectors[:, RATERS])
+    prior = models[1].prior(task.source_vectors, rows).bridge
+    expected = np.zeros_like(prior)
+    slope, intercept = np.polyfit(offsets, rows.wanted - left_in * scale * vectors[:, RATERS], 1)
+    expected[SIZE : SIZE + 2, CONSTANT], expected[SIZE + 1, RATERS] = (slope, intercept), left_in * scale
+    np.testing.assert_allclose(prior, expected, atol=1e-5)
+    assert slope > 0.1, "harshness was planted in both domains"
 
 
 def test_a_cold_users_prediction_is_at_least_as_good_as_the_baselines(data: PairData, task: BridgeTask) -> None:
@@ -119,7 +123,7 @@ def test_what_is_said_of_each_rows_item_is_a_damped_mean_without_the_row(
     data: PairData, task: BridgeTask, models: tuple, place: int
 ) -> None:
     train, target = data.target_train, models[1]
-    bias, mean, spreads, counts, width = target.of_items(train)
+    bias, mean, spreads, counts, width, weighting = target.of_items(train)
     values, damping = {
         BIAS: (bias, target.dampings[0]),
         RATERS: (mean, target.dampings[1]),
@@ -132,7 +136,9 @@ def test_what_is_said_of_each_rows_item_is_a_damped_mean_without_the_row(
     for row, at in enumerate(np.flatnonzero(np.isin(train.users, data.cohorts["bridge"]))):
         others = (train.items == train.items[at]) & (np.arange(len(train)) != at)
         assert said[row] == pytest.approx(values[others].sum() / (others.sum() + damping), abs=1e-4)
-        assert task.rows.wanted[row] == pytest.approx(train.stars[at] - target.mean - found[row, BIAS], abs=1e-4)
+        left = train.stars[at] - target.mean - found[row, BIAS]
+        left -= weighting[others].sum() / (others.sum() + target.dampings[0])
+        assert task.rows.wanted[row] == pytest.approx(left, abs=1e-4)
 
 
 def test_each_rows_factors_are_the_items_without_the_row_user_factors_as_they_are(
