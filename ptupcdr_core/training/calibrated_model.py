@@ -21,20 +21,18 @@ from ptupcdr_core.data.pair_data import PairData, Ratings
 from ptupcdr_core.kernels.target_items import TargetItems
 from ptupcdr_core.models.bridge_rows import BridgeRows, Prior
 from ptupcdr_core.training.als import leave_one_out_item_vectors
-from ptupcdr_core.training.prior import calibrated_prior
+from ptupcdr_core.training.prior import RATERS, calibrated_prior
 from ptupcdr_core.training.variance_components import shrunk_means_without_own
 
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 
-LEAST_DEVIATION = 0.1
-"""Of the mean deviation: nobody's ratings are taken to lie nearer, so nobody counts as more than ten."""
 OF_USERS = 7
 """Coordinates of a source user after the factors."""
 SPREAD = 2
 """Place of the users' spread among the source coordinates after the factors."""
-RATERS = 2
-"""Place of what an item's raters add to its mean among the target coordinates after the factors."""
+LEAST_DEVIATION = 0.1
+"""Of the mean deviation: nobody's ratings are taken to lie nearer, so nobody counts as more than ten."""
 
 
 @dataclass(frozen=True)

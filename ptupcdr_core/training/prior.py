@@ -16,6 +16,8 @@ few, factors are mostly noise, and one penalty for all entries would suppress th
 
 NEGLIGIBLE = 0.001
 """How large entries that should not count may be."""
+RATERS = 2
+"""Place after the factors of what an item's raters add to its mean."""
 PRODUCTS = ((0, 1), (0, 5), (0, 6), (2, 1), (2, 5), (4, 1), (4, 6))
 """Places after the factors, of a user's coordinate and an item's, whose products count among the effects: the offset
 with how well liked, how widely rated and how well known an item is; the person's spread with the first two; how much is
@@ -34,10 +36,10 @@ def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int,
     """
     own, size = sizes
     vectors = rows.vectors[rows.pick]
-    offsets, raters = source_vectors[rows.users, own], vectors[:, size + 2]
+    offsets, raters = source_vectors[rows.users, own], vectors[:, size + RATERS]
     bridge = np.zeros((source_vectors.shape[1], rows.vectors.shape[1]), np.float32)
     fits = [(fit_line(offsets, rows.wanted - entry * raters), entry) for entry in (0.0, left_in)]
-    line, bridge[own + 1, size + 2] = min(fits, key=lambda fit: fit[0].error)
+    line, bridge[own + 1, size + RATERS] = min(fits, key=lambda fit: fit[0].error)
     bridge[own : own + 2, size] = line.slope, line.intercept
     return Prior(bridge, _expected(sizes, *bridge.shape), _effects(sizes, *bridge.shape), level=(own + 1, size))
 
