@@ -31,10 +31,15 @@ with warehouse.write("numbers", "a__b") as table, replaced(root / "models" / "m"
 """
 
 
-def test_what_a_killed_process_leaves_is_found_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def own_scratch_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not this machine's, where other programs that were killed may have left some."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
+
+
+def test_what_a_killed_process_leaves_is_found_and_removed(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     killed = subprocess.run([sys.executable, "-c", KILLED, str(home.root)], check=False)
     assert killed.returncode == -9
