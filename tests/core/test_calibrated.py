@@ -126,18 +126,15 @@ def test_effects_are_the_damped_means_of_the_values_that_the_model_gives_its_rat
 
 
 def test_what_people_who_rate_widely_say_of_an_item_counts_less() -> None:
-    """Everybody else gives two stars to one item and four to the other; one person's ratings lie around it by two."""
-    wide = ratings((1, 1, 4), (1, 2, 2), (1, 3, 5), (1, 4, 1))
-    others = [(user, item, stars) for user in range(2, 6) for item, stars in enumerate((2, 4, 3, 3), 1)]
-    of = ratings(*zip(wide.users, wide.items, wide.stars, strict=True), *others)
-    model = fit(of, 5, 4)
+    """One person gives four stars where everybody else gives two, two where they give four, and so on."""
+    given = {1: (4, 2, 5, 1), **dict.fromkeys(range(2, 6), (2, 4, 3, 3))}
+    model = fit(ratings(*((user, item, s) for user, stars in given.items() for item, s in enumerate(stars, 1))), 5, 4)
     assert model.user_spread[1] > 0 > model.user_spread[2:].max()
     weights = rater_weights(model.user_spread, float(model.mean_deviation))
     assert weights[1] < 0.8 < 1 < weights[2:].min()
-    plain = [(model.item_bias[1] - 0) * -1, model.item_bias[2]]
     weighed = model.target_items().offset - model.mean
-    assert -weighed[1] > plain[0] > 0, "without the one who disagrees, it is liked less,"
-    assert weighed[2] > plain[1] > 0, "and the other one more"
+    assert weighed[1] < model.item_bias[1] < 0, "as the one who disagrees counts less, the one is liked less,"
+    assert weighed[2] > model.item_bias[2] > 0, "and the other one more"
 
 
 def test_weights_are_bounded_and_one_where_nothing_is_known_of_spreads() -> None:
