@@ -48,8 +48,8 @@ class CalibratedModel:
         rater_counts: (I+1,) float32, damped mean of log(1 + ``user_counts``) over each item's ratings, centered.
         item_spread: (I+1,) float32, how much further than others an item's ratings lie from mean and biases: the damped
             mean of |residual| less ``mean_deviation``.
-        item_weighting: (I+1,) float32, what b would change if ratings counted by ``rater_weights``; part of what is
-            predicted for cold-start users.
+        item_weighting: (I+1,) float32, by how much b would change, to first order, if ratings counted by
+            ``rater_weights``; part of what is predicted for cold-start users.
         user_offset: (U+1,) float32, o, damped mean residual of each user beyond the item biases.
         user_spread: (U+1,) float32, the same of a user's ratings.
         rated_counts: (U+1,) float32, damped mean of log(1 + ``item_counts``) over each user's ratings, centered: who
