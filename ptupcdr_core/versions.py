@@ -33,9 +33,9 @@ class Result:
 RESULTS = {
     "raw_ratings": Result(4, ()),
     "domain_splits": Result(5, ("split",)),
-    "source_model": Result(8),
-    "target_model": Result(8),
-    "meta_network": Result(14),
+    "source_model": Result(9),
+    "target_model": Result(9),
+    "meta_network": Result(15),
     "bridged_embeddings": Result(4),
     "cold_start_evaluation": Result(6),
     "fine_tuned_embeddings": Result(3),
@@ -44,10 +44,10 @@ RESULTS = {
     "deployed_model": Result(8, (*EVALUATED, "deployment")),
     "recommendations": Result(14, ("recommendations",)),
     "pair_report": Result(11),
-    "benchmark": Result(6, ("split", "rating", "ranking"), gridded=True),
-    "benchmark_cell": Result(5, ("split", "rating")),
+    "benchmark": Result(7, ("split", "rating", "ranking"), gridded=True),
+    "benchmark_cell": Result(6, ("split", "rating")),
     "list_cell": Result(2, ("split", "ranking")),
-    "rating_trial": Result(5, ("split", "rating")),
+    "rating_trial": Result(6, ("split", "rating")),
     "ranking_trial": Result(4, ("split", "ranking")),
 }
 """By name: of an asset, or of a kind of cell or trial."""

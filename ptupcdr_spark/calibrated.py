@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from ptupcdr_core.arrays import Floats
 from ptupcdr_core.kernels.csr import Csr
 from ptupcdr_core.store.tensors import Tensor
-from ptupcdr_core.training.calibrated import LOSS_SAMPLE, MOST_DAMPING
-from ptupcdr_core.training.calibrated_model import rater_weights
+from ptupcdr_core.training.calibrated import LOSS_SAMPLE
+from ptupcdr_core.training.calibrated_model import MOST_DAMPING, rater_weights, top_ratings
 from ptupcdr_core.training.epochs import OnEpoch
 from ptupcdr_core.training.variance_components import PASSES
 from ptupcdr_spark.blocks import Make
 from ptupcdr_spark.effects import CenteredLogs, Means, Shrunk, Values, counts
 from ptupcdr_spark.least_squares import LeastSquares, Sides, vectors_of
-from ptupcdr_spark.steps import Doubles, Steps
+from ptupcdr_spark.steps import Doubles, State, Steps
 
 
 def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: OnEpoch) -> dict[str, Tensor]:
@@ -32,8 +32,9 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
         model: of the factors.
         on_epoch: told the mean squared training error after every iteration, on a sample of each block's ratings.
     """
-    total, ratings = steps.step("rating-stars", lambda: sides.users.step(_total)).told
-    mean = float(total / ratings)
+    stars = steps.step("rating-stars", lambda: sides.users.step(_total))
+    total, ratings = stars.told
+    mean, highest = float(total / ratings), _highest(stars)
     effects = _Effects.fit(steps, sides, mean)
     biases, offsets = effects.items.shrunk(), effects.users.shrunk()
     left, deviation = _residuals(steps, sides, effects, mean)
@@ -46,17 +47,20 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
     )
     item_logs, user_logs = (CenteredLogs(1, one.mean_log) for one in (effects.items, effects.users))
     of_users = Means.of(
-        steps, "rating-spread-users", left.users, _and_deviation(deviation), 2, effects.items.sent(item_logs)
+        steps, "rating-spread-users", left.users, _of_users(deviation), 3, effects.items.sent(item_logs, biases)
     )
-    rated_counts, user_spread = of_users.shrunk(0), of_users.shrunk(1)
-    sent = of_users.sent(user_spread, CenteredLogs(2, user_logs.mean))
+    rated_counts, user_spread, agreement = (of_users.shrunk(value) for value in range(3))
+    top_share = np.float32(steps.step("rating-tops", lambda: sides.users.step(_tops(highest))).told[0] / ratings)
+    of_tops = Means.of(steps, "rating-tops-users", sides.users, _beyond_share(highest, top_share), 1)
+    tops = of_tops.shrunk()
+    sent = of_users.sent(user_spread, CenteredLogs(of_users.values, user_logs.mean))
     of_items = Means.of(steps, "rating-spread-items", left.items, _of_items(deviation), 4, sent)
     rater_spread, rater_counts, item_spread = (of_items.shrunk(value) for value in range(3))
     left.free(links=False)
     items, users = sides.items.cut, sides.users.cut
     dampings = (
         *(biases, effects.plain_items.shrunk(), rater_spread, rater_counts, item_spread),
-        *(offsets, user_spread, rated_counts),
+        *(offsets, user_spread, rated_counts, tops, agreement),
     )
     return {
         "mean": np.asarray(np.float32(mean)),
@@ -69,11 +73,15 @@ def fit_calibrated(steps: Steps, sides: Sides, model: LeastSquares, on_epoch: On
         "user_offset": effects.users.state.table(users, offsets),
         "user_spread": of_users.state.table(users, user_spread),
         "rated_counts": of_users.state.table(users, rated_counts),
+        "user_tops": of_tops.state.table(users, tops),
+        "user_agreement": of_users.state.table(users, agreement),
         "user_embedding": p.table(users, vectors_of(model.size), model.size),
         "item_embedding": q.table(items, vectors_of(model.size), model.size),
         "user_counts": effects.users.state.table(users, counts(1)),
         "item_counts": effects.items.state.table(items, counts(1)),
         "mean_deviation": np.asarray(deviation),
+        "highest": np.asarray(highest),
+        "top_share": np.asarray(top_share),
         "dampings": np.minimum([one.damping for one in dampings], MOST_DAMPING).astype(np.float32),
     }
 
@@ -117,8 +125,23 @@ def _residuals(steps: Steps, sides: Sides, effects: _Effects, mean: float) -> tu
 
 
 def _total(rows: Csr, _: Floats, __: bytes) -> tuple[Floats, Doubles]:
-    """Σ stars and their number; no numbers of the rows."""
-    return np.zeros(0, np.float32), np.array([rows.values.sum(dtype=np.float64), len(rows.values)])
+    """Σ stars and their number; the highest of them in place of numbers of the rows."""
+    return rows.values.max(keepdims=True), np.array([rows.values.sum(dtype=np.float64), len(rows.values)])
+
+
+def _highest(stars: State) -> np.float32:
+    """The highest of all stars, of what ``_total`` has made."""
+    return np.float32(max(np.frombuffer(row["numbers"], np.float32)[0] for row in stars.frame.collect()))
+
+
+def _tops(highest: np.float32) -> Make:
+    """How many stars are the highest; no numbers of the rows."""
+    return lambda rows, _, __: (np.zeros(0, np.float32), top_ratings(rows.values, highest).sum(keepdims=True))
+
+
+def _beyond_share(highest: np.float32, share: np.float32) -> Values:
+    """(m, 1) float64, see ``CalibratedModel.tops``."""
+    return lambda rows, _, __: (top_ratings(rows.values, highest) - share)[:, None]
 
 
 def _beyond(mean: float) -> Values:
@@ -138,17 +161,24 @@ def _left(mean: float, shrunk: Shrunk, *, items_own: bool) -> Make:
     return make
 
 
-def _and_deviation(mean: np.float32) -> Values:
-    """(m, k+1) float32: the k numbers of a rating's column, and how much further than others it is from the effects."""
-    return lambda rows, others, _: np.column_stack([others[rows.columns], np.abs(rows.values) - mean])
+def _of_users(deviation: np.float32) -> Values:
+    """(m, 3) float32 of each residual: the log of how often its item was rated, how much further from the effects than
+    others it is, and its product with the item's bias."""
+
+    def values(rows: Csr, others: Floats, _: bytes) -> NDArray[Any]:
+        logs, biases = others[rows.columns].T
+        return np.column_stack([logs, np.abs(rows.values) - deviation, biases * rows.values])
+
+    return values
 
 
 def _of_items(deviation: np.float32) -> Values:
-    """(m, 4) float32: what ``_and_deviation`` gives, and each rating's residual times what its rater's weight is beyond
-    one."""
+    """(m, 4) float32 of each residual: its user's spread, and the log of how many ratings they have, how much further
+    from the effects than others it is, and its product with the user's weight less one."""
 
-    def values(rows: Csr, others: Floats, own: bytes) -> NDArray[Any]:
-        weighed = (rater_weights(others[rows.columns, 0], float(deviation)) - 1) * rows.values
-        return np.column_stack([_and_deviation(deviation)(rows, others, own), weighed])
+    def values(rows: Csr, others: Floats, _: bytes) -> NDArray[Any]:
+        spreads, logs = others[rows.columns].T
+        weighed = (rater_weights(spreads, float(deviation)) - 1) * rows.values
+        return np.column_stack([spreads, logs, np.abs(rows.values) - deviation, weighed])
 
     return values

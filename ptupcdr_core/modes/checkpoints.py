@@ -16,9 +16,8 @@ from ptupcdr_core.store import artifacts
 from ptupcdr_core.store.home import Home
 from ptupcdr_core.store.model_folders import FOLDERS
 from ptupcdr_core.store.tensors import Tensor
+from ptupcdr_core.training.folding import USER_TABLES
 
-USER_TABLES = ("user_embedding", "user_offset", "user_spread", "rated_counts", "user_counts")
-"""Tables of a base model's checkpoint with a row a user."""
 S = TypeVar("S")
 T = TypeVar("T")
 

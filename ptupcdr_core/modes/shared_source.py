@@ -36,6 +36,7 @@ from ptupcdr_core.store.replacing import writing
 from ptupcdr_core.store.tensors import Table, Tensor, TensorFile, ranges
 from ptupcdr_core.store.warehouse import Warehouse
 from ptupcdr_core.training.epochs import OnEpoch
+from ptupcdr_core.training.folding import USER_TABLES
 from ptupcdr_core.versions import RESULTS
 
 ASSET = "source_model"
@@ -150,8 +151,7 @@ class SharedSource:
             return None
         rows = last_user(self._warehouse, self.outline.pair) + 1
         return {
-            name: self._table(file, name, rows) if name in checkpoints.USER_TABLES else file.tensor(name)
-            for name in file.header
+            name: self._table(file, name, rows) if name in USER_TABLES else file.tensor(name) for name in file.header
         }
 
     def _table(self, file: TensorFile, name: str, rows: int) -> Table:

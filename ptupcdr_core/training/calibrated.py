@@ -21,13 +21,18 @@ from ptupcdr_core.engines.compiled import COMPILED
 from ptupcdr_core.kernels.least_squares import Ridge
 from ptupcdr_core.training.als import Entries, Plan
 from ptupcdr_core.training.beside import als_beside
-from ptupcdr_core.training.calibrated_model import REGULARIZATION, CalibratedModel, centered_logs, rater_weights
+from ptupcdr_core.training.calibrated_model import (
+    MOST_DAMPING,
+    REGULARIZATION,
+    CalibratedModel,
+    centered_logs,
+    rater_weights,
+    top_ratings,
+)
 from ptupcdr_core.training.variance_components import VarianceComponents, fit_effects, shrunk_means
 
 FIXED_DAMPING = 5.0
 """Pseudo-ratings of the baseline ``source_offset_fixed``, as older tables have it."""
-MOST_DAMPING = 1e12
-"""Stands for infinity in a checkpoint, where every number is finite: so much damping makes a value 0."""
 ITERATIONS = 15
 LOSS_SAMPLE = 100_000
 """Ratings on which the training error is measured: all of them would cost as much as an iteration."""
@@ -80,6 +85,9 @@ def fit_calibrated(
         users_last: end by solving the users, so that folding in later gives the same vectors as training.
         engine: solves for the factors.
     """
+    highest = ratings.stars.max()
+    tops = top_ratings(ratings.stars, highest)
+    top_share = np.float32(tops.mean())
     level = None if blocks is None or len(blocks) == 1 else _levels(ratings, blocks)
     ratings = ratings if level is None else replace(ratings, stars=ratings.stars - level[ratings.items])
     effects = fit_effects(ratings, user_count, item_count)
@@ -112,11 +120,14 @@ def fit_calibrated(
     item_spread, item_spread_damping = _damped(beyond, *of_item)
     weighed = (rater_weights(user_spread, float(mean_deviation))[ratings.users] - 1) * residuals
     rated_counts, rated_counts_damping = _damped(centered_logs(item_counts)[ratings.items], *of_user)
+    item_bias = item_bias if level is None else item_bias + level
+    user_tops, tops_damping = _damped(tops - top_share, *of_user)
+    user_agreement, agreement_damping = _damped(item_bias[ratings.items] * residuals, *of_user)
     of_items = effects.item_damping, plain.item_damping, rater_spread_damping, rater_counts_damping, item_spread_damping
-    of_users = effects.user_damping, user_spread_damping, rated_counts_damping
+    of_users = effects.user_damping, user_spread_damping, rated_counts_damping, tops_damping, agreement_damping
     return CalibratedModel(
         mean=np.asarray(mean),
-        item_bias=item_bias if level is None else item_bias + level,
+        item_bias=item_bias,
         item_mean=plain.items if level is None else plain.items + level,
         rater_spread=rater_spread,
         rater_counts=rater_counts,
@@ -125,11 +136,15 @@ def fit_calibrated(
         user_offset=user_offset,
         user_spread=user_spread,
         rated_counts=rated_counts,
+        user_tops=user_tops,
+        user_agreement=user_agreement,
         user_embedding=users,
         item_embedding=items,
         user_counts=user_counts,
         item_counts=item_counts,
         mean_deviation=np.asarray(mean_deviation),
+        highest=np.asarray(highest),
+        top_share=np.asarray(top_share),
         dampings=np.minimum([*of_items, *of_users], MOST_DAMPING).astype(np.float32),
     )
 
@@ -141,7 +156,7 @@ def _levels(ratings: Ratings, blocks: Blocks) -> Floats:
     return np.asarray((means - ratings.stars.mean(dtype=np.float64))[blocks.of_items], np.float32)
 
 
-def _damped(values: Floats, groups: NDArray[np.int32], count: int) -> tuple[Floats, float]:
+def _damped(values: Floats | NDArray[np.float64], groups: NDArray[np.int32], count: int) -> tuple[Floats, float]:
     """(G+1,) damped mean of each group's values, and the damping."""
     damping = VarianceComponents.of(groups, values, count).damping
     return shrunk_means(groups, values, count, damping), damping

@@ -5,8 +5,8 @@ zero.
 
 A rating is μ + b_i + o_u + p_u · q_i. Bridges read extended vectors, so that the strongest simple baseline is a few
 entries of the bridge: the source offset times a constant, and a constant times an item's bias. The further coordinates
-hold how harshly and how widely a person rates, how well liked an item is, by whom, and how much is known of either;
-where ratings are few, their products are most of what carries over.
+hold how harshly and how widely a person rates, how often the highest, how much as others do, how well liked an item is,
+by whom, and how much is known of either; where ratings are few, their products are most of what carries over.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,14 @@ from ptupcdr_core.training.variance_components import shrunk_means_without_own
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 
-OF_USERS = 7
+DAMPINGS = 10
+"""How many values of items and users are damped."""
+OF_USERS = 9
 """Coordinates of a source user after the factors."""
 SPREAD = 2
 """Place of the users' spread among the source coordinates after the factors."""
+MOST_DAMPING = 1e12
+"""Stands for infinity in a checkpoint, where every number is finite: so much damping makes a value 0."""
 LEAST_DEVIATION = 0.1
 """Of the mean deviation: nobody's ratings are taken to lie nearer, so nobody counts as more than ten."""
 
@@ -54,13 +58,20 @@ class CalibratedModel:
         user_spread: (U+1,) float32, the same of a user's ratings.
         rated_counts: (U+1,) float32, damped mean of log(1 + ``item_counts``) over each user's ratings, centered: who
             keeps to what is popular.
+        user_tops: (U+1,) float32, damped share of each user's ratings that are ``highest``, less ``top_share``. It says
+            more than the offset where most ratings are high, since an offset then hangs on the few low ones.
+        user_agreement: (U+1,) float32, damped mean of b · residual over each user's ratings: above 0 if what others
+            like or dislike moves this person more than it moves them.
         user_embedding: (U+1, D) float32, p.
         item_embedding: (I+1, D) float32, q.
         user_counts: (U+1,) float32, number of training ratings.
         item_counts: (I+1,) float32, number of training ratings.
         mean_deviation: () float32, the mean of |residual| over the training ratings.
-        dampings: (8,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
-            user offsets, user spreads and rated counts; ``MOST_DAMPING`` where a value says nothing.
+        highest: () float32, the highest training rating; of several domains, of all of them.
+        top_share: () float32, the share of training ratings that are the highest.
+        dampings: (10,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
+            user offsets, user spreads, rated counts, user tops and user agreements; ``MOST_DAMPING`` where a value says
+            nothing.
     """
 
     mean: Floats
@@ -73,11 +84,15 @@ class CalibratedModel:
     user_offset: Floats
     user_spread: Floats
     rated_counts: Floats
+    user_tops: Floats
+    user_agreement: Floats
     user_embedding: Floats
     item_embedding: Floats
     user_counts: Floats
     item_counts: Floats
     mean_deviation: Floats
+    highest: Floats
+    top_share: Floats
     dampings: Floats
 
     @property
@@ -99,6 +114,16 @@ class CalibratedModel:
     def rated_damping(self) -> float:
         """Pseudo-ratings of the rated counts."""
         return float(self.dampings[7])
+
+    @property
+    def tops_damping(self) -> float:
+        """Pseudo-ratings of the user tops."""
+        return float(self.dampings[8])
+
+    @property
+    def agreement_damping(self) -> float:
+        """Pseudo-ratings of the user agreements."""
+        return float(self.dampings[9])
 
     @property
     def popularity(self) -> Floats:
@@ -127,8 +152,12 @@ class CalibratedModel:
         baseline = self.mean + self.item_bias[ratings.items] + self.user_offset[ratings.users]
         return np.asarray(ratings.stars - baseline, dtype=np.float32)
 
+    def tops(self, ratings: Ratings) -> NDArray[np.float64]:
+        """(N,) whether each rating is the highest, 1 or 0, less the share of those that are."""
+        return top_ratings(ratings.stars, self.highest) - self.top_share
+
     def source_vectors(self) -> Floats:
-        """(U+1, D+7) its users as a bridge reads them."""
+        """(U+1, D+9) its users as a bridge reads them."""
         return SourceCoordinates.of(self)(self)
 
     def history_vectors(self) -> Floats:
@@ -182,19 +211,29 @@ class CalibratedModel:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Floats]) -> Self:
-        """Make the model that ``tensors()`` described; one that was stored without weighting has none."""
-        return cls(**{"item_weighting": np.zeros_like(tensors["item_bias"]), **tensors})
+        """Make the model that ``tensors()`` described. What older versions did not store is zero for everybody, also
+        for those who are folded in."""
+        users, number = np.zeros_like(tensors["user_offset"]), np.zeros((), np.float32)
+        absent = {
+            "item_weighting": np.zeros_like(tensors["item_bias"]),
+            **dict.fromkeys(("user_tops", "user_agreement"), users),
+            **dict.fromkeys(("highest", "top_share"), number),
+        }
+        dampings = tensors["dampings"]
+        padded = np.pad(dampings, (0, DAMPINGS - len(dampings)), constant_values=MOST_DAMPING)
+        return cls(**{**absent, **tensors, "dampings": padded})
 
 
 @dataclass(frozen=True)
 class SourceCoordinates:
-    """A source user's D + 7 coordinates of unit size: factors, offset, a constant, spread, and taste for popular items;
+    """A source user's D + 9 coordinates of unit size: factors, offset, a constant, spread, and taste for popular items;
     then how much is known of the user, its square, and its product with the offset, so that an offset of few ratings
-    can be trusted less.
+    can be trusted less; then tops and agreement.
 
     Args:
         mean_known: mean log(1 + number of ratings) of the training's users, which is subtracted.
-        scale: (D+7,) float32, size of each coordinate, by which it is divided.
+        scale: (D+9,) float32, size of each coordinate, by which it is divided; (D+7,) as older versions stored it,
+            whose bridges read no more than the first D + 7.
     """
 
     mean_known: float
@@ -204,11 +243,12 @@ class SourceCoordinates:
     def of(cls, model: CalibratedModel) -> Self:
         """Take center and scale from the users that a source model was trained on."""
         rated = (model.user_counts > 0).astype(np.float32)
-        plain = cls(_mean_known(model.user_counts, rated), np.ones(1, np.float32))
+        size = model.user_embedding.shape[1] + OF_USERS
+        plain = cls(_mean_known(model.user_counts, rated), np.ones(size, np.float32))
         return cls(plain.mean_known, root_mean_square(plain(model), rated))
 
     def __call__(self, users: CalibratedModel) -> Floats:
-        """(R+1, D+7) coordinates of a model's users: its own, or those folded into it."""
+        """(R+1, D+9) coordinates of a model's users: its own, or those folded into it."""
         known, offset = _known(users.user_counts, self.mean_known), users.user_offset
         coordinates = _extend(
             users.user_embedding,
@@ -219,8 +259,10 @@ class SourceCoordinates:
             known,
             known**2,
             offset * known,
+            users.user_tops,
+            users.user_agreement,
         )
-        return np.asarray(coordinates / self.scale, dtype=np.float32)
+        return np.asarray(coordinates[:, : len(self.scale)] / self.scale, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -300,6 +342,11 @@ def rater_weights(user_spread: Floats, mean_deviation: float) -> Floats:
     expected = np.maximum(mean_deviation + user_spread, LEAST_DEVIATION * mean_deviation)
     weights = np.divide(mean_deviation, expected, out=np.ones_like(user_spread), where=expected > 0)
     return np.asarray(weights, np.float32)
+
+
+def top_ratings(stars: Floats, highest: Floats | np.float32) -> NDArray[np.float64]:
+    """(N,) 1 for the highest rating, 0 for others."""
+    return (stars >= highest).astype(np.float64)
 
 
 def centered_logs(counts: Floats) -> Floats:

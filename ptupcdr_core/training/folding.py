@@ -31,6 +31,10 @@ from ptupcdr_core.training.variance_components import shrunk_means, shrunk_means
 
 Places = NDArray[np.int64]
 
+USER_TABLES = (
+    *("user_embedding", "user_offset", "user_spread", "rated_counts", "user_tops", "user_agreement", "user_counts"),
+)
+"""Tables of a base model with a row a user."""
 PRIOR_PENALTY = 1.0
 """Penalty of a reference embedding: the variance of a rating around its score, 1 star², over that of N(0, 1)."""
 
@@ -95,7 +99,7 @@ class CalibratedSpace:
         return self.model.history_vectors()
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
-        """(R+1, D+7), see ``SourceSpace``."""
+        """(R+1, D+9), see ``SourceSpace``."""
         beyond = self._beyond_items(ratings)
         offset = shrunk_means(ratings.users, beyond, user_count, self.model.offset_damping)
         residuals = beyond - offset[ratings.users]
@@ -108,22 +112,27 @@ class CalibratedSpace:
             rated_counts=shrunk_means(
                 ratings.users, self.model.popularity[ratings.items], user_count, self.model.rated_damping
             ),
+            user_tops=shrunk_means(ratings.users, self.model.tops(ratings), user_count, self.model.tops_damping),
+            user_agreement=shrunk_means(
+                ratings.users, self.model.item_bias[ratings.items] * residuals, user_count, self.model.agreement_damping
+            ),
             user_embedding=fold_in(rows, self.model.item_embedding, regularization=REGULARIZATION, weighted=False),
             user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
         )
         return self.coordinates(people)
 
     def spread(self, vectors: Floats) -> Floats:
-        """(R,) how much further from expected values the ratings of people with these (R, D+7) vectors lie than
+        """(R,) how much further from expected values the ratings of people with these (R, D+9) vectors lie than
         others', in stars."""
         place = self.model.item_embedding.shape[1] + SPREAD
         return np.asarray(vectors[:, place] * self.coordinates.scale[place], np.float32)
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
-        """(M, D+7), see ``SourceSpace``."""
+        """(M, D+9), see ``SourceSpace``."""
+        beyond = self._beyond_items(ratings)
         left = solve_without(
             ratings,
-            self._beyond_items(ratings),
+            beyond,
             self.model.item_embedding,
             user_count,
             places,
@@ -138,10 +147,24 @@ class CalibratedSpace:
             rated_counts=shrunk_means_without_own(
                 ratings.users, self.model.popularity[ratings.items], user_count, self.model.rated_damping
             )[places],
+            user_tops=shrunk_means_without_own(
+                ratings.users, self.model.tops(ratings), user_count, self.model.tops_damping
+            )[places],
+            user_agreement=self._agreement_without(ratings, beyond, user_count, places, left),
             user_embedding=left.embeddings,
             user_counts=left.counts,
         )
         return self.coordinates(people)
+
+    def _agreement_without(
+        self, ratings: Ratings, beyond: Floats, user_count: int, places: Places, left: "LeftOut"
+    ) -> Floats:
+        """(M,) agreements, each without one rating: with it goes the offset that all residuals are taken beyond."""
+        biases, users = self.model.item_bias[ratings.items].astype(np.float64), ratings.users
+        products = biases * beyond
+        summed, total = (np.bincount(users, values, user_count + 1)[users] - values for values in (products, biases))
+        agreed = summed[places] - left.offsets * total[places]
+        return np.asarray(agreed / (left.counts + self.model.agreement_damping), np.float32)
 
     def _beyond_items(self, ratings: Ratings) -> Floats:
         """(N,) each rating less mean and item bias."""
@@ -202,7 +225,7 @@ class ReferenceSpace:
 
 def without_users(tensors: Tensors) -> Tensors:
     """A model's tensors, with only the padding's row of users' tensors."""
-    return {name: tensor[:1] if name.startswith("user_") else tensor for name, tensor in tensors.items()}
+    return {name: tensor[:1] if name in USER_TABLES else tensor for name, tensor in tensors.items()}
 
 
 class LeftOut(NamedTuple):

@@ -18,10 +18,10 @@ NEGLIGIBLE = 0.001
 """How large entries that should not count may be."""
 RATERS = 2
 """Place after the factors of what an item's raters add to its mean."""
-PRODUCTS = ((0, 1), (0, 5), (0, 6), (2, 1), (2, 5), (4, 1), (4, 6))
+PRODUCTS = ((0, 1), (0, 5), (0, 6), (2, 1), (2, 5), (4, 1), (4, 6), (7, 1), (8, 1))
 """Places after the factors, of a user's coordinate and an item's, whose products count among the effects: the offset
 with how well liked, how widely rated and how well known an item is; the person's spread with the first two; how much is
-known of the person with the first and the last."""
+known of the person with the first and the last; tops and agreement with how well liked it is."""
 
 
 def calibrated_prior(source_vectors: Floats, rows: BridgeRows, sizes: tuple[int, int], left_in: float) -> Prior:

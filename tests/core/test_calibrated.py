@@ -9,7 +9,8 @@ from small_pair import calibrated_models, small_pair
 from ptupcdr_core.data.pair_data import Ratings
 from ptupcdr_core.methods.simple import simple_baselines, source_offset_fixed, source_offsets
 from ptupcdr_core.training.calibrated import carry_over, damped_means, fit_calibrated
-from ptupcdr_core.training.calibrated_model import CalibratedModel, rater_weights
+from ptupcdr_core.training.calibrated_model import CalibratedModel, SourceCoordinates, rater_weights
+from ptupcdr_core.training.folding import CalibratedSpace
 from ptupcdr_core.training.variance_components import VarianceComponents, shrunk_means
 
 
@@ -102,6 +103,8 @@ def test_nothing_is_carried_over_from_people_without_an_offset() -> None:
 def test_coordinates_about_raters_and_rated_items_are_damped_means_over_ratings() -> None:
     data = small_pair()
     train, (_, model) = data.target_train, calibrated_models(data)
+    tops = (train.stars == train.stars.max()).astype(float)
+    agreed = model.item_bias[train.items] * model.residuals(train)
     of_raters, of_rated = (np.log1p(n[rows].astype(float)) for n, rows in (
         (model.user_counts, train.users), (model.item_counts, train.items),
     ))  # fmt: skip
@@ -110,6 +113,8 @@ def test_coordinates_about_raters_and_rated_items_are_damped_means_over_ratings(
         "rater_spread": (model.user_spread[train.users], of_item, 7, model.dampings[2]),
         "rater_counts": (of_raters - of_raters.mean(), of_item, 7, model.dampings[3]),
         "rated_counts": (of_rated - of_rated.mean(), of_user, train.users[0], model.dampings[7]),
+        "user_tops": (tops - tops.mean(), of_user, train.users[0], model.dampings[8]),
+        "user_agreement": (agreed, of_user, train.users[0], model.dampings[9]),
     }
     for name, (values, rows, place, damping) in expected.items():
         wanted = values[rows].sum() / (rows.sum() + damping)
@@ -143,10 +148,40 @@ def test_weights_are_bounded_and_one_where_nothing_is_known_of_spreads() -> None
     np.testing.assert_array_equal(rater_weights(np.zeros(2, np.float32), 0.0), 1)
 
 
-def test_a_model_stored_without_weighting_has_none() -> None:
-    tensors = calibrated_models(small_pair())[1].tensors()
-    without = CalibratedModel.from_tensors({name: t for name, t in tensors.items() if name != "item_weighting"})
+def test_who_is_moved_more_than_others_by_what_others_like_agrees_with_them() -> None:
+    """Everybody likes the first items better than the last: half of the people by one star, the others by three."""
+    liked = {1: (4, 4, 3, 3), 2: (5, 5, 2, 2)}
+    rows = [(user, item, liked[1 + user % 2][item - 1]) for user in range(1, 9) for item in range(1, 5)]
+    model = fit(ratings(*rows), 8, 4)
+    assert model.user_agreement[[1, 3, 5, 7]].min() > 0.4
+    assert model.user_agreement[[2, 4, 6, 8]].max() < -0.4
+
+
+def test_tops_tell_people_apart_whose_mean_rating_is_the_same() -> None:
+    rows = [(u, i, s) for u in range(1, 9) for i, s in enumerate(((5, 3, 5, 3), (4, 4, 4, 4))[u % 2], 1)]
+    model = fit(ratings(*rows), 8, 4)
+    np.testing.assert_allclose(model.user_offset, 0, atol=1e-6)
+    # Within people tops vary by 4 / 24; between them by 2, less what noise of seven would give, over 28.
+    damping = (4 / 24) / ((2 - 7 * 4 / 24) / 28)
+    np.testing.assert_allclose(model.user_tops[1:], np.tile([-1, 1], 4) / (4 + damping), rtol=1e-5)
+    assert (model.highest, model.top_share) == (5, 0.25)
+
+
+def test_a_model_as_older_versions_stored_it_reads_no_more_than_they_did() -> None:
+    source, target = calibrated_models(small_pair())
+    later = ("item_weighting", "user_tops", "user_agreement", "highest", "top_share")
+
+    def older(model: CalibratedModel) -> CalibratedModel:
+        tensors = {name: tensor for name, tensor in model.tensors().items() if name not in later}
+        return CalibratedModel.from_tensors({**tensors, "dampings": model.dampings[:8]})
+
+    without = older(target)
     np.testing.assert_array_equal(without.target_items().offset, without.mean + without.item_bias)
+    coordinates = SourceCoordinates.of(source)
+    space = CalibratedSpace(older(source), replace(coordinates, scale=coordinates.scale[:-2]))
+    train = small_pair().source
+    now = CalibratedSpace(source, coordinates).fold_in(train, small_pair().user_count)
+    np.testing.assert_array_equal(space.fold_in(train, small_pair().user_count), now[:, :-2])
 
 
 def test_the_simple_baselines_are_their_formulas() -> None:

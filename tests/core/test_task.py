@@ -78,8 +78,10 @@ def test_calibrated_coordinates_have_unit_size_over_those_with_ratings(data: Pai
     np.testing.assert_allclose(sizes[: SIZE + 3], 1, rtol=1e-4)
     assert len(set(np.bincount(data.source.users)[users])) == 1, "all users are known equally well here,"
     np.testing.assert_allclose(
-        sizes[SIZE + 3 :], 0, atol=1e-6, err_msg="so how much is known, and of what, tells nobody apart"
+        sizes[SIZE + 3 : SIZE + 7], 0, atol=1e-6, err_msg="so how much is known, and of what, tells nobody apart"
     )
+    np.testing.assert_allclose(sizes[SIZE + 7], 1, rtol=1e-4, err_msg="how often somebody rates highest does")
+    np.testing.assert_array_equal(sizes[SIZE + 8], 0, err_msg="agreement was not planted, and its damping says so")
     sizes = np.square(task.target.vectors[data.target_train.items]).mean(0)
     alike = [SPREADS, COUNTS]  # of raters who all have as many ratings and are spread as widely
     np.testing.assert_allclose(np.delete(sizes, alike), 1, rtol=1e-4)
