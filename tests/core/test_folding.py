@@ -88,6 +88,12 @@ def test_a_published_user_is_the_ridge_solution_around_the_prior(name: str) -> N
     np.testing.assert_allclose(slopes, 0, atol=2e-3)
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_what_is_kept_for_folding_in_has_no_row_of_a_person(name: str) -> None:
+    rows = {name: len(tensor) for name, tensor in SPACES[name].tensors().items() if tensor.ndim}
+    assert DATA.user_count + 1 not in rows.values(), rows
+
+
 def test_ratings_that_are_not_ordered_by_user_are_refused() -> None:
     backwards = Ratings(*(column[::-1] for column in (DATA.source.users, DATA.source.items, DATA.source.stars)))
     with pytest.raises(ValueError, match="ordered by user"):
