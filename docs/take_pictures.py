@@ -86,14 +86,15 @@ def main() -> None:
 def keep(folder: Path) -> None:
     """Put compressed copies of the chosen pictures where the documentation shows them."""
     kept = Path(__file__).with_name("pictures")
-    for name in KEPT:
+    for name in (name for name in KEPT if (folder / f"{name}.png").is_file()):
         with Image.open(folder / f"{name}.png") as picture:
             few = picture.convert("RGB").quantize(COLOURS)
             few.save(kept / f"{name}.png", optimize=True)
 
 
 def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
-    """Addresses by name of the picture, each with a text that appears once the page is drawn."""
+    """Addresses by name of the picture, each with a text that appears once the page is drawn. Two trainings are
+    compared if there are two: after another ``ptupcdr backfill`` with other settings."""
     client, experiment = open_store(home)
     dagster, mlflow = f"http://127.0.0.1:{DAGSTER}", f"http://127.0.0.1:{MLFLOW}/#"
     expanded = "%2C".join(f"global%40global%3A{group}" for group in GROUPS)
@@ -105,6 +106,7 @@ def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
         run.info.run_id for run in parents
     ]
     compared = f"runs={json.dumps(runs[:2])}&experiments={json.dumps([experiment])}".replace('"', "%22")
+    two = {"mlflow-compare": (f"{mlflow}/compare-runs?{compared}", "Parameters")} if len(runs) > 1 else {}
     checked = home.data_docs / "domain_splits" / f"{pair}.html"
     return {
         "data-docs": ((home.data_docs / "index.html").as_uri(), "domain_splits"),
@@ -115,9 +117,8 @@ def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:
         "dagster-checks": (f"{asset}?view=checks", "Succeeded"),
         "dagster-runs": (f"{dagster}/runs", "bridge_pair"),
         "mlflow-model": (model, "Registered"),
-        "mlflow-compare": (f"{mlflow}/compare-runs?{compared}", "Parameters"),
         "mlflow-runs": (f"{mlflow}/experiments/{experiment}/runs", "Created"),
-    }
+    } | two
 
 
 def _site(folder: Path) -> dict[str, tuple[str, str]]:
