@@ -86,10 +86,11 @@ def main() -> None:
 def keep(folder: Path) -> None:
     """Put compressed copies of the chosen pictures where the documentation shows them."""
     kept = Path(__file__).with_name("pictures")
-    for name in (name for name in KEPT if (folder / f"{name}.png").is_file()):
-        with Image.open(folder / f"{name}.png") as picture:
-            few = picture.convert("RGB").quantize(COLOURS)
-            few.save(kept / f"{name}.png", optimize=True)
+    for taken in (folder / f"{name}.png" for name in KEPT):
+        if taken.is_file():
+            with Image.open(taken) as picture:
+                few = picture.convert("RGB").quantize(COLOURS)
+                few.save(kept / taken.name, optimize=True)
 
 
 def _pages(home: Home, pair: str) -> dict[str, tuple[str, str]]:

@@ -27,8 +27,11 @@ from ptupcdr_core.training.variance_components import shrunk_means_without_own
 REGULARIZATION = 4.0
 """Ridge penalty of the factors; chosen on validation users of several pairs, flat between 2 and 8."""
 
-DAMPINGS = 10
-"""How many values of items and users are damped."""
+DAMPED = (
+    *("item_bias", "item_mean", "rater_spread", "rater_counts", "item_spread"),
+    *("user_offset", "user_spread", "rated_counts", "user_tops", "user_agreement"),
+)
+"""Tables of items, then of users, whose damping a model keeps; versions before the last two kept no more than eight."""
 OF_USERS = 9
 """Coordinates of a source user after the factors."""
 SPREAD = 2
@@ -69,9 +72,7 @@ class CalibratedModel:
         mean_deviation: () float32, the mean of |residual| over the training ratings.
         highest: () float32, the highest training rating; of several domains, of all of them.
         top_share: () float32, the share of training ratings that are the highest.
-        dampings: (10,) float32, pseudo-ratings of item biases, item means, rater spreads, rater counts, item spreads,
-            user offsets, user spreads, rated counts, user tops and user agreements; ``MOST_DAMPING`` where a value says
-            nothing.
+        dampings: (10,) float32, pseudo-ratings of each table of ``DAMPED``; ``MOST_DAMPING`` where one says nothing.
     """
 
     mean: Floats
@@ -100,30 +101,9 @@ class CalibratedModel:
         """(6,) those of item biases, item means, rater spreads, rater counts, item spreads, and the biases' again."""
         return self.dampings[[0, 1, 2, 3, 4, 0]]
 
-    @property
-    def offset_damping(self) -> float:
-        """Pseudo-ratings of the user offsets."""
-        return float(self.dampings[5])
-
-    @property
-    def spread_damping(self) -> float:
-        """Pseudo-ratings of the user spreads."""
-        return float(self.dampings[6])
-
-    @property
-    def rated_damping(self) -> float:
-        """Pseudo-ratings of the rated counts."""
-        return float(self.dampings[7])
-
-    @property
-    def tops_damping(self) -> float:
-        """Pseudo-ratings of the user tops."""
-        return float(self.dampings[8])
-
-    @property
-    def agreement_damping(self) -> float:
-        """Pseudo-ratings of the user agreements."""
-        return float(self.dampings[9])
+    def damping(self, name: str) -> float:
+        """Pseudo-ratings of a table of ``DAMPED``."""
+        return float(self.dampings[DAMPED.index(name)])
 
     @property
     def popularity(self) -> Floats:
@@ -220,7 +200,7 @@ class CalibratedModel:
             **dict.fromkeys(("highest", "top_share"), number),
         }
         dampings = tensors["dampings"]
-        padded = np.pad(dampings, (0, DAMPINGS - len(dampings)), constant_values=MOST_DAMPING)
+        padded = np.pad(dampings, (0, len(DAMPED) - len(dampings)), constant_values=MOST_DAMPING)
         return cls(**{**absent, **tensors, "dampings": padded})
 
 

@@ -100,22 +100,22 @@ class CalibratedSpace:
 
     def fold_in(self, ratings: Ratings, user_count: int) -> Floats:
         """(R+1, D+9), see ``SourceSpace``."""
+
+        def shrunk(table: str, values: Floats | NDArray[np.float64]) -> Floats:
+            return shrunk_means(ratings.users, values, user_count, self.model.damping(table))
+
         beyond = self._beyond_items(ratings)
-        offset = shrunk_means(ratings.users, beyond, user_count, self.model.offset_damping)
+        offset = shrunk("user_offset", beyond)
         residuals = beyond - offset[ratings.users]
         rows = compress(ratings.users, ratings.items, residuals, user_count)
         deviations = np.abs(residuals) - self.model.mean_deviation
         people = replace(
             self.model,
             user_offset=offset,
-            user_spread=shrunk_means(ratings.users, deviations, user_count, self.model.spread_damping),
-            rated_counts=shrunk_means(
-                ratings.users, self.model.popularity[ratings.items], user_count, self.model.rated_damping
-            ),
-            user_tops=shrunk_means(ratings.users, self.model.tops(ratings), user_count, self.model.tops_damping),
-            user_agreement=shrunk_means(
-                ratings.users, self.model.item_bias[ratings.items] * residuals, user_count, self.model.agreement_damping
-            ),
+            user_spread=shrunk("user_spread", deviations),
+            rated_counts=shrunk("rated_counts", self.model.popularity[ratings.items]),
+            user_tops=shrunk("user_tops", self.model.tops(ratings)),
+            user_agreement=shrunk("user_agreement", self.model.item_bias[ratings.items] * residuals),
             user_embedding=fold_in(rows, self.model.item_embedding, regularization=REGULARIZATION, weighted=False),
             user_counts=np.bincount(ratings.users, minlength=user_count + 1).astype(np.float32),
         )
@@ -129,6 +129,10 @@ class CalibratedSpace:
 
     def leave_out(self, ratings: Ratings, user_count: int, places: Places) -> Floats:
         """(M, D+9), see ``SourceSpace``."""
+
+        def shrunk(table: str, values: Floats | NDArray[np.float64]) -> Floats:
+            return shrunk_means_without_own(ratings.users, values, user_count, self.model.damping(table))[places]
+
         beyond = self._beyond_items(ratings)
         left = solve_without(
             ratings,
@@ -137,19 +141,15 @@ class CalibratedSpace:
             user_count,
             places,
             REGULARIZATION,
-            self.model.offset_damping,
+            self.model.damping("user_offset"),
         )
         deviations = left.deviations - left.counts * self.model.mean_deviation
         people = replace(
             self.model,
             user_offset=left.offsets,
-            user_spread=(deviations / (left.counts + self.model.spread_damping)).astype(np.float32),
-            rated_counts=shrunk_means_without_own(
-                ratings.users, self.model.popularity[ratings.items], user_count, self.model.rated_damping
-            )[places],
-            user_tops=shrunk_means_without_own(
-                ratings.users, self.model.tops(ratings), user_count, self.model.tops_damping
-            )[places],
+            user_spread=(deviations / (left.counts + self.model.damping("user_spread"))).astype(np.float32),
+            rated_counts=shrunk("rated_counts", self.model.popularity[ratings.items]),
+            user_tops=shrunk("user_tops", self.model.tops(ratings)),
             user_agreement=self._agreement_without(ratings, beyond, user_count, places, left),
             user_embedding=left.embeddings,
             user_counts=left.counts,
@@ -164,7 +164,7 @@ class CalibratedSpace:
         products = biases * beyond
         summed, total = (np.bincount(users, values, user_count + 1)[users] - values for values in (products, biases))
         agreed = summed[places] - left.offsets * total[places]
-        return np.asarray(agreed / (left.counts + self.model.agreement_damping), np.float32)
+        return np.asarray(agreed / (left.counts + self.model.damping("user_agreement")), np.float32)
 
     def _beyond_items(self, ratings: Ratings) -> Floats:
         """(N,) each rating less mean and item bias."""

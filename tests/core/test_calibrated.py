@@ -45,7 +45,7 @@ def test_a_kind_user_has_a_positive_offset_beyond_the_items() -> None:
     model = fit(ratings((1, 1, 5), (1, 2, 5), (2, 1, 3), (2, 2, 3)), 2, 2)
     np.testing.assert_allclose(model.item_bias, 0, atol=1e-7)
     np.testing.assert_allclose(model.user_offset, [0, 1, -1], rtol=1e-6)
-    assert model.offset_damping < 1e-5, "their ratings differ by user alone"
+    assert model.damping("user_offset") < 1e-5, "their ratings differ by user alone"
 
 
 def test_unknown_users_and_items_and_padding_are_zero() -> None:
@@ -110,14 +110,14 @@ def test_coordinates_about_raters_and_rated_items_are_damped_means_over_ratings(
     ))  # fmt: skip
     of_item, of_user = train.items == 7, train.users == train.users[0]
     expected = {
-        "rater_spread": (model.user_spread[train.users], of_item, 7, model.dampings[2]),
-        "rater_counts": (of_raters - of_raters.mean(), of_item, 7, model.dampings[3]),
-        "rated_counts": (of_rated - of_rated.mean(), of_user, train.users[0], model.dampings[7]),
-        "user_tops": (tops - tops.mean(), of_user, train.users[0], model.dampings[8]),
-        "user_agreement": (agreed, of_user, train.users[0], model.dampings[9]),
+        "rater_spread": (model.user_spread[train.users], of_item, 7),
+        "rater_counts": (of_raters - of_raters.mean(), of_item, 7),
+        "rated_counts": (of_rated - of_rated.mean(), of_user, train.users[0]),
+        "user_tops": (tops - tops.mean(), of_user, train.users[0]),
+        "user_agreement": (agreed, of_user, train.users[0]),
     }
-    for name, (values, rows, place, damping) in expected.items():
-        wanted = values[rows].sum() / (rows.sum() + damping)
+    for name, (values, rows, place) in expected.items():
+        wanted = values[rows].sum() / (rows.sum() + model.damping(name))
         np.testing.assert_allclose(getattr(model, name)[place], wanted, atol=1e-5, err_msg=name)
 
 

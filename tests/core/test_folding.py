@@ -90,7 +90,7 @@ def test_a_published_user_is_the_ridge_solution_around_the_prior(name: str) -> N
 
 @pytest.mark.parametrize("name", SPACES)
 def test_what_is_kept_for_folding_in_has_no_row_of_a_person(name: str) -> None:
-    rows = {name: len(tensor) for name, tensor in SPACES[name].tensors().items() if tensor.ndim}
+    rows = {table: len(tensor) for table, tensor in SPACES[name].tensors().items() if tensor.ndim}
     assert DATA.user_count + 1 not in rows.values(), rows
 
 

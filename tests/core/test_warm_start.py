@@ -168,7 +168,7 @@ def test_the_calibrated_target_model_folds_a_user_in() -> None:
     user = int(halves.users[3])
     known, wanted = (half.where(half.users == user) for half in (halves.first, halves.second))
     centered = known.stars - model.mean - model.item_bias[known.items]
-    offset = centered.sum() / (len(known) + model.offset_damping)
+    offset = centered.sum() / (len(known) + model.damping("user_offset"))
     q = model.item_embedding[known.items].astype(float)
     factors = np.linalg.solve(q.T @ q + REGULARIZATION * np.eye(q.shape[1]), q.T @ (centered - offset))
     expected = model.mean + model.item_bias[wanted.items] + offset + model.item_embedding[wanted.items] @ factors

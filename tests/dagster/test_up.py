@@ -154,7 +154,7 @@ def made_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 def test_up_serves_both_uis_and_carries_out_a_backfill_from_the_ui(up: Up, project: Project) -> None:
     assert listening(up.process.pid) == {"127.0.0.1"}, "no other machine is let in unless told to"
     commands = [" ".join(command) for command in of_all(up.process.pid, psutil.Process.cmdline)]
-    assert any("mlflow" in command for command in commands)
+    assert any("mlflow server " in command for command in commands), "of whom the next line speaks"
     assert not [command for command in commands if "huey" in command], "MLflow's jobs serve nothing here"
     # Two that depend on each other: what all of them make is looked at elsewhere, without daemon and server.
     assets = [{"path": [asset]} for asset in ("domain_splits", "source_model")]

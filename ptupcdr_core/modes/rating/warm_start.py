@@ -131,7 +131,7 @@ def folded_in(model: CalibratedModel, split: WarmSplit, amount: Known) -> Floats
     items = model.mean + model.item_bias
     ones = np.ones((len(items), 1), np.float32)
     rows, wanted = split.rows(known), split.rows(split.second)
-    offsets = RidgeTuning(model.offset_damping, ones[0])(users, TargetItems(ones, items), rows, known)
+    offsets = RidgeTuning(model.damping("user_offset"), ones[0])(users, TargetItems(ones, items), rows, known)
     offset = offsets[:, 0]
     centered = Ratings(known.users, known.items, np.asarray(known.stars - offset[rows], np.float32))
     factors = TargetItems(model.item_embedding, items)
